@@ -109,10 +109,7 @@ def test_the_ops_to_measure_are_those_of_training_and_generating():
             "linear_int4"} <= set(by_name)
     assert len({(op, rows._shapes(args)) for op, args, *_ in found}) == len(found)
     (x, w, *_), amounts = by_name["linear"]
-    assert amounts == {"flops": 2 * x.size * w.size / x.shape[-1]} and by_name["linear_backward"][1] == {}
-    add, step = by_name["add"], by_name["adamw_step"]
-    assert add[1] == {"bytes": 3 * add[0][0].nbytes}
-    assert step[1] == {"bytes": (4 + 3) * step[0][0].nbytes}  # reads four, writes three
+    assert amounts == {"flops": 2 * x.size * w.size / x.shape[-1]} and by_name["add"][1] == {}
 
 
 def test_a_training_step_trains_the_same_weights_on_the_same_batch():

@@ -89,5 +89,4 @@ def test_long_texts_and_many_heads_stay_below_the_limit(ids):
     tokenizer = ByteTokenizer(special_tokens=["<" * 300, "&" * 300])
     model = tiny_gpt(tokenizer.vocab_size, context=512, layers=12, heads=12, width=24)
     page = render(examine(model, tokenizer, ids), "big")
-    assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 2
-    assert "a cell is the largest of" in page
+    assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 3

@@ -27,7 +27,7 @@ SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this l
 WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
 RATES = {  # amount -> name of its rate, unit
     "tokens": ("tokens_per_second", 1), "text": ("mb_per_second", 1e6), "flops": ("gflops", 1e9),
-    "bf16_flops": ("bf16_gflops", 1e9), "bytes": ("gb_per_second", 1e9),
+    "bf16_flops": ("bf16_gflops", 1e9),
 }
 
 

@@ -17,7 +17,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
 from tinyllm.nn import quantize
 from tinyllm.nn.module import forward_flops
-from tinyllm.ops.registry import BACKWARD, OPS, watch
+from tinyllm.ops.registry import OPS, watch
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 Makers = dict[str, Callable[[], Contender]]
@@ -61,8 +61,7 @@ def op_races(quick: bool = False) -> Iterator[Race]:
 def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
     """Return (op, args, kwargs, amounts) for each op with a kernel and each combination of shapes.
 
-    Amounts are the FLOPs of a matrix product, and the bytes of arguments and results of any other op, because
-    memory limits its speed. The backward pass of a product has none.
+    Amounts are the FLOPs of matrix products and attention; other ops have none.
     """
     found: dict[tuple, tuple] = {}
 
@@ -72,12 +71,7 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
         if op.compiled and key not in found:
             bound = op.__signature__.bind(*args, **kwargs)
             bound.apply_defaults()
-            written = [bound.arguments[name] for name in op.mutates]
-            amounts = {}
-            if callable(op.flops):
-                amounts["flops"] = op.flops(bound.arguments, result)
-            elif not callable(OPS[op.__name__.removesuffix(BACKWARD)].flops):
-                amounts["bytes"] = sum(map(_bytes, (args, written, result)))
+            amounts = {"flops": op.flops(bound.arguments, result)} if callable(op.flops) else {}
             found[key] = op.__name__, args, kwargs, amounts
         return result
 
@@ -100,10 +94,6 @@ def _shapes(args):
         elif isinstance(arg, np.ndarray):
             shapes.append("x".join(map(str, arg.shape)) or "1")
     return ", ".join(list(dict.fromkeys(shapes))[:2])
-
-
-def _bytes(value):
-    return sum(map(_bytes, value)) if isinstance(value, (tuple, list)) else getattr(value, "nbytes", 0)
 
 
 # Training

@@ -15,7 +15,7 @@ from tinyllm.report.terminal import paragraph, short
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
 HURRY = 20  # --quick takes so many times less
 NAMES = ("setting", "task", "op", "shape")  # fields that name a race
-RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s", "gb_per_second": "GB/s"}
+RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s"}
 
 
 @command("bench")
@@ -62,8 +62,7 @@ def introduce(json: bool = False) -> Roof:
         said.append(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
     said += [f"{name}={value}" for name, value in about["environment"].items()]
     if (about["load"] or 0) > 0.5:
-        said.append(f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, "
-                    "before this one began. Do not trust these numbers.")
+        said.append(f"this machine is busy (a load of {about['load']:.1f}): do not trust these numbers")
     print("\n".join(paragraph(text, further=0) for text in said), flush=True)
     return roof
 

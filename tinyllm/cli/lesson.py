@@ -2,13 +2,14 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
+from tinyllm.cli.verdict import first_answer, format_verdict, inset, show
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
@@ -120,16 +121,16 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
     own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}\n", flush=True)
-    verdicts, screen = [], VerdictPrinter()
+    verdicts = []
     with Launcher(level) as launcher, copied(path) as code:
-        first: Any = {"first": screen.first_answer} if screen.is_terminal and not json else {}
+        first: Any = {"first": first_answer} if sys.stdout.isatty() and not json else {}
         for verdict, printed in judge_lesson(lesson.tasks, launcher, code, soon=True, **first):
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
                 lines = format_verdict(lesson, verdict, record.get("held"), printed)
                 if "PermissionError" in verdict.message:
                     lines.append(inset(isolation_words(level)))
-                screen.show(verdict.state, lines)
+                show(verdict.state, lines)
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}

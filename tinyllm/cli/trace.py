@@ -1,6 +1,5 @@
 """Implement `tinyllm trace`, which shows what happens inside a model, and where two models differ."""
 
-import math
 from pathlib import Path
 
 from tinyllm.cli.command import command
@@ -8,11 +7,9 @@ from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import paragraph, printable
-from tinyllm.report.tokens import label
 from tinyllm.report.trace import describe_differences, examine, observe, take_text
 from tinyllm.report.trace.page import write_page
 from tinyllm.runs import Opened, open_model
-from tinyllm.train.evaluate import perplexity
 
 
 @command("trace")
@@ -40,31 +37,19 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, out: st
         named = ", ".join(runs) + ", --out" * bool(out)
         raise UserError(f"--diff compares two runs and writes no page; got {named}")
     opened = [open_model(folder) for folder in runs]
-    first = opened[0]
-    ids, given = take_text(first.model, first.tokenizer, typed(prompt), tokens)
+    model, tokenizer = opened[0].model, opened[0].tokenizer
+    ids, given = take_text(model, tokenizer, typed(prompt), tokens)
     if diff is None:
         folder = Path(runs[0]) if Path(runs[0]).is_dir() else Path()  # the shipped model has no folder here
-        text = write_trace(runs[0], first, ids, given, Path(out or folder / "trace.html"))
+        page = Path(out or folder / "trace.html")
+        size = write_page(examine(model, tokenizer, ids, given), Path(runs[0]).absolute().name, page)
+        text = f"wrote {page}, {size / 1000:,.0f} kB: open it in a browser"
     else:
         text = compare_runs(runs, opened, ids)
     if not prompt:
         text += "\n" + paragraph("without --prompt the model makes up a text, "
                                  "which begins behind an end of line (↵)")
     print(printable(text))
-
-
-def write_trace(run: str, opened: Opened, ids: list[int], given: int, out: Path) -> str:
-    """Record what a model does with a text, write the page, and return a text that summarises it."""
-    found = examine(opened.model, opened.tokenizer, ids, given)
-    size = write_page(found, Path(run).absolute().name, out)
-    wrote = f"wrote {out}, {size / 1000:,.0f} kB: open it in a browser"
-    if len(ids) == 1:
-        return wrote
-    mean, worst = float(found.predicted.mean()), found.most_surprising
-    name, nats = label(found.names[ids[worst]]), found.surprisal[worst]
-    return (f"{len(ids)} tokens: mean surprisal {mean:.4f} nats, perplexity {perplexity(mean)}\n"
-            f"most surprising: token {worst}, {name}, {nats:.2f} nats, probability {math.exp(-nats):.4f}\n"
-            f"{wrote}")
 
 
 def compare_runs(runs: list[str], opened: list[Opened], ids: list[int]) -> str:

@@ -1,8 +1,6 @@
 """Print the verdicts of a check: marks and colours in a terminal, plain text elsewhere."""
 
-import os
 import sys
-from shutil import get_terminal_size
 from typing import Any
 
 from tinyllm.course.workers import WORDS
@@ -14,33 +12,20 @@ COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "
 EQUALS = "your output equals"
 
 
-class VerdictPrinter:
-    """Print at once that an exercise fails, and replace this later by the whole verdict."""
+def first_answer(task: str, message: str) -> None:
+    """Print how an exercise fails, before the search for the cause, which takes seconds."""
+    print(f"  {task}: {message}\n{inset('looking for the cause ...')}", flush=True)
 
-    def __init__(self):
-        self.is_terminal = sys.stdout.isatty()
-        wide = get_terminal_size()[0] >= 80  # so that no line is folded again
-        self.erases = self.is_terminal and wide and os.environ.get("TERM") != "dumb"
-        self.lines = 0  # of a first answer that can be erased
 
-    def first_answer(self, task: str, message: str) -> None:
-        """Print how an exercise fails, before the search for the cause, which takes seconds."""
-        lines = [f"  {task:<24} failed", inset(message), inset("looking for the cause ...")]
-        self.show("failed", lines)
-        self.lines = "\n".join(lines).count("\n") + 1 if self.erases else 0
-
-    def show(self, state: str, paragraphs: list[str]) -> None:
-        """Print the paragraphs about an exercise, over the text that `first_answer` printed."""
-        if self.lines:
-            print(f"\033[{self.lines}A\033[J", end="")
-            self.lines = 0
-        head, *others = paragraphs
-        if self.is_terminal and can_print(mark := MARKS.get(state, " ")):
-            head = mark + head[1:]
-        if has_colours():
-            head = paint(head, COLOURS[state])
-            others = [paint(text, BOLD * text.lstrip().startswith(EQUALS)) for text in others]
-        print("\n".join([head, *others]), flush=True)
+def show(state: str, paragraphs: list[str]) -> None:
+    """Print the paragraphs about an exercise, in a terminal with a mark and in colours."""
+    head, *others = paragraphs
+    if sys.stdout.isatty() and can_print(mark := MARKS.get(state, " ")):
+        head = mark + head[1:]
+    if has_colours():
+        head = paint(head, COLOURS[state])
+        others = [paint(text, BOLD * text.lstrip().startswith(EQUALS)) for text in others]
+    print("\n".join([head, *others]), flush=True)
 
 
 def inset(text: str) -> str:

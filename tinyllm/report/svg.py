@@ -83,17 +83,6 @@ def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html
                aria_label=description, class_="map")
 
 
-def shrink(x: np.ndarray, side: int) -> np.ndarray:
-    """Reduce a matrix (N, N) to at most (side, side): each new cell is the maximum of a block of cells."""
-    n = len(x)
-    if n <= side:
-        return x
-    step = -(-n // side)
-    padded = np.pad(x, ((0, -n % step), (0, -n % step)))
-    k = len(padded) // step
-    return padded.reshape(k, step, k, step).max(axis=(1, 3))
-
-
 class Axis:
     """An axis of a chart with about `count` ticks: it maps a value to its place, from 0 to 1.
 

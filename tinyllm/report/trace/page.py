@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.report.page import Html, assemble, cards, row_head, section, table, tag, write
-from tinyllm.report.svg import Series, chart, heat_map, shrink
+from tinyllm.report.svg import Series, chart, heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
 from tinyllm.report.trace.capture import TracedCall
@@ -114,11 +114,10 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
 
 def _attention(trace: Trace) -> Html:
     """Return an attention map for every head of every layer."""
-    side = max(16, int((MAP_CELLS / max(sum(map(len, trace.attention)), 1)) ** 0.5))
-    step = -(-len(trace.ids) // side)
-    short_text = len(trace.ids) <= min(side, NAMED)
-    names = [label(trace.names[i])[:8] for i in trace.ids] if short_text else []
-    cut = f" The text is long: a cell is the largest of {step} x {step} weights." if step > 1 else ""
+    length, maps = len(trace.ids), sum(map(len, trace.attention))
+    side = min(length, max(16, int((MAP_CELLS / maps) ** 0.5)))
+    names = [label(trace.names[i])[:8] for i in trace.ids] if side == length <= NAMED else []
+    cut = f" Only the last {side} tokens are shown." if side < length else ""
     note = ("A row for each token, from the first at the top to the last; along it, how much the token reads "
             "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
             "Below each map, how much of its weight lies on the text's first token, on the previous one and "
@@ -132,8 +131,8 @@ def _attention(trace: Trace) -> Html:
 
 def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) -> Html:
     distance, shares = describe_head(weights)
-    picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}",
-                       names)
+    shown = np.sqrt(weights[-side:, -side:])
+    picture = heat_map(shown, f"{part}, head {h}: looks {distance}; {shares}", names)
     caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
     return tag("figure", picture, caption, tabindex=0)
 
