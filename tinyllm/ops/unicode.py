@@ -2,7 +2,7 @@
 
 Text is cut by classes of characters. If an installed package gave the classes, a tokenizer could give other
 ids on another machine. `unicode-16.0.txt` is the only table; the kernels use it too (csrc/unicode_tables.py).
-tiktoken 0.14 and tokenizers 0.23 use the same version. tools/unicode_classes.py writes the table.
+tiktoken 0.14 and tokenizers 0.23 use the same version. CONTRIBUTING.md says how to renew the table.
 """
 
 import re
