@@ -17,7 +17,7 @@ from tinyllm.models import (
 )
 from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import lr_schedule, override, use
-from tinyllm.ops.runtime import empty_pool, memory, threads
+from tinyllm.ops.runtime import threads
 from tinyllm.report.graph import draw
 from tinyllm.rng import Random
 from tinyllm.runs import Opened, Run, make_config, open_model, prepare
@@ -37,8 +37,8 @@ __all__ = [
     "CHAT_TEMPLATES", "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer",
     "ChatTemplate", "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig",
     "Muon", "Opened", "Random", "Run", "Sampling", "Tensor", "UserError", "build", "clip_grad_norm",
-    "decay_groups", "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
-    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config", "memory",
+    "decay_groups", "draw", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
+    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
     "muon_groups", "no_grad", "open_model", "override", "prepare", "quantize", "save_tokenizer",
     "save_weights", "stream", "threads", "token_array", "token_file", "use",
 ]

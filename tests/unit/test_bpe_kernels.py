@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_train
 from tinyllm.ops.registry import override, use
-from tinyllm.ops.runtime import _compiled, empty_pool, threads
+from tinyllm.ops.runtime import _compiled, threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
@@ -164,10 +164,10 @@ def test_a_long_part_leaves_no_memory_behind():
 
     tokenizer, text = BPETokenizer([], r"[^\n]*\n"), b"a" * 1023 + b"\n"
     tokenizer.encode(text)
-    empty_pool()
+    _compiled.empty_pool()
     before = resident()
     assert len(tokenizer.encode_to_numpy(text * 2**14)) == 2**24  # a part of one thread: 64 MB of ids
-    empty_pool()
+    _compiled.empty_pool()
     assert resident() - before < 2**25
 
 

@@ -25,7 +25,7 @@ def memory():
     """Return the function that reads the pool's numbers; begin and end with nothing idle."""
     gc.collect()
     _compiled.empty_pool(GIGABYTE)
-    yield tl.memory
+    yield _compiled.memory
     _compiled.empty_pool(GIGABYTE)
 
 
@@ -54,17 +54,17 @@ steps = st.lists(st.tuples(st.sampled_from((0, 1, 15, 16, 63, 64, 65, 100, 1023,
 @given(steps)
 def test_blocks_never_overlap_and_the_account_is_right(steps):
     """Take an array of every size, and free the oldest one where a step says so."""
-    start, held = tl.memory()["used"], []
+    start, held = _compiled.memory()["used"], []
     for number, (size, let_go) in enumerate(steps):
         held.append((float(number % 100), size, fresh(size, float(number % 100))))
         assert held[-1][2].ctypes.data % 64 == 0
         if let_go:
             held.pop(0)
         wanted = sum(4 * size for _, size, _ in held)
-        assert wanted <= tl.memory()["used"] - start <= wanted * 1.25 + 256 * len(held)
+        assert wanted <= _compiled.memory()["used"] - start <= wanted * 1.25 + 256 * len(held)
         assert all(np.all(y == value) and y.size == size for value, size, y in held)
     held.clear()
-    state = tl.memory()
+    state = _compiled.memory()
     assert state["used"] == start and state["peak"] >= state["used"] + state["idle"]
 
 
@@ -103,17 +103,17 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
 def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memory):
     for capacity in (None, 300_000, 0):
         fresh(100_000)
-        tl.empty_pool(capacity)
+        _compiled.empty_pool(capacity)
         most = GIGABYTE if capacity is None else capacity
         assert (memory()["idle"], memory()["capacity"]) == (0, most)
         del (arrays := [fresh(25_000) for _ in range(10)])[:]
         assert not arrays and memory()["idle"] <= most and (memory()["idle"] > 0) == (most > 0)
     with pytest.raises(UserError, match="0 or more"):
-        tl.empty_pool(-1)
+        _compiled.empty_pool(-1)
 
 
 def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(memory):
-    tl.empty_pool(4096)
+    _compiled.empty_pool(4096)
     del (arrays := [fresh(n) for n in (250, 125, 750)])[0]  # there is room for the large one and one of them
     recent, large = (y.ctypes.data for y in arrays)
     while arrays:

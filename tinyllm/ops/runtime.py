@@ -1,4 +1,4 @@
-"""Load the compiled kernels, and set their threads and their memory.
+"""Load the compiled kernels, and set their threads.
 
 Without kernels (no C compiler was at hand) everything here still works, and ops run on their specifications.
 """
@@ -55,31 +55,9 @@ def threads(n: int | None = None) -> int:
     return 1 if _compiled is None else _compiled.threads(n)
 
 
-def memory() -> dict[str, int] | None:
-    """Return statistics of the memory pool in which kernels store results -> {name: number}.
-
-    hits: how many blocks were reused.
-    misses: how many blocks the system allocated.
-    used, idle, peak, capacity: in bytes.
-
-    Returns None without kernels, because NumPy's memory is not in the pool.
-    """
-    return None if _compiled is None else _compiled.memory()
-
-
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return an uninitialised array, from the memory pool of the kernels if there is one."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
-
-
-def empty_pool(capacity: int | None = None) -> None:
-    """Return the idle memory of the pool to the system.
-
-    `capacity` also sets how many idle bytes the pool may keep from now on. Does nothing without kernels.
-    Raises UserError when the capacity is negative.
-    """
-    if _compiled is not None:
-        _compiled.empty_pool(capacity)
 
 
 _compiled, startup_error = load_kernels()

@@ -42,11 +42,3 @@ def all_samples_together(passed, n, k):
 def by_factors(passed, n, k):
     """Return 1 minus the product of the chances that each of k samples fails, averaged over problems."""
     return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
-
-
-@variant("pass_at_k")
-def by_the_paper(passed, n, k):
-    def share(c):
-        return 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
-
-    return np.mean([share(c) for c in passed])
