@@ -69,7 +69,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "scaled_dot_product_attention": "F.attention", "layer_norm": "F.layernorm", "rms_norm": "F.rmsnorm",
     "mse_loss": "((x - y) ** 2).mean()", "one_hot": "np.eye(n)[ids]", "zero_grad": "optimizer.zero_grad()",
     "modules": "named_modules", "children": "named_children", "register_buffer": "nn.Buffer",
-    "requires_grad_": "freeze, or requires_grad = True", "var": "data.var()",
+    "requires_grad_": "requires_grad = True, of a parameter", "var": "data.var()",
     "checkpoint": "nn.recompute(model, 0)", "AutoModelForCausalLM": "tl.from_pretrained(folder)",
     "AutoTokenizer": "tl.load_tokenizer(folder)", "from_pretrained": "tl.from_pretrained(folder)",
     "chunk": "F.split(x, n)", "split": "F.split(x, n)", "batch_decode": "decode for each list of ids",

@@ -54,7 +54,7 @@ def test_a_file_holds_every_weight(name, tmp_path):
 
 def test_rows_of_queries_and_keys_are_in_the_order_of_llama_cpp(tmp_path):
     made, width = model("llama", kv_heads=2), 16
-    save_gguf(made, tmp_path / "m.gguf")
+    save_gguf(made, tmp_path / "m.gguf", vocabulary(TOKENS))
     for theirs, ours in (("attn_q", "q_proj"), ("attn_k", "k_proj")):
         w = made.state_dict()[f"model.layers.1.self_attn.{ours}.weight"].T
         rows = read(tmp_path / "m.gguf")[1][f"blk.1.{theirs}.weight"].data
@@ -72,7 +72,7 @@ def test_small_files_keep_what_cannot_be_rounded(tmp_path):
         assert kinds["output.weight"] == kind
         head = gguf.dequantize(found["output.weight"].data, found["output.weight"].tensor_type)
         assert np.abs(head - made.lm_head.weight.data).max() <= off
-    save_gguf(model("gpt2"), tmp_path / "m.gguf", bits=8)
+    save_gguf(model("gpt2"), tmp_path / "m.gguf", vocabulary(TOKENS), bits=8)
     assert read(tmp_path / "m.gguf")[1]["position_embd.weight"].tensor_type.name == "F32"
 
 
@@ -82,7 +82,7 @@ LINEAR = {"rope_type": "linear", "factor": 2.0}
 
 
 @pytest.mark.parametrize("name, settings", [
-    ("gpt2", {}), ("gpt2", {"bias": False}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}),
+    ("gpt2", {}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}),
     ("llama", {"scaling": LLAMA3}), ("llama", {"scaling": LINEAR}),
     ("llama", {"tied": True, "bias": True}), ("qwen2", {"tied": True}), ("qwen3", {"head_width": 24}),
 ])

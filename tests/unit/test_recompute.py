@@ -14,7 +14,7 @@ from tinyllm.tensor import Tensor, no_grad, remaking
 SIZES = {"vocab_size": 32, "context": 16, "layers": 2, "heads": 4, "width": 64}
 MODELS = {
     "gpt": {"model_type": "gpt2", **SIZES, "dropout": 0.1},
-    "gpt without bias": {"model_type": "gpt2", **SIZES, "bias": False},
+    "gpt plain": {"model_type": "gpt2", **SIZES},
     "llama": {"model_type": "llama", **SIZES, "hidden": 128},
 }
 TOKENS = Random("tokens").integers(32, (4, 17))
@@ -31,7 +31,7 @@ def trained(model):
 
 
 @pytest.mark.skipif(_compiled is None, reason="a promise of the kernels, and they are not built")
-@pytest.mark.parametrize(("name", "few", "all_of_them"), [("gpt without bias", 6, 16), ("llama", 6, 15)])
+@pytest.mark.parametrize(("name", "few", "all_of_them"), [("gpt plain", 6, 16), ("llama", 6, 15)])
 def test_the_forward_pass_keeps_few_arrays_for_each_layer(name, few, all_of_them):
     """The residual stream twice, queries, keys, values and what attention made of them."""
 

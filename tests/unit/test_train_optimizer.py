@@ -218,7 +218,8 @@ def test_linear_layers_are_moved_along_orthogonal_matrices_and_all_others_as_by_
 
 def test_frozen_parameters_and_squares_that_muon_does_not_need_are_left_out():
     model = small_model()
-    model.model.layers[0].mlp.freeze()
+    for p in model.model.layers[0].mlp.parameters():
+        p.requires_grad = False
     optimizer = Muon(muon_groups(model, 0.1))
     assert all(p.requires_grad for p in optimizer.parameters)
     assert len(optimizer.parameters) == len(model.parameters()) - 3

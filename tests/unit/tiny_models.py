@@ -31,7 +31,7 @@ MODELS: dict[str, dict[str, Any]] = {
     **{f"llama {kind}": LLAMA | {"scaling": {"rope_type": kind, "factor": 4.0, **more}}
        for kind, more in SCALINGS.items()},
     "llama of odd sizes": LLAMA | {"kv_heads": 1, "hidden": 20, "head_width": 6, "bias": True,
-                                   "mlp_bias": True, "theta": 700.0},
+                                   "theta": 700.0},
     "qwen2": LLAMA | {"model_type": "qwen2", "tied": True},
     "mistral": LLAMA | {"model_type": "mistral", "kv_heads": 1, "window": 3},
     "qwen3": LLAMA | {"model_type": "qwen3", "head_width": 10, "tied": True},

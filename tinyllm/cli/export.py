@@ -8,7 +8,7 @@ from tinyllm.cli.command import command
 
 @command("export")
 def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
-           which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:
+           overwrite: bool = False) -> None:
     """Write a model as a GGUF file for llama.cpp.
 
     Programs that are built on llama.cpp also open such a file. Programs that read models of
@@ -17,7 +17,6 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     RUN          a run, or a model's folder; the newest run in runs/ if not given
     --out FILE   the file to write (default model.gguf)
     --bits       bits of a weight: 8 and 4 are Q8_0 and Q4_0
-    --which      which checkpoint
     --overwrite  replace FILE
 
     example:
@@ -32,6 +31,6 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
 
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
-    opened = open_model(chosen(run), which)
+    opened = open_model(chosen(run))
     save_gguf(merge(opened.model), out, vocabulary(opened.tokenizer), bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")

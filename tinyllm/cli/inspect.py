@@ -3,7 +3,7 @@
 import os
 from dataclasses import asdict
 from json import dumps
-from typing import Any, Literal
+from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
@@ -24,7 +24,7 @@ COUNTED = {"parameters": "parameters", "weight_bytes": "bytes of weights",
 
 @command("inspect")
 def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: str = "nano",
-            which: Literal["best", "last"] = "best", json: bool = False) -> None:
+            json: bool = False) -> None:
     """Show the parts of a model and what they cost.
 
     Say what each part does, and count parameters, bytes and operations.
@@ -34,7 +34,6 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
                    left out, the newest run in runs/, or `shipped` if there is none
     --diff M ...   the models to compare
     --preset NAME  the sizes of a family that is given by its name
-    --which        which checkpoint of a run
     --json         print the costs as one JSON object
 
     example:
@@ -47,9 +46,9 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         if len(names) != 2:
             kinds = "a run, a model's folder, `shipped`, or a family such as llama"
             raise UserError(f"--diff compares two models, each {kinds}; got {len(names)}")
-        _show_difference(*(_opened(name, preset, which) for name in names))
+        _show_difference(*(_opened(name, preset) for name in names))
         return
-    found = _opened(chosen(model, shipped=True), preset, which)
+    found = _opened(chosen(model, shipped=True), preset)
     if json:
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))))
         return
@@ -59,11 +58,11 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     _show_costs(found)
 
 
-def _opened(name: str, preset: str, which: str) -> Any:
+def _opened(name: str, preset: str) -> Any:
     """Open a model; the name of a family gives one without weights."""
     if os.path.exists(locate(name)):
         run = Run(locate(name))
-        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint(which))
+        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint())
     if os.sep in name:
         raise UserError(f"there is no folder {name}")
     cls = family(name)

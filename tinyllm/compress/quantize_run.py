@@ -6,7 +6,6 @@ generate and chat, but training cannot continue from it. The same holds for a ru
 
 import dataclasses
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,15 @@ from tinyllm.nn import adapters, merge, quantize
 from tinyllm.runs.config import LoRAConfig
 from tinyllm.runs.opened import open_model
 from tinyllm.runs.run import Run, progress_of
-from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """Hold the result of `quantize_run`: sizes and losses before and after. Losses are None without data."""
+def quantize_run(source: str | Path, bits: int | None, out: str | Path, overwrite: bool = False
+                 ) -> tuple[int, int]:
+    """Quantize the best model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
-    run: Run
-    bytes_before: int
-    bytes_after: int
-    loss_before: float | None
-    loss_after: float | None
-    no_loss: str  # why there are no losses, or ""
-
-
-def quantize_run(
-    source: str | Path, bits: int | None, out: str | Path, which: str = "best", overwrite: bool = False
-) -> Quantized:
-    """Quantize the model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
-
-    An adapter is merged first; without `bits`, this is all that is done. The validation loss is measured
-    before and after if the data of the run can be read and has not changed. Raises UserError, before anything
-    is written, when the run or the folder cannot be used.
+    An adapter is merged first; without `bits`, this is all that is done. Returns the bytes of the weights
+    before and after. Raises UserError, before anything is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
     if os.path.realpath(new.folder) == os.path.realpath(old.folder):
@@ -48,22 +32,15 @@ def quantize_run(
     record = old.read()
     if record.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
-    opened = open_model(old.folder, which)
+    opened = open_model(old.folder)
     model = opened.model
     if not (bits or adapters(model)):
         raise UserError(f"{old.folder} has no adapter: all its weights are there already")
-    setup, no_loss = data_of(old)
-
-    def measured():
-        loss = setup.plan.evaluate(model)["val_loss"] if setup else None
-        return sum(array.nbytes for array in model.state_dict().values()), loss
-
-    bytes_before, loss_before = measured()
+    before = weight_bytes(model)
     merge(model)
     if bits:
         quantize(model, bits)
-    bytes_after, loss_after = measured()
-    progress = progress_of(old.find_checkpoint(which))[0]
+    progress = progress_of(old.find_checkpoint())[0]
     progress = dataclasses.replace(progress, best_step=progress.step)
     config = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
     notes: dict[str, Any] = record.notes | ({"bits": bits} if bits else {"merged": True})
@@ -71,21 +48,9 @@ def quantize_run(
     save_tokenizer(opened.tokenizer, new.tokenizer)
     new.save(model, {}, progress)
     new.write(dataclasses.replace(record, config=config, notes=notes))
-    return Quantized(new, bytes_before, bytes_after, loss_before, loss_after, no_loss)
+    return before, weight_bytes(model)
 
 
-def data_of(run: Run) -> tuple[TrainSetup | None, str]:
-    """Open the data that a run was trained on -> (its TrainSetup, ""), or (None, why it cannot be opened)."""
-    config = run.read().config
-    if config.data == "-":
-        return None, "the run's data came from standard input"
-    try:
-        return reopen(run, config), ""
-    except UserError as error:
-        return None, f"the run's data cannot be used: {error}"
-
-
-def default_folder(source: str | Path, ending: str) -> Path:
-    """Return a folder for the copy of a run: runs/stories-laptop -> runs/stories-laptop-int8."""
-    name = f"{Path(os.path.realpath(source)).name}-{ending}"
-    return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)
+def weight_bytes(model: Any) -> int:
+    """Return the size of a model's weights in memory."""
+    return sum(array.nbytes for array in model.state_dict().values())

@@ -53,22 +53,20 @@ LAYOUTS = {
 }
 
 
-def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = None, bits: int = 32) -> None:
+def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: int = 32) -> None:
     """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
-    result of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves.
-    Raises UserError when llama.cpp cannot run this model (a family missing from LAYOUTS, YaRN, a window,
-    quantized weights), the vocabulary has another size, the file cannot be written, or `gguf` is missing.
+    result of `tokenizer.gguf.vocabulary`. Raises UserError when llama.cpp cannot run this model (a family
+    missing from LAYOUTS, YaRN, a window, quantized weights), the vocabulary has another size, the file cannot
+    be written, or `gguf` is missing.
     """
     check(model, bits)
     layout = LAYOUTS[model.model_type]
     settings = _settings(model, layout)
-    if vocabulary is None:
-        vocabulary = {"tokenizer.ggml.model": "no_vocab"}
-    elif (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
+    if (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
         raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
-    elif not vocabulary["tokenizer.ggml.merges"]:
+    if not vocabulary["tokenizer.ggml.merges"]:
         raise UserError("llama.cpp needs a tokenizer with merges: train one with more than 256 tokens")
     try:
         import gguf
@@ -135,9 +133,6 @@ def _tensors(model, layout):
         if layout.pairs and re.search(r"self_attn\.[qk]_proj\.", name):
             array = _neighbours(array, model.config.head_size)
         found[rename(name, layout.names)] = array
-    if layout.names is GPT2 and not model.config.bias:
-        layers = [name for name in found if "_embd" not in name]
-        found |= {name.replace("weight", "bias"): np.zeros(len(found[name]), np.float32) for name in layers}
     if factors := _frequency_factors(model, layout):
         found["rope_freqs.weight"] = factors[0]
     return found

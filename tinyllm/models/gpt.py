@@ -31,7 +31,6 @@ class GPTConfig(Sizes):
           "dropout": ("resid_pdrop", "embd_pdrop"), "eps": "layer_norm_epsilon"}
 
     dropout: float = setting(0.0, **PART, help="the part of numbers set to zero")
-    bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
 
 
 class Block(nn.Module):
@@ -42,11 +41,10 @@ class Block(nn.Module):
     """
 
     def __init__(self, config: GPTConfig):
-        width, bias = config.width, config.bias
-        self.ln_1 = nn.LayerNorm(width, bias, config.eps)
-        self.attn = nn.SelfAttention(width, config.heads, bias)
-        self.ln_2 = nn.LayerNorm(width, bias, config.eps)
-        self.mlp = nn.MLP(width, 4 * width, bias)
+        self.ln_1 = nn.LayerNorm(config.width, config.eps)
+        self.attn = nn.SelfAttention(config.width, config.heads)
+        self.ln_2 = nn.LayerNorm(config.width, config.eps)
+        self.mlp = nn.MLP(config.width, 4 * config.width)
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
@@ -81,7 +79,7 @@ class GPT(Pretrained, nn.DecoderLM):
         self.wpe = nn.Embedding(config.context, config.width)  # where it stands
         self.drop = nn.Dropout(config.dropout)
         self.h = [Block(config) for _ in range(config.layers)]
-        self.ln_f = nn.LayerNorm(config.width, config.bias, config.eps)
+        self.ln_f = nn.LayerNorm(config.width, config.eps)
         self.lm_head = nn.Head(self.wte.weight)  # the embedding is also the output layer
         self.finish(seed)
 

@@ -20,7 +20,7 @@ from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.layout import Layout, read_config, write_config
-from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
+from tinyllm.models.weights import Origin, Stored, read_header, save_weights
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
@@ -173,8 +173,7 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
     """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if os.path.lexists(single) or not os.path.lexists(index):
-        pickles = sorted(path for path in folder.glob("*") if path.suffix in PICKLES)
-        return read_header(single if os.path.lexists(single) or not pickles else pickles[0])[0]
+        return read_header(single)[0]
     shards = read_json(index, {"weight_map": {str: str}}, MAX_JSON_BYTES)["weight_map"]
     headers = {}
     for file in sorted({*shards.values()}):

@@ -26,7 +26,6 @@ DTYPES = {
     "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }
 BLOCK = 1 << 20  # bytes that are read at a time
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()} | {"BF16": np.dtype("<u2")}
 
 
@@ -111,9 +110,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     """
     path = Path(path)
     if not os.path.lexists(path):
-        raise UserError(f"there are no weights at {path}")
-    if path.suffix in PICKLES:
-        raise UserError(f"{path} is not read, since opening a pickle runs code: save it as .safetensors")
+        raise UserError(f"there are no weights at {path}; pickles (.bin) are not read: they run code")
     try:
         with open_regular(path) as f, safe_open(path, framework="numpy"):  # which checks all sizes
             length = int.from_bytes(f.read(8), "little")

@@ -96,10 +96,8 @@ class LayerNorm(Module):
     x (..., width) -> y (..., width). Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
 
-    def __init__(self, width: int, bias: bool = True, eps: float = 1e-5):
-        self.weight = Parameter(full(width, 1.0))
-        zeros = full(width)
-        self.bias = Parameter(zeros) if bias else Tensor(zeros)  # a plain Tensor is not trained
+    def __init__(self, width: int, eps: float = 1e-5):
+        self.weight, self.bias = Parameter(full(width, 1.0)), Parameter(full(width))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

@@ -84,12 +84,6 @@ class Module(metaclass=Naming):
         """Return the parameters in the order of `named_parameters`; `trainable` leaves out frozen ones."""
         return [p for _, p in self.named_parameters() if p.requires_grad or not trainable]
 
-    def freeze(self) -> "Module":
-        """Set `requires_grad` of all parameters of the module to False; return the module."""
-        for p in self.parameters():
-            p.requires_grad = False
-        return self
-
     def num_parameters(self) -> int:
         """Count the numbers in all parameters, including quantised layers."""
         packed = sum(module.packed for _, module in self.named_modules())
