@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
-from tinyllm.course.lesson_runner import STOPPED, bars, begin, compare, interactive, predict
+from tinyllm.course.lesson_runner import STOPPED, bars, begin, compare, predict
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import StudentProgress, start_lesson
 
@@ -156,23 +155,6 @@ def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, 
     names = {}
     exec("from tinyllm.course.lesson_runner import begin\nfolder = begin()", names)
     assert names["folder"] == tmp_path
-
-
-def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    monkeypatch.delenv("TINYLLM_LESSON", raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: "1000")
-    assert predict("how many?") == 1000
-
-    def nobody(prompt):
-        raise NotImplementedError("no front end")
-
-    monkeypatch.setattr("builtins.input", nobody)
-    assert predict("how many?") is None
-    assert capsys.readouterr().out == "? how many?\n"
-    monkeypatch.setenv("TINYLLM_LESSON", "quiet")
-    monkeypatch.setattr("builtins.input", lambda prompt: "1")
-    assert predict("how many?") is None and not interactive()
 
 
 def test_numbers_as_people_write_them_and_what_is_none_is_asked_for_again(monkeypatch, capsys):

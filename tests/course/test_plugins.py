@@ -1,7 +1,6 @@
 """Check `train --mine`, which trains the real model on a student's functions."""
 
 import functools
-import inspect
 import json
 import re
 import sys
@@ -30,7 +29,7 @@ def test_a_right_exercise_trains_as_the_library_does(workspace, capsys, printed)
     assert train("--mine", "4", "--out", "mine") == 0
     said = capsys.readouterr().out
     assert "yours: softmax (lesson 4), softmax_backward (lesson 4)" in said
-    assert "never called by this training: log_softmax" in said and "cross_entropy_backward 12 times" in said
+    assert "log_softmax 0 times" in said and "cross_entropy_backward 12 times" in said
     assert train("--out", "ours") == 0
     assert all(op.override is None for op in OPS.values())
     assert last_loss("mine") == pytest.approx(last_loss("ours"), abs=1e-5)
@@ -41,8 +40,7 @@ def test_a_right_exercise_trains_as_the_library_does(workspace, capsys, printed)
     assert "replaced" not in (workspace / "ours/report.html").read_text()
     assert "nothing to blame" in printed("blame", "mine")
     said = printed("train", "--out", "mine", "--resume")  # a run that is resumed knows its lessons
-    assert "yours: softmax (lesson 4)" in said and "so none of your functions was called" in said
-    assert "were called:" not in said and "never called" not in said
+    assert "yours: softmax (lesson 4)" in said and "called: softmax 0 times" in " ".join(said.split())
 
 
 YOURS = "your {} (lesson {}, {}/exercise.py)"
@@ -81,16 +79,8 @@ def test_a_function_that_cannot_be_used_is_one_line(workspace, capsys, name):
     assert all(op.override is None for op in OPS.values())
 
 
-@pytest.mark.parametrize("function, fits", [
-    (lambda x, axis=-1: x, True), (lambda *args: args, False), (lambda *args, **named: args, True),
-    (lambda scores: scores, False), (lambda x, y: x, False),
-])
-def test_a_function_may_have_defaults_for_more_arguments(function, fits):
-    assert plugins.takes(inspect.signature(function), ["x"]) == fits
-
-
 @pytest.mark.parametrize("numbers, words", [
-    ("44", "no lesson '44'"), ("4,,6", "by number"), ("10", "no functions that a model calls"),
+    ("44", "no lesson '44'"), ("4,,6", "no lesson ''"), ("10", "no functions that a model calls"),
     ("5", "start 5"), ("4", "nothing of yours to plug in: lesson 4: not attempted"),
 ])
 def test_lessons_that_cannot_be_used(workspace, refused, numbers, words):

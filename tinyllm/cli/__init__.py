@@ -64,7 +64,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "course selftest --json": "its table has a line for each exercise",
     "course selftest --mutants": "the files of tinyllm/testing say what each mistake breaks",
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
-    "course task new": "lessons/README.md has the files of a small exercise, to be copied",
+    "course task": "name the folder of your exercise in course.toml: `tinyllm course selftest` tries it",
     "data list --json": "in Python, tinyllm.data.SOURCES and tinyllm.world.KINDS have the names",
     "data make": "`tinyllm data show world:KIND --n 1000 > FILE` writes documents",
     "data stats --json": "it prints the same, a measure in each line",

@@ -4,8 +4,6 @@ import os
 import sys
 from collections import Counter
 from functools import partial
-from textwrap import indent
-from typing import Literal
 
 from tqdm import tqdm
 
@@ -16,10 +14,9 @@ from tinyllm.course.classroom.feedback import number
 from tinyllm.course.classroom.gradescope import autograder
 from tinyllm.course.classroom.queue import grade_all
 from tinyllm.course.classroom.release import write_release
-from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
+from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.classroom.students import merge, read_students
 from tinyllm.course.classroom.tables import note, tasks_of, write_results
-from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -30,9 +27,8 @@ example:
   tinyllm course init                      writes course.toml to edit
   tinyllm course release handout           what students get, without a solution
   tinyllm course grade submissions         grades and feedback, in grades
-  tinyllm course task check 100_averages   an exercise of your own
+  tinyllm course selftest                  tries the grader, and your exercises
 """)
-TABLE_HEAD = f"  {'exercise':<25}  reference  starter  mutants  rejected  variants"
 
 
 @command("course init")
@@ -140,43 +136,19 @@ def gradescope(package: str, *, out: str = "autograder.zip") -> None:
     print(f"{out} is written")
 
 
-@command("course task")
-def own_task(verb: Literal["check"], folder: str) -> int:
-    """Try exercises of your own.
-
-    VERB    check
-    FOLDER  such as 100_averages: has reference.py, cases.py, mistakes.py
-
-    example:
-      tinyllm course task check 100_averages
-
-    Each public function of reference.py is an exercise; students get its signature and docstring. The files
-    of a small one are in lessons/README.md, to be copied. To use the exercises in a course, write
-    `folder = "100_averages"` in a [[lesson]] of course.toml. Students try their answer with
-    `tinyllm check 100_averages answer.py`.
-    """
-    lesson = load_lesson(folder)
-    print(f"students get:\n\n{indent(lesson.starter, '  ')}\n{TABLE_HEAD}")
-    rows = [try_task(lesson, task, best_level()) for task in lesson.tasks]
-    print("\n".join(map(format_row, rows)))
-    good = all(row.good for row in rows)
-    print("it can be used" if good else paragraph(
-        "not yet: the reference must be right, the starter wrong, and every mistake rejected"))
-    return 0 if good else 1
-
-
 @command("course selftest")
 def selftest() -> int:
     """Test the grader on right answers, untouched starters and known mistakes.
 
-    It tries the lessons of course.toml in this folder, and without this file all lessons.
+    It tries the exercises of course.toml in this folder, also your own, and without this file all lessons.
+    The reference must be right, the starter wrong, every mistake rejected, every variant accepted.
 
     example:
       tinyllm course selftest
     """
     level, say = best_level(), partial(print, flush=True)
     say(paragraph(isolation_words(level)))
-    say(TABLE_HEAD)
+    say(f"  {'exercise':<25}  reference  starter  mutants  rejected  variants")
     tried = load_course() if os.path.lexists(COURSE_FILE) else whole_course()
     rows = run_selftest(tried, level, step=lambda row: say(format_row(row)))
     killed, wrong = sum(row.killed for row in rows), sum(len(row.rejected) for row in rows)

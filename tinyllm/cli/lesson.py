@@ -118,9 +118,9 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
     path = exercise_path(lesson, workspace, file)
     use_one_thread()
     level, progress = best_level(), StudentProgress(workspace)
-    own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
+    own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / lesson.exercise)
     if not json:
-        print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}\n", flush=True)
+        print(f"lesson {lesson.number}, {lesson.title}: {short_path(path)}\n", flush=True)
     verdicts = []
     with Launcher(level) as launcher, copied(path) as code:
         first: Any = {"first": first_answer} if sys.stdout.isatty() and not json else {}
@@ -157,11 +157,6 @@ def named_lesson(n: str) -> Any:
     return find_lesson(n)
 
 
-def checked(lesson: Any, path: Any) -> str:
-    """Return the name of the file to check: `path`, or the file beside it that the lesson names."""
-    return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
-
-
 def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator[str]:
     """Yield lines that advise what to do after a check."""
     number = lesson.number
@@ -182,7 +177,7 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
         hint = f"`tinyllm hint {short_path(lesson.name)}`"
-        yield paragraph(f"write {what} in {checked(lesson, path)}; {hint} helps")
+        yield paragraph(f"write {what} in {short_path(path)}; {hint} helps")
 
 
 @command("hint")

@@ -153,7 +153,6 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
         setup.group.once(lambda: run.create(setup.record(plugins.notes), setup.tokenizer))
     stopping = threading.Event()
     loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
-    begun = loop.progress.step
     display.introduce()
     with plugins.explaining(run), stop_on_signals(stopping, plugins.on_interrupt), display:
         for event in loop:
@@ -163,7 +162,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
         return 130
     write_report(run)
     display.conclude()
-    if lines := list(plugins.conclusion(run, trained=loop.progress.step > begun)):
+    if lines := list(plugins.conclusion(run)):
         print("\n" + "\n".join(map(paragraph, lines)))
     return 0
 

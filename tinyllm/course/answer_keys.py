@@ -47,9 +47,7 @@ def read(number: int) -> dict[str, Any]:
 
 def answers(task: Exercise) -> Answers:
     """Return the right and wrong answers to an exercise of any kind."""
-    if task.kind == "c":
-        return kernels(task.op)
-    return {"op": functions, "tests": suites, "run": models}[task.kind](task)
+    return {"op": functions, "c": kernels, "tests": suites, "run": models}[task.kind](task)
 
 
 def functions(task: Exercise) -> Answers:
@@ -59,10 +57,9 @@ def functions(task: Exercise) -> Answers:
     return Answers(solved(task), right, wrong)
 
 
-@functools.cache
-def kernels(op: str) -> Answers:
-    """Read the example kernels of an op in C, some right and some wrong on purpose."""
-    found = read(10)[op]
+def kernels(task: Exercise) -> Answers:
+    """Return right and wrong kernels of an op in C."""
+    found = read(10)[task.op]
     reference = found["reference"]
     wrong = tuple(KeyAnswer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
                   for said, breaks, *e in found["wrong"])

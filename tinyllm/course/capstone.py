@@ -120,7 +120,7 @@ def run_on(parts: Sequence[Plugin], training: Iterable[Any]) -> Iterator[Any]:
         except PartFailure:
             raise
         except Exception as error:  # odd results of a part may fail anywhere in the library
-            raise PartFailure("", f"the training ends: {error}") from None
+            raise PartFailure(f"the training ends: {error}") from None
 
 
 def tell(parts: Sequence[Plugin] = (),
@@ -237,7 +237,7 @@ def in_worker(worker: Any, op: str) -> Plugin:
         answer = worker.call(op, args, send_args=bool(OPS[op].mutates))
         if isinstance(answer, Failure):
             line = f", line {answer.line}," if answer.line else ""
-            raise PartFailure(op, f"your {op}{line} failed: {answer.message}", answer.state)
+            raise PartFailure(f"your {op}{line} failed: {answer.message}", answer.state)
         return written_back(op, args, *answer) if OPS[op].mutates else answer
 
     return Plugin(op, 12, Path("exercise.py"), call)
@@ -250,6 +250,6 @@ def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
         at = names.index(name)
         new = after[at] if isinstance(after, list) and len(after) == len(args) else None
         if not isinstance(new, np.ndarray) or (new.shape, new.dtype) != (args[at].shape, args[at].dtype):
-            raise PartFailure(op, f"your {op} leaves {name} with another type or shape")
+            raise PartFailure(f"your {op} leaves {name} with another type or shape")
         args[at][...] = new
     return value

@@ -1,8 +1,8 @@
 """Help a lesson's script to stop before each step, ask for predictions, and show results.
 
 In a terminal `begin` makes the script stop before each piece of code; q or Ctrl-C ends the script. Without a
-terminal, the script runs without waiting. `predict` asks for a number before a result is shown, in a terminal
-and in a notebook, and `compare` comments on it afterwards.
+terminal, the script runs without waiting. `predict` asks for a number before a result is shown, and `compare`
+comments on it afterwards.
 """
 
 import argparse
@@ -37,11 +37,6 @@ def quiet() -> bool:
 def interactive() -> bool:
     """Return True if the script runs in a terminal and TINYLLM_LESSON is not "quiet"."""
     return sys.stdin.isatty() and sys.stdout.isatty() and not quiet()
-
-
-def in_notebook() -> bool:
-    """Return True in a Jupyter kernel, even if the notebook runs without a user."""
-    return "ipykernel" in sys.modules
 
 
 def begin() -> Path:
@@ -104,16 +99,11 @@ def _leave(kind, error, trace):
 
 
 def predict(question: str) -> float | None:
-    """Ask for a number before the result is shown; return None without an answer."""
-    notebook = in_notebook() and not quiet()
+    """Ask for a number at a terminal before the result is shown; return None without an answer."""
     how = "(a number, or Enter to pass) "
-    asked = f"? {question}" if notebook else paint(f"? {question}", BOLD)
-    between = " " if notebook or len(question + how) < 76 else "\n  "
-    while notebook or interactive():
-        try:
-            answer = (input if notebook else ask)(f"{asked}{between}{how}").strip()
-        except NotImplementedError:  # a notebook that is run with nobody in front of it
-            break
+    between = " " if len(question + how) < 76 else "\n  "
+    while interactive():
+        answer = ask(f"{paint(f'? {question}', BOLD)}{between}{how}")
         if not answer:
             return None
         try:

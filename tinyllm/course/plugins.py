@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +28,11 @@ from tinyllm.testing.check import arrays, labelled, require_form, run
 
 
 class PartFailure(UserError):
-    """A student's function, an op's, failed while a model ran on it; `state` is that of a verdict."""
+    """A student's function failed while a model ran on it; `state` is that of a verdict."""
 
-    def __init__(self, op, message, state="failed"):
+    def __init__(self, message, state="failed"):
         super().__init__(message)
-        self.op, self.state = op, state
+        self.state = state
 
 
 @dataclass
@@ -60,11 +60,8 @@ class Plugin:
 
 def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
     """Return the lessons that --mine names, as in ["4,7", "8"]. Raises UserError for unknown lessons."""
-    numbers = [number.strip() for text in texts for number in text.split(",")]
-    if "" in numbers:
-        raise UserError(f"--mine {','.join(texts)}: give lessons by number, for example --mine 4,7")
-    found = [find_lesson(number) for number in numbers]
-    return [lesson for i, lesson in enumerate(found) if lesson not in found[:i]]
+    numbers = dict.fromkeys(number.strip() for text in texts for number in text.split(","))
+    return list(map(find_lesson, numbers))
 
 
 def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin], list[str]]:
@@ -148,25 +145,19 @@ def import_file(path: Path, name: str = "") -> ModuleType:
 
 def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
     """Return a Plugin that replaces an op by a function of a file. Raises UserError if it does not fit."""
-    function, wanted = getattr(module, name, None), OPS[name].__signature__
+    function: Any = getattr(module, name, None)
+    wanted = OPS[name].__signature__
     try:
-        got = inspect.signature(function)  # type: ignore[arg-type]
+        got = inspect.signature(function)
     except (TypeError, ValueError):
         raise UserError(f"{short_path(path)}: {name} is no function") from None
-    if not takes(got, list(wanted.parameters)):
-        line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
-        raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
-    return Plugin(name, lesson, path, function)  # type: ignore[arg-type]
-
-
-def takes(signature: inspect.Signature, names: list[str]) -> bool:
-    """Return True if a signature accepts arguments with these names, by position and by keyword."""
     try:
-        signature.bind(*names)
-        signature.bind(**dict.fromkeys(names))
+        got.bind(*wanted.parameters)
+        got.bind(**wanted.parameters)
     except TypeError:
-        return False
-    return True
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
+        raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}")) from None
+    return Plugin(name, lesson, path, function)
 
 
 def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -191,7 +182,7 @@ def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
             raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
         except Exception as error:
             said = f"{_place(part, error, ',')} failed: {type(error).__name__}: {error}"
-            raise PartFailure(part.op, said) from None
+            raise PartFailure(said) from None
         changed = [bound.arguments[name] for name in o.mutates] if result is None else []
         results = changed or (list(result) if isinstance(result, tuple | list) else [result])
         arguments, form = str([_form(value) for value in before.values()]), str([_form(x) for x in results])
@@ -218,7 +209,7 @@ def _look(part, function, results, args):
         code = getattr(function, "__code__", None)
         line = f", line {code.co_firstlineno}," if code and code.co_filename == str(part.path) else ""
         said = f"{part.title}{line} returns something else: {error}; `tinyllm check {part.lesson}` says more"
-        raise PartFailure(part.op, said) from None
+        raise PartFailure(said) from None
 
 
 def _finite(value):
@@ -258,12 +249,3 @@ def _at(path, line, message):
 def plug_in(parts: Sequence[Plugin]) -> AbstractContextManager:
     """Replace ops by the student's functions in `parts`, permanently or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
-
-
-def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:
-    """Yield a line about the student's functions that were never called, if there are any.
-
-    by: the name of what should have called them, such as "this training".
-    """
-    if names := [part.op for part in parts if not part.calls]:
-        yield f"never called by {by}: {', '.join(names)}"

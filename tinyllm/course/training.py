@@ -55,19 +55,12 @@ class Plugins:
             ask = f"{', '.join(ways)} may find the one to blame"
             raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
 
-    def conclusion(self, run: Run, trained: bool) -> Iterator[str]:
+    def conclusion(self, run: Run) -> Iterator[str]:
         """Yield lines that say how often each function was called, and what to do next."""
-        if not self.parts:
-            return
-        from tinyllm.course.plugins import idle
-
-        if trained:
-            used = ", ".join(f"{part.op} {part.calls:,} times" for part in self.parts if part.calls)
-            yield f"your functions were called: {used or 'none'}"
-            yield from idle(self.parts, "this training")
-        else:
-            yield "there was nothing left to train, so none of your functions was called"
-        yield f"tinyllm blame {quote(str(run.folder))}    compares this with the library's own functions"
+        if self.parts:
+            called = ", ".join(f"{part.op} {part.calls:,} times" for part in self.parts)
+            yield f"your functions were called: {called}"
+            yield f"tinyllm blame {quote(str(run.folder))}    compares this with the library's own functions"
 
 
 def replaced_ops(run: Run) -> list[dict[str, Any]]:

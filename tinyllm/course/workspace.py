@@ -51,9 +51,9 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
 
 
 def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
-    """Return the path of the student's exercise.py, also for a lesson in C, whose file is beside it.
+    """Return the path of the student's exercise. Raises UserError if there is none.
 
-    file: the student's file, or its folder. Raises UserError if there is none.
+    file: the student's file, or its folder.
     """
     path = workspace / lesson.folder if file is None else Path(file)
     path = path / lesson.exercise if file is None or path.is_dir() else path
@@ -62,12 +62,12 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
         raise UserError(f"there is no {short_path(path)}; {start}give your {lesson.exercise}, or its folder")
     if path.name != lesson.exercise and not path.suffix == Path(lesson.exercise).suffix == ".py":
         raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
-    return path if path.suffix == ".py" else path.with_name("exercise.py")
+    return path
 
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code beside it to a temporary folder; yield the path of the copy.
+    """Copy an exercise and the code beside it to a temporary folder; yield the path of its Python file.
 
     A worker may read the whole folder, so nothing else must be in it. Raises UserError if the exercise
     cannot be read or is too large.
@@ -77,10 +77,11 @@ def copied(path: Path) -> Iterator[Path]:
         if other.suffix in CODE and len(files) < MAX_FILES:
             with contextlib.suppress(UserError):  # a file that cannot be read, or is too large, is left out
                 files[other.name] = read_bytes(other, MAX_FILE)
-    alone = not path.exists() and path.with_suffix(".c").is_file()  # lesson 10 needs no other file
-    files[path.name] = b"" if alone else read_bytes(path, MAX_FILE)
+    files[path.name] = read_bytes(path, MAX_FILE)
+    name = "exercise.py" if path.suffix == ".c" else path.name
+    files.setdefault(name, b"")  # an exercise in C needs no other file
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
-        yield lay_out(files, Path(folder), path.name)
+        yield lay_out(files, Path(folder), name)
 
 
 def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:

@@ -31,7 +31,7 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            collected a submission knows when it came: `course grade` reads
 #            that from students.csv beside this file and counts late days
 # folder     of exercises of your own, instead of a number: see
-#            `tinyllm course task --help`
+#            lessons/README.md
 # points     of each exercise; leave out the exercises that do not count
 
 title = "A course on language models"

@@ -72,7 +72,6 @@ def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> No
         signal.alarm(SECONDS)
     for part in course.parts:
         ensure(part.lesson)
-    bound_memory()
     record = grade(load(submission, course.lessons), course, level)
     pipe.send_bytes(json.dumps(record).encode())
 
@@ -89,14 +88,13 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
     if CONTEXT.get_start_method() != "fork":
         return
     tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
-    for variant in variants if any(task.kind == "run" for task in tasks) else ():
-        if not interrupted:
+    for task, variant in itertools.product(tasks, sorted(variants)):
+        if interrupted:
+            return
+        if task.kind == "run":
             capstone.tolerance(variant)
-    with specs_only():
-        for task, variant in itertools.product(tasks, sorted(variants)):
-            if interrupted:
-                return
-            if task.kind == "op":
+        if task.kind == "op":
+            with specs_only():
                 for args in itertools.chain(*properties(task.op, variant=variant).values()):
                     if not interrupted:
                         right(task.op, args)
@@ -118,19 +116,3 @@ def interrupts() -> Iterator[list[int]]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def bound_memory(more: int = 2**30) -> None:
-    """Let this process grow by at most `more` bytes, after which MemoryError is raised. Linux only.
-
-    The limits in `protocol` and `mutants` should make this needless. Workers set their own limit.
-    """
-    if sys.platform != "linux":
-        return
-    import resource
-
-    with open("/proc/self/statm") as f:
-        now = int(f.read().split()[0]) * resource.getpagesize()
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
