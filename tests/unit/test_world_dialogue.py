@@ -66,10 +66,9 @@ def test_attempts_succeed_as_often_as_the_dial_says(success):
     assert sum(d.labels["right"] for d in found) / 400 == pytest.approx(success / 100, abs=0.07)
     kind = KINDS["checkable"]
     for document in found:
-        entry = kind.entry(document)
-        assert kind.score_answer(document.truth, entry) == 1
-        assert kind.score_answer(document.labels["attempt"], entry) == document.labels["right"]
-        assert document.text == f"{entry['question']} {document.labels['attempt']}"
+        assert kind.score_answer(document.truth, document) == 1
+        assert kind.score_answer(document.labels["attempt"], document) == document.labels["right"]
+        assert document.text == f"{document.prompt} {document.labels['attempt']}"
 
 
 def test_every_rule_is_broken_by_its_faults_and_by_no_other():

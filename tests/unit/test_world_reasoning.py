@@ -108,9 +108,9 @@ def test_the_facts_that_support_an_answer_lead_from_the_person_to_it(n):
 def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
     kind, several = KINDS["recipe"], 0
     for document in some("recipe", 20):
-        entry, rules_ = kind.entry(document), document.labels["rules"]
+        rules_ = document.labels["rules"]
         right = [
-            kind.score_answer(", ".join(order), entry) for order in permutations(document.labels["steps"])
+            kind.score_answer(", ".join(order), document) for order in permutations(document.labels["steps"])
         ]
         obeying = sum(
             all(order.index(a) < order.index(b) for a, b, _ in rules_)
@@ -120,7 +120,7 @@ def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
         several += obeying > 1
         first, *_, last = order = document.truth.split(", ")
         for wrong in (order[1:], [*order, last], [first] * len(order)):
-            assert kind.score_answer(", ".join(wrong), entry) == 0
+            assert kind.score_answer(", ".join(wrong), document) == 0
     assert several > 5
 
 

@@ -82,4 +82,4 @@ def test_the_dials_of_retrieval_do_what_they_say():
 def test_an_answer_without_the_right_source_is_wrong(change):
     kind = KINDS["retrieval"]
     document = kind(WORLD, Random(5), kind.dials(missing=0))
-    assert kind.score_answer(change(document.answer), kind.entry(document)) == 0
+    assert kind.score_answer(change(document.answer), document) == 0

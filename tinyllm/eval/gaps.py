@@ -49,4 +49,4 @@ class Gaps(WorldTask):
     def score(self, item: Item, answer: str) -> float:
         """Return 1.0 if the program with the answer in its gap passes its tests, else 0.0."""
         document, before, after = item.source
-        return self.kind.score_answer(before + answer + after, self.kind.entry(document))
+        return self.kind.score_answer(before + answer + after, document)

@@ -88,14 +88,14 @@ class WorldTask(Task):
         """Yield the documents of a split as items, with the right answer where they tell of a wrong one."""
         for document in self.documents(split):
             picture, question = shown(document) or (None, document.prompt)
-            right = self.kind.score_answer(document.answer, self.kind.entry(document)) == 1
+            right = self.kind.score_answer(document.answer, document) == 1
             answer = document.answer if right else f" {document.truth}"
             choices = self.kind.choices_of(document)
             yield Item(question, answer, document.truth, choices, "", picture, document)
 
     def score(self, item: Item, answer: str) -> float:
         """Return the score that the kind gives to an answer."""
-        return self.kind.score_answer(answer, self.kind.entry(item.source))
+        return self.kind.score_answer(answer, item.source)
 
 
 def find_task(name: str) -> Task:

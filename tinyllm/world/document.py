@@ -9,7 +9,7 @@ same document, `read` returns an equal document, `write` and `solve` find one an
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -120,14 +120,9 @@ class Kind:
         last = answer.rpartition(self.marker)[2] if self.marker else answer
         return last.strip().removesuffix(".")
 
-    def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Return 1.0 if a model's final answer equals entry["answer"], else 0.0."""
-        return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
-
-    def entry(self, document: Document) -> dict:
-        """Return a document in the form of Reasoning Gym's entries: question, answer and metadata."""
-        return {"question": document.prompt, "answer": document.truth,
-                "metadata": {"source_dataset": self.name, **document.labels}}
+    def score_answer(self, answer: str | None, document: Document) -> float:
+        """Return 1.0 if a model's final answer to a document's prompt is the right one, else 0.0."""
+        return float(answer is not None and self.final(answer) == document.truth.removesuffix("."))
 
     def asked(self, prompt: str, truth: str, labels: dict, steps: str = "") -> Document:
         """Return the document "prompt truth", or "prompt steps marker truth" if there are steps."""

@@ -4,7 +4,6 @@ A program filters a list, changes the items that are left, and folds the list in
 each step as source code and as a function for the expected results; the interpreter proves that both agree.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -155,15 +154,14 @@ class Program(Kind):
 
     def solve(self, world: World, document: Document) -> str:
         """Run the program on its tests, and return its body if it passes, else "wrong"."""
-        entry = {"question": document.prompt, "metadata": document.labels}
-        return document.answer if self.score_answer(document.answer, entry) else "wrong"
+        return document.answer if self.score_answer(document.answer, document) else "wrong"
 
-    def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
+    def score_answer(self, answer: str | None, document: Document) -> float:
         """Return 1.0 if the function with the body `answer` passes all tests in the interpreter, else 0.0."""
-        source = f"{entry['question']}\n{(answer or '').strip(chr(10))}"
-        for arguments, output in entry["metadata"]["tests"]:
+        source = f"{document.prompt}\n{(answer or '').strip(chr(10))}"
+        for arguments, output in document.labels["tests"]:
             try:
-                if _code(run(source, entry["metadata"]["entry_point"], arguments)) != _code(output):
+                if _code(run(source, document.labels["entry_point"], arguments)) != _code(output):
                     return 0.0
             except UserError:
                 return 0.0

@@ -1,11 +1,10 @@
 """Write steps of recipes with rules about their order; often several orders obey all rules."""
 
-from collections.abc import Mapping
 from itertools import combinations, permutations
-from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.world import names
+from tinyllm.world.document import Document
 from tinyllm.world.forms import Form, Shape, read_any
 from tinyllm.world.question import asks, dials, take
 
@@ -59,9 +58,9 @@ def _try_all(steps, rules):
     return next(", ".join(order) for order in permutations(steps) if _obeys(order, rules))
 
 
-def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
+def _score(answer: str | None, document: Document) -> float:
     """Score an answer: 1.0 if it holds each step once in an order that obeys the rules, else 0.0."""
-    order, labels = recipe.final(answer or "").split(", "), entry["metadata"]
+    order, labels = recipe.final(answer or "").split(", "), document.labels
     return float(sorted(order) == sorted(labels["steps"]) and _obeys(order, labels["rules"]))
 
 
