@@ -222,7 +222,8 @@ def test_groups_of_people_are_named_twice_as_often_each():
 
 
 @pytest.mark.parametrize("name", [
-    "letters", "dialogues", "encyclopaedia", "encyclopaedia,ways=2,shuffle=false", "stories", "stories,length=short",
+    "letters", "dialogues", "encyclopaedia", "encyclopaedia,ways=2,shuffle=false", "stories",
+    "stories,length=short",
 ])
 def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
     named = read_name(f"world:{name}")
