@@ -1,12 +1,12 @@
-"""Race tinyllm against other libraries: `python benchmarks/race.py NAME [--quick] [--threads N]`.
+"""Race tinyllm against other libraries: `python benchmarks/race.py NAME [--quick]`.
 
     train      GPT nano and mini beside PyTorch: eager and compiled, in float32 and bfloat16
     generate   GPT-2 and LLaMA beside transformers
     tokenizer  learning, encoding and decoding beside rustbpe, tiktoken and tokenizers
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
-library runs in a process of its own, and must compute what tinyllm computes. `pip install --editable
-'.[peers]'` installs them all; one that is not installed is left out, and a line says so.
+library runs in a process of its own, on as many threads as TINYLLM_THREADS says, and must compute what
+tinyllm computes. `pip install --editable '.[peers]'` installs them; one that is not installed is left out.
 """
 
 import argparse
@@ -231,10 +231,8 @@ def main() -> None:
     """Run the races of one name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", choices=RACES)
-    parser.add_argument("--threads", type=int, help="of every library (default: as many as there are CPUs)")
     parser.add_argument("--quick", action="store_true", help="the smallest model or text only")
     args = parser.parse_args()
-    threads(args.threads)
     races, seconds = RACES[args.name]
     run(args.name, races(args.quick), seconds / (20 if args.quick else 1), introduce())
 

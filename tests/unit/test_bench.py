@@ -15,7 +15,6 @@ from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, use
-from tinyllm.ops.runtime import threads
 
 TINY = {"model_type": "gpt2", "vocab_size": 11, "layers": 1, "heads": 2, "width": 8, "context": 8}
 needs_kernels = pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
@@ -139,10 +138,10 @@ def test_the_command_measures_everything(monkeypatch, capsys, printed):
     with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # a contender's choice stays
         assert main(["bench", "--json", "--quick"]) == 0
         about, *records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        shown = printed("bench", "train", "--quick", "--threads", threads())
+        shown = printed("bench", "train", "--quick")
     assert about["bench"] == "machine" and about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
-    kinds = ["train"] * 3 + ["generate"] * 8 + ["batch"]
+    kinds = ["train"] * 2 + ["generate"] * 6 + ["batch"]
     assert [r["bench"] for r in records if r["bench"] != "ops"] == kinds
     ops = [r for r in records if r["bench"] == "ops"]
     assert bool(ops) == (registry._compiled is not None)

@@ -11,17 +11,14 @@ from tinyllm.ops.registry import OPS, use
 
 WELL = {
     "cpu": "A CPU", "cpus": 2, "load": 0.1, "level": "avx512", "levels": ["avx512", "avx2"], "threads": 2,
-    "memory": 2**33, "blas": "openblas 0.3", "no kernels": None, "newer source": None, "losses": (3.7, 3.7),
+    "memory": 2**33, "blas": "openblas 0.3", "no kernels": None, "losses": (3.7, 3.7),
     "isolation": {"landlock": None, "plain": None}, "environment": {},
 }
 ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
     ({"level": None, "levels": [], "no kernels": "they were not built"}, "were not built", "C compiler"),
-    ({"newer source": "csrc/matmul.c"}, "csrc/matmul.c", "source run: python -m pip install"),
-    ({"losses": (math.nan, 3.7)}, "nan", "pip install"),
-    ({"environment": {"TINYLLM_BACKEND": "numpy"}}, "TINYLLM_BACKEND", "unset TINYLLM_BACKEND"),
-    ({"level": "avx2"}, "can do avx512", "unset TINYLLM_CPU"),
-    ({"threads": 3}, "3 threads share 2", "TINYLLM_THREADS"),
-    ({"memory": 2**28}, "512 MiB", "nano"),
+    ({"losses": (math.nan, 3.7)}, "nan", "source run: python -m pip install"),
+    ({"environment": {"TINYLLM_BACKEND": "numpy", "TINYLLM_CPU": "avx2", "X": "1"}},
+     "TINYLLM_BACKEND, TINYLLM_CPU can", "unset TINYLLM_BACKEND TINYLLM_CPU"),
 ]
 
 
@@ -65,4 +62,4 @@ def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
 def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
     monkeypatch.setattr(registry, "_compiled", None)
     monkeypatch.setitem(sys.modules, "tinyllm.ops._compiled", None)  # importing it fails
-    assert doctor.kernels() == ("they were not built", None)
+    assert doctor.why_no_kernels() == "they were not built"

@@ -47,8 +47,8 @@ def test_differences_name_what_changed():
     assert ("layers", "2", "3") in found and ("dropout", "-", "0.0") in found
 
 
-def test_lines_fit_and_a_long_name_begins_at_a_dot(printed, refused):
+def test_lines_fit(printed, refused):
     for words in (["inspect", "shipped"], ["inspect", "--diff", "gpt", "llama"]):
         out = printed(*words)
-        assert max(map(len, out.splitlines())) <= 80 and ("--diff" in words or "...*.mlp.gate_proj" in out)
+        assert max(map(len, out.splitlines())) <= 80 and ("--diff" in words or "mlp.gate_proj" in out)
     assert "test_inspect.py holds no run" in refused("inspect", __file__)

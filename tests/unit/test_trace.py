@@ -83,13 +83,12 @@ def test_a_recording_goes_on_while_backends_change_and_other_models_are_no_parts
 
 def test_flops_of_the_ops_are_those_of_the_modules(model, trace):
     T, C, V = len(IDS), 16, CHARS.vocab_size
-    products = sum(step.flops for step in trace.ops if step.is_product)
+    products = sum(step.flops for step in trace.ops if callable(OPS[step.op].flops))
     assert products == forward_flops(model, T) == ops.count_flops(V, T, 2, C)
     adds = [step for step in trace.ops if step.op == "add"]
     assert len(adds) == 5 and {step.flops for step in adds} == {T * C}
     first = next(step for step in trace.ops if step.op == "linear")
     assert (first.path, first.flops) == ("h.0.attn.c_attn", 2 * T * C * 48)
-    assert first.shapes == ((1, T, C), (C, 48), (48,))
 
 
 @pytest.mark.parametrize("length", [1, 21, 200])
@@ -116,7 +115,7 @@ def test_llama_is_seen_as_well():
     assert np.shape(trace.attention) == (3, 4, 5, 5)
     assert np.array_equal(trace.lens[-1].nats, trace.predicted)
     assert trace.cache_bytes == 3 * 2 * 2 * 4 * 4
-    assert sum(s.flops for s in trace.ops if s.is_product) == forward_flops(model, 5)
+    assert sum(s.flops for s in trace.ops if callable(OPS[s.op].flops)) == forward_flops(model, 5)
 
 
 def test_a_text_is_read_written_on_and_cut_at_the_context(model):

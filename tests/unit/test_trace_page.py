@@ -45,7 +45,8 @@ def facts(trace):
         yield from ("".join([f"head {h}", *describe_head(w)]) for h, w in enumerate(weights))
     total = sum(step.flops for step in trace.ops)
     for step in trace.ops:
-        shapes = " ".join(map(str, step.shapes)) + str(np.shape(step.outputs[0]))
+        shapes = " ".join(str(x.shape) for x in step.inputs if isinstance(x, np.ndarray))
+        shapes += str(np.shape(step.outputs[0]))
         share = f"{100 * step.flops / total:.1f} %"
         yield f"{step.path or '(model)'}{step.op}{shapes}{short(step.flops)}{share}{step.backend}"
     yield f"{trace.cache_bytes * len(trace.ids):,} bytes for {len(trace.ids)} tokens"

@@ -5,7 +5,6 @@ that is too large for any cache. If its data stays in a cache, a kernel may read
 above 1. Source: Williams, Waterman and Patterson, "Roofline", 2009.
 """
 
-import os
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -16,7 +15,7 @@ from tinyllm.bench.race import settle
 from tinyllm.ops import registry
 
 ROUNDS = 2000  # of the multiply-add probes: about half a millisecond a call
-BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
+BUFFER = 1 << 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def measure_roof(seconds: float = 1.0) -> Roof:
     kernels: Any = registry._compiled
     if kernels is None:
         return Roof()
-    buffer = np.ones(_buffer_bytes() // 4, np.float32)
+    buffer = np.ones(BUFFER // 4, np.float32)
     best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
     settle()
     end, rounds = perf_counter() + seconds, 0
@@ -49,10 +48,3 @@ def measure_roof(seconds: float = 1.0) -> Roof:
             best[what] = max(best[what], done / (perf_counter() - start) / 1e9)
         rounds += 1
     return Roof(best["fma"], best["bf16"] or None, best["read"])
-
-
-def _buffer_bytes() -> int:
-    try:
-        return max(BUFFER, 4 * os.sysconf("SC_LEVEL3_CACHE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # the system does not report it
-        return BUFFER

@@ -100,13 +100,10 @@ def _shapes(args):
 
 
 def train_races(quick: bool = False) -> Iterator[Race]:
-    """Yield a race of training steps for each setting: kernels, products in bfloat16, and specifications."""
+    """Yield a race of training steps for each setting: in float32, and with products in bfloat16."""
     for name in ["nano"] if quick else ["nano", "mini"]:
         train = partial(trainer, SIZES[name], BATCH[name])
-        engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, matmul="bf16")}
-        if name == "nano":  # the specifications would take minutes for mini
-            engines["numpy"] = partial(train, backend="numpy")
-        yield {"setting": name}, apart(engines)
+        yield {"setting": name}, apart({"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)})
 
 
 def training_step(model: Any, batch: int) -> Callable[[], float]:
@@ -125,10 +122,10 @@ def training_step(model: Any, batch: int) -> Callable[[], float]:
     return step
 
 
-def trainer(sizes: dict[str, Any], batch: int, **backend: str) -> Contender:
+def trainer(sizes: dict[str, Any], batch: int, bf16: bool = False) -> Contender:
     """Return training steps of a new model to time: forward, backward, clip and AdamW."""
-    ops.use(**backend)
-    bf16 = "matmul" in backend
+    if bf16:
+        ops.use(matmul="bf16")
     model = model_of(sizes).train()
     return Contender(
         training_step(model, batch), amounts=training_amounts(model, batch, bf16),
@@ -154,13 +151,11 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
         for task, work in (("prefill", reading), ("decode", writing)):
             make = partial(generator, SIZES[name], work)
             yield {"setting": name, "task": task}, apart({
-                "tinyllm": make, "numpy": partial(make, backend="numpy"),
-                "int8": partial(make, bits=8), "int4": partial(make, bits=4)})
+                "tinyllm": make, "int8": partial(make, bits=8), "int4": partial(make, bits=4)})
 
 
-def generator(sizes: dict[str, Any], work: Callable, bits: int = 32, **backend: str) -> Contender:
+def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contender:
     """Return the reading or the writing of a new model to time; logits of rounded weights may differ more."""
-    ops.use(**backend)
     contender = work(model_of(sizes, bits))
     contender.tolerance = {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
     return contender

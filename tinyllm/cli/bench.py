@@ -9,7 +9,6 @@ from tinyllm.bench.race import compare
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.rows import BENCHES, Race
 from tinyllm.cli.command import command
-from tinyllm.ops import runtime
 from tinyllm.report.terminal import paragraph, short
 
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
@@ -20,7 +19,7 @@ RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP
 
 @command("bench")
 def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, quick: bool = False,
-          threads: int | None = None, json: bool = False) -> None:
+          json: bool = False) -> None:
     """Measure how fast this machine trains and generates.
 
     ops: each kernel beside its specification. train: steps of forward, backward, clip and AdamW. generate:
@@ -32,18 +31,15 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, q
     Contenders take turns, A B A B; times are medians. In a checkout, `python benchmarks/race.py NAME`
     measures other libraries too.
 
-    WORK         ops, train, generate or batch (default all)
-    --quick      the preset nano only, for a rough idea in seconds
-    --threads N  threads of the kernels (default all CPUs)
-    --json       print one JSON object per line
+    WORK     ops, train, generate or batch (default all)
+    --quick  the preset nano only, for a rough idea in seconds
+    --json   print one JSON object per line
 
     examples:
       tinyllm bench --quick
-      tinyllm bench train
+      TINYLLM_THREADS=1 tinyllm bench train
       tinyllm bench ops --json > ops.jsonl
     """
-    if threads is not None:
-        runtime.threads(threads)
     roof = introduce(json)
     for name in [work] if work else SECONDS:
         run(name, BENCHES[name](quick), SECONDS[name] / (HURRY if quick else 1), roof, json)

@@ -15,10 +15,9 @@
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
-required. Each parameter has one line of help in the docstring, `--name METAVAR help`. A parameter without a
-line, or a line without a parameter, raises TypeError. The text above these lines is the description. The
-paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80
-columns, unless they contain an indented line.
+required. Each has one line of help in the docstring, `--name METAVAR help`; the text above is the
+description, and what begins with `example` is shown at the end. Paragraphs are folded at 80 columns, unless
+they contain an indented line.
 """
 
 import argparse
@@ -28,20 +27,12 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)?(?: {2,}(\S.*))?")
 
 
-class Command(NamedTuple):
-    """A function that is a command, and a function that adds further arguments to its parser, or None."""
-
-    function: Callable[..., int | None]
-    extend: Callable[[argparse.ArgumentParser], None] | None
-
-
-COMMANDS: dict[tuple[str, ...], Command] = {}  # words -> command, of the modules that have been imported
-GROUPS: dict[str, str] = {}  # first word of two-word commands -> end of the group's help
+COMMANDS: dict[tuple[str, ...], tuple] = {}  # words -> (function, extend), of the modules that are imported
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
@@ -52,15 +43,10 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
     """
 
     def register(function: Callable) -> Callable:
-        COMMANDS[tuple(name.split())] = Command(function, extend)
+        COMMANDS[tuple(name.split())] = function, extend
         return function
 
     return register
-
-
-def group(name: str, epilog: str) -> None:
-    """Set the text at the end of the help of `tinyllm NAME`, a group of commands."""
-    GROUPS[name] = _folded(inspect.cleandoc(epilog).split("\n\n"))
 
 
 def read_docstring(function: Callable) -> tuple[list[str], dict[str, tuple[str | None, str]], list[str]]:
@@ -109,32 +95,34 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
     parser, like the method `add_parser` of argparse's subparsers.
     """
     if (first,) in COMMANDS:
-        _add(add, first, COMMANDS[first,])
+        _add(add, first, *COMMANDS[first,])
         return
-    parser = add(first, help=what, description=what[0].upper() + what[1:] + ".", epilog=GROUPS.get(first))
+    parser = add(first, help=what, description=what[0].upper() + what[1:] + ".",
+                 epilog=f"`tinyllm {first} COMMAND --help` explains a command, with examples.")
     parser.set_defaults(_call=lambda args: parser.print_help())
     inner = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for words, c in COMMANDS.items():
+    for words, found in COMMANDS.items():
         if words[0] == first:
-            _add(inner.add_parser, words[1], c)
+            _add(inner.add_parser, words[1], *found)
 
 
-def _add(add: Callable[..., argparse.ArgumentParser], name: str, c: Command) -> None:
+def _add(add: Callable[..., argparse.ArgumentParser], name: str, function: Callable, extend: Callable | None
+         ) -> None:
     """Add the parser of a command, which calls its function."""
-    description, lines, epilog = read_docstring(c.function)
+    description, lines, epilog = read_docstring(function)
     summary = description[0].split("\n")[0].rstrip(".")
     parser = add(name, help=summary[0].lower() + summary[1:], description=_folded(description),
                  epilog=_folded(epilog))
-    hints = typing.get_type_hints(c.function)
-    for p in _parameters(c.function):
-        _add_argument(parser, p, hints.get(p.name, str), *lines[_shown(p)])
-    if c.extend:
-        c.extend(parser)
+    hints, parameters = typing.get_type_hints(function), _parameters(function)
+    for p in parameters:
+        _add_argument(parser, p, hints[p.name], *lines[_shown(p)])
+    if extend:
+        extend(parser)
 
     def call(args: argparse.Namespace) -> int | None:
         values = {name: value for name, value in vars(args).items() if name != "_call"}
-        values |= {p.name: values.pop(_shown(p)) for p in _parameters(c.function)}
-        return c.function(**values)
+        values |= {p.name: values.pop(_shown(p)) for p in parameters}
+        return function(**values)
 
     parser.set_defaults(_call=call)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from tqdm import tqdm
 
-from tinyllm.cli.command import command, group
+from tinyllm.cli.command import command
 from tinyllm.course.classroom.collect import collect, left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.feedback import number
@@ -21,14 +21,6 @@ from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.report.terminal import paragraph, table
-
-group("course", """
-example:
-  tinyllm course init                      writes course.toml to edit
-  tinyllm course release handout           what students get, without a solution
-  tinyllm course grade submissions         grades and feedback, in grades
-  tinyllm course selftest                  tries the grader, and your exercises
-""")
 
 
 @command("course init")

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from itertools import islice
 
-from tinyllm.cli.command import command, group
+from tinyllm.cli.command import command
 from tinyllm.config import check
 from tinyllm.data import SOURCES, load_corpus
 from tinyllm.errors import UserError
@@ -15,16 +15,6 @@ from tinyllm.report.terminal import entry
 from tinyllm.rng import Random
 from tinyllm.world import KINDS
 from tinyllm.world.corpus import PREFIX, describe, read_name
-
-group("data", """
-    example:
-      tinyllm data list
-      tinyllm data show stories --n 2000 --seed 1
-      tinyllm data stats book.txt
-
-    NAME is a corpus or a kind of text of the world that `tinyllm data list` shows, a file, a "*.txt" pattern,
-    a folder, a .gz file, or - for standard input.
-""")
 
 
 @command("data list")

@@ -3,7 +3,6 @@
 import importlib
 import math
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tinyllm.report.terminal import entry
 from tinyllm.train.memory import free_memory
 from tinyllm.version import __version__
 
+SLOWING = ("TINYLLM_BACKEND", "TINYLLM_CPU", "TINYLLM_THREADS")  # environment variables
 REINSTALL = "in the folder of tinyllm's source run: python -m pip install --force-reinstall --no-deps ."
 
 
@@ -39,27 +39,23 @@ def doctor() -> int:
 
 def examine() -> dict[str, Any]:
     """Collect all facts about the installation, and train for three steps as a trial."""
-    reason, newer = kernels()
     return machine.facts() | {
-        "no kernels": reason, "newer source": newer, "losses": trial(), "memory": free_memory(),
+        "no kernels": why_no_kernels(), "losses": trial(), "memory": free_memory(),
         "isolation": {level: why_not(level) for level in LEVELS},
     }
 
 
-def kernels() -> tuple[str | None, str | None]:
-    """Return why there are no kernels, if there are none, and a source file that is newer than they are."""
-    module: Any = registry._compiled
-    if module is None:
-        try:
-            importlib.import_module("tinyllm.ops._compiled")
-        except ModuleNotFoundError:
-            return "they were not built", None
-        except ImportError as error:
-            return str(error), None
-    built, source = Path(module.__file__).stat().st_mtime, Path(__file__).resolve().parents[2]
-    files = sorted([*source.glob("csrc/*.[ch]"), *source.glob("csrc/glue/*.p[yx][xid]")])
-    newer = (file for file in files if file.stat().st_mtime > built)  # there are no files once installed
-    return None, next((str(file.relative_to(source)) for file in newer), None)
+def why_no_kernels() -> str | None:
+    """Return why there are no kernels, or None if there are."""
+    if registry._compiled is not None:
+        return None
+    try:
+        importlib.import_module("tinyllm.ops._compiled")
+    except ModuleNotFoundError:
+        return "they were not built"
+    except ImportError as error:
+        return str(error)
+    return "they did not start"
 
 
 def trial(steps: int = 3) -> tuple[float, float]:
@@ -74,26 +70,16 @@ def trial(steps: int = 3) -> tuple[float, float]:
 
 def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Find problems in the facts; return [(what is wrong, what to do)]."""
-    best, memory = next(iter(facts["levels"]), None), facts["memory"]
     loss, of_specs = facts["losses"]
+    slowed = [name for name in SLOWING if name in facts["environment"]]
     checks = [
         (facts["no kernels"],
          f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
          f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"),
-        (facts["newer source"],
-         f"the kernels are older than their source, {facts['newer source']}", REINSTALL),
         (not math.isclose(loss, of_specs, rel_tol=1e-2),
          f"the kernels compute something else than their specs: a trial step has loss {loss:.4f}, "
          f"on the specs {of_specs:.4f}", REINSTALL),
-        (not facts["no kernels"] and facts["environment"].get("TINYLLM_BACKEND") == "numpy",
-         "TINYLLM_BACKEND=numpy keeps the kernels from running", "unset TINYLLM_BACKEND"),
-        (facts["level"] != best,
-         f"the kernels run at level {facts['level']}, though this CPU can do {best}", "unset TINYLLM_CPU"),
-        (facts["threads"] > facts["cpus"],
-         f"{facts['threads']} threads share {facts['cpus']} CPUs, which makes them wait for each other",
-         f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"),
-        (memory is not None and memory < 2**29,
-         "less than 512 MiB of memory are available", "close other programs, or train nano only"),
+        (slowed, f"{', '.join(slowed)} can make the kernels slower", f"unset {' '.join(slowed)}"),
     ]
     return [(problem, advice) for wrong, problem, advice in checks if wrong]
 

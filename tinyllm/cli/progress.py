@@ -82,7 +82,7 @@ class Display:
             self.say(f"going on after step {event.step:,}")
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():  # without nrows, nothing is shown if the size is unknown
-            self.bar = tqdm(total=self.steps, initial=event.step, ncols=columns(sys.stderr), bar_format=BAR,
+            self.bar = tqdm(total=self.steps, initial=event.step, ncols=columns(), bar_format=BAR,
                             nrows=shutil.get_terminal_size().lines, mininterval=0.2)
 
     def logged(self, record: dict) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, BinaryIO, Literal
 
-from tinyllm.cli.command import command, group
+from tinyllm.cli.command import command
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, open_regular, read_bytes, read_stream
@@ -23,17 +23,6 @@ MOST = 2**20  # bytes of a text to show: it takes hundreds of bytes of memory fo
 # Black on light colours reads the same on a dark and on a light terminal; special tokens are white on red.
 COLOURS = [f"38;5;16;48;5;{n}" for n in (153, 222, 157, 218)]
 SPECIAL = "1;38;5;231;48;5;124"
-
-group("tokenizer", """
-    example:
-      tinyllm tokenizer show "Once upon a time"
-      tinyllm tokenizer train stories --vocab 1024 --out words.json
-      tinyllm tokenizer encode words.json "Once upon a time"
-
-    A tokenizer is a tokenizer.json, vocab.json and merges.txt of GPT-2, or a folder with these, such as a
-    checkpoint of `tinyllm train`.
-""")
-
 
 @command("tokenizer train")
 def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: list[str] | None = None,

@@ -1,18 +1,10 @@
 """Implement `tinyllm world`, which shows what is true in the invented world of the generated texts."""
 
-from tinyllm.cli.command import command, group
+from tinyllm.cli.command import command
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import entry
 from tinyllm.world import Fact, World
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
-
-group("world", """
-    example:
-      tinyllm world person "Emil Reed"
-      tinyllm world ask "Emil Reed" grandmother
-
-    The texts called world:... are about the world with seed 0; other seeds give other people and places.
-""")
 
 
 @command("world ask")

@@ -15,7 +15,7 @@ HEAD = 9  # length of an arrow's head
 
 @dataclass(frozen=True)
 class Box:
-    """A box centred on (x, y) with a text, and a smaller note below the text; `round` rounds its ends."""
+    """A box centred on (x, y) with a text, and a smaller note below the text."""
 
     x: float
     y: float
@@ -24,16 +24,13 @@ class Box:
     style: str = ""
     width: float = 150
     height: float = 40
-    round: bool = False
 
     def draw(self) -> Html:
         """Return the box as SVG."""
-        w, h = self.width / 2, self.height / 2
-        corner = h if self.round else 7
-        frame = tag("rect", x=self.x - w, y=self.y - h, width=self.width, height=self.height, rx=corner)
-        up = 9 if self.note else 0
-        words = [label(self.x, self.y - up, self.text)]
-        words += [label(self.x, self.y + 10, self.note, "small")] if self.note else []
+        frame = tag("rect", x=self.x - self.width / 2, y=self.y - self.height / 2, width=self.width,
+                    height=self.height, rx=7)
+        words = [label(self.x, self.y - 9 * bool(self.note), self.text),
+                 label(self.x, self.y + 10, self.note, "small")]
         return tag("g", frame, words, class_=f"box {self.style}".strip())
 
 
@@ -47,14 +44,12 @@ class Arrow:
 
     def draw(self) -> Html:
         """Return the arrow as SVG."""
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self.points)
         (x0, y0), (x1, y1) = self.points[-2:]
         turn = math.atan2(y1 - y0, x1 - x0)
-        corners = [(x1, y1), *((x1 - HEAD * math.cos(turn + a), y1 - HEAD * math.sin(turn + a))
-                               for a in (-0.4, 0.4))]
-        tip = tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "Z", class_="tip")
-        words = label((x0 + x1) / 2, (y0 + y1) / 2, self.label, "on") if self.label else None
-        return tag("g", tag("path", d=path), tip, words, class_=f"arrow {self.style}".strip())
+        corners = [(x1 - HEAD * math.cos(turn + a), y1 - HEAD * math.sin(turn + a)) for a in (-0.4, 0.4)]
+        tip = tag("path", d=_line([(x1, y1), *corners]) + "Z", class_="tip")
+        words = label((x0 + x1) / 2, (y0 + y1) / 2, self.label, "on")
+        return tag("g", tag("path", d=_line(self.points)), tip, words, class_=f"arrow {self.style}".strip())
 
 
 @dataclass(frozen=True)
@@ -84,9 +79,13 @@ class Dial:
         return self.x + distance * math.cos(angle), self.y - distance * math.sin(angle)
 
 
-def label(x: float, y: float, text: str, class_: str = "") -> Html:
+def _line(points):
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def label(x: float, y: float, text: str, class_: str | None = None) -> Html:
     """Return SVG text that is centred on (x, y) or, with class_="left", begins at (x, y)."""
-    return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_ or None)
+    return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_) if text else Html()
 
 
 def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterable[Box | Arrow | Dial | Html],

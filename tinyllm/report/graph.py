@@ -16,7 +16,6 @@ MOST = 60  # steps; nobody can read a picture of more
 SIGNS = {"add": "+", "mul": "*", "truediv": "/", "pow": "**", "getitem": "[ ]", "choose": "max or min"}
 HIGH = 110  # from one row to the next
 GAP = 140  # between the boxes of two columns
-LEAD = "Values are computed to the right, gradients back to the left."
 
 
 class Picture(Html):
@@ -33,7 +32,8 @@ class Picture(Html):
         write(path, self._page())
 
     def _page(self):
-        return assemble("A computation is a graph", LEAD, [self], "Drawn by tinyllm.")
+        lead = "Values are computed to the right, gradients back to the left."
+        return assemble("A computation is a graph", lead, [self], "Drawn by tinyllm.")
 
 
 def draw(y: Tensor, /, **names: Any) -> Picture:
@@ -66,13 +66,12 @@ def draw(y: Tensor, /, **names: Any) -> Picture:
         dx = np.zeros(1) if dx is None else dx  # a backward pass may return None in place of zeros
         said = f"{dx.item():+.4g}" if dx.size == 1 else f"of length {np.linalg.norm(dx):.3g}"
         x, height = far * column + far / 2, HIGH * row + HIGH / 2
-        boxes[part] = Box(x, height, texts[part], operation, "train", far - GAP, 46, round=True)
+        boxes[part] = Box(x, height, texts[part], operation, "train", far - GAP, 46)
         shapes += [boxes[part], label(x, height + 37, f"gradient {said}", "val")]
         words.append(f"{texts[part]}, gradient {said}")
     arrows = [arrow for step in steps for arrow in _arrows(step, boxes, far)]
     columns, rows = (1 + max(axis) for axis in zip(*places.values(), strict=True))
-    unit = "blue: values, computed to the right; orange: gradients, computed back to the left"
-    title = f"The graph of {called.get(last, 'a tensor')}"
+    title, unit = f"The graph of {called.get(last, 'a tensor')}", "blue: values; orange: gradients"
     return Picture(diagram(title, "; ".join(words), (far * columns, HIGH * rows), arrows + shapes, unit))
 
 

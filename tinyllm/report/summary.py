@@ -22,7 +22,7 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     flops = sum(f for _, _, _, f in rows.values())
     head = ["part", "", "shape", "parameters", "share", "FLOPs", "share"]
     cells = [
-        [_end(part), str(count), str(shape), f"{n:,}", _share(n, parameters), short(f) if f else "",
+        [shorten(part), str(count), str(shape), f"{n:,}", _share(n, parameters), short(f) if f else "",
          _share(f, flops)] for part, (count, shape, n, f) in rows.items()
     ]
     total = [f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", short(flops), ""]
@@ -68,10 +68,8 @@ def _add(rows, name, shape, parameters, flops):
     rows[part] = count + 1, first_shape, n + parameters, f + flops
 
 
-def _end(part):
-    """Shorten a long name to "..." and the end of the name, if possible from one of the dots in it."""
-    while len(part) > LONGEST and "." in part.lstrip("."):
-        part = "..." + part.lstrip(".").partition(".")[2]
+def shorten(part: str) -> str:
+    """Return "..." and the end of a name, if it is long."""
     return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]
 
 

@@ -11,6 +11,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import Any
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
@@ -27,16 +28,9 @@ def paint(text: str, code: str) -> str:
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
-def columns(stream: Any = None, most: int = 80) -> int:
-    """Return the width of a stream's terminal in columns, but at most `most`.
-
-    The stream is standard output by default. If it is no terminal, the result is `most`.
-    """
-    try:
-        found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
-    except (OSError, ValueError, AttributeError):  # no terminal; a notebook's stream has no file
-        return most
-    return min(found, most) if found > 0 else most
+def columns(most: int = 80) -> int:
+    """Return the width of the terminal in columns, but at most `most`; 80 if there is no terminal."""
+    return min(get_terminal_size().columns, most)
 
 
 def can_print(text: str) -> bool:
@@ -131,8 +125,7 @@ def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], No
     """
     from tqdm import tqdm
 
-    settings = {"ncols": columns(sys.stderr)} | settings
-    with tqdm(desc=what, file=sys.stderr, leave=False, disable=None, delay=1e-6, **settings) as bar:
+    with tqdm(desc=what, leave=False, disable=None, delay=1e-6, ncols=columns(), **settings) as bar:
 
         def move(done: int, total: int) -> None:
             bar.total = total

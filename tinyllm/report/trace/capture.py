@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyllm.nn import Module, inference
 from tinyllm.nn.passes import around
-from tinyllm.ops.registry import OPS, watch
+from tinyllm.ops.registry import watch
 from tinyllm.tensor import Tensor
 
 
@@ -33,16 +33,6 @@ class TracedCall:
     steps: list = field(default_factory=list)
     flops: int = 0  # of an op
     backend: str = ""  # what ran the op: compiled, numpy, bf16 or override
-
-    @property
-    def shapes(self) -> tuple:
-        """Return the shapes of the inputs that are arrays."""
-        return tuple(a.shape for a in self.inputs if isinstance(a, np.ndarray))
-
-    @property
-    def is_product(self) -> bool:
-        """Return True if the step is a matrix product or attention."""
-        return self.op is not None and callable(OPS[self.op].flops)
 
     def ops(self) -> Iterator["TracedCall"]:
         """Yield the ops that the model called, but not the ops that other ops called."""

@@ -56,11 +56,6 @@ class Trace:
         """Return the surprisal of all tokens but the first, which nothing predicts."""
         return self.surprisal[1:]
 
-    @property
-    def most_surprising(self) -> int:
-        """Return the position of the token with the largest surprisal, in a text of two tokens or more."""
-        return 1 + int(np.argmax(self.predicted))
-
 
 def describe_head(weights: np.ndarray) -> tuple[str, str]:
     """Say how far a head looks back, and how much it looks at three tokens, from its weights (T, T)."""

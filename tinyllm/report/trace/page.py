@@ -9,7 +9,6 @@ from tinyllm.report.page import Html, assemble, cards, row_head, section, table,
 from tinyllm.report.svg import Series, chart, heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
-from tinyllm.report.trace.capture import TracedCall
 from tinyllm.report.trace.examine import Lens, Trace, describe_head
 from tinyllm.train.evaluate import perplexity
 
@@ -36,17 +35,13 @@ def render(trace: Trace, title: str) -> str:
 
 
 def _numbers(trace: Trace) -> Html:
-    shown: list = []
+    work = short(sum(step.flops for step in trace.ops))
+    shown: list = [("Work", work, "operations in one pass")]
     if len(trace.ids) > 1:
         mean = float(trace.predicted.mean())
-        worst = trace.most_surprising
-        shown += [
-            ("Mean surprisal", f"{mean:.3f}", "nats per token"),
-            ("Perplexity", perplexity(mean), "equally likely choices"),
-            ("Largest surprisal", label(trace.names[trace.ids[worst]]),
-             f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
-        ]
-    return cards([*shown, ("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass")])
+        shown = [("Mean surprisal", f"{mean:.3f}", "nats per token"),
+                 ("Perplexity", perplexity(mean), "equally likely choices"), *shown]
+    return cards(shown)
 
 
 def _heat(value: float, full: float) -> str:
@@ -140,18 +135,16 @@ def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) ->
 def _ops(trace: Trace) -> Html:
     """Return a table of the ops of the forward pass, with part, shapes and FLOPs."""
     total = sum(step.flops for step in trace.ops) or 1
-    products = sum(step.flops for step in trace.ops if step.is_product)
-    note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
-            f"{100 * products / total:.1f} % of them in matrix products and attention. A multiplication and "
-            "an addition are two. Small ops count one for each arithmetic step of their specification.")
-    head = ["part", "op", "inputs", "output", "FLOPs", "share", "run by"]
-    return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
-
-
-def _op_row(step: TracedCall, total: int) -> list:
-    return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),
-            " ".join(map(str, step.shapes)), str(np.shape(step.outputs[0])),
-            tag("td", short(step.flops), class_="n"), f"{100 * step.flops / total:.1f} %", step.backend]
+    note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers. A "
+            "multiplication and an addition are two.")
+    rows = []
+    for step in trace.ops:
+        shapes = " ".join(str(x.shape) for x in step.inputs if isinstance(x, np.ndarray))
+        rows.append([row_head(step.path or "(model)"), tag("td", tag("code", step.op)), shapes,
+                     str(np.shape(step.outputs[0])), tag("td", short(step.flops), class_="n"),
+                     f"{100 * step.flops / total:.1f} %", step.backend])
+    return section("Every op", note, table(
+        "every op", ["part", "op", "inputs", "output", "FLOPs", "share", "run by"], rows))
 
 
 def _cache(trace: Trace) -> Html:
