@@ -1,6 +1,6 @@
 """Give bad files to the commands that read them: each ends in one line, and accepts nothing certainly wrong.
 
-The laws of readers.py try the functions below the commands with many more.
+The laws of readers.py try the functions that read runs, models and tokenizers with many more.
 """
 
 import io
@@ -10,57 +10,36 @@ import shutil
 from pathlib import Path
 
 import pytest
-from foreign_tokenizers import write_gpt2
 from readers import NO_JSON, OBSTACLES, mutate
-from tiny_run import new_training, write_text
+from tiny_run import write_text
 
 from tinyllm import files
 from tinyllm.cli import main
-from tinyllm.tokenizer import BPETokenizer, save_tokenizer
+from tinyllm.runs import Run
 
-TOP = "run/checkpoints/step-00000002"
-RESUME, GENERATE = "train --out run --resume --steps 2", "generate run --tokens 2 --which last"
 COMMANDS = {  # a file: the commands that read it
-    "run/run.json": ("report run", GENERATE, RESUME), "run/log.jsonl": ("report run", RESUME),
-    "run/tokenizer.json": ("tokenizer encode run cat", GENERATE), f"{TOP}/state.json": (GENERATE, RESUME),
-    f"{TOP}/model.safetensors": (GENERATE, RESUME), f"{TOP}/optimizer.safetensors": (RESUME,),
-    "model/config.json": ("generate model --tokens 2", "inspect model"),
-    "model/model.safetensors": ("generate model --tokens 2", "inspect model"),
+    "run/log.jsonl": ("report run", "train --out run --resume --steps 13"),
     "model/generation_config.json": ("generate model --tokens 2",),
-    "model/tokenizer_config.json": ("chat model --tokens 2",),
-    "model/tokenizer.json": ("generate model --tokens 2", "tokenizer encode model cat"),
-    "bpe/tokenizer.json": ("tokenizer encode bpe cat",), "gpt2/vocab.json": ("tokenizer encode gpt2 cat",),
-    "gpt2/merges.txt": ("tokenizer encode gpt2 cat",),
     "course.toml": ("course grade none --out new",),
-    "settings.toml": ("train --config settings.toml --data none",),
     "text.txt": ("data stats text.txt",),
 }
-FILES = {
-    "course.toml": "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n",
-    "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
-    "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
-}
+COURSE = "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n"
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
+def pristine(tmp_path_factory, whole):
     """Return a folder with a small file of each kind."""
     folder = tmp_path_factory.mktemp("pristine")
-    text = write_text(folder / "text.txt", 300)
-    list(new_training(folder / "run", text, train__steps=2, train__eval_every=2, train__sample_every=2))
-    shutil.copytree(folder / TOP, folder / "model", ignore=shutil.ignore_patterns("state.json", "optim*"))
-    (folder / "bpe").mkdir()
-    learnt = BPETokenizer.train(text.read_bytes(), 270)
-    save_tokenizer(learnt, folder / "bpe")
-    write_gpt2(folder / "gpt2", learnt)
-    for name, content in FILES.items():
-        (folder / name).write_text(content)
+    write_text(folder / "text.txt", 300)
+    shutil.copytree(whole, folder / "run")
+    shutil.copytree(Run(whole).last_checkpoint(), folder / "model")
+    (folder / "course.toml").write_text(COURSE)
     return folder
 
 
 def bad_versions(name, data, rng):
     """Yield (what was done, the bytes or a function of the path, whether the file is certainly wrong)."""
-    closed = name.endswith((".json", ".safetensors"))
+    closed = name.endswith(".json")
     yield from ((what, make, True) for what, make in OBSTACLES.items())
     yield from ((f"cut at {end}", data[:end], closed) for end in (0, len(data) // 2))
     yield from ((what, NO_JSON[what], closed) for what in ("deep", "strange"))

@@ -1,5 +1,8 @@
 """Try what people try first: PyTorch's names, misspelt names, one prompt, an optimizer of their own."""
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 from helpers import MLP
@@ -21,54 +24,38 @@ MODEL = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=
     (Tensor([1.0]), "view", "Tensor has no view; use reshape"),
     (MLP(), "zero_grad", r"MLP has no zero_grad; use optimizer\.zero_grad\(\)"),
     (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
-    (nn, "ReLU", r"tinyllm\.nn has no ReLU; use F\.relu"),
-    (F, "layer_norm", r"tinyllm\.functional has no layer_norm; use F\.layernorm"),
     (tl.GPT, "from_pretrained", r"GPT has no from_pretrained; use tl\.from_pretrained\(folder\)"),
     (BYTES, "eos_token_id", "ByteTokenizer has no eos_token_id; use special_tokens"),
-    (MODEL, "generate", r"GPT has no generate; use tl\.generate\(model, prompts, max_tokens="),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
-    (tl, "Tenso", "has no Tenso; did you mean Tensor"), (nn, "Liner", "did you mean Linear"),
-    (F, "sofmax", "did you mean softmax"),
+    (nn, "Liner", "did you mean Linear"), (F, "sofmax", "did you mean softmax"),
 ])
 def test_names_of_pytorch_are_known_and_misspelt_ones_are_guessed(owner, name, words):
     with pytest.raises(AttributeError, match=words) as caught:
         getattr(owner, name)
     assert "\n" not in str(caught.value)
+    if not inspect.ismodule(owner):  # Python itself looks for a similar name
+        assert caught.value.name == name and caught.value.obj is owner
 
 
 def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     owners = (Tensor([1.0]), nn.Module(), tl, nn, F)
     assert [name for name in PYTORCH if all(hasattr(owner, name) for owner in owners)] == []
-    spaces = {"F": F, "tl": tl, "nn": nn, "np": np}
-    for fix in PYTORCH.values():
-        for word in fix.replace("(", " ").replace(")", " ").replace(",", " ").split():
-            space, _, name = word.strip(";").partition(".")
-            if space in spaces and name:
-                assert hasattr(spaces[space], name.partition(".")[0]), word
+    for space, name in re.findall(r"\b(F|tl|nn|np)\.(\w+)", " ".join(PYTORCH.values())):
+        assert hasattr({"F": F, "tl": tl, "nn": nn, "np": np}[space], name), name
 
 
 @pytest.mark.parametrize("call, words", [
     (lambda: Tensor([1.0]).sum(dim=0), r"Tensor.sum has no argument dim; use axis="),
-    (lambda: Tensor([1.0]).mean(keepdim=True), "keepdims="), (lambda: F.concat([[1.0]], dim=0), "axis="),
     (lambda: F.softmax([1.0], dim=-1), "the last axis"),
     (lambda: nn.Linear(in_features=3, out_features=4), "Linear has no argument in_features; use n_in="),
-    (lambda: BYTES.decode([1], skip_special_tokens=True), "special_tokens"),
-    (lambda: tl.generate(None, ["a"], max_new_tokens=3), "max_tokens="),
     (lambda: tl.generate(None, ["a"], max_tokens=3, temperature=1), r"tl\.Sampling\(temperature="),
     (lambda: tl.AdamW(MLP()), r"AdamW takes model\.parameters\(\)"),
     (lambda: tl.GPTConfig(65, n_layer=2), "GPTConfig has no argument n_layer; use layers="),
-    (lambda: tl.LlamaConfig(65, hidden_size=8), "LlamaConfig has no argument hidden_size; use width="),
     (lambda: tl.GPT(vocab_size=65), r"GPT has no argument vocab_size; use GPT\(GPTConfig\(vocab_size="),
 ])
 def test_arguments_of_pytorch_are_known(call, words):
     with pytest.raises(TypeError, match=words):
         call()
-
-
-def test_a_misspelt_name_gets_pythons_own_suggestion():
-    with pytest.raises(AttributeError) as caught:
-        MLP().paramters  # noqa: B018
-    assert caught.value.name == "paramters" and "parameters" in dir(caught.value.obj)
 
 
 def test_tokenizers_are_called_and_one_prompt_gives_one_list():

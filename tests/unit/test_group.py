@@ -10,42 +10,33 @@ import pytest
 from helpers import Threads, together
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import SETTINGS, outcome
+from tiny_run import new_training, outcome
 
 from tinyllm import nn
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.runs import Run, make_config, prepare, reopen
-from tinyllm.train import ALONE, AdamW, Diverged, events, next_token, train
+from tinyllm.runs import reopen
+from tinyllm.train import ALONE, AdamW, events, next_token, train
 from tinyllm.train.loop import forward_backward
 
 PIECES = 12
 
 
-def run_by(group, folder, text, stop=lambda: False):
-    """Train a run in a group, or go on with it -> all events."""
-    run = Run(folder)
-    if resume := run.holds_something():
-        setup = reopen(run, run.read().config)
-    else:
-        pieces = {"train.batch": PIECES, "train.accumulate": PIECES, "train.clip": 0.5}
-        setup = prepare(make_config(SETTINGS | pieces | {"data": str(text)}))
-        group.once(lambda: run.create(setup.record(), setup.tokenizer))
-    setup.group = group
-    return list(setup.train(run, resume, stop))
-
-
 def test_one_process_stops_all_and_another_number_goes_on(tmp_path, text):
-    run_by(ALONE, tmp_path / "whole", text)
-    for size, step in ((2, 3), (1, 6), (4, 9)):
+    pieces = {"train__batch": PIECES, "train__accumulate": PIECES, "train__clip": 0.5}
+    list(new_training(tmp_path / "whole", text, **pieces))
+    run = new_training(tmp_path / "changing", text, **pieces).run
+    for size, stops in ((2, 3), (1, 3), (4, 3), (1, 99)):
 
-        def stopped(group):
-            fourth_call = itertools.chain([False] * 3, [group.rank == group.size - 1])
-            return run_by(group, tmp_path / "changing", text, fourth_call.__next__)[-1]
+        def work(group, stops=stops):
+            setup = reopen(run, run.read().config)
+            setup.group = group
+            asked = itertools.chain([False] * stops, [group.rank == group.size - 1])
+            return list(setup.train(run, resume=True, stop=asked.__next__))[-1]
 
-        assert together(size, stopped) == [events.Stopped(step)] * size
-    run_by(ALONE, tmp_path / "changing", text)
+        ends = together(size, work)
+        assert stops == 99 or ends == [events.Stopped(ends[0].step)] * size
     assert outcome(tmp_path / "changing") == outcome(tmp_path / "whole")
 
 
@@ -86,20 +77,8 @@ def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
     assert expected[1][2] is False and together(size, gradients) == [expected] * size
 
 
-def test_a_loss_that_is_not_finite_in_one_process_stops_all_at_one_step():
-    def diverged(group):
-        calls = itertools.count()
-
-        def loss(model, batch):
-            broken = group.rank == 1 and next(calls) == 5  # in the second step
-            return next_token(model, batch) * (float("nan") if broken else 1.0)
-
-        model = Partly()
-        loop = train(model, lambda step: a_batch(12, 1), loss, AdamW(model.parameters()), steps=3,
-                     accumulate=PIECES, group=group)
-        with pytest.raises(Diverged, match="at step 2"):
-            list(loop)
-
-    together(3, diverged)
+def test_a_group_that_has_more_processes_than_pieces_is_refused():
+    model = Partly()
     with pytest.raises(UserError, match=r"12 pieces.*none for some of 13 processes: start at most 12"):
-        diverged(Threads(0, [()] * 13))
+        train(model, None, next_token, AdamW(model.parameters()), steps=3, accumulate=PIECES,
+              group=Threads(0, [()] * 13))
