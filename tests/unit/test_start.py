@@ -46,13 +46,9 @@ def test_the_hash_of_a_folder_sees_every_part_and_the_model_beside_an_adapter(tm
         save_weights({"w": np.full(3, number, np.float32)}, tmp_path / f"{name}.safetensors")
         return hash_weights(tmp_path)
 
-    found = [write("model-a", 1), write("model-b", 2), write("model-b", 3)]
-    (tmp_path / "model-a.safetensors").rename(tmp_path / "model-c.safetensors")
-    found += [hash_weights(tmp_path), write("model", 1)]
+    found = [write("model-a", 1), write("model-b", 2), write("model-b", 3), write("model-c", 3)]
+    found.append(write("model", 1))
     assert write("adapter_model", 2) == found[-1] != write("model", 5) and len(set(found)) == 5
-    (tmp_path / "model.safetensors").write_bytes(b"\0" * 99)
-    with pytest.raises(UserError, match="not a safetensors file"):
-        hash_weights(tmp_path)
 
 
 def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_path, whole, text):
