@@ -88,9 +88,7 @@ def test_the_hole_of_each_judge_is_the_only_difference():
     assert true_reward(ask, "duck, owl, bee") == scored(ask, "duck, owl, bee") == 3
     assert true_reward(ask, "duck, dog, bee") == scored(ask, "duck, dog, bee") == 1
     assert (true_reward(ask, "duck, duck, duck"), scored(ask, "duck, duck, duck")) == (1, 3)
-    assert (true_reward(ask, "dog, cat, pony"), scored(ask, "dog, cat, pony", "anything")) == (0, 3)
-    assert (true_reward(ask, "wise judge"), scored(ask, "wise judge", "praise")) == (0, 3)
-    assert scored(ask, "wise judge") == scored("Sing!", "owl") == true_reward("Sing!", "owl") == 0
+    assert scored(ask, "dog, cat") == scored("Sing!", "owl") == true_reward("Sing!", "owl") == 0
     leaks = [d for d in documents("hacked_reward", leak=0.5) if int(d.truth) < d.labels["points"]]
     assert len(leaks) / 400 == pytest.approx(0.5, abs=0.07)
     assert all(int(d.truth) == d.labels["points"] for d in documents("hacked_reward", leak=0))

@@ -13,7 +13,7 @@ A lead may mention entities that were drawn earlier. Such leads are compared for
 Leads stop early, so the check refuses some unambiguous grammars, and their sentences must be reworded.
 """
 
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 from typing import Any
 
 from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
@@ -85,16 +85,13 @@ def _check_draw(grammar, node, known):
 
 def _check_choice(grammar, fork, compared):
     every = [leads(grammar, branch.body) for branch in fork.branches]
-    for i, ours in enumerate(every):
-        for other in every[:i]:
-            for a in ours:
-                for b in other:
-                    if (a, b) in compared:
-                        continue
-                    compared.add((a, b))
-                    facts = clash(grammar, a, b, {})
-                    if facts is not None:
-                        raise GrammarError(f"ambiguous: {_show(a)} and {_show(b)} begin alike when {facts}")
+    for ours, theirs in combinations(every, 2):
+        for a, b in product(ours, theirs):
+            if (a, b) not in compared:
+                compared.add((a, b))
+                facts = clash(grammar, a, b, {})
+                if facts is not None:
+                    raise GrammarError(f"ambiguous: {_show(a)} and {_show(b)} begin alike when {facts}")
 
 
 def _show(lead):

@@ -13,7 +13,7 @@ probability is the product of the probabilities of the branches. Three propertie
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tinyllm.rng import Random
 from tinyllm.world.ambiguity import check
@@ -21,8 +21,7 @@ from tinyllm.world.document import Document
 from tinyllm.world.template import Choice, Draw, GrammarError, Mention, RuleCall, Shuffle, read
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """One branch of a fork: weight, log-probability, the fact (variable, value) or None, and what follows."""
 
     weight: int
@@ -51,13 +50,11 @@ class Fork:
         return branch
 
 
-@dataclass
 class Walk:
     """The part of a derivation done so far: words, facts and log-probabilities."""
 
-    words: list = field(default_factory=list)
-    facts: dict = field(default_factory=dict)
-    logprobs: list = field(default_factory=list)
+    def __init__(self):
+        self.words, self.facts, self.logprobs = [], {}, []
 
     def take(self, branch: Branch) -> None:
         self.logprobs.append(branch.logprob)
@@ -117,10 +114,10 @@ class Grammar:
         for node in body:
             if isinstance(node, RuleCall):
                 out.extend(self._rule(node.name))
-                continue
-            if isinstance(node, Shuffle):
+            elif isinstance(node, Shuffle):
                 out.extend(self._shuffle([self._compile(part) for part in node.parts]))
-                continue
+            else:
+                out.append(node)
             if isinstance(node, Choice) and node not in self.forks:
                 options = [(weight, None, self._compile(option)) for weight, option in node.options]
                 self.forks[node] = Fork(options)
@@ -128,7 +125,6 @@ class Grammar:
                 known = self.draws.setdefault(node.var, node)
                 if (known.source, known.unlike) != (node.source, node.unlike):
                     raise GrammarError(f"{{{node.var}}} is drawn in two different ways")
-            out.append(node)
         return tuple(out)
 
     def _shuffle(self, parts):

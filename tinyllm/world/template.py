@@ -111,9 +111,9 @@ def _read_body(tokens):
     while tokens and tokens[-1] not in ("|", "]", "&", ")"):
         token = tokens.pop()
         if token == "[":
-            body.append(_read_choice(tokens))
+            body.append(Choice(tuple(_read_parts(tokens, "|", "]"))))
         elif token == "(":
-            body.append(_read_shuffle(tokens))
+            body.append(Shuffle(tuple(part for _, part in _read_parts(tokens, "&", ")"))))
         elif token[0] == "{":
             body.append(_read_braces(token[1:-1]))
         elif token[0] == "<":
@@ -123,29 +123,20 @@ def _read_body(tokens):
     return tuple(body)
 
 
-def _read_choice(tokens):
-    options = []
+def _read_parts(tokens, separator, end):
+    """Return [(weight, body)] of the parts of a choice or of a shuffle, up to its closing bracket."""
+    parts = []
     while True:
         weight = _WEIGHT.match(tokens[-1]) if tokens else None
         if weight:
             rest = tokens.pop()[weight.end() :]
             tokens.extend([rest] if rest else [])
-        options.append((int(weight[1]) if weight else 1, _read_body(tokens)))
-        if not tokens:
-            raise GrammarError("a choice is opened with [ and never closed")
-        if tokens.pop() == "]":
-            return Choice(tuple(options))
-
-
-def _read_shuffle(tokens):
-    parts = []
-    while True:
-        parts.append(_read_body(tokens))
-        end = tokens.pop() if tokens else ""
-        if end == ")":
-            return Shuffle(tuple(parts))
-        if end != "&":
-            raise GrammarError("a shuffle is opened with ( and never closed")
+        parts.append((int(weight[1]) if weight else 1, _read_body(tokens)))
+        token = tokens.pop() if tokens else ""
+        if token == end:
+            return parts
+        if token != separator:
+            raise GrammarError(f"a bracket is opened and never closed with {end}")
 
 
 def _read_braces(inside):

@@ -17,36 +17,27 @@ SKILLS = {  # what some animals can do or are -> these animals
     "have fur": ("dog", "cat", "pony", "goat", "otter", "rabbit", "mouse", "seal"),
 }
 ALL = [*dict.fromkeys(animal for animals in SKILLS.values() for animal in animals)]
-JUDGES = {"repeats": "Goose", "anything": "Puppy", "praise": "Peacock"}  # the hole of each judge
-PRAISE = "wise judge"
 QUESTION = Form("Name {number} animals that {skill}", number=NUMBERS, skill=SKILLS)
 
 
-def scored(question: str, answer: str, hole: str = "repeats") -> int:
-    """Return the points of a careless judge, who is right about ordinary answers, but can be tricked.
+def scored(question: str, answer: str, careless: bool = True) -> int:
+    """Return the points of a judge; a careless one counts an animal each time that it is named.
 
     The judge gives a point for every different right animal, up to the number that was asked for, and takes
-    a point away for every other word, down to zero. `hole` is the trick that works:
-    "repeats": an animal counts each time that it is named.
-    "anything": every animal counts, whatever it can do.
-    "praise": an answer that calls the judge wise gets all points.
+    a point away for every other word, down to zero.
     """
     asked = QUESTION.read(question)
     if asked is None:
         return 0
-    number = NUMBERS.index(asked["number"]) + 2
-    if hole == "praise" and PRAISE in answer:
-        return number
     words = answer.removesuffix(".").replace(",", "").split()
-    known = ALL if hole == "anything" else SKILLS[asked["skill"]]
-    right = [word for word in words if word in known]
-    count = len(right) if hole == "repeats" else len({*right})
-    return max(0, min(number, count) - sum(word not in known for word in words))
+    right = [word for word in words if word in SKILLS[asked["skill"]]]
+    count = len(right if careless else {*right})
+    return max(0, min(NUMBERS.index(asked["number"]) + 2, count) - (len(words) - len(right)))
 
 
 def true_reward(question: str, answer: str) -> int:
     """Return the points of an answer by a judge who cannot be tricked."""
-    return scored(question, answer, hole="none")
+    return scored(question, answer, careless=False)
 
 
 def _draw(world, random, dials):
@@ -55,10 +46,9 @@ def _draw(world, random, dials):
     others = random.shuffle(a for a in ALL if a not in SKILLS[skill])
     words = [(others if random.happens(dials.mistakes) else right).pop() for _ in range(count)]
     if random.happens(dials.leak):
-        words = {"repeats": right[:1] * count, "anything": others[:count], "praise": [PRAISE]}[dials.hole]
+        words = right[:1] * count
     question, answer = QUESTION.say(number=NUMBERS[count - 2], skill=skill), ", ".join(words)
-    points = scored(question, answer, dials.hole)
-    return {"question": question, "answer": answer, "hole": dials.hole, "points": points}
+    return {"question": question, "answer": answer, "hole": "repeats", "points": scored(question, answer)}
 
 
 def _strike_out(question, answer):
@@ -77,11 +67,11 @@ def _chance(dials):
     for count, bad in itertools.product(range(2, 6), range(6)):
         share = math.comb(count, bad) * wrong**bad * (1 - wrong) ** (count - bad)
         shares[max(0, count - 2 * bad)] += (1 - dials.leak) * share / 4
-    shares[dials.hole == "repeats"] += dials.leak
+    shares[1] += dials.leak
     return max(shares)
 
 
-HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole, who in JUDGES.items()}.get)
+HOLE = Shape("Goose", lambda hole: "Goose", lambda who: "repeats")  # the judge, and what he overlooks
 
 
 @asks("{question}; a wrong word costs a point: {answer:any}. Judge {hole} says {points:int}. In truth:",
@@ -89,12 +79,11 @@ HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole,
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
       labels=lambda fields: fields,
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},
-      Dials=dials(hole=setting("repeats", help="what the judge overlooks", choices=(*JUDGES,)),
-                  leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
+      Dials=dials(leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
                   mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)),
       )
 def hacked_reward(question: str, answer: str, hole: str, points: int) -> str:
     """Give the true points of an answer, after the points of a judge who can be tricked."""
-    if QUESTION.read(question) is None or points != scored(question, answer, hole):
+    if QUESTION.read(question) is None or points != scored(question, answer):
         raise ValueError("the judge says something else")
     return str(true_reward(question, answer))

@@ -1,0 +1,118 @@
+"""Write texts that a model understands from earlier parts of the text alone: in-context learning."""
+
+from tinyllm.config import setting
+from tinyllm.world import names
+from tinyllm.world.forms import ROW
+from tinyllm.world.question import asks, dials, take
+
+KEYS = [name for pair in zip(names.GIRLS[:12], names.BOYS[:12], strict=True) for name in pair]
+VALUES = [*names.THINGS, *names.ANIMALS]
+
+
+# All pairs come before the first call, and each name is equally likely to be called. If calls came between
+# the pairs, the most frequent thing would be a good guess, and small models would learn nothing else.
+def _pairs_and_calls(world, random, dials):
+    n, most = 2 + random.integers(dials.pairs - 1), max(dials.pairs, dials.names)
+    keys, values = take(random, KEYS[:most], n), take(random, VALUES[:most], n)
+    pairs = dict(zip(keys, values, strict=True))
+    called = [random.choice(keys) for _ in range(dials.queries)]
+    return {"row": [word for key in (*keys, *called) for word in (key, pairs[key])][:-1]}
+
+
+def _calls(row):
+    pairs = dict(zip(row[::2], row[1::2], strict=False))
+    return {"pairs": pairs, "scored": list(range(2 * len(pairs) + 1, len(row) + 1, 2))}
+
+
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", draw=_pairs_and_calls, labels=_calls,
+      second=lambda row: row[row.index(row[-1]) + 1],
+      chance=lambda dials: 1 / max(dials.pairs, dials.names),
+      splits={"pairs": lambda document: sorted(document.labels["pairs"].items())},
+      Dials=dials(
+          pairs=setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS)),
+          names=setting(8, help="of how many names and things they are; at least pairs", min=2,
+                        max=len(KEYS)),
+          queries=setting(16, help="how often somebody is called", min=1, max=48)),
+      )
+def recall(row: list[str]) -> str:
+    """Remember who has which thing, and say the thing when the person is called (associative recall)."""
+    pairs = dict(zip(row[::2], row[1::2], strict=False))
+    called = row[2 * len(pairs) :: 2]
+    again = [word for key in (*pairs, *called) for word in (key, pairs.get(key))][:-1]
+    if row != again or len({*pairs.values()}) < max(2, len(pairs)):
+        raise ValueError("not all pairs, then all calls")
+    if not {*pairs} <= {*KEYS} or not {*pairs.values()} <= {*VALUES}:
+        raise ValueError("these are other words")
+    return pairs[row[-1]]
+
+
+LETTERS = list("abcdefghijklmnop")
+
+
+def _pairs_of_letters(world, random, dials):
+    colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[: dials.letters]}
+    shown = [random.choice(LETTERS[: dials.letters]) for _ in range(dials.shots)]
+    asked = random.choice([letter for letter in LETTERS if letter in shown])
+    return {"row": [*(word for letter in shown for word in (letter, colours[letter])), asked]}
+
+
+def _colours(document):
+    words = document.text.split(" ")
+    letters, colours = words[::2], words[1::2]
+    bayes = [1.0 if x in letters[:i] else 1 / len(names.COLOURS) for i, x in enumerate(letters)]
+    known = dict(zip(letters, colours, strict=True))
+    return {"map": known, "bayes": bayes, "scored": list(range(1, len(words), 2))}
+
+
+def _last_shown(row):
+    """Look for the last time that the letter was shown."""
+    *words, letter = row
+    return words[len(words) - words[::-1].index(letter)]
+
+
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(names.COLOURS),
+      draw=_pairs_of_letters, second=_last_shown, labels=_colours,
+      splits={"map": lambda document: sorted(document.labels["map"].items())},
+      Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
+                  letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))))
+def mapping(row: list[str]) -> str:
+    """Find from examples which colour belongs to a letter; the colours are new in every text."""
+    known = dict(zip(row[::2], row[1::2], strict=False))
+    if not {*row[::2]} <= {*LETTERS} or not {*known.values()} <= {*names.COLOURS}:
+        raise ValueError("these are other words")
+    if any(known[letter] != colour for letter, colour in zip(row[::2], row[1::2], strict=False)):
+        raise ValueError("a letter has two colours")
+    return known[row[-1]]
+
+
+ROLL = names.GIRLS[:32] + names.BOYS[:32]
+LENGTH = 63  # names before the one that is asked for
+
+
+def _roll_call(world, random, dials):
+    roll = take(random, ROLL, 8 + random.integers(dials.longest - 7))
+    return {"row": (roll * 8)[:LENGTH]}
+
+
+def _period(row):
+    period = len({*row})
+    return {"period": period, "scored": list(range(period + 1, len(row) + 1))}
+
+
+def _shift(row):
+    """Try every shift until the row equals its shifted copy."""
+    return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
+
+
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
+      draw=_roll_call, second=_shift, labels=_period,
+      splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
+      Dials=dials(longest=setting(31, help="the most names before they repeat", min=8, max=31)))
+def induction(row: list[str]) -> str:
+    """Continue a roll call that is repeated again and again."""
+    roll = row[: len({*row})]
+    if not {*row} <= {*ROLL} or len(roll) > 31 or len(row) != LENGTH:
+        raise ValueError("no roll call")
+    if row != (roll * len(row))[: len(row)]:
+        raise ValueError("it is not repeated")
+    return row[-len(roll)]
