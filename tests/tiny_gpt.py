@@ -61,11 +61,11 @@ def softmax(x):
 
 
 def by_hand(model, ids):
-    """Run a GPT on ids in float64, without the library -> {what: value}, attention (L, H, T, T) and so on."""
+    """Run a GPT on ids in float64, without the library -> attention (L, H, T, T), p (L + 1, T, V)."""
     w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
     T, H, L = len(ids), model.config.heads, model.config.layers
     x = w["wte.weight"][ids] + w["wpe.weight"][:T]
-    seen = {"stream": [x], "attention": [], "attention adds": [], "mlp adds": []}
+    stream, attention = [x], []
     hidden = np.triu(np.full((T, T), -np.inf), 1)
     for n in range(L):
         def linear(x, name, n=n):
@@ -74,13 +74,11 @@ def by_hand(model, ids):
         mixed = linear(norm(x, w[f"h.{n}.ln_1.weight"], w[f"h.{n}.ln_1.bias"]), "attn.c_attn")
         q, k, v = (part.reshape(T, H, -1).swapaxes(0, 1) for part in np.split(mixed, 3, axis=-1))
         p = softmax(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1]) + hidden)
-        added = linear((p @ v).swapaxes(0, 1).reshape(T, -1), "attn.c_proj")
-        x = x + added
+        x = x + linear((p @ v).swapaxes(0, 1).reshape(T, -1), "attn.c_proj")
         h = linear(norm(x, w[f"h.{n}.ln_2.weight"], w[f"h.{n}.ln_2.bias"]), "mlp.c_fc")
         bent = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
-        narrowed = linear(bent, "mlp.c_proj")
-        x = x + narrowed
-        for name, value in zip(seen, (x, p, added, narrowed), strict=True):
-            seen[name].append(value)
-    logits = [norm(x, w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T for x in seen["stream"]]
-    return seen | {"p": [softmax(rows) for rows in logits]}
+        x = x + linear(bent, "mlp.c_proj")
+        stream.append(x)
+        attention.append(p)
+    logits = [norm(x, w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T for x in stream]
+    return attention, [softmax(rows) for rows in logits]

@@ -22,8 +22,7 @@ def words(picture):
 def test_every_value_gradient_slope_and_operation_is_drawn_as_micrograd_draws_it():
     """The neuron of micrograd's notebook. This was asked for and could not be done: 9 of 10 first tasks."""
     x1, x2, w1, w2, b = map(leaf, (2.0, 0.0, -3.0, 1.0, 6.8813735870195432))
-    n = x1 * w1 + x2 * w2 + b
-    o = n.tanh()
+    o = (x1 * w1 + x2 * w2 + b).tanh()
     drawn = words(tl.draw(o, **{name: value for name, value in locals().items() if name != "o"}))
     assert drawn.count("slope 1") == 5 and {"slope 0.5", "slope 0", "slope -3", "slope 2"} <= {*drawn}
     for said in ("x1 = 2, gradient -1.5", "w1 = -3, gradient +1", "x2 = 0, gradient +0.5", "*, gradient +0.5",
@@ -51,18 +50,14 @@ def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths(tmp_pat
     drawn = words(picture)
     loss.backward()
     length = np.linalg.norm(model.layers[0].weight.grad)
-    at = drawn.index("layers.0.weight (3, 2)")
-    assert drawn[at + 1] == f"gradient of length {length:.3g}"
+    assert drawn[drawn.index("layers.0.weight (3, 2)") + 1] == f"gradient of length {length:.3g}"
     assert {"(4, 2)", "linear", "max or min", "sum", f"{loss.item():.4g}"} <= {*drawn}
-
-
-def test_steps_with_several_outputs_or_without_a_gradient():
-    first, second = F.split(leaf(np.arange(4, dtype=np.float32)), 2)
+    first, second = F.split(leaf(np.arange(4, dtype=np.float32)), 2)  # a step with several outputs
     drawn = words(tl.draw(first * second))
     assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # of the sum: 2, 3, 0, 1
     x, w = leaf(2.0), leaf(3.0)
     drawn = words(tl.draw(record(x.data + 1, (w * w, x), lambda dy: (None, dy)), w=w))
-    assert drawn.count("gradient +0") == 2
+    assert drawn.count("gradient +0") == 2  # a backward pass may return None in place of zeros
 
 
 def test_draw_refuses_freed_missing_and_large_graphs():

@@ -1,6 +1,10 @@
-"""Check the page of a trace: each fact is in it, it is small, and no text becomes markup."""
+"""Check the page of a trace: each fact is in it, no text becomes markup, and a browser asks for no more."""
 
+import html
+import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -91,3 +95,41 @@ def test_long_texts_and_many_heads_stay_below_the_limit(ids):
     model = tiny_gpt(tokenizer.vocab_size, context=512, layers=12, heads=12, width=24)
     page = render(examine(model, tokenizer, ids), "big")
     assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 3
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
+         "--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--dump-dom")  # no way out, whoever asks
+FRAMES = """<meta name="color-scheme" content="light dark"><pre id="seen"></pre>
+<iframe srcdoc="PAGE" width="1200" height="900"></iframe><iframe srcdoc="PAGE" width="400"></iframe><script>
+function look(frame) {
+    const page = frame.document, all = what => [...page.querySelectorAll(what)];
+    const css = part => frame.getComputedStyle(part), {color: ink, backgroundColor: paper} = css(page.body);
+    const shown = () => all(".pop").filter(pop => css(pop).display != "none").length, before = shown();
+    all(".t")[5]?.focus();
+    return {ink, paper, shown: [before, shown(), all(".t:focus .bar").length],
+        width: frame.innerWidth, needed: page.documentElement.scrollWidth, maps: all(".map path").length,
+        asked: all("script").length + frame.performance.getEntriesByType("resource").length};
+}
+onload = () => document.querySelector("#seen").textContent = JSON.stringify(Array.from(frames).map(look));
+</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_browser_asks_and_complains_of_nothing_and_the_page_can_be_read(tmp_path, scheme):
+    """It is opened wide and narrow; alternatives are seen on focus, and not before."""
+    page = render(traced(TOKENIZERS["byte"], EVIL.encode() + b"\xff the end", heads=4), EVIL)
+    (tmp_path / "frames.html").write_text(FRAMES.replace("PAGE", html.escape(page)), "utf-8")
+    words = [f"--user-data-dir={tmp_path / 'profile'}",
+             f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"]
+    words.append((tmp_path / "frames.html").as_uri())
+    done = subprocess.run([CHROMIUM, *FLAGS, *words], capture_output=True, text=True, timeout=600)
+    frames = json.loads(html.unescape(re.search('<pre id="seen">(.+?)</pre>', done.stdout)[1]))
+    assert "CONSOLE" not in done.stderr and [frame["width"] for frame in frames] == [1200, 400]
+    for frame in frames:
+        assert frame["needed"] <= frame["width"] and frame["maps"] > 8 and not frame["asked"]
+        assert frame["shown"] == [0, 1, 5]
+        ink, paper = (sum(map(int, frame[what][4:-1].split(","))) / 3 for what in ("ink", "paper"))
+        assert (ink > paper) == (scheme == "dark") and abs(ink - paper) > 150
