@@ -36,6 +36,23 @@ print("the last " + "cell")
 # %% [markdown]
 # The end.
 """
+QUESTION = "? how many of them are there in both of the boxes?!"
+PIPED = f"""
+# 0. A lesson
+
+With **strong words** and *a
+term*; 2 * 3 * 4 and a*b*c.
+
+| guess = predict("how many of them are there in both of the boxes?!")
+| print(compare(guess, 5))
+{QUESTION}
+it is 5
+
+| print("the last " + "cell")
+the last cell
+
+The end.
+"""
 ENTER = "Enter runs this code"
 
 
@@ -44,6 +61,13 @@ def lesson(tmp_path):
     path = tmp_path / "lesson.py"
     path.write_text(LESSON)
     return [sys.executable, str(path)]
+
+
+def piped(*command, quiet=""):
+    """Run a script without a terminal -> the process that ended."""
+    environment = os.environ | {"TINYLLM_LESSON": quiet}
+    how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, *map(str, command)], env=environment, **how)
 
 
 def plain(shown):
@@ -62,10 +86,8 @@ def test_each_cell_waits_and_says_how_many_there_are(lesson):
 
 @pytest.mark.signals
 @pytest.mark.parametrize("keys, code", [
-    ([(ENTER, "\x04")], 0),
-    ([(ENTER, "\n"), ("to pass)", "q\n")], 0),
-    ([(ENTER, CTRL_C)], -signal.SIGINT),
-    ([(ENTER, "\n"), ("to pass)", CTRL_C)], -signal.SIGINT),
+    ([(ENTER, "\x04")], 0), ([(ENTER, "\n"), ("to pass)", "q\n")], 0),
+    ([(ENTER, CTRL_C)], -signal.SIGINT), ([(ENTER, "\n"), ("to pass)", CTRL_C)], -signal.SIGINT),
 ], ids=["end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])
 def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     shown, ended = at_terminal(lesson, keys)
@@ -73,32 +95,12 @@ def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     assert "Traceback" not in shown and "\nthe last cell" not in shown
 
 
-QUESTION = "? how many of them are there in both of the boxes?!"
-PIPED = f"""
-# 0. A lesson
-
-With **strong words** and *a
-term*; 2 * 3 * 4 and a*b*c.
-
-| guess = predict("how many of them are there in both of the boxes?!")
-| print(compare(guess, 5))
-{QUESTION}
-it is 5
-
-| print("the last " + "cell")
-the last cell
-
-The end.
-"""
-
-
 @pytest.mark.parametrize("quiet, shown", [
     ("", PIPED), ("quiet", f"{QUESTION}\nit is 5\nthe last cell\n"),
 ])
 def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown):
     """Without its text, what a lesson prints cannot be understood; a test of it needs no more."""
-    how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-    done = subprocess.run(lesson, env=os.environ | {"TINYLLM_LESSON": quiet}, **how)
+    done = piped(lesson[1], quiet=quiet)
     assert done.stdout == shown and not done.stderr
 
 
@@ -124,40 +126,33 @@ def test_a_lesson_runs_on_functions_of_the_students_that_have_passed(tmp_path):
     (folder / "exercise.py").write_text(OWN)
     calls = "import numpy as np\nfrom tinyllm import ops\nx = np.ones(1, np.float32)\n"
     (folder / "lesson.py").write_text(f"{LESSON}\n# %%\n{calls}print(ops.softmax(x), ops.log_softmax(x))\n")
-
-    def run(*options):
-        command = [sys.executable, str(folder / "lesson.py"), *options]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
-
     progress = StudentProgress(tmp_path)
     progress.task(find_lesson(4), "softmax")["state"] = "passed"
     progress.save()
-    said = run()
+    said = piped(folder / "lesson.py").stdout
     assert "that have passed: softmax." in said and "mine\n" in said and said.endswith("[1.] [0.]\n")
-    assert "not tried" not in said and "mine" not in run("--library")
+    assert "not tried" not in said and "mine" not in piped(folder / "lesson.py", "--library").stdout
     (folder / "exercise.py").write_text("def softmax(x:\n")
-    said = " ".join(run().split())
+    said = " ".join(piped(folder / "lesson.py").stdout.split())
     assert "yours could not be used: " in said and "exercise.py, line 1: '(' was never closed" in said
     assert said.endswith("[1.] [0.]")
 
 
-def test_what_is_wrong_with_a_students_file_is_one_line(tmp_path):
-    path = tmp_path / "lesson.py"
-    wrong = "from tinyllm.errors import UserError\nraise UserError('no such thing; write one')\n"
-    path.write_text(f"{LESSON}\n{wrong}")
-    done = subprocess.run([sys.executable, path], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def test_what_is_wrong_with_a_students_file_is_one_line(lesson):
+    with open(lesson[1], "a") as f:
+        f.write("from tinyllm.errors import UserError\nraise UserError('no such thing; write one')\n")
+    done = piped(lesson[1])
     assert (done.returncode, done.stderr) == (2, "tinyllm: error: no such thing; write one\n")
 
 
-def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, monkeypatch):
+def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(here):
     assert begin() == Path(__file__).parent
-    monkeypatch.chdir(tmp_path)
     names = {}
     exec("from tinyllm.course.lesson_runner import begin\nfolder = begin()", names)
-    assert names["folder"] == tmp_path
+    assert names["folder"] == here
 
 
-def test_numbers_as_people_write_them_and_what_is_none_is_asked_for_again(monkeypatch, capsys):
+def test_what_is_no_number_is_asked_for_again(monkeypatch, capsys):
     """A comma for the point once made fifteen of one and a half."""
     monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
     answers = ["4.2", "1e6", "1,5", "many", "1,000", ""]
@@ -197,5 +192,5 @@ def test_keys_typed_early_answer_no_question_and_progress_leaves_nothing(tmp_pat
     path.write_text(SCRIPT)
     shown, _ = at_terminal([sys.executable, str(path)], [("computing", "early\n"), ("question?", "late\n")])
     assert "answer: late" in shown and " 0/3 [" in shown and "\r[0, 1, 4]" in shown
-    done = subprocess.run([sys.executable, path], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = piped(path)
     assert done.stdout.startswith("[0, 1, 4]\n") and not done.stderr

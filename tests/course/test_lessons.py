@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from verify_lessons import announced, run_lesson
+from verify_lessons import run_lesson
 
 from tinyllm import api
 from tinyllm.course.stepping import cells
@@ -37,12 +37,9 @@ def test_the_map_is_in_order_and_the_table_of_lessons_has_a_row_for_each():
 @pytest.mark.parametrize("lesson", [one for one in LESSONS if not one.long], ids=each)
 def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
     """In a student's folder, without a terminal; `make docs` runs the long ones too."""
-    done, peak = run_lesson(lesson, tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert 0 < peak <= lesson.memory, f"{peak} MiB, and the syllabus promises {lesson.memory}"
-    assert not lesson.broken(done.stdout)
+    done, broken = run_lesson(lesson, tmp_path)
+    assert not broken
     assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
-    assert not announced(lesson, done.stdout)
     for page in re.findall(r"(?m)^wrote (\S+\.html)", done.stdout):
         assert 0 < (tmp_path / page).stat().st_size < 2_000_000
 

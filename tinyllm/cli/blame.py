@@ -65,13 +65,13 @@ def newest() -> Run:
 def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
     """Yield lines that say which functions are to blame."""
     yield f"the library's own functions reach a loss of {blame.right[-1, 0]:.4f} after {blame.steps} steps"
-    if finding.whole.step is None:
+    if not finding.what:
         lessons = dict.fromkeys(part.lesson for part in blame.parts.values())
         ways = ", ".join(f"`tinyllm check {number}`" for number in lessons)
         yield f"yours stay within {blame.allowed[:, 0].max():.4f} of it at every step: nothing to blame"
         yield f"what a training does not feel, {ways} may: there each function is tried by itself"
         return
-    yield f"yours {finding.whole.what}"
+    yield f"yours {finding.what}"
     if finding.together:
         yield f"no single function does it, only together: {', '.join(finding.culprits)}"
     for op in finding.culprits:

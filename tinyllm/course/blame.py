@@ -25,26 +25,15 @@ ALLOWED_NORM = 2e-4  # the smallest tolerance of a gradient norm, as a share of 
 TIMES = 20  # the tolerance is this many times the deviation of the control run, if that is more
 
 
-class Trial(NamedTuple):
-    """The result of training with some of the student's functions, compared step by step with the library.
-
-    step: the first step where the loss or the gradient norm was outside the tolerance, or None.
-    what: what happened there.
-    """
-
-    step: int | None = None
-    what: str = ""
-
-
 class Finding(NamedTuple):
     """The result of `Blame.find`: the ops that make the run wrong (`culprits`).
 
-    whole: the result of training with all of the student's functions.
+    what: what happens in training with all of the student's functions, or "" if nothing is wrong.
     together: True if only the combination is out of tolerance.
     """
 
-    culprits: tuple[str, ...]
-    whole: Trial
+    culprits: tuple[str, ...] = ()
+    what: str = ""
     together: bool = False
 
 
@@ -107,8 +96,11 @@ class Blame:
             steps.append(next(training))
         return np.array([(step.loss, step.grad_norm) for step in steps])
 
-    def trial(self, ops: Sequence[str], title: str) -> Trial:
-        """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance."""
+    def trial(self, ops: Sequence[str], title: str) -> str:
+        """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance.
+
+        Return what happened then, or "".
+        """
         bounds, training = zip(self.right, self.allowed, strict=True), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, (right, allowed) in enumerate(bounds, 1):
@@ -117,31 +109,25 @@ class Blame:
                     done = next(training)
                     got = np.array([done.loss, done.grad_norm])
                 except PartFailure as failure:
-                    return Trial(step, f"stop at step {step}: {failure}")
+                    return f"stop at step {step}: {failure}"
                 except (UserError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
                     got = np.array([np.nan, np.nan])  # or the library's own code failed on the results
                 far = ~(np.abs(got - right) <= allowed)
                 if far.any():
                     i = int(np.argmax(far))
                     numbers = f"{('loss', 'gradient norm')[i]} {got[i]:.4f} where {right[i]:.4f} is right"
-                    return Trial(step, f"leave the range at step {step}: {numbers}")
-        return Trial()
+                    return f"leave the range at step {step}: {numbers}"
+        return ""
 
     def find(self) -> Finding:
         """Find the functions to blame. The finding has no culprits if all losses are within tolerance."""
         ops = list(self.parts)
-        whole = self.trial(ops, "all of yours")
-        if whole.step is None:
-            return Finding((), whole)
+        if not (what := self.trial(ops, "all of yours")):
+            return Finding()
         ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
-
-        def stays(some: list[str], title: str) -> bool:
-            return self.trial(some, title).step is None
-
-        single = ops
-        if len(ops) > 1:
-            single = [op for op in ops if stays([x for x in ops if x != op], f"without your {op}")]
+        single = [op for op in ops
+                  if len(ops) == 1 or not self.trial([x for x in ops if x != op], f"without your {op}")]
         if len(single) == 1:
-            return Finding(tuple(single), whole)
-        guilty = tuple(op for op in ops if not stays([op], f"with your {op} alone"))
-        return Finding(guilty or tuple(single or ops), whole, together=not guilty)
+            return Finding(tuple(single), what)
+        guilty = tuple(op for op in ops if self.trial([op], f"with your {op} alone"))
+        return Finding(guilty or tuple(single or ops), what, together=not guilty)
