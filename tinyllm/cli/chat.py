@@ -15,16 +15,9 @@ from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
 from tinyllm.runs import Opened
 
-WELCOME = "Type the beginning of a text; the model continues it, then you do. See /help."
-HELP = """\
-The model continues your text. It is no assistant: it writes texts like those
-that it was trained on.
-  any text   is added to the end of the text, with a space between two words
-  (nothing)  the model continues
-  /reset     begin a new text
-  /quit      leave, as Ctrl-D does
-Ctrl-C stops the model; where nothing is written, it leaves.
-`tinyllm chat --help` lists the options."""
+WELCOME = """\
+Type the beginning of a text; the model continues it, then you do.
+An empty line lets it go on, /reset begins a new text, /quit leaves."""
 
 
 class Conversation:
@@ -87,7 +80,7 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Which = "best", **
 
     Your line is added to the text, after a space if that is needed. An empty line lets the model continue.
     Ctrl-C stops the model, or leaves if nothing is being written. /reset begins a new text, /quit or Ctrl-D
-    leaves, /help explains. Without a terminal, each line of standard input is answered.
+    leaves. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
@@ -111,7 +104,7 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Which = "best", **
                 print(printable(line))  # as a terminal shows what is typed
             if line.strip() == "/quit":
                 return 0
-            _take(conversation, line, tokens)
+            _answer(conversation, line, tokens)
     except KeyboardInterrupt:
         print()
         return INTERRUPTED
@@ -126,26 +119,18 @@ def _lines():
     print()
 
 
-def _take(conversation, line, tokens):
-    """Do what a line asks for: a command, or a text for the model to continue."""
-    word = line.strip()
+def _answer(conversation, line, tokens):
+    """Do what a line asks for; a line that the model cannot read gives a message, and the chat goes on."""
+    word, write = line.strip(), Writer()
     if word == "/reset":
         conversation.ids.clear()
-    elif word == "/help":
-        print(HELP)
     elif re.fullmatch(r"/\w+", word):
-        print(f"tinyllm: there is no command {word}; see /help", file=sys.stderr)
+        print(f"tinyllm: there is no command {word}: type /reset or /quit", file=sys.stderr)
     elif line or conversation.ids:
-        _turn(conversation, line, tokens)
-
-
-def _turn(conversation, line, tokens):
-    """Let the model reply once; a line that it cannot read gives a message and does not end the chat."""
-    write = Writer()
-    try:
-        with suppress(KeyboardInterrupt):
-            for text in conversation.reply(conversation.spaced(line), tokens):
-                write(text)
-        write("\n")
-    except UserError as error:
-        print(f"tinyllm: {error}", file=sys.stderr)
+        try:
+            with suppress(KeyboardInterrupt):
+                for text in conversation.reply(conversation.spaced(line), tokens):
+                    write(text)
+            write("\n")
+        except UserError as error:
+            print(f"tinyllm: {error}", file=sys.stderr)
