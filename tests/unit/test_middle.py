@@ -1,8 +1,6 @@
 """Check filling in the middle: nothing is lost, other rows keep their bits, and a command fills a gap."""
 
-import itertools
 import json
-import math
 
 import numpy as np
 import pytest
@@ -36,49 +34,18 @@ def put_back(ids):
     return "".join(BYTES.decode_bytes(part).decode() for part in parts), suffix == 1
 
 
-@pytest.mark.parametrize("cut", [split_middle, cut_lines])
+def whole(tokens, targets):
+    """Return the ids of a row of a batch, of which the first is no target."""
+    ids = [int(tokens[0]), *targets[targets != IGNORED].tolist()]
+    assert ids[: len(tokens)] == tokens[: len(ids)].tolist()
+    return ids
+
+
 @given(text=TEXTS, draws=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2))
-def test_a_cut_loses_nothing_and_does_not_depend_on_which_draw_comes_first(cut, text, draws):
-    parts = cut(text, draws)
-    assert "".join(parts) == text and cut(text, draws[::-1]) == parts
-    if cut is cut_lines:
-        assert all(part == "" or part.endswith("\n") or text.endswith(part) for part in parts)
-
-
-def test_every_pair_of_places_is_equally_likely():
-    steps = [i / 12 for i in range(12)]  # each of the 4 places 3 times
-    cuts = [tuple(map(len, split_middle("abc", draws))) for draws in itertools.product(steps, steps)]
-    counts = {sizes: cuts.count(sizes) for sizes in cuts}
-    assert len(counts) == 10  # of which four have an empty middle, and come about in one way
-    assert all(n == 9 * (1 + (middle > 0)) for (_, middle, _), n in counts.items())
-
-
-IDS = st.lists(st.integers(0, 99), max_size=8)
-
-
-@given(prefix=IDS, middle=IDS, suffix=IDS)
-def test_spm_is_psm_rearranged(prefix, middle, suffix):
-    psm, spm = (move_middle(prefix, middle, suffix, (100, 101, 102, 103), first) for first in (False, True))
-    assert sorted(psm) == sorted(spm)
-    before, rest = psm[1:].index(101) + 1, psm.index(102)
-    assert spm == [100, 101, *psm[before + 1 : rest], 102, *psm[1:before], *psm[rest + 1 :]]
-    assert psm[rest + 1 : -1] == middle and psm[-1] == spm[-1] == 103
-
-
-@given(prefix=IDS, suffix=IDS, room=st.integers(0, 20))
-def test_what_is_next_to_the_gap_is_kept(prefix, suffix, room):
-    before, after = trim_sides(prefix, suffix, room)
-    assert prefix[len(prefix) - len(before) :] == before and suffix[: len(after)] == after
-    assert len(before) + len(after) == min(room, len(prefix) + len(suffix))
-    assert len(before) >= min(len(prefix), (room + 1) // 2) and len(after) >= min(len(suffix), room // 2)
-
-
-@given(n=st.integers(1, 7), data=st.data())
-def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
-    passed, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
-    choices = [any(sample < passed for sample in some) for some in itertools.combinations(range(n), k)]
-    assert math.isclose(pass_at_k([passed], n, k), np.mean(choices))
-    assert math.isclose(pass_at_k([passed, n], n, k), (np.mean(choices) + 1) / 2)
+def test_a_cut_between_lines_loses_nothing_and_does_not_depend_on_which_draw_comes_first(text, draws):
+    parts = cut_lines(text, draws)
+    assert "".join(parts) == text and cut_lines(text, draws[::-1]) == parts
+    assert all(part == "" or part.endswith("\n") or text.endswith(part) for part in parts)
 
 
 @pytest.mark.parametrize("call, message", [
@@ -113,37 +80,22 @@ def test_half_of_the_suffixes_come_first_and_lines_are_whole_if_that_was_asked_f
     assert middles == {"", "aa\n", "bb\n", "cc\n", "aa\nbb\n", "bb\ncc\n", "aa\nbb\ncc\n"}
 
 
-def windows(text, width=60, rows=40):
-    tokens = BYTES.encode_to_numpy(text * (1 + width * rows // len(text) * 2))
-    x = tokens[np.arange(rows)[:, None] * 7 + np.arange(width + 1)]
-    return Batch(x[:, :-1], x[:, 1:])
-
-
-def test_rows_that_are_not_chosen_keep_their_bits():
-    batch = windows("def f(x):\n    return x\n\n")
-    for rate, low, high in ((0.0, 0, 0), (0.5, 11, 29)):
-        found = middles(batch, BYTES, markers_of(BYTES), 0, rate=rate)
-        again = middles(batch, BYTES, markers_of(BYTES), 0, rate=rate)
-        assert np.array_equal(found.tokens, again.tokens)
-        changed = (found.tokens != batch.tokens).any(axis=1)
-        assert low <= changed.sum() <= high and np.array_equal(changed, (found.tokens == PRE).any(axis=1))
-        assert np.array_equal(found.targets[~changed], batch.targets[~changed])
-
-
-def test_each_document_of_a_chosen_row_holds_its_own_middle_and_ends():
+@pytest.mark.parametrize("rate, least, most", [(0.0, 0, 0), (0.5, 11, 29)])
+def test_rows_that_are_not_chosen_keep_their_bits_and_documents_their_own_middles(rate, least, most):
     text = "def f(x):\n\n    x\n\ndef g\u00e9(y): 1\n\n"
-    batch = windows(text, width=90)
-    found = middles(batch, BYTES, markers_of(BYTES), 5, rate=1.0, separator="\n\n")
-    windows_before = np.concatenate([batch.tokens, batch.targets[:, -1:]], axis=1).tolist()
-    rows = zip(found.tokens.tolist(), found.targets.tolist(), windows_before, strict=True)
-    for row, targets, before in rows:
-        counted = [token for token in targets if token != IGNORED]
-        line = [row[0], *counted]
-        assert line[: len(row)] == row[: len(line)]
-        pieces = " ".join(map(str, line)).split(f" {END}")
+    tokens = BYTES.encode_to_numpy(text * 300)[np.arange(40)[:, None] * 7 + np.arange(91)]
+    batch = Batch(tokens[:, :-1], tokens[:, 1:])
+    found, again = (middles(batch, BYTES, markers_of(BYTES), 5, rate=rate, separator="\n\n") for _ in "ab")
+    assert np.array_equal(found.tokens, again.tokens)
+    changed = (found.tokens == PRE).any(axis=1)
+    assert least <= changed.sum() <= most
+    for mine, old in ((found.tokens, batch.tokens), (found.targets, batch.targets)):
+        assert np.array_equal(mine[~changed], old[~changed])
+    for i in np.flatnonzero(changed):
+        pieces = " ".join(map(str, whole(found.tokens[i], found.targets[i]))).split(f" {END}")
         assert pieces[-1] == "" and len(pieces) > 2  # the last one is whole, too: there was room
-        whole = "".join(put_back([*map(int, piece.split()), END])[0] for piece in pieces[:-1])
-        assert whole in BYTES.decode(before, "ignore") and len(whole) > 30
+        text = "".join(put_back([*map(int, piece.split()), END])[0] for piece in pieces[:-1])
+        assert text in BYTES.decode(tokens[i].tolist(), "ignore") and len(text) > 30
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
@@ -155,8 +107,7 @@ def test_each_row_is_a_whole_document(rate):
     assert len(texts) == 60
     for step in range(4):
         batch = setup.plan.batches(step)
-        for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True):
-            ids = [tokens[0], *(token for token in targets if token != IGNORED)]
+        for ids in map(whole, batch.tokens, batch.targets):
             moved += ids[0] == PRE
             assert (put_back(ids)[0] if ids[0] == PRE else BYTES.decode(ids)) in texts
     assert (moved > 0) == (rate > 0) and (moved < 4 * len(batch.tokens)) == (rate < 1)
@@ -174,8 +125,8 @@ def test_documents_end_at_a_separator_and_each_must_have_something_to_learn():
             tl.prepare(config, corpus=Corpus("short", data, separator=separator))
 
 
-def tiny_model(context=64):
-    sizes = {"vocab_size": BYTES.vocab_size, "context": context, "layers": 1, "heads": 1, "width": 16}
+def tiny_model():
+    sizes = {"vocab_size": BYTES.vocab_size, "context": 64, "layers": 1, "heads": 1, "width": 16}
     return tl.build({"model_type": "gpt", **sizes}, seed=1).eval()
 
 
