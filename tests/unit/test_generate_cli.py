@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 from unittest.mock import Mock
 
 import numpy as np
@@ -49,22 +48,18 @@ def expected(prompt, tokens, **options):
     return ids, TOKENIZER.decode(ids)
 
 
-@pytest.mark.parametrize("words, options", [
-    ("--tokens 30 --seed 3", {"seed": 3}), ("--tokens 200", {}),
-    ("--temperature 0.7 --top-k 5 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2 --tokens 25",
-     {"sampling": Sampling(0.7, 5, 0.9, 0.05, 1.2)}),
-])
-def test_generate_passes_every_option_on(tinyllm, capsys, words, options):
-    ids, text = expected("a", int(re.search(r"--tokens (\d+)", words)[1]), **options)
-    assert tinyllm("generate", "RUN", "--prompt", "a", *words.split()) == 0
+def test_generate_passes_every_option_on(tinyllm, capsys):
+    drawn = "--temperature=0.7 --top-k=5 --top-p=0.9 --min-p=0.05 --repetition-penalty=1.2 --seed=3"
+    ids, text = expected("a", 200, sampling=Sampling(0.7, 5, 0.9, 0.05, 1.2), seed=3)
+    words = "generate", "RUN", "--prompt", "a", *drawn.split()
+    assert tinyllm(*words) == 0
     assert capsys.readouterr().out == f"a{text}\n"
-    assert tinyllm("generate", "RUN", "--prompt", "a", "--json", *words.split()) == 0
-    found = {"prompt": "a", "seed": options.get("seed", 0),
-             "samples": [{"text": text, "tokens": ids, "finish": "length"}]}
-    assert json.loads(capsys.readouterr().out) == found
-    assert tinyllm("generate", "RUN", "--prompt", "a", "--stop", "\\n", "--json", *words.split()) == 0
+    assert tinyllm(*words, "--json") == 0
+    sample = {"text": text, "tokens": ids, "finish": "length"}
+    assert json.loads(capsys.readouterr().out) == {"prompt": "a", "seed": 3, "samples": [sample]}
+    assert tinyllm(*words, "--stop", "\\n", "--json") == 0
     (sample,) = json.loads(capsys.readouterr().out)["samples"]
-    assert sample["text"] == text.split("\n")[0] and (sample["finish"] == "stop") == ("\n" in text)
+    assert sample["text"] == text.split("\n")[0] != text and sample["finish"] == "stop"
 
 
 def test_generate_searches_with_beams(tinyllm, capsys):
@@ -159,38 +154,29 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
 
 
 def test_each_turn_of_a_conversation_draws_its_own_numbers():
-    def three_turns():
-        conversation = chats.Conversation(Opened(tiny(), TOKENIZER), seed=1)
-        for _ in range(3):
-            conversation.ids.clear()
-            yield "".join(conversation.reply("ab", 12))
+    def turn(conversation):
+        conversation.ids.clear()
+        return "".join(conversation.reply("ab", 12))
 
-    texts = [*three_turns()]
-    assert len(set(texts)) == 3 and texts == [*three_turns()]
+    first, second = (chats.Conversation(Opened(tiny(), TOKENIZER), seed=1) for _ in "ab")
+    texts = [turn(first) for _ in range(3)]
+    assert len(set(texts)) == 3 and texts == [turn(second) for _ in range(3)]
 
 
 def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, monkeypatch):
-    opened = Opened(tiny(), TOKENIZER, Frame("b", "a"))
-    conversation = chats.Conversation(opened)
+    framed = Opened(tiny(), TOKENIZER, Frame("b", "a"))
+    conversation = chats.Conversation(framed)
     list(conversation.reply("a", 2))
     list(conversation.reply("", 1))  # lets the model go on: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
-    monkeypatch.setattr(opening, "open_model", lambda *_: opened)
-    asked = []
-    monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
-    tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
-    assert asked == [([b"ab"], ["ba", "a"])]
-
-
-def test_a_gap_ends_at_its_marker_and_at_stop_strings(tinyllm, monkeypatch):
-    stream = Mock(return_value=[])
-    tokenizer = ByteTokenizer()
-    add_markers(tokenizer)
-    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), tokenizer))
-    monkeypatch.setattr(cli, "stream", stream)
-    tinyllm("generate", "RUN", "--prompt", "a", "--suffix", "c", "--tokens", "2", "--stop", "b")
-    assert stream.call_args.args[1] == [[256, 97, 257, 99, 258]]
-    assert stream.call_args.kwargs["stop"] == ["b", 259]
+    add_markers(tokenizer := ByteTokenizer())
+    gap, with_marks = ("--suffix", "c", "--tokens", "2"), Opened(tiny(), tokenizer)
+    for opened, more, prompt, stop in ((framed, (), b"ab", ["ba", "a"]),
+                                       (with_marks, gap, [256, 97, 257, 99, 258], ["ba", 259])):
+        monkeypatch.setattr(opening, "open_model", lambda *_, opened=opened: opened)
+        monkeypatch.setattr(cli, "stream", stream := Mock(return_value=[]))
+        tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba", *more)
+        assert stream.call_args.args[1] == [prompt] and stream.call_args.kwargs["stop"] == stop
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
@@ -209,15 +195,15 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
         assert conversation.ids == said
 
 
-@pytest.mark.parametrize("said, line, read", [
-    ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
-    ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
-])
-def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
+def test_a_new_word_is_not_glued_to_the_last_one():
     """The first two lines of a newcomer once gave "She liked the starThe dog"."""
     conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
-    conversation.ids = conversation.tokenizer.encode(said)
-    assert conversation.spaced(line) == read
+    for said, line, read in [
+        ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
+        ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
+    ]:
+        conversation.ids = conversation.tokenizer.encode(said)
+        assert conversation.spaced(line) == read
     for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
         conversation = chats.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
         conversation.ids = [0]  # a question after an answer; an alphabet without a space
