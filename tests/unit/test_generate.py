@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_gpt import CONTEXT, V, spied, tiny
+from tiny_gpt import CONTEXT, V, tiny
 
 from tinyllm import ops
 from tinyllm.decode.engine import Engine
@@ -162,14 +162,6 @@ def check_scores(model, ask, s, tokens, logits):
     assert s.logprobs[len(s.logprobs) - len(own) :] == own
     for row, top in zip(log_p, s.top_logprobs[-len(own) :] if own else [], strict=False):
         assert [token for token, _ in top] == np.argsort(-row, kind="stable")[:3].tolist()
-
-
-def test_streaming_is_lazy():
-    calls = []
-    steps = stream(spied(tiny(), "hidden", calls), [[1, 2]], max_tokens=100)
-    assert not calls
-    next(steps)
-    assert len(calls) == 2  # prefill, and one token
 
 
 def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
