@@ -27,18 +27,20 @@ import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
-from tinyllm.models.layout import hf_names, read_config, read_rope, write_config
+from tinyllm.models.layout import hf_names, read_config, write_config
 from tinyllm.models.pretrained import second_names
 from tinyllm.models.registry import make_config
-
-
-def test_every_family_is_tested():
-    assert {settings["model_type"] for settings in MODELS.values()} == set(names())
 
 
 def same_state(one, other):
     a, b = one.state_dict(), other.state_dict()
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+SOME = {  # settings that MODELS leaves out
+    "t5": {"end": 3}, "mistral": {"window": None}, "llama": {"embed_std": 1.0}, "bert": {"task": "encode"},
+    "bert of odd sizes": {"task": "classify", "labels": ["no", "yes"]},
+}
 
 
 @each
@@ -49,6 +51,9 @@ def test_what_is_saved_is_read_bit_for_bit(tmp_path, name, bits):
     if bits:
         tl.quantize(model, bits)
         assert same_state(from_pretrained(tmp_path / "float", bits=bits), model)
+    elif name in SOME:
+        (other := made(name, **SOME[name])).save_pretrained(tmp_path / "other")
+        assert from_pretrained(tmp_path / "other").config == other.config
     for place in ("a", "a", "b"):  # into a folder that is there, too
         model.save_pretrained(tmp_path / place)
         model = from_pretrained(tmp_path / place)
@@ -104,11 +109,10 @@ def test_what_old_files_hold_besides_weights_is_left_out(tmp_path, name):
     *[(name, {"bias": True}, "bias") for name in ("mistral", "mixtral", "qwen2")],
 ])
 def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name, changes, field):
-    with pytest.raises(UserError, match=f"a {MODELS[name]['model_type']} cannot have {field} = "):
-        made(name, **changes)
     model = family(MODELS[name]["model_type"])(make_config(MODELS[name] | changes))
-    with pytest.raises(UserError, match=f"cannot have {field} = "):
-        model.save_pretrained(tmp_path / "new")
+    for act in (lambda: made(name, **changes), lambda: model.save_pretrained(tmp_path / "new")):
+        with pytest.raises(UserError, match=f"a {name} cannot have {field} = "):
+            act()
     assert not (tmp_path / "new").exists()
 
 
@@ -120,6 +124,8 @@ def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name,
     *[(name, {"rope_scaling": {"rope_type": "linear", "factor": 4.0}, "rope_theta": ...,
               "rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}, {"theta": theta})
       for name, theta in (("llama", 1e4), ("mixtral", 1e6), ("smollm3", 2e6))],
+    ("llama yarn", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},  # the model's training context
+     {"scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 12}}),
     *[(name, {key: value}, {}) for value in (..., None) for name, key in (
         ("mixtral", "num_experts"), ("qwen3_moe", "num_local_experts"), ("t5", "decoder_start_token_id"),
         ("t5 1.1", "scale_decoder_outputs"))],  # which have two names
@@ -130,18 +136,8 @@ def test_what_a_config_json_leaves_out_has_the_value_of_transformers(tmp_path, n
     change(tmp_path, **said)
     config = from_pretrained(tmp_path).config
     for setting, value in vars(model.config).items():
-        if setting != "scaling":
+        if setting != "scaling" or setting in expected:
             assert getattr(config, setting) == expected.get(setting, value)
-
-
-@pytest.mark.parametrize("name, changes", [
-    ("t5", {"end": 3}), ("mistral", {"window": None}), ("llama", {"embed_std": 1.0}),
-    ("bert", {"task": "classify", "labels": ["no", "yes"]}), ("bert", {"task": "encode"}),
-])
-def test_settings_of_some_models_alone_come_back(tmp_path, name, changes):
-    model = made(name, **changes)
-    model.save_pretrained(tmp_path)
-    assert from_pretrained(tmp_path).config == model.config
 
 
 # What cannot be run is refused: beside each declared value there is a wrong one.
@@ -243,7 +239,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
 
 @pytest.mark.parametrize("name, changes, message", [
     ("gpt2", {"model_type": "bart"}, "there is no model 'bart'; did you mean bert"),
-    ("gpt2", {"model_type": ["gpt2"]}, "model_type"), ("gpt2", {"model_type": ...}, "no model 'None'"),
+    ("gpt2", {"model_type": ...}, "no model 'None'"),
     ("gpt2", {"model_type": "gpt_neox"}, "no model 'gpt_neox' any more: train a falcon"),
     ("deepseek_v3", {"first_k_dense_replace": 1}, "first_k_dense_replace = 1"),  # it has experts
     ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
@@ -253,16 +249,11 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
     ("gpt2", {"quantization_config": {"quant_method": "tinyllm", "bits": 8}}, r"lack h\.0\.attn"),
     ("llama", {"head_dim": 16}, r"q_proj\.weight has shape \(32, 32\) in the weights and \(32, 64\)"),
     ("llama", {"head_dim": 7}, "set an even head_width"), ("t5", {"d_kv": 7}, r"\.q\.weight has shape"),
-    ("llama", {"rope_scaling": {"rope_type": "yarn"}}, "scaling.*lacks"),
     ("llama", {"rope_parameters": LLAMA3}, "scaling.*lacks"),
-    ("llama", {"rope_scaling": LLAMA3 | {"rope_type": "longrope"}}, "longrope.*not known"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 0.0}}, "scaling"),
     ("llama", {"rope_scaling": {"rope_type": "ntk", "factor": 2.0}}, "has no rope_scaling 'ntk'"),
     ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "dynamic.*not known"),
-    ("falcon", {"rope_scaling": {"rope_type": "linear"}}, "config.json.*lacks .*factor"),
     ("deepseek_v3", {"rope_scaling": DEEP | {"mscale_all_dim": 1.0}}, "does not know 'mscale_all_dim'"),
-    ("deepseek_v3", {"q_lora_rank": 1536}, "q_lora_rank = 1536"),
-    ("falcon", {"multi_query": False}, "multi_query = False"), ("falcon", {"bias": True}, "bias = True"),
     ("t5", {"model_type": "mt5"}, "no model 'mt5' any more: train a t5"),
     ("falcon", {"rope_scaling": DEEP | {"truncate": 1}}, "truncate"),
     ("llama", {"rope_scaling": [8.0]}, "must be an object"),
@@ -272,7 +263,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
     ("bert", {"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering.*BertModel"),
     ("bert", {"architectures": ["BertForSequenceClassification"]}, r"lack pooler\.weight"),
     ("bert", {"architectures": [{}]}, "tinyllm runs"), ("bert", {"type_vocab_size": 3}, "has shape"),
-    ("bert", {"num_attention_heads": 5}, "5 heads cannot share"), ("gpt2", {"n_head": 3}, "3 heads cannot"),
+    ("gpt2", {"n_head": 3}, "3 heads cannot share"),
     ("fuyu", {"text_config": [1]}, "text_config must be an object"),
     ("fuyu", {"image_token_id": ...}, "token 71011 is outside"), ("fuyu", {"patch_size": ...}, "of 30 do"),
 ])
@@ -296,11 +287,7 @@ def test_settings_that_do_not_fit_each_other_are_refused(tmp_path, name, changes
 def test_broken_weights_are_refused(tmp_path, name, edit, message):
     made(name).save_pretrained(tmp_path)
     rewrite(tmp_path, edit)
-    for bits in (None, 8):
-        with pytest.raises(UserError, match=message):
-            from_pretrained(tmp_path, bits=bits)
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="there are no weights"):
+    with pytest.raises(UserError, match=message):
         from_pretrained(tmp_path)
 
 
@@ -425,11 +412,3 @@ def test_every_scaling_is_that_of_transformers_in_every_rotary_family(tmp_path, 
     theirs = theirs_logits(open_there(transformers, tmp_path), model)
     np.testing.assert_allclose(logits(model), theirs, rtol=1e-4, atol=1e-4)
     assert not np.allclose(logits(model), logits(made(name)), atol=1e-2)
-
-
-@pytest.mark.parametrize("kind", ["yarn", "llama3"])
-def test_a_scaling_that_says_no_training_context_has_the_models(tmp_path, kind):
-    said = {"rope_type": kind, "factor": 4.0, **SCALINGS[kind], "original_max_position_embeddings": ...}
-    said = {key: value for key, value in said.items() if value is not ...}
-    found = read_rope({"max_position_embeddings": 12, "rope_scaling": said})
-    assert found["rope_scaling"]["original_max_position_embeddings"] == 12

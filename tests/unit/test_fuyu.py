@@ -142,12 +142,3 @@ def test_a_ppm_file_comes_back(tmp_path_factory, shape, seed):
     for data in (ppm(picture), ppm(picture).replace(b"P6\n", b"P6\n# by hand\n", 1)):
         path.write_bytes(data)
         assert np.array_equal(read_picture(str(path)), picture)
-
-
-def test_questions_are_shown_without_the_number_of_their_page():
-    corpus = tl.data.load_corpus("world:picture_question,n=20")
-    for (picture, prompt, answer), page in zip(corpus.shown, corpus.documents, strict=True):
-        assert page.prompt.startswith("Page ") and page.prompt.endswith(f": {prompt}")
-        assert page.answer.lstrip() == answer
-        assert picture.shape == (16, 16, 3) and "Page" not in prompt
-    assert tl.data.load_corpus("world:parity,n=3").shown == ()

@@ -6,8 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_run import begun, outcome, resumed_training
 
 import tinyllm as tl
@@ -42,19 +40,6 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "optimizer.safetensors", "state.json",
     }
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=3))
-@settings(max_examples=8)
-def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path_factory, whole, text, tuned, kills):
-    folder = tmp_path_factory.mktemp("killed") / "run"
-    run, setup = begun(folder, whole, text, **LORA)
-    training = setup.train(run)
-    for kill in kills:
-        list(itertools.islice(training, kill))
-        training = resumed_training(folder)
-    list(training)
-    assert outcome(folder) == outcome(tuned)
 
 
 @pytest.mark.parametrize("kind", ["whole", "tuned"])
@@ -101,13 +86,10 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     printed("merge", tuned, "--out", tmp_path / "merged")
     for bits in (None, 8):
         ours, merged = (open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
-        prompt = [[1, 2, 3]]
-        assert tl.generate(ours, prompt, **GREEDY) == tl.generate(merged, prompt, **GREEDY)
-    assert not nn.adapters(merged) and printed("generate", tuned, "--tokens", "3")
+        assert tl.generate(ours, [[1, 2, 3]], **GREEDY) == tl.generate(merged, [[1, 2, 3]], **GREEDY)
+    assert not nn.adapters(merged)
     assert "trained any further" in refused("train", "--out", tmp_path / "merged", "--resume")
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
-    assert "holds a run already" in refused("merge", tuned, "--out", tmp_path / "merged")
-    printed("quantize", tuned, "--out", tmp_path / "int8")
     with pytest.raises(UserError, match="is an adapter itself"):
         begun(tmp_path / "next", tuned, text, **LORA)
     run, setup = begun(tmp_path / "next", tuned, text)  # all weights, from those that are merged
@@ -129,10 +111,11 @@ def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_
     assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
     tokens = np.array([[1, 2, 3, 4]])
     assert np.array_equal(model.classify(tokens).data, setup.model.eval().classify(tokens).data)
-    again, setup = begun(tmp_path / "again", base.folder, tmp_path / "classes.tsv", **more)
-    list(itertools.islice(setup.train(again), 8))
-    list(resumed_training(again.folder))
-    assert outcome(again.folder) == outcome(run.folder)
+    for kill in (3, 8):  # before the first checkpoint, and behind it
+        again, setup = begun(tmp_path / str(kill), base.folder, tmp_path / "classes.tsv", **more)
+        list(itertools.islice(setup.train(again), kill))
+        list(resumed_training(again.folder))
+        assert outcome(again.folder) == outcome(run.folder)
     peft, torch, transformers = (pytest.importorskip(lib) for lib in ("peft", "torch", "transformers"))
     base = transformers.BertForSequenceClassification.from_pretrained(model.origin.folder)
     theirs = peft.PeftModel.from_pretrained(base, run.last_checkpoint()).eval()

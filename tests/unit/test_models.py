@@ -9,7 +9,7 @@ from tiny_models import MODELS, SIZES, V, each_family
 
 import tinyllm as tl
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig, Llama
+from tinyllm.models import GPT, GPTConfig
 from tinyllm.models.registry import build, family, make_config
 from tinyllm.report.summary import summarise
 
@@ -56,8 +56,6 @@ def test_initial_weights_of_gpt2_follow_its_paper():
 
 
 def test_published_sizes_have_their_numbers_of_parameters_and_a_summary_that_fits():
-    llama = build({"model_type": "llama"} | Llama.PRESETS["llama-110m"], seed=None)
-    assert llama.num_parameters() == 2 * 32000 * 768 + 12 * (4 * 768**2 + 3 * 768 * 2048 + 2 * 768) + 768
     model = GPT(GPTConfig(vocab_size=50257, **GPT.PRESETS["small"]), seed=None)
     table = summarise(model, batch=1, context=1024)
     assert "124,439,808" in table.splitlines()[-1]
