@@ -72,18 +72,15 @@ def test_without_the_file_config_json_says_what_ends_a_text(folder):
 
 def test_the_commands_draw_and_stop_as_the_folder_says(folder, monkeypatch):
     used, found = [], [[([1], -1.0)]]
-    say(folder, do_sample=True, temperature=0.5, top_k=4, eos_token_id=2, length_penalty=0.2,
-        early_stopping=True)
+    say(folder, do_sample=True, temperature=0.5, top_k=4, eos_token_id=2, length_penalty=0.2)
     monkeypatch.setattr(cli, "stream", lambda model, prompts, **options: used.append(options) or iter(()))
     monkeypatch.setattr(cli, "beam_search", lambda model, prompts, **options: used.append(options) or found)
     words = ["generate", str(folder), "--prompt", "a"]
-    for more in ([], ["--temperature", "2", "--stop", "b"], ["--beams", "2"],
-                 ["--beams", "2", "--length-penalty", "2"]):
+    for more in ([], ["--temperature", "2", "--stop", "b"], ["--beams", "2"]):
         assert main([*words, *more]) == 0
     assert [options["sampling"] for options in used[:2]] == [Sampling(0.5, 4), Sampling(2.0, 4)]
     assert [options["stop"] for options in used[:2]] == [[2], ["b", 2]]
-    assert [(options["length_penalty"], options["early_stopping"]) for options in used[2:]] == [
-        (0.2, True), (2.0, True)]
+    assert used[2]["length_penalty"] == 0.2
 
 
 @pytest.mark.parametrize("settings, expected", [
