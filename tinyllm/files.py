@@ -183,13 +183,13 @@ def read_json(path: Path | str, kind: Any = Any, most: int = LARGEST) -> Any:
         raise UserError(f"{path} {error}") from error
 
 
-def parse_json(data: bytes | str, halves: bool = False) -> Any:
+def parse_json(data: bytes | str) -> Any:
     """Parse JSON that may be malformed or malicious.
 
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
     NaN, and numbers that are infinite or too long. Single surrogates (halves of a character) are refused too,
-    because a text with one cannot be written to a file; `halves` allows them. The message begins with a verb,
-    because callers put the file's name before it.
+    because a text with one cannot be written to a file. The message begins with a verb, because callers put
+    the file's name before it.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if count_values(raw) > MOST:
@@ -197,7 +197,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_number,
                            parse_constant=_number, parse_int=_whole)
-        if not halves and HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
+        if HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except UnicodeEncodeError:

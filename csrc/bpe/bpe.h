@@ -83,13 +83,11 @@ static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t si
 struct bpe_text {
     const uint8_t *bytes;
     int64_t n;
-    int pattern;         /* which of the patterns of pieces.h cuts it */
-    const int64_t *ends; /* or where its pieces end, ascending, the last at n */
-    int64_t n_ends;
+    int pattern; /* which of the patterns of pieces.h cuts it */
 };
 
 struct bpe_part { /* of a text: pieces that one thread takes */
-    int64_t text, begin, end; /* byte range [begin, end); if `ends` is set, a range of piece indices instead */
+    int64_t text, begin, end; /* byte range [begin, end) */
     int64_t count;
     int32_t *ids; /* the result, from malloc */
 };
@@ -103,16 +101,7 @@ void bpe_parts_free(struct bpe_part *parts, int64_t n);
 int bpe_each_part(int (*each)(void *context, int64_t thread, int64_t i), void *context, int64_t first, int64_t last,
                   int64_t most);
 
-/* Give the pieces of a part, some at a time: `bpe_more_ends` points `ends` at the next `n` of them and returns n, which
- * is 0 behind the last. */
-enum { BPE_ENDS = 512 };
-struct bpe_ends {
-    const int64_t *ends;
-    int64_t n, at, stop, used; /* where the first of them begins, where the part ends, given ends that were used */
-    int64_t found[BPE_ENDS];
-};
-void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
-int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
+enum { BPE_ENDS = 512 }; /* how many ends of pieces are found at a time */
 
 /* --- vocab.c, encode.c ------------------------------------------------------------------------------------- */
 
@@ -135,27 +124,12 @@ void bpe_encoder_free(struct bpe_encoder *encoder);
 int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
                      int64_t last);
 
-/* Encode a text without ends on this thread to ids [n + BPE_SPARE]; return how many there are, or -1. */
+/* Encode a text on this thread to ids [n + BPE_SPARE]; return how many there are, or -1. */
 enum { BPE_SPARE = 4 };
 int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *text, int32_t *ids);
 
 /* Merge n tokens in place; return how many are left, or -1: no memory, or 2^31 tokens. (merge.c) */
 int64_t bpe_merge_ids(const struct bpe_vocab *vocab, int32_t *ids, int64_t n);
-
-/* --- decode.c ----------------------------------------------------------------------------------------------------- */
-
-struct bpe_decoder;
-
-/* Make a decoder. Token i is bytes[offsets[i]] to bytes[offsets[i + 1]]; `there` [n] says which ids are in use.
- * NULL: no memory. */
-struct bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n);
-void bpe_decoder_free(struct bpe_decoder *decoder);
-
-/* Return the number of bytes that ids stand for, or -1 if one of them is no token. */
-int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const int32_t *ids, int64_t n);
-
-/* Write these bytes. -1: somebody changed the ids since their size was taken. */
-int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const int32_t *ids, int64_t n);
 
 /* --- count.c, train.c ------------------------------------------------------------------------------------------- */
 

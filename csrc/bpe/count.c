@@ -5,6 +5,7 @@
  * A piece of up to 15 bytes is its own key; the key of a longer piece is a hash and a place in an arena with its bytes.
  */
 #include "bpe.h"
+#include "pieces.h"
 
 enum { MOST_TABLES = 256, FIRST_BITS = 10 };
 #define LONG_PIECE ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
@@ -20,7 +21,7 @@ struct table {
     int64_t used, cells; /* entries, and the bytes of their pieces */
     uint8_t *arena;      /* of long pieces: their length in 8 bytes, then the bytes */
     int64_t filled, room;
-    struct bpe_ends ends;
+    int64_t ends[BPE_ENDS];
 };
 
 struct bpe_counter {
@@ -128,12 +129,10 @@ static inline int add(struct table *table, struct bpe_seed seed, const uint8_t *
 
 static int count_part(struct table *table, struct bpe_seed seed, const struct bpe_text *text,
                       const struct bpe_part *part) {
-    struct bpe_ends *some = &table->ends;
-    bpe_first_ends(some, text, part);
-    while (bpe_more_ends(some, text)) {
-        int64_t at = some->at;
-        for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
-            if (add(table, seed, text->bytes + at, some->ends[k] - at, text->n - at, 1) != 0) return -1;
+    for (int64_t at = part->begin; at < part->end;) {
+        int64_t n = piece_ends(table->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
+        for (int64_t k = 0; k < n; at = table->ends[k++]) {
+            if (add(table, seed, text->bytes + at, table->ends[k] - at, text->n - at, 1) != 0) return -1;
         }
     }
     return 0;

@@ -7,6 +7,7 @@
  * 52 bytes, have a memory of their own: without it, code takes a fifth longer.
  */
 #include "bpe.h"
+#include "pieces.h"
 #include "vocab.h"
 
 #include <stdatomic.h>
@@ -34,7 +35,7 @@ struct word { /* a longer piece, 128 bytes in all */
 struct bpe_worker { /* what one thread needs while it encodes; kept for the next time */
     struct slot slots[1 << SLOT_BITS];
     struct word words[1 << WORD_BITS];
-    struct bpe_ends ends;
+    int64_t ends[BPE_ENDS];
 };
 
 struct bpe_encoder {
@@ -94,14 +95,12 @@ static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *wor
 
 static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *ids,
                            const struct bpe_text *text, const struct bpe_part *part) {
-    struct bpe_ends *some = &worker->ends;
     int32_t *out = ids;
-    bpe_first_ends(some, text, part);
-    while (bpe_more_ends(some, text)) {
-        int64_t at = some->at;
-        for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
+    for (int64_t at = part->begin; at < part->end;) {
+        int64_t pieces = piece_ends(worker->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
+        for (int64_t k = 0; k < pieces; at = worker->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
-            int64_t n = some->ends[k] - at;
+            int64_t n = worker->ends[k] - at;
             int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at)
                                             : encode_long(vocab, worker, out, piece, n);
             if (count < 0) return -1;
@@ -141,14 +140,9 @@ static void give_worker(struct bpe_encoder *encoder, int64_t thread, struct bpe_
     free(worker);
 }
 
-static int64_t part_bytes(const struct bpe_text *text, const struct bpe_part *part) {
-    if (!text->ends) return part->end - part->begin;
-    return text->ends[part->end - 1] - (part->begin ? text->ends[part->begin - 1] : 0);
-}
-
 static int run_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
                     struct bpe_part *part) {
-    part->ids = malloc((size_t)(part_bytes(text, part) + BPE_SPARE) * sizeof *part->ids);
+    part->ids = malloc((size_t)(part->end - part->begin + BPE_SPARE) * sizeof *part->ids);
     if (!part->ids) return -1;
     part->count = encode_part(vocab, worker, part->ids, text, part);
     if (part->count < 0) return -1;

@@ -9,14 +9,10 @@
 
 #include <stdatomic.h>
 
-enum { PART = 1 << 16, PART_PIECES = 1 << 14 }; /* bytes, and pieces: a millisecond of work */
+enum { PART = 1 << 16 }; /* bytes: a millisecond of work */
 
 static int64_t next_cut(const struct bpe_text *text, int64_t from) {
-    int64_t n = text->ends ? text->n_ends : text->n, step = text->ends ? PART_PIECES : PART;
-    if (n - from <= step) return n;
-    if (text->ends) return from + step;
-    int64_t cut = piece_cut(text->bytes, n, from + step);
-    return cut > from && cut <= n ? cut : n;
+    return text->n - from <= PART ? text->n : piece_cut(text->bytes, text->n, from + PART);
 }
 
 int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts) {
@@ -24,8 +20,7 @@ int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, i
     *parts = NULL;
     *n = 0;
     for (int64_t i = 0; i < n_texts; i++) {
-        int64_t size = texts[i].ends ? texts[i].n_ends : texts[i].n;
-        for (int64_t at = 0, end; at < size; at = end) {
+        for (int64_t at = 0, end; at < texts[i].n; at = end) {
             struct bpe_part *more = bpe_grow(*parts, &room, *n + 1, sizeof *more);
             if (!more) {
                 free(*parts);
@@ -68,26 +63,4 @@ int bpe_each_part(int (*each)(void *context, int64_t thread, int64_t i), void *c
     int64_t threads = parallel_size() < most ? parallel_size() : most;
     parallel_for(run_some, &work, threads < last - first ? threads : last - first, 1);
     return atomic_load(&work.failed) ? -1 : 0;
-}
-
-void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part) {
-    some->ends = NULL;
-    some->n = 0;
-    some->used = part->begin;
-    some->stop = part->end;
-    some->at = !text->ends ? part->begin : part->begin ? text->ends[part->begin - 1] : 0;
-}
-
-int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text) {
-    if (some->n) some->at = some->ends[some->n - 1];
-    if (text->ends) {
-        some->ends = text->ends + some->used;
-        some->n = some->stop - some->used < BPE_ENDS ? some->stop - some->used : BPE_ENDS;
-        some->used += some->n;
-        return some->n;
-    }
-    some->ends = some->found;
-    some->n = some->at < some->stop
-                  ? piece_ends(some->found, BPE_ENDS, text->pattern, text->bytes, some->stop, some->at) : 0;
-    return some->n;
 }

@@ -1,4 +1,4 @@
-/* Find the ends of pieces as the regular expressions of GPT-2, GPT-4 and o200k do, by loops over UTF-8.
+/* Find the ends of pieces as the regular expressions of GPT-2, GPT-4, o200k and Qwen do, by loops over UTF-8.
  *
  * A regular expression tries its alternatives in order, and the greedy parts of each in turn; but all parts here are
  * runs of characters of some class (unicode_tables.h), so the end of a run says at once what backtracking would find:
@@ -144,15 +144,16 @@ INLINE int64_t gpt2(const uint8_t *text, int64_t n, int64_t at) {
     return blanks(PIECES_GPT2, text, n, at);
 }
 
-INLINE int64_t numbers(const uint8_t *text, int64_t n, int64_t at) { /* \p{N}{1,3} */
+INLINE int64_t numbers(int pattern, const uint8_t *text, int64_t n, int64_t at) { /* \p{N}{1,3}, in Qwen \p{N} */
     struct character c;
-    for (int i = 0; i < 3 && (c = decode_at(text, n, at)).is & NUMBER; i++) at += c.size;
+    int most = pattern == PIECES_QWEN2 ? 1 : 3;
+    for (int i = 0; i < most && (c = decode_at(text, n, at)).is & NUMBER; i++) at += c.size;
     return at;
 }
 
 INLINE int64_t gpt4(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     struct character c = decode_at(text, n, at);
-    if (c.is & NUMBER) return numbers(text, n, at);
+    if (c.is & NUMBER) return numbers(pattern, text, n, at);
     if (pattern == PIECES_O200K) {
         int64_t end = c.is & NEWLINE ? at : whole_word(text, n, at, c);
         if (end > at) return end;
@@ -184,7 +185,8 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
     switch (pattern) {
     case PIECES_GPT2: return ends_of(ends, most, PIECES_GPT2, text, n, at);
     case PIECES_GPT4: return ends_of(ends, most, PIECES_GPT4, text, n, at);
-    default: return ends_of(ends, most, PIECES_O200K, text, n, at);
+    case PIECES_O200K: return ends_of(ends, most, PIECES_O200K, text, n, at);
+    default: return ends_of(ends, most, PIECES_QWEN2, text, n, at);
     }
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { PIECES_GPT2, PIECES_GPT4, PIECES_O200K, PIECES_PATTERNS };
+enum { PIECES_GPT2, PIECES_GPT4, PIECES_O200K, PIECES_QWEN2 };
 
 /* Write the ends of up to `most` pieces, the first of which starts at `at`; return how many there were. `at` must be a
  * piece boundary: 0 or an earlier result. */

@@ -1,7 +1,7 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
-from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
+from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -11,8 +11,6 @@ cdef extern from "bpe/bpe.h" nogil:
         const uint8_t *bytes
         int64_t n
         int pattern
-        const int64_t *ends
-        int64_t n_ends
     struct bpe_part:
         int64_t text, begin, end, count
         int32_t *ids
@@ -32,12 +30,6 @@ cdef extern from "bpe/bpe.h" nogil:
     enum: BPE_SPARE
     int64_t bpe_encode_short(bpe_encoder *encoder, const bpe_text *text, int32_t *ids)
     int64_t bpe_merge_ids(const bpe_vocab *vocab, int32_t *ids, int64_t n)
-    struct bpe_decoder:
-        pass
-    bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n)
-    void bpe_decoder_free(bpe_decoder *decoder)
-    int64_t bpe_decoded_size(const bpe_decoder *decoder, const int32_t *ids, int64_t n)
-    int bpe_decode(uint8_t *out, int64_t size, const bpe_decoder *decoder, const int32_t *ids, int64_t n)
     struct bpe_counter:
         pass
     bpe_counter *bpe_counter_new()
@@ -111,14 +103,6 @@ def bpe_encode(ids, merges):
 
 # --- a vocabulary ----------------------------------------------------------------------------------------------------
 
-cdef tuple joined(list tokens):
-    """Return tokens (bytes, None if an id is free) as one string, the start of each, and which ids are in use."""
-    offsets = np.zeros(len(tokens) + 1, I64)
-    np.cumsum([0 if token is None else len(token) for token in tokens], out=offsets[1:])
-    there = np.array([token is not None for token in tokens], U8)
-    return b"".join([token for token in tokens if token is not None]), offsets, there
-
-
 cdef class Texts:
     """Texts for C, cut into parts; this object keeps the memory alive that C points to."""
 
@@ -127,40 +111,21 @@ cdef class Texts:
     cdef int64_t n_texts, n_parts
     cdef list keep
 
-    def __cinit__(self, list texts, pattern, list ends=None):
-        """texts: a list of bytes. ends: None, or for each text an int64 array of the ends of its pieces."""
-        if ends is None and pattern not in PIECES:
-            raise UserError(f"the kernels know the patterns {', '.join(PIECES)}, not {pattern!r}")
-        if ends is not None and len(ends) != len(texts):
-            raise ValueError(f"there must be ends for each text, got {len(ends)} for {len(texts)} texts")
+    def __cinit__(self, list texts, pattern):
+        """texts: a list of bytes, cut into pieces by a pattern of ops/pieces.py."""
         self.n_texts = len(texts)
-        self.keep = []
+        self.keep = list(texts)
         self.texts = <bpe_text *>calloc(self.n_texts + 1, sizeof(bpe_text))
         if self.texts == NULL:
             raise MemoryError("no memory for a list of texts")
-        cdef int64_t i
-        for i in range(self.n_texts):
-            self.point(i, texts[i], PIECES.get(pattern, 0), None if ends is None else ends[i])
+        cdef bytes text
+        for i, text in enumerate(texts):
+            self.texts[i] = bpe_text(<const uint8_t *>PyBytes_AS_STRING(text), len(text), PIECES[pattern])
         cdef int failed
         with nogil:
             failed = bpe_cut(&self.parts, &self.n_parts, self.texts, self.n_texts)
         if failed:
             raise MemoryError("no memory to cut texts into parts")
-
-    cdef int point(self, int64_t i, bytes text, int pattern, object ends) except -1:
-        self.keep.append(text)
-        self.texts[i].bytes = <const uint8_t *>PyBytes_AS_STRING(text)
-        self.texts[i].n = len(text)
-        self.texts[i].pattern = pattern
-        if ends is None:
-            return 0
-        ends = ints(ends, "ends")
-        if ends.ndim != 1 or (np.diff(ends, prepend=0) <= 0).any() or (ends[-1] if ends.size else 0) != len(text):
-            raise ValueError("the ends of pieces must ascend to the length of the text")
-        self.keep.append(ends)
-        self.texts[i].ends = <const int64_t *>address(ends)
-        self.texts[i].n_ends = ends.size
-        return 0
 
     def __dealloc__(self):
         bpe_parts_free(self.parts, self.n_parts)
@@ -201,7 +166,7 @@ cdef class BPE:
         made = whole_numbers([merges[pair] for pair in in_order], I32, "merges", 0)
         ranks = [order[pair] for pair in in_order]  # only their order matters
         rank = np.unique(ranks, return_inverse=True)[1].astype(I32)
-        spelt, offsets, _ = joined(list(whole))
+        spelt, offsets = b"".join(whole), np.cumsum([0, *map(len, whole)], dtype=I64)
         numbers = whole_numbers(whole.values(), I32, "whole", 0)
         largest = max([int(array.max()) for array in (byte_ids, pairs, made, numbers) if array.size])
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
@@ -231,12 +196,9 @@ cdef class BPE:
             first = last
         return 0
 
-    def encode(self, list texts, pattern, list ends=None, bint arrays=False):
-        """Encode texts (bytes) -> a list of ids for each, or an int32 array.
-
-        pattern: a name in ops/pieces.py. ends: the ends of each text's pieces, to use instead of a pattern.
-        """
-        cdef Texts given = Texts(texts, pattern, ends)
+    def encode(self, list texts, pattern, bint arrays=False):
+        """Encode texts (bytes), cut by a pattern of ops/pieces.py -> a list of ids for each, or an int32 array."""
+        cdef Texts given = Texts(texts, pattern)
         self.run(given)
         cdef int64_t i, k = 0, total, first
         cdef list results = []
@@ -283,7 +245,7 @@ cdef class BPE:
         cdef int32_t ids[SHORT + BPE_SPARE]
         cdef Py_ssize_t size = len(text)
         cdef const char *utf8
-        if size > SHORT or pattern is None:
+        if size > SHORT:
             return None
         try:
             utf8 = PyUnicode_AsUTF8AndSize(text, &size)
@@ -291,7 +253,7 @@ cdef class BPE:
             return None
         if size > SHORT:
             return None
-        cdef bpe_text given = bpe_text(<const uint8_t *>utf8, size, PIECES[pattern], NULL, 0)
+        cdef bpe_text given = bpe_text(<const uint8_t *>utf8, size, PIECES[pattern])
         cdef int64_t n = bpe_encode_short(self.encoder, &given, ids)
         if n < 0:
             raise MemoryError("no memory to encode")
@@ -310,61 +272,3 @@ cdef class BPE:
         if n < 0:
             raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
         return [id[i] for i in range(n)]
-
-
-cdef bint read_ints(int32_t *out, list ids, int64_t n):
-    """Write the first n items of a list as int32; return False if one is not an int that fits."""
-    cdef int64_t i
-    cdef int overflow = 0
-    cdef long long number
-    for i in range(n):
-        if not PyLong_CheckExact(<object>PyList_GET_ITEM(ids, i)):
-            return False
-        number = PyLong_AsLongLongAndOverflow(<object>PyList_GET_ITEM(ids, i), &overflow)
-        if overflow or number != <int32_t>number:
-            return False
-        out[i] = <int32_t>number
-    return True
-
-
-cdef class Decoder:
-    """A table in C of the bytes of every id. tokens: a list of bytes, None if an id is free."""
-
-    cdef bpe_decoder *decoder
-
-    def __cinit__(self, list tokens):
-        data, offsets, there = joined(tokens)
-        self.decoder = bpe_decoder_new(<const uint8_t *>PyBytes_AS_STRING(data), <int64_t *>address(offsets),
-                                       <uint8_t *>address(there), len(tokens))
-        if self.decoder == NULL:
-            raise MemoryError("no memory for a vocabulary")
-
-    def __dealloc__(self):
-        bpe_decoder_free(self.decoder)
-
-    def decode(self, ids):
-        """Decode a list of ints or an array of integers -> bytes; None if an item is not an id in use."""
-        if isinstance(ids, list):
-            numbers = empty((len(ids),), I32)
-            if not read_ints(<int32_t *>address(numbers), ids, len(ids)):
-                return None
-        elif isinstance(ids, ndarray) and ids.ndim == 1 and ids.dtype.kind in "iu":
-            numbers = contiguous(ids.astype(I32, copy=False))
-            if ids.dtype.itemsize > 2 and (numbers != ids).any():  # one that is no int32
-                return None
-        else:
-            return None
-        cdef const int32_t *id = <int32_t *>address(numbers)
-        cdef int64_t n = numbers.size, size
-        cdef int failed
-        with nogil:
-            size = bpe_decoded_size(self.decoder, id, n)
-        if size < 0:
-            return None
-        cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
-        cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(result)
-        with nogil:
-            failed = bpe_decode(out, size, self.decoder, id, n)
-        if failed:
-            raise RuntimeError("the ids changed while they were decoded")
-        return result

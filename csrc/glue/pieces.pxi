@@ -4,7 +4,7 @@ cdef extern from "bpe/pieces.h" nogil:
     int64_t piece_cut_c "piece_cut"(const uint8_t *text, int64_t n, int64_t start)
     void piece_classes_c "piece_classes"(uint8_t *classes, int64_t first, int64_t count)
 
-cdef dict PIECES = {"gpt2": 0, "gpt4": 1, "o200k": 2}  # the enum of pieces.h
+cdef dict PIECES = {"gpt2": 0, "gpt4": 1, "o200k": 2, "qwen2": 3}  # the enum of pieces.h
 
 
 cdef bytes bytes_of(object text):
@@ -62,9 +62,9 @@ cdef class PieceCounter:
     def __dealloc__(self):
         bpe_counter_free(self.counter)
 
-    def add(self, list texts, pattern, list ends=None):
-        """Count the pieces of texts (bytes), cut by a pattern of ops/pieces.py, or at each text's `ends`."""
-        cdef Texts given = Texts(texts, pattern, ends)
+    def add(self, list texts, pattern):
+        """Count the pieces of texts (bytes), cut by a pattern of ops/pieces.py."""
+        cdef Texts given = Texts(texts, pattern)
         cdef int64_t first = 0, last
         cdef int failed = 0
         while first < given.n_parts:

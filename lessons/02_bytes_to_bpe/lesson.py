@@ -20,7 +20,6 @@ from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import coloured, write_page
 from tinyllm.data import load_corpus
 from tinyllm.tokenizer import BPETokenizer
-from tinyllm.tokenizer.patterns import compile_pattern, split
 
 folder = begin()
 
@@ -112,8 +111,8 @@ for word in (b"lower", b"slow", b"blow owl"):
 # space goes with the word after it.
 
 # %%
-pattern = compile_pattern("gpt2")
-print(list(split(pattern, "It's 2026, and the cat doesn't care.")))
+splitter = BPETokenizer([], pattern="gpt2")
+print(list(splitter.pieces("It's 2026, and the cat doesn't care.")))
 
 # %% [markdown]
 # A piece that occurs a thousand times need not be looked at a thousand times:
@@ -123,12 +122,12 @@ print(list(split(pattern, "It's 2026, and the cat doesn't care.")))
 # %%
 corpus = load_corpus("stories").text()[:200_000]
 pieces = {}
-for piece in split(pattern, corpus):
+for piece in splitter.pieces(corpus):
     pieces[piece] = pieces.get(piece, 0) + 1
 print(f"{sum(pieces.values()):,} pieces, {len(pieces):,} different ones")
 guess = predict("20 merges by the plain specification: how many seconds?")
 start = time.perf_counter()
-words, times = [piece.encode() for piece in pieces], list(pieces.values())
+words, times = list(pieces), list(pieces.values())
 merges = ops.bpe_train.reference(words, times, 20)
 print(compare(guess, time.perf_counter() - start), "(on your machine)")
 

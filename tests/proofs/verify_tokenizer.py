@@ -27,7 +27,6 @@ import regex
 from foreign_tokenizers import write_ranks
 
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, save_tokenizer
-from tinyllm.tokenizer.patterns import QWEN2
 
 if missing := [name for name in ("tiktoken", "tokenizers") if find_spec(name) is None]:
     print(f"=> {missing[0]} is missing: pip install --editable '.[peers]'")
@@ -104,7 +103,7 @@ def published(texts, folder):
 
 def document(setting, words, merges):
     """Return the tokenizer.json of a setting around a vocabulary."""
-    made = BPETokenizer([], {"llama 3": "gpt4", "qwen": QWEN2}.get(setting, "gpt2")).to_dict()
+    made = BPETokenizer([], {"llama 3": "gpt4", "qwen": "qwen2"}.get(setting, "gpt2")).to_dict()
     made["model"] |= {"vocab": {word: i for i, word in enumerate(words)}, "merges": merges}
     made["model"]["ignore_merges"] = setting == "llama 3"
     made["normalizer"] = {"type": "NFC"} if setting == "qwen" else None

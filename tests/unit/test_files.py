@@ -114,7 +114,6 @@ def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text,
         parse_json(text)
     text = rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]'
     assert parse_json(text) == ["😀", "\\ud83d", "😀😀"]
-    assert parse_json(rb'"\ud83d"', halves=True) == "\ud83d"
 
 
 @pytest.mark.parametrize("text, words", [

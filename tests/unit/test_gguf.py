@@ -116,7 +116,6 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
     ("llama", {}, TALKING, 32, "no place for the chat"),
     ("llama", {"vocab_size": 256}, BPETokenizer([]), 32, "needs a tokenizer with merges"),
     ("llama", {"vocab_size": 300}, TOKENS, 32, "the model has 300 tokens, its tokenizer 288"),
-    ("llama", {}, BPETokenizer.train(TEXT, 288, pattern=r"\w+|\W+"), 32, "llama.cpp cannot cut text"),
 ])
 def test_what_llama_cpp_cannot_run_is_refused(name, settings, tokens, bits, said, tmp_path):
     with pytest.raises(UserError, match=said):

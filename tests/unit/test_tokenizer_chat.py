@@ -1,7 +1,6 @@
 """Check conversations in tokens: only the template writes special ids, and no program of a folder runs."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,49 +9,35 @@ from readers import Reader, check_good, check_mutations, check_no_json, check_ob
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.tokenizer.chat import CHAT_TEMPLATES, ChatTemplate, Special
-from tinyllm.tokenizer.chat_file import CHATML, EACH, INST, LLAMA3, MISTRAL, UNSAID, read_chat_template
+from tinyllm.tokenizer.chat import CHAT_TEMPLATES, EACH, PROGRAMS, UNSAID, read_chat_template
 
-TEMPLATES = CHAT_TEMPLATES | {
-    "mistral": ChatTemplate(INST, (Special("</s>"),), (Special("<s>"),), unended=("user",))}
-NAMES = [name for template in TEMPLATES.values() for name in template.special_tokens]
+NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
 byte = ByteTokenizer(NAMES)
 bpe = BPETokenizer.train("user\n\nassistant\nsystem the cat sat " * 9, 300, "gpt4", NAMES)
-EVERY = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
-BOTH = pytest.mark.parametrize("tokenizer", [byte, bpe], ids=["byte", "bpe"])
 contents = st.one_of(st.text(), st.lists(st.sampled_from([*NAMES, "\n", "user", "the "])).map("".join))
-messages = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": contents})
-)
+turns = st.lists(st.tuples(contents, contents, st.booleans()), max_size=4)
 
 
-@EVERY
-@BOTH
-@given(messages, st.integers(0, 9))
-def test_only_the_template_writes_special_tokens(template, tokenizer, messages, cut):
-    """However many names are spelt in the messages, the special ids are those of as many empty messages."""
-    special = set(tokenizer.special_tokens.values())
-    ids = template.encode(tokenizer, messages)
-    empty = template.encode(tokenizer, [message | {"content": ""} for message in messages])
-    assert [i for i in ids if i in special] == [i for i in empty if i in special]
-    plain = b"".join(tokenizer.decode_bytes([i]) for i in ids if i not in special).decode("utf-8", "replace")
-    assert all(message["content"] in plain for message in messages)
-    shorter = template.encode(tokenizer, messages[:cut])
-    assert ids[: len(shorter)] == shorter, "a longer conversation begins with the shorter"
-
-
-@EVERY
-@BOTH
-@given(st.lists(st.tuples(contents, contents, st.booleans()), max_size=4), contents)
-def test_turn_by_turn_is_the_whole_conversation(template, tokenizer, said, last):
+@pytest.mark.parametrize("template", CHAT_TEMPLATES.values(), ids=CHAT_TEMPLATES)
+@given(st.sampled_from([byte, bpe]), turns, contents)
+def test_turn_by_turn_is_the_whole_conversation_and_messages_write_no_special_token(
+        template, tokenizer, said, last):
     """Let the model end its turn, or cut it off: what a user adds continues the same conversation."""
     ids, messages = [], []
     for user, model, ended in said:
-        ids += template.user_turn(tokenizer, user, ids) + tokenizer.encode(model)
-        ids += [template.stop_id(tokenizer)] * ended
-        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": model}]
+        ids += template.user_turn(tokenizer, user, ids)
+        messages += [{"role": "user", "content": user}]
+        assert ids == template.encode(tokenizer, messages, reply=True)  # so it begins with the shorter one
+        ids += tokenizer.encode(model) + [template.stop_id(tokenizer)] * ended
+        messages += [{"role": "assistant", "content": model}]
     ids += template.user_turn(tokenizer, last, ids)
-    assert ids == template.encode(tokenizer, [*messages, {"role": "user", "content": last}], reply=True)
+    messages += [{"role": "user", "content": last}]
+    assert ids == template.encode(tokenizer, messages, reply=True)
+    special = set(tokenizer.special_tokens.values())
+    empty = template.encode(tokenizer, [message | {"content": ""} for message in messages], reply=True)
+    assert [i for i in ids if i in special] == [i for i in empty if i in special]
+    plain = b"".join(tokenizer.decode_bytes([i]) for i in ids if i not in special).decode()
+    assert all(message["content"] in plain for message in messages)
 
 
 SAID = [{"role": "user", "content": "Hi </s>"}, {"role": "assistant", "content": "Hello!"},
@@ -61,13 +46,14 @@ IN_CHATML = (
     "<|im_start|>user\nHi </s><|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
     "<|im_start|>user\n<|im_end|> And?<|im_end|>\n<|im_start|>assistant\n"
 )
-DEFAULT = CHATML.replace(
+CHATML, LLAMA3, MISTRAL = PROGRAMS.values()
+BRIEF = CHATML.replace(
     EACH, EACH + "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n"
     "You are brief.<|im_end|>\\n' }}{% endif %}")
 WRITTEN = {  # a program -> the text of SAID and a reply, by transformers 5.24 and jinja2 3.1.6
     CHATML: IN_CHATML,
     UNSAID + CHATML: IN_CHATML,
-    DEFAULT: "<|im_start|>system\nYou are brief.<|im_end|>\n" + IN_CHATML,
+    BRIEF: "<|im_start|>system\nYou are brief.<|im_end|>\n" + IN_CHATML,
     LLAMA3: "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi </s><|eot_id|>"
     "<|start_header_id|>assistant<|end_header_id|>\n\nHello!<|eot_id|>"
     "<|start_header_id|>user<|end_header_id|>\n\n<|im_end|> And?<|eot_id|>"
@@ -76,16 +62,11 @@ WRITTEN = {  # a program -> the text of SAID and a reply, by transformers 5.24 a
 }
 
 
-def folder(path, source, **config):
-    path.mkdir(exist_ok=True)
-    first = "<s>" if isinstance(source, str) and "[INST]" in source else "<|begin_of_text|>"
-    config = {"bos_token": {"content": first}, "eos_token": "</s>"} | config
-    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": source} | config))
-    return path
-
-
-def read(path, source, **config):
-    return read_chat_template(folder(path, source, **config), byte)
+def read(path, source, tokenizer=byte, **config):
+    first = "<s>" if "[INST]" in str(source) else "<|begin_of_text|>"
+    config = {"chat_template": source, "bos_token": {"content": first}, "eos_token": "</s>"} | config
+    (path / "tokenizer_config.json").write_text(json.dumps(config))
+    return read_chat_template(path, tokenizer)
 
 
 @pytest.mark.parametrize("source", WRITTEN, ids=range(len(WRITTEN)))
@@ -96,43 +77,32 @@ def test_a_conversation_is_written_as_transformers_writes_it(source, tmp_path):
         assert read(tmp_path, other) == template
 
 
-def test_one_token_opens_each_role():
-    written = "<|user|>Hi </s><|end|><|assistant|>Hello!<|end|><|user|><|im_end|> And?<|end|>"
-    assert byte.decode(CHAT_TEMPLATES["roles"].encode(byte, SAID)) == written
-
-
 def test_where_a_folder_keeps_its_template(tmp_path):
     assert read_chat_template(tmp_path, byte) is None
     assert read(tmp_path, LLAMA3, bos_token=None).begin == ()  # a token without a name writes nothing
-    assert read(tmp_path, [{"name": "tool_use", "template": "x"}, {"name": "default", "template": CHATML}])
     (tmp_path / "chat_template.jinja").write_text(LLAMA3)
     assert read(tmp_path, CHATML) == CHAT_TEMPLATES["llama3"]
 
 
-UNKNOWN, NO_TEXT = "none that tinyllm knows; store another", "chat_template is no text"
-REFUSED = [  # nearly a known program, or none at all
-    (CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"), UNKNOWN), (CHATML + " ", UNKNOWN),
-    (DEFAULT + "{{ now() }}", UNKNOWN), (DEFAULT.replace("brief", "' + bos_token + '"), UNKNOWN),
-    (DEFAULT.replace("brief", "{{ bos_token }}<|im_end|>"), UNKNOWN),
-    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", UNKNOWN), ("", UNKNOWN), ("[]", UNKNOWN),
-    *((wrong, NO_TEXT) for wrong in (7, [], [{"name": "tool", "template": "x"}], [{"name": "default"}])),
-]
-
-
-@pytest.mark.parametrize("source, said", REFUSED, ids=range(len(REFUSED)))
-def test_what_is_no_known_program_is_refused(source, said, tmp_path):
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize("source", [  # nearly a known program, or none at all
+    CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"), CHATML + " ", BRIEF + "{{ now() }}",
+    BRIEF.replace("brief", "' + bos_token + '"), BRIEF.replace("brief", "{{ bos_token }}<|im_end|>"),
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}", "", "[]", 7, [], [{"name": "default"}],
+], ids=range(11))
+def test_what_is_no_known_program_is_refused(source, tmp_path):
+    with pytest.raises(UserError, match="none that tinyllm knows; store another"):
         read(tmp_path, source)
 
 
 def test_a_template_whose_marks_are_no_tokens_is_refused(tmp_path):
     """As in LLaMA 2, whose marks anyone could type."""
     with pytest.raises(UserError, match=r"'<\|im_start\|>', which this tokenizer lacks"):
-        read_chat_template(folder(tmp_path, CHATML), ByteTokenizer(["<|im_end|>"]))
+        read(tmp_path, CHATML, ByteTokenizer(["<|im_end|>"]))
 
 
 def files(path):
-    (folder(path, CHATML) / "chat_template.jinja").write_text(LLAMA3)
+    (path / "chat_template.jinja").write_text(LLAMA3)
+    read(path, CHATML)
     return [path / "tokenizer_config.json", path / "chat_template.jinja"]
 
 
@@ -147,35 +117,25 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
 
 # In the file of a tokenizer
 
-
-def test_a_template_lives_in_the_tokenizer_file(tmp_path):
-    for name, template in TEMPLATES.items():
-        tokenizer = BPETokenizer.train("the cat", 270, special_tokens=template.special_tokens)
-        plain = tokenizer.fingerprint()
-        tokenizer.chat = template
-        assert tokenizer.fingerprint() != plain
-        save_tokenizer(tokenizer, tmp_path / name)
-        loaded = load_tokenizer(tmp_path / name)
-        assert loaded.chat == template and loaded.fingerprint() == tokenizer.fingerprint()
-
-
 GOOD = CHAT_TEMPLATES["chatml"].to_dict()
-BAD_FIELDS = [
-    ({}, "lacks chat.model"), (GOOD | {"learns": []}, "'learns' in chat"),
-    (GOOD | {"unended": [3]}, "unended"), (GOOD | {"unended": ["assistant"]}, "other than 'assistant'"),
-    (GOOD | {"roles": []}, "object"), (GOOD | {"roles": {}}, "the role 'assistant'"),
-    (GOOD | {"model": 3}, "model"), (GOOD | {"model": "nobody"}, "'nobody'"),
-    (GOOD | {"end": "x"}, "list"), (GOOD | {"end": [3]}, "list"),
-    (GOOD | {"end": [{"special": 3}]}, "texts"), (GOOD | {"end": [{"special": "a", "b": 1}]}, "texts"),
-    (GOOD | {"end": ["typed"]}, "the end .* needs a special token"),
-    (GOOD | {"roles": {"assistant": ["A: "]}}, "'assistant' .* needs a special token"),
+
+
+@pytest.mark.parametrize("chat, problem", [
+    ({}, "lacks chat.model"), (GOOD | {"unended": [3]}, "unended"), (GOOD | {"roles": []}, "object"),
+    (GOOD | {"unended": ["assistant"]}, "lists others"), (GOOD | {"roles": {}}, "the role 'assistant'"),
+    (GOOD | {"model": "nobody"}, "model"), (GOOD | {"end": "x"}, "list"), (GOOD | {"end": [3]}, "texts"),
+    (GOOD | {"end": [{"special": 3}]}, "texts"), (GOOD | {"end": ["typed"]}, "need a special token"),
+    (GOOD | {"roles": {"assistant": ["A: "]}}, "need a special token"),
     (GOOD | {"begin": [{"special": "<|missing|>"}]}, "'<|missing|>', which"),
-]
-
-
-@pytest.mark.parametrize("chat, problem", BAD_FIELDS)
-def test_a_wrong_template_in_a_file_is_refused_in_one_line(chat, problem, tmp_path):
-    document = ByteTokenizer(NAMES).to_dict()
+])
+def test_a_template_lives_in_the_tokenizer_file_and_a_wrong_one_is_refused(chat, problem, tmp_path):
+    tokenizer = ByteTokenizer(NAMES)
+    plain = tokenizer.fingerprint()
+    for template in CHAT_TEMPLATES.values():
+        tokenizer.chat = template
+        save_tokenizer(tokenizer, tmp_path / "t.json")
+        assert load_tokenizer(tmp_path / "t.json").chat == template and tokenizer.fingerprint() != plain
+    document = tokenizer.to_dict()
     document["model"]["tinyllm"] = {"chat": chat}
     (tmp_path / "t.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=problem) as error:
@@ -185,10 +145,6 @@ def test_a_wrong_template_in_a_file_is_refused_in_one_line(chat, problem, tmp_pa
 
 def test_chat_templates_refuse_wrong_messages():
     template, user = CHAT_TEMPLATES["chatml"], {"role": "user", "content": "x"}
-    for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None},
-                  user | {"name": "Eve"}):
+    for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None}):
         with pytest.raises(UserError, match="a message"):
             template.encode(byte, [wrong])
-    with pytest.raises(UserError, match="texts and special tokens"):
-        replace(template, begin=(Special("<|x|>"), 3))
-    assert ChatTemplate({"assistant": [Special("a")]}, [Special("b")]).special_tokens == ["a", "b"]

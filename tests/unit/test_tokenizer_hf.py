@@ -11,16 +11,21 @@ from hypothesis import strategies as st
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.models import build
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
+from tinyllm.tokenizer import (
+    PATTERNS,
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    load_tokenizer,
+    save_tokenizer,
+)
 from tinyllm.tokenizer.hf import LibraryTokenizer
-from tinyllm.tokenizer.patterns import QWEN2
 from tinyllm.tokenizer.text import TextStream
 
 tokenizers = pytest.importorskip("tokenizers")
 
 TEXT = "The cats sat on the mat's 123 mats; naïve 😀 <|end|> \n\n  end" * 3
 SPECIAL = ["<|end|>", "<|user|>"]
-PATTERNS = ["gpt2", "gpt4", "o200k", QWEN2, r"[ae]+|[^ae]"]
 SAVED = [
     ByteTokenizer(SPECIAL),
     CharTokenizer.train(TEXT + "".join(SPECIAL), SPECIAL),

@@ -27,14 +27,15 @@ O200K = (
     r"""|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
     r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
 )
-PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K}
+QWEN2 = GPT4.replace(r"\p{N}{1,3}", r"\p{N}")  # Qwen 2 and later: every digit alone
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K, "qwen2": QWEN2}
 
 
 @op
 def split_pieces(text: bytes, pattern: str) -> Array:
     """Return where a text is cut into pieces, which are the consecutive matches of a pattern.
 
-    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array of the ends of all pieces; the last end
+    text: n bytes, pattern: a name in PATTERNS -> int64 array of the ends of all pieces; the last end
     is n. A byte that is not UTF-8 counts as one character, neither letter nor digit nor space (PEP 383).
     Raises TypeError for a text that is not bytes, UserError for another pattern.
     """

@@ -17,8 +17,7 @@ from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.runs.run import Run
 from tinyllm.runs.start import open_folder
 from tinyllm.tokenizer import Tokenizer
-from tinyllm.tokenizer.chat import ChatTemplate
-from tinyllm.tokenizer.chat_file import read_chat_template
+from tinyllm.tokenizer.chat import ChatTemplate, read_chat_template
 from tinyllm.tokenizer.middle import markers_of
 
 

@@ -30,7 +30,7 @@ def cut_anywhere(draw):
     return text[draw(st.integers(0, 3)) : len(text) - draw(st.integers(0, 3))]
 
 
-patterns = st.sampled_from(("gpt2", "gpt4", "o200k"))
+patterns = st.sampled_from(("gpt2", "gpt4", "o200k", "qwen2"))
 CASES["split_pieces"] = st.tuples(st.one_of(texts, cut_anywhere()), patterns)
 
 

@@ -7,7 +7,6 @@ A subclass defines its vocabulary; `_encode_ordinary`, which turns text without 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,17 +15,8 @@ import numpy as np
 from tinyllm.errors import UserError, instead, missing
 from tinyllm.files import LARGEST, MOST, count_values
 from tinyllm.ops import unicode
-from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer.chat import ChatTemplate
-from tinyllm.tokenizer.patterns import kernels
-from tinyllm.tokenizer.strings import (
-    Text,
-    blocks,
-    check_names,
-    cut_at_names,
-    text_from_bytes,
-    text_keeping_bytes,
-)
+from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, check_names, cut_at_names
 from tinyllm.tokenizer.text import ByteStream, WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
@@ -47,48 +37,44 @@ class Tokenizer:
     post_processor: dict | None = None  # from a file; it is saved again, but `encode` does not apply it
     chat: ChatTemplate | None = None  # how conversations are written
 
-    def __init__(self, tokens, special_tokens=()):
+    def __init__(self, tokens: dict[int, bytes], special_tokens=()):
         """Number the special tokens after the ordinary ones, unless they have ids.
 
-        tokens: the bytes of each ordinary id, None where an id is free.
-        special_tokens: names, or {name: id} with free ids.
+        tokens: {id: bytes} of the ordinary tokens. special_tokens: names, or {name: id} with free ids.
 
         Raises UserError for an id that is taken or out of range.
         """
-        self._tokens = list(tokens)
+        self._tokens = dict(tokens)
+        self.vocab_size = max(tokens, default=-1) + 1  # free ids and special tokens count, too
         self.special_tokens: dict[str, int] = {}
         self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
         names = check_names(special_tokens)
-        given = special_tokens if isinstance(special_tokens, dict) else zip(names, count(len(tokens)))
-        self._place(dict(given))
+        numbered = zip(names, count(self.vocab_size), strict=False)
+        self._place(special_tokens if isinstance(special_tokens, dict) else numbered)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
         """Give the next ids to names that are not special tokens yet. Raises UserError for a bad name."""
         new = [name for name in check_names(names) if name not in self.special_tokens]
-        self._place(dict(zip(new, count(self.vocab_size))))
+        self._place(zip(new, count(self.vocab_size), strict=False))
 
     def _place(self, ids):
-        """Add special tokens {name: id}. Raises UserError for a bad or taken id."""
-        for name, i in ids.items():
+        """Add special tokens, {name: id} or pairs. Raises UserError for a bad or taken id."""
+        for name, i in dict(ids).items():
             check_id(i, f"the special token {name[:40]!r}")
-            self._tokens += [None] * (i + 1 - len(self._tokens))
-            if self._tokens[i] is not None:
+            if i in self._tokens:
                 raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
-            self._tokens[i] = name.encode()
-        self.special_tokens |= ids
-        self.__dict__.pop("_decoder", None)  # which knows the tokens before
+            self._write(name, i)
+            self.special_tokens[name] = i
 
     def add_tokens(self, names: dict[str, int]) -> None:
         """Add tokens {name: id} that are not special: their names are always encoded as these ids."""
         for name, i in names.items():
-            self._tokens += [None] * (i + 1 - len(self._tokens))
-            self._tokens[i] = name.encode()
+            self._write(name, i)
         self.added_tokens = dict(names)
 
-    @property
-    def vocab_size(self) -> int:
-        """Return the largest id plus one, which counts special tokens and free ids too."""
-        return len(self._tokens)
+    def _write(self, name, i):
+        self._tokens[i] = name.encode()
+        self.vocab_size = max(self.vocab_size, i + 1)
 
     def __len__(self):
         return self.vocab_size
@@ -137,32 +123,25 @@ class Tokenizer:
         return found if arrays else [ids.tolist() for ids in found]
 
     def _encode_text(self, text, names):
-        """Encode one text; names {name: id} in it become these ids -> int32 array."""
-        parts = [
+        """Encode one text; names {bytes: id} in it become these ids -> int32 array."""
+        return np.concatenate([
             np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
-            for part in cut_at_names(self._readable(text), names)
-        ]
-        return np.concatenate(parts)
+            for part in cut_at_names(bytes_from_text(text), names)
+        ])
 
     def _names(self, allowed):
-        """Return {name: id} of the added and allowed special tokens. Raises UserError for an unknown name."""
-        if isinstance(allowed, str):
-            if allowed != "all":
-                given = f"{{{allowed!r}}}, not {allowed!r}"
-                raise TypeError(f'allowed_special is "all" or a set of names: {given}')
-            allowed = self.special_tokens
-        unknown = [name for name in allowed if name not in self.special_tokens]
-        if unknown:
+        """Return {bytes: id} of added and allowed special tokens. Raises UserError for an unknown name."""
+        if isinstance(allowed, str) and allowed != "all":
+            raise TypeError(f'allowed_special is "all" or a set of names: {{{allowed!r}}}, not {allowed!r}')
+        allowed = list(self.special_tokens if allowed == "all" else allowed)
+        if unknown := [name for name in allowed if name not in self.special_tokens]:
             have = ", ".join(self.special_tokens) or "none"
             raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
-        return {name: self.special_tokens[name] for name in allowed} | self.added_tokens
+        ids = {name: self.special_tokens[name] for name in allowed} | self.added_tokens
+        return {name.encode(): i for name, i in ids.items()}
 
-    def _readable(self, text):
-        """Return the text as a str that keeps every byte (see `text_keeping_bytes`)."""
-        return text_keeping_bytes(text)
-
-    def _encode_ordinary(self, text):
-        """Encode a text without special tokens, from `_readable` -> int32 array."""
+    def _encode_ordinary(self, data):
+        """Encode the bytes of a text without special tokens -> int32 array."""
         raise NotImplementedError
 
     def _last_cut(self, data):
@@ -172,33 +151,21 @@ class Tokenizer:
     def decode_bytes(self, ids: Ids) -> bytes:
         """Concatenate the bytes of the tokens; a special token gives its name.
 
-        ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for an id outside the vocabulary.
+        ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for what is no id of a token.
         """
-        data = self._decoder.decode(ids) if kernels(bpe_encode) else None
-        return b"".join(map(self._tokens.__getitem__, self._checked(ids))) if data is None else data
+        ids = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        try:
+            return b"".join(map(self._tokens.__getitem__, ids))
+        except (KeyError, TypeError):
+            self._check(ids)
+            raise
 
-    @cached_property
-    def _decoder(self):
-        """Return the decoder of the kernels, which holds the bytes of all tokens."""
-        return kernels(bpe_encode).Decoder(self._tokens)
-
-    def __getstate__(self):
-        """Return the state for a copy or a pickle: everything except the kernels' objects."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_kernel", "_decoder")}
-
-    def _checked(self, ids):
-        """Return ids as a list. Raises UserError, TypeError or ValueError if one is not a token."""
-        ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
-        if ids.ndim != 1:
-            raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")
-        if ids.size and ids.dtype.kind not in "iu":
-            raise TypeError(f"token ids are whole numbers in the range of int64, not {ids.dtype}")
-        for i in ids.tolist():
-            if not 0 <= i < self.vocab_size:
-                raise UserError(f"there is no token {i}: the ids here are 0 to {self.vocab_size - 1}")
-            if self._tokens[i] is None:
-                raise UserError(f"there is no token {i}: this vocabulary leaves that id free")
-        return ids.tolist()
+    def _check(self, ids):
+        """Raise UserError if one of some ids is no token."""
+        for i in ids:
+            if not isinstance(i, (int, np.integer)) or i not in self._tokens:
+                raise UserError(f"there is no token {str(i)[:40]}: decode takes one sequence of ids, which "
+                                f"are 0 to {self.vocab_size - 1} here, without those that are free")
 
     @instead(skip_special_tokens="ids without those of special_tokens")
     def decode(self, ids: Ids, errors: str = "replace") -> str:
@@ -207,7 +174,7 @@ class Tokenizer:
         `decode(encode(text))` is the text. A model may write bytes that are not UTF-8; then `errors` decides,
         as in `bytes.decode`: the default writes U+FFFD, and "strict" raises UnicodeDecodeError.
         """
-        return text_from_bytes(self.decode_bytes(ids), errors)
+        return self.decode_bytes(ids).decode("utf-8", errors)
 
     def decode_stream(self) -> ByteStream | WholeStream:
         """Return an incremental decoder: `push(ids)` and `finish()` return the new text."""
@@ -216,15 +183,15 @@ class Tokenizer:
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
-        The `tokenizers` library reads all of it except model["tinyllm"], which holds a chat template and a
-        user-defined split pattern. Raises UserError for tokens that no such file can hold: two with the same
-        bytes, and a special token with the name of an ordinary one.
+        The `tokenizers` library reads all of it except model["tinyllm"], which holds a chat template. Raises
+        UserError for tokens that no such file can hold: two with the same bytes, and a special token with the
+        name of an ordinary one.
         """
-        document, extra = self._document()
+        document = self._document()
         model = document["model"]
         added = dict(sorted((self.special_tokens | self.added_tokens).items(), key=lambda item: item[1]))
         model["vocab"] = _with_names(model["vocab"], added)
-        extra |= {"chat": self.chat.to_dict()} if self.chat else {}
+        extra = {"tinyllm": {"chat": self.chat.to_dict()}} if self.chat else {}
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         return {
             "version": "1.0",
@@ -238,7 +205,7 @@ class Tokenizer:
             "pre_tokenizer": document["pre_tokenizer"],
             "post_processor": self.post_processor,
             "decoder": document["decoder"],
-            "model": model | ({"tinyllm": extra} if extra else {}),
+            "model": model | extra,
         }
 
     def to_json(self) -> bytes:
@@ -262,7 +229,7 @@ class Tokenizer:
         return hashlib.sha256(self.to_json() + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _document(self):
-        """Return pre_tokenizer, decoder and model of the file, and the content of model["tinyllm"]."""
+        """Return pre_tokenizer, decoder and model of the file."""
         raise NotImplementedError
 
 
@@ -273,10 +240,8 @@ def _with_names(vocab, added):
     """
     for name, i in added.items():
         if vocab.get(name, i) != i:
-            raise UserError(
-                f"a file cannot hold the special token {name[:40]!r}, because an ordinary token has this "
-                "name; choose a name with a space, such as '<| end |>'"
-            )
+            raise UserError(f"a file cannot hold the special token {name[:40]!r}, because an ordinary token "
+                            "has this name; choose a name with a space, such as '<| end |>'")
     if list(added.values()) == list(range(len(vocab), len(vocab) + len(added))):
         return vocab
     return dict(sorted((vocab | added).items(), key=lambda item: item[1]))

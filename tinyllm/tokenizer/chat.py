@@ -1,20 +1,30 @@
-"""Write conversations as tokens.
+"""Write conversations as tokens, and read the chat templates of Hugging Face folders.
 
 Special tokens mark where turns begin and end. Messages are encoded as ordinary text, even if they contain the
 name of a special token. So nobody can end a turn by typing and continue in another role.
 
 Every text is encoded separately. So a message never changes the tokens of its neighbours, and a longer
 conversation begins with the tokens of a shorter one, which a KV cache can keep.
+
+The template of a folder is a program in Jinja that writes conversations as text. Programs of strangers do not
+run here (as in CVE-2024-34359). Known ones are recognised by their text, and what they write is data.
 """
 
+import os
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
+from tinyllm.files import read_json, read_text
 
-FIELDS = {"model": str, "roles": {str: list}, "begin": list, "end": list, "unended": [str]}  # in a file
+MODEL = "assistant"  # the role that the model plays
+FIELDS = {"model": bounded(str, choices=(MODEL,)), "roles": {str: list}, "begin": list, "end": list,
+          "unended": [str]}  # in a file
+MOST = 1 << 20  # bytes of a file with a template
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,6 @@ class ChatTemplate:
     roles: {role: parts that open a turn of this role}.
     end: parts that close every turn.
     begin: parts before the first turn.
-    model: the role that the model plays.
     unended: roles whose turns have no end of their own; the next opening closes them.
 
     A part is `Special(name)` or ordinary text. Raises UserError if an opening or the end has no Special.
@@ -40,30 +49,23 @@ class ChatTemplate:
     roles: dict[str, tuple]
     end: tuple
     begin: tuple = ()
-    model: str = "assistant"
     unended: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.model not in self.roles:
-            raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
-        if not set(self.unended) <= self.roles.keys() - {self.model}:
-            raise UserError(f"`unended` lists roles other than {self.model!r}, got {self.unended!r}"[:200])
-        for place, parts in self._places():
+        if MODEL not in self.roles or not set(self.unended) <= self.roles.keys() - {MODEL}:
+            raise UserError(f"a chat template needs the role {MODEL!r}, and lists others in `unended`")
+        for parts in (self.begin, self.end, *self.roles.values()):
             if not all(isinstance(part, (str, Special)) for part in parts):
-                raise UserError(f"{place} of a chat template is a list of texts and special tokens")
-            if place != "the beginning" and not any(isinstance(part, Special) for part in parts):
-                raise UserError(f"{place} of a chat template needs a special token: anyone can type a text")
-
-    def _places(self):
-        yield "the beginning", self.begin
-        yield from ((f"the opening of {role[:40]!r}", parts) for role, parts in self.roles.items())
-        yield "the end", self.end
+                raise UserError(f"a chat template has texts and special tokens, not {str(parts)[:40]}")
+            if parts is not self.begin and all(isinstance(part, str) for part in parts):
+                raise UserError("an opening and the end of a chat template need a special token, because "
+                                f"anyone can type a text: {str(parts)[:40]} has none")
 
     @property
     def special_tokens(self) -> list[str]:
         """Return the names of the special tokens that a tokenizer must have, without repetition."""
-        found = (part.name for _, parts in self._places() for part in parts if isinstance(part, Special))
-        return list(dict.fromkeys(found))
+        parts = [part for parts in (self.begin, *self.roles.values(), self.end) for part in parts]
+        return list(dict.fromkeys(part.name for part in parts if isinstance(part, Special)))
 
     def check(self, tokenizer: Any) -> None:
         """Raise UserError if the tokenizer lacks a special token of this template."""
@@ -81,17 +83,15 @@ class ChatTemplate:
         """
         self.check(tokenizer)
         ids = self._ids(tokenizer, self.begin)
-        closing = self._ids(tokenizer, self.end)
         for message in messages:
             try:
                 conform(message, {"role": bounded(str, choices=tuple(self.roles)), "content": str})
             except UserError as error:
                 raise UserError(f"a message {error}") from None
-            if other := message.keys() - {"role", "content"}:
-                raise UserError(f"a message has a role and a content, and no {min(other)[:40]!r}")
-            ids += self._ids(tokenizer, self.roles[message["role"]]) + tokenizer.encode(message["content"])
-            ids += [] if message["role"] in self.unended else closing
-        return ids + (self._ids(tokenizer, self.roles[self.model]) if reply else [])
+            role, content = message["role"], message["content"]
+            ids += self._ids(tokenizer, self.roles[role]) + tokenizer.encode(content)
+            ids += [] if role in self.unended else self._ids(tokenizer, self.end)
+        return ids + (self._ids(tokenizer, self.roles[MODEL]) if reply else [])
 
     def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
         """Encode a user's turn and the opening of the model's next turn -> the ids to append.
@@ -123,18 +123,16 @@ class ChatTemplate:
     def to_dict(self) -> dict:
         """Return the template as a dict for JSON: a special token is {"special": name}, a text is a str."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
-        return {"model": self.model, "roles": roles, "begin": _to_json(self.begin), "end": _to_json(self.end),
+        return {"model": MODEL, "roles": roles, "begin": _to_json(self.begin), "end": _to_json(self.end),
                 "unended": list(self.unended)}
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
         """Build a template from a dict made by `to_dict`. Raises UserError if the dict is malformed."""
         conform(fields, FIELDS, "chat")
-        if other := fields.keys() - FIELDS:
-            raise UserError(f"holds {min(other)[:40]!r} in chat, which has the fields {', '.join(FIELDS)}")
         roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
-        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"],
-                   tuple(fields["unended"]))
+        begin, end = _from_json(fields["begin"]), _from_json(fields["end"])
+        return cls(roles, end, begin, tuple(fields["unended"]))
 
 
 def _to_json(parts):
@@ -143,9 +141,9 @@ def _to_json(parts):
 
 def _from_json(parts):
     """Return parts from JSON as `ChatTemplate` takes them; its constructor refuses wrong ones."""
-    names = [part.get("special") if isinstance(part, dict) and len(part) == 1 else None for part in parts]
-    named = zip(parts, names, strict=True)
-    return tuple(Special(name) if isinstance(name, str) else part for part, name in named)
+    names = [part.get("special") if isinstance(part, dict) else None for part in parts]
+    return tuple(Special(name) if isinstance(name, str) else part
+                 for part, name in zip(parts, names, strict=True))
 
 
 def _roles(before, word, *after):
@@ -166,4 +164,83 @@ CHAT_TEMPLATES = {
         (Special("<|eot_id|>"),),
         (Special("<|begin_of_text|>"),),
     ),
+    # Mistral 7B Instruct, 2023: only users and the model speak.
+    "mistral": ChatTemplate(
+        {"user": (Special("[INST]"), " "), "assistant": (" ", Special("[/INST]"))},
+        (Special("</s>"),),
+        (Special("<s>"),),
+        unended=("user",),
+    ),
 }
+
+# --- the programs of folders ------------------------------------------------------------------------------
+
+EACH, REPLY = "{% for message in messages %}", "{% endfor %}{% if add_generation_prompt %}"
+DEFAULT = re.compile(  # what ChatML says if no system text is given
+    r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
+    r"'<\|im_start\|>system\\n([^'\\<{]*)<\|im_end\|>\\n' }}{% endif %}"
+)
+UNSAID = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
+PROGRAMS = {  # name in CHAT_TEMPLATES: the text of the program, without the two above
+    "chatml": EACH  # of Qwen 2, SmolLM 2 and many others
+    + "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}" + REPLY
+    + "{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    "llama3": "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+    "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + "
+    "'<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
+    + REPLY + "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
+    "mistral": "{{ bos_token }}" + EACH  # of Mistral 7B Instruct 0.2
+    + "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ "
+    "raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}"
+    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}",
+}
+
+
+def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | None:
+    """Read the chat template of a folder for its tokenizer, or return None if the folder has none.
+
+    Raises UserError if a file is broken, the program is not known, or the tokenizer lacks a special token.
+    """
+    path, jinja = Path(folder, "tokenizer_config.json"), Path(folder, "chat_template.jinja")
+    config = read_json(path, {}, MOST) if os.path.lexists(path) else {}
+    source = read_text(jinja, MOST) if os.path.lexists(jinja) else config.get("chat_template")
+    if source is None:
+        return None
+    try:
+        template = known_template(source, config)
+        template.check(tokenizer)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    return template
+
+
+def known_template(source: Any, config: dict[str, Any]) -> ChatTemplate:
+    """Return what a program writes. Raises UserError if its text is not known.
+
+    config: the content of tokenizer_config.json, which names the tokens of the beginning and the end.
+    """
+    program = str(source).removesuffix("\n").removeprefix(UNSAID)
+    program = program.replace("\n", "\\n")  # in a string of Jinja, both are a line break
+    default = DEFAULT.search(program)
+    plain = DEFAULT.sub("", program)
+    name = next((name for name, known in PROGRAMS.items() if plain == known), None)
+    if name is None:
+        raise UserError("its chat template is none that tinyllm knows; store another: give what "
+                        "tl.load_tokenizer returns a `chat` of tl.CHAT_TEMPLATES, and tl.save_tokenizer it")
+    template = CHAT_TEMPLATES[name]
+    if default:
+        (mark, word), roles = template.roles["system"], template.roles.copy()
+        del roles["system"]
+        return replace(template, roles=roles, begin=(mark, word + default[1], *template.end))
+    if name == "chatml":
+        return template
+    begin, end = (_token(config.get(field)) for field in ("bos_token", "eos_token"))
+    return replace(template, begin=begin, end=end if name == "mistral" else template.end)
+
+
+def _token(value):
+    """Return a special token of a config as a part of a template: (Special(name),), or () without a name."""
+    name = value.get("content") if isinstance(value, dict) else value
+    return (Special(name),) if name and isinstance(name, str) else ()

@@ -3,13 +3,11 @@
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.ops.pieces import PATTERNS
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
-from tinyllm.tokenizer.byte_characters import characters
-from tinyllm.tokenizer.patterns import NAMES, QWEN2
+from tinyllm.tokenizer.vocabulary import characters
 
-CUTS = {"gpt2": "gpt-2", "gpt4": "dbrx", "o200k": "gpt-4o", QWEN2: "qwen2"}  # llama.cpp's names of patterns
+CUTS = {"gpt2": "gpt-2", "gpt4": "dbrx", "o200k": "gpt-4o", "qwen2": "qwen2"}  # llama.cpp's names of patterns
 NORMAL, CONTROL = 1, 3  # types of tokens
 
 
@@ -17,12 +15,9 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the settings of a byte-level BPE tokenizer for llama.cpp.
 
     A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
-    llama.cpp would choose another token. Raises UserError for other tokenizers, and user-defined patterns.
+    llama.cpp would choose another token. Raises UserError for other tokenizers.
     """
     bpe = _plain(tokenizer)
-    pattern = NAMES.get(PATTERNS.get(bpe.pattern, bpe.pattern) or "", bpe.pattern)
-    if pattern not in CUTS:
-        raise UserError(f"llama.cpp cannot cut text by {bpe.pattern!r}; it knows {', '.join(PATTERNS)}")
     words, merges = bpe.vocabulary.words()
     names = {number: word for word, number in (words | bpe.special_tokens).items()}
     end = min(bpe.special_tokens.values(), default=words[characters(b"\0")])
@@ -30,7 +25,7 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     ids = range(bpe.vocab_size)
     return {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": CUTS[pattern],
+        "tokenizer.ggml.pre": CUTS[bpe.pattern],
         "tokenizer.ggml.tokens": [names.get(i, f"[unused {i}]") for i in ids],
         "tokenizer.ggml.token_type": [CONTROL if i in control or i not in names else NORMAL for i in ids],
         "tokenizer.ggml.merges": [" ".join(pair) for pair in merges],

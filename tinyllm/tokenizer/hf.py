@@ -43,14 +43,10 @@ class LibraryTokenizer(Tokenizer):
         if (most := max(before, growth(document.get("decoder")))) > GROWTH:
             raise UserError(f"its pipeline makes up to {most:,.0f} bytes of one, more than {GROWTH}")
         vocab = self._library.get_vocab(with_added_tokens=True)
-        largest = max(vocab.values(), default=-1)
-        check_id(max(largest, 0), "a token of the file")
+        check_id(max(vocab.values(), default=0), "a token of the file")
         added = self._library.get_added_tokens_decoder()
         special = {token.content: i for i, token in added.items() if token.special}
-        tokens = [None] * (largest + 1)
-        for word, i in vocab.items():
-            tokens[i] = None if word in special else word.encode()
-        super().__init__(tokens, special)
+        super().__init__({i: word.encode() for word, i in vocab.items() if word not in special}, special)
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
 
     def __reduce__(self):
@@ -70,7 +66,9 @@ class LibraryTokenizer(Tokenizer):
         ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD, and
         `errors` has no effect. Raises UserError for an id outside the vocabulary.
         """
-        return self._run(self._library.decode, self._checked(ids), skip_special_tokens=False)
+        ids = [int(i) for i in ids]
+        self._check(ids)
+        return self._run(self._library.decode, ids, skip_special_tokens=False)
 
     def decode_bytes(self, ids: Ids) -> bytes:
         """Return the decoded text as UTF-8 bytes; see `decode`."""

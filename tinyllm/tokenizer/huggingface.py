@@ -11,24 +11,29 @@ from typing import Any
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
+from tinyllm.ops.pieces import PATTERNS
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
-from tinyllm.tokenizer.byte import ByteTokenizer
-from tinyllm.tokenizer.byte_characters import token_bytes
-from tinyllm.tokenizer.char import EVERY_CHARACTER, CharTokenizer
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.hf import LibraryTokenizer
-from tinyllm.tokenizer.patterns import NAMES, QWEN2
+from tinyllm.tokenizer.simple import EVERY_CHARACTER, ByteTokenizer, CharTokenizer
 from tinyllm.tokenizer.strings import check_names
-from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
+from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary, token_bytes
 
+NAMES = {source: name for name, source in PATTERNS.items()} | {
+    # Other spellings, which match the same in every text: GPT-2's own, and tiktoken's of GPT-2 and GPT-4.
+    r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": "gpt2",
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
+    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+""": "gpt4",
+}
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = dict.fromkeys(
     ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)
 DOCUMENT: dict[str, Any] = {"version": bounded(str, choices=("1.0",)), "added_tokens": [{}], **PARTS}
 FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
-EXTRA = {"pattern": str | None, "chat": dict | None}  # in model["tinyllm"]
+EXTRA = {"chat": dict | None}  # in model["tinyllm"]
 MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None}
 UNUSED = ("unk_token", "fuse_unk")  # these change nothing: a byte without a token is an error
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
@@ -52,7 +57,9 @@ def from_dict(document: dict) -> Tokenizer:
     try:
         if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
-        tokenizer = (_bpe if kind == "BPE" else _char)(document, model, extra)
+        tokenizer = (_bpe if kind == "BPE" else _char)(document, model)
+        if (document["post_processor"] or {}).get("type") != "ByteLevel":  # which adds nothing to a text
+            tokenizer.post_processor = document["post_processor"]
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
     if extra.get("chat") is not None:
@@ -61,7 +68,7 @@ def from_dict(document: dict) -> Tokenizer:
     return tokenizer
 
 
-def _char(document, model, extra):
+def _char(document, model):
     """Build the char tokenizer that `CharTokenizer.to_dict` wrote."""
     shape = [document[part] for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
     if shape != [None, EVERY_CHARACTER, None, {"type": "Fuse"}]:
@@ -76,43 +83,36 @@ def _char(document, model, extra):
     return CharTokenizer(list(characters), special)
 
 
-def _bpe(document, model, extra):
+def _bpe(document, model):
     """Build a byte-level BPE tokenizer, or the byte tokenizer."""
-    wrong = sorted(model.keys() - {"type", "vocab", "merges", "ignore_merges", "tinyllm", *UNUSED, *REFUSED})
+    wrong = sorted(model.keys() - {"type", "tinyllm", *MODEL, *UNUSED, *REFUSED})
     wrong += [name for name in REFUSED if model.get(name)]
     if wrong:
         raise NeedsLibrary(f"the field {wrong[0][:40]!r} of its model")
-    pattern = _pattern(document, extra)
-    normalizer = document["normalizer"]
-    if normalizer == {"type": "Sequence", "normalizers": []}:
-        normalizer = None
-    if normalizer not in (None, {"type": "NFC"}):
+    if (normalizer := document["normalizer"]) not in (None, {"type": "NFC"}):
         raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
+    pattern = _pattern(document)
     conform({"ignore_merges": None} | model, MODEL, "model")
     whole = model.get("ignore_merges") or False
     added, special = _added(document, model["vocab"])
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
     vocabulary = Vocabulary.from_words(model["vocab"], _merges(model["merges"]), whole, names)
     for name, i in (added | special).items():
-        data = vocabulary.tokens[i] if i < len(vocabulary.tokens) else None
+        data = vocabulary.tokens.get(i)
         if data is not None and (name in special or data != name.encode()):
             raise UserError(f"the added token {name[:40]!r} is a token that ordinary text can give")
     if pattern is None:
         if vocabulary != Vocabulary.from_merges(()) or added or normalizer:
             raise NeedsLibrary("a text that is not split")
-        tokenizer = ByteTokenizer(special)
-    else:
-        tokenizer = BPETokenizer(vocabulary, pattern, special)
-        tokenizer.normalizer = normalizer and normalizer["type"]
-        tokenizer.add_tokens(added)
-    post_processor = document["post_processor"] or {}
-    if post_processor.get("type") != "ByteLevel":  # which adds nothing to a text
-        tokenizer.post_processor = post_processor or None
+        return ByteTokenizer(special)
+    tokenizer = BPETokenizer(vocabulary, pattern, special)
+    tokenizer.normalizer = normalizer and "NFC"
+    tokenizer.add_tokens(added)
     return tokenizer
 
 
-def _pattern(document, extra):
-    """Return the split pattern of a byte-level file: a name or regex, or None if text is not split."""
+def _pattern(document):
+    """Return the name of the split pattern of a byte-level file, or None if text is not split."""
     part, decoder = document["pre_tokenizer"] or {}, document["decoder"] or {}
     members = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
     last = members[-1] if isinstance(members, list) and 1 <= len(members) <= 2 else None
@@ -125,15 +125,13 @@ def _pattern(document, extra):
         return "gpt2" if whole else None
     pattern = members[0].get("pattern") if isinstance(members[0], dict) else None
     source = pattern.get("Regex") if isinstance(pattern, dict) else None
-    known = isinstance(source, str) and (source in NAMES or source == QWEN2)
+    if not isinstance(source, str) or source not in NAMES:
+        raise NeedsLibrary(f"the split pattern {str(source)[:40]!r}")
     split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
     # The known patterns match every character, so nothing is left to remove between their matches.
-    same = [split, split | {"behavior": "Removed", "invert": True}] if known else [split]
-    if whole or not isinstance(source, str) or members[0] not in same:
+    if whole or members[0] not in [split, split | {"behavior": "Removed", "invert": True}]:
         raise NeedsLibrary("its pre_tokenizer")
-    if not known and source != extra.get("pattern"):
-        raise NeedsLibrary(f"the split pattern {source[:40]!r}")
-    return NAMES.get(source, source)
+    return NAMES[source]
 
 
 def _merges(merges):

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from tinyllm.errors import UserError
 
@@ -16,39 +16,21 @@ LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
 
 
 def bytes_from_text(text: Text) -> bytes:
-    """Return the UTF-8 bytes of a str; return bytes unchanged.
-
-    A str of Python may contain lone surrogates (halves of a character, from broken JSON or file names), which
-    UTF-8 forbids. They are encoded in the same way as other characters, so that nothing is lost.
-    """
+    """Return the UTF-8 bytes of a str; return bytes unchanged. Raises UserError for half a character."""
     if isinstance(text, str):
-        return text.encode("utf-8", "surrogatepass")
+        try:
+            return text.encode()
+        except UnicodeEncodeError as e:
+            raise UserError(f"the text holds {text[e.start]!r}, half a character or a byte that is not "
+                            "UTF-8: take it out, or give the text as bytes") from None
     if isinstance(text, (bytes, bytearray, memoryview)):
         return bytes(text)
     raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
 
 
 def text_keeping_bytes(text: Text) -> str:
-    """Decode UTF-8 for matching patterns; a byte that is not UTF-8 becomes a lone surrogate (PEP 383).
-
-    `.encode("utf-8", "surrogateescape")` gives the bytes back. A str is encoded first, so that a text and its
-    UTF-8 bytes always get the same tokens.
-    """
+    """Decode UTF-8; a byte that is not UTF-8 becomes a lone surrogate (PEP 383)."""
     return bytes_from_text(text).decode("utf-8", "surrogateescape")
-
-
-def text_from_bytes(data: bytes, errors: str = "replace") -> str:
-    """Decode bytes as UTF-8, but allow the lone surrogates that `bytes_from_text` writes.
-
-    If the bytes are invalid in any other way, `errors` decides. So the invalid output of a model does not
-    become surrogates, which `print` and files refuse.
-    """
-    if errors == "replace":
-        try:
-            return data.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            pass
-    return data.decode("utf-8", errors)
 
 
 def check_names(names: Iterable[str]) -> list[str]:
@@ -69,10 +51,10 @@ def check_names(names: Iterable[str]) -> list[str]:
     return names
 
 
-def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
+def cut_at_names(text: bytes, ids: dict[bytes, int]) -> Iterator[bytes | int]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between the names.
 
-    Text and names are all str, or all bytes. If several names begin at one place, the longest is cut.
+    If several names begin at one place, the longest is cut.
     """
     done = 0
     for match in _any_of(tuple(ids)).finditer(text) if ids else ():
@@ -84,22 +66,18 @@ def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
 
 @lru_cache(maxsize=64)
 def _any_of(names):
-    """Compile a pattern of names, all str or all bytes; of several that fit in one place, the longest."""
-    longest_first = sorted(names, key=len, reverse=True)
-    return re.compile(("|" if isinstance(names[0], str) else b"|").join(map(re.escape, longest_first)))
+    """Compile a pattern of names; of several that fit in one place, the longest."""
+    return re.compile(b"|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
 
 def blocks(file: BinaryIO, last_cut: Callable[[bytes], int]) -> Iterator[bytes]:
     """Read a binary file larger than memory -> iterator of bytes, each of about BLOCK.
 
     last_cut(data) returns the last position where bytes can be cut, or 0; it must not depend on the bytes
-    before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK, TypeError
-    in text mode.
+    before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK.
     """
     held: list[bytes] = []
     while chunk := file.read(BLOCK):
-        if not isinstance(chunk, bytes):
-            raise TypeError("a text is read from a file opened in binary mode: open(path, 'rb')")
         if at := last_cut(chunk):
             yield b"".join([*held, chunk[:at]])
             held, chunk = [], chunk[at:]

@@ -2,14 +2,13 @@
 
 import codecs
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
 from tinyllm.errors import UserError
 
 START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if the tokenizer lacks it
-
-
 SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden part of a text
 
 
@@ -25,35 +24,27 @@ def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[
     """
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:
-            raise UserError(
-                f"prompt {b} is text, which needs a tokenizer: pass tokenizer=, or a list of token ids"
-            )
+            raise UserError(f"prompt {b} is text, which needs a tokenizer: pass tokenizer=, or token ids")
         spans = {name for name in tokenizer.special_tokens if name.startswith(SPAN)}
         prompt = [*(tokenizer.encode(prompt, spans) if spans else tokenizer.encode(prompt)), *end]
     ids = [int(i) for i in prompt] or [_start_token(tokenizer)]
     for i in (min(ids), max(ids)):
         if not 0 <= i < config.vocab_size:
-            raise UserError(
-                f"prompt {b} holds token {i}, outside of the model's vocabulary of {config.vocab_size}"
-            )
+            vocabulary = f"the model's vocabulary of {config.vocab_size}"
+            raise UserError(f"prompt {b} holds token {i}, outside of {vocabulary}")
     if len(ids) > config.context:
-        raise UserError(
-            f"prompt {b} has {len(ids)} tokens and the model's context is {config.context}: shorten it"
-        )
+        size = f"{len(ids)} tokens and the model's context is {config.context}"
+        raise UserError(f"prompt {b} has {size}: shorten it")
     return ids
 
 
 def _start_token(tokenizer: Any) -> int:
-    if tokenizer is None:
-        raise UserError("an empty prompt needs a token to start from: give one, or pass tokenizer=")
-    if START in tokenizer.special_tokens:
+    if tokenizer is not None and START in tokenizer.special_tokens:
         return tokenizer.special_tokens[START]
-    try:
-        return tokenizer.encode("\n")[0]
-    except UserError:
-        raise UserError(
-            f"this tokenizer knows neither {START} nor a newline to start from: give a prompt"
-        ) from None
+    with suppress(UserError):
+        if tokenizer is not None:
+            return tokenizer.encode("\n")[0]
+    raise UserError(f"an empty prompt has neither {START} nor a newline to start from: give a prompt")
 
 
 class ByteStream:

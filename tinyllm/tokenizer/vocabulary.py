@@ -2,6 +2,10 @@
 
 A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Other files have other
 numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gaps for special tokens.
+
+Files spell a token in GPT-2's characters, because JSON cannot hold half a character: printable Latin-1
+characters represent themselves, and all other bytes get U+0100, U+0101... in order (`bytes_to_unicode` in
+GPT-2's encoder.py, 2019). The space is "Ġ".
 """
 
 from __future__ import annotations
@@ -14,18 +18,35 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
-from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_bytes
 
-LARGEST_ID = 2**22  # so that a file with token number 2**40 cannot fill the memory
+LARGEST_ID = 2**22  # a larger one is a mistake, or a file that shall fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges can make a token of 2**40 bytes
 MAX_SQUARES = 2**26  # of the lengths of ranked tokens: finding a token's parts takes the square of its length
+
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(BYTES) if byte not in _PRINTABLE]
+CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(BYTES + i) for i, b in enumerate(_OTHERS)}
+_BYTE_OF = {character: byte for byte, character in CHARACTERS.items()}
+
+
+def characters(token: bytes) -> str:
+    """Write bytes as GPT-2's characters: b" a" -> "\u0120a"."""
+    return "".join(map(CHARACTERS.__getitem__, token))
+
+
+def token_bytes(word: str) -> bytes | None:
+    """Read GPT-2's characters as bytes, or return None if a character stands for no byte."""
+    try:
+        return bytes(map(_BYTE_OF.__getitem__, word))
+    except KeyError:
+        return None
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
-    tokens: the bytes of each id, None if an id is free or belongs to a special token.
+    tokens: {id: bytes}; an id that is not there is free, or belongs to a special token.
     byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
     merges: {(left, right): new token}.
     order: {(left, right): rank}; the pair with the smallest rank merges first. None means the pair with the
@@ -33,7 +54,7 @@ class Vocabulary:
     ignore_merges: True if a piece that is a token always becomes that token, without merging.
     """
 
-    tokens: list[bytes | None]
+    tokens: dict[int, bytes]
     byte_ids: list[int]
     merges: dict[tuple[int, int], int]
     order: dict[tuple[int, int], int] | None = None
@@ -45,14 +66,13 @@ class Vocabulary:
 
         Raises UserError for a repeated pair, or a pair with a token that does not exist yet.
         """
-        tokens: list[Any] = [bytes([i]) for i in range(BYTES)]
-        merges, total = {}, BYTES
+        tokens = {i: bytes([i]) for i in range(BYTES)}
+        merges: dict[tuple[int, int], int] = {}
+        total = BYTES
         for i, pair in enumerate(pairs):
-            if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
-                raise UserError(f"merges[{i}] is not a pair of token ids")
+            if len(pair) != 2 or not all(side in tokens for side in pair):
+                raise UserError(f"merges[{i}] is a pair of tokens before it, 0 to {len(tokens) - 1}")
             left, right = pair
-            if min(pair) < 0 or max(pair) >= len(tokens):
-                raise UserError(f"merges[{i}] may only use the tokens before it, 0 to {len(tokens) - 1}")
             if (left, right) in merges:
                 raise UserError(f"the merge {[left, right]} is there twice")
             total += len(tokens[left]) + len(tokens[right])
@@ -60,7 +80,7 @@ class Vocabulary:
                 limit = f"{MAX_BYTES >> 20} MB"
                 raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
             merges[left, right] = len(tokens)
-            tokens.append(tokens[left] + tokens[right])
+            tokens[len(tokens)] = tokens[left] + tokens[right]
         return cls(tokens, list(range(BYTES)), merges)
 
     @classmethod
@@ -71,16 +91,14 @@ class Vocabulary:
         merge that makes a token does not depend on the surrounding text, because no earlier merge crosses the
         token's ends. A token that no merge makes occurs only as a whole piece.
         """
-        if wrong := [token for token in ranks if not isinstance(token, bytes) or not token]:
-            raise UserError(f"a token is at least one byte, not {str(wrong[0])[:40]!r}")
         if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
             limit = f"the squares of their lengths add up to over {MAX_SQUARES}"
             raise UserError(f"the tokens are too long: {limit}")
-        tokens: list[bytes | None] = [None] * _size(ranks)
+        _check_ids(ranks)
         for byte in range(BYTES):
             if bytes([byte]) not in ranks:
                 raise UserError(f"there is no token for the byte 0x{byte:02x}, so some text has no tokens")
-        merges, unreached = {}, False
+        tokens, merges, unreached = {}, {}, False
         for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
             tokens[rank] = token
             parts = _parts(token, ranks)
@@ -102,7 +120,7 @@ class Vocabulary:
 
         Raises UserError for an id or a merge that occurs twice or does not fit.
         """
-        tokens: list[bytes | None] = [None] * _size(vocab)
+        _check_ids(vocab)
         pairs, order = {}, {}
         for rank, (left, right) in enumerate(merges):
             if missing := [word for word in (left, right, left + right) if word not in vocab]:
@@ -112,15 +130,15 @@ class Vocabulary:
             if pair in order:
                 raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
             pairs[pair], order[pair] = vocab[left + right], rank
-        made = {*pairs.values(), *chain.from_iterable(pairs), *map(vocab.get, CHARACTERS.values())}
+        made = {*pairs.values(), *chain.from_iterable(pairs), *map(vocab.get, _BYTE_OF)}
+        tokens = {}
         for word, i in vocab.items():
             if word in names and i not in made:
                 continue
-            tokens[i] = token_bytes(word)
-            if not tokens[i]:
+            token = token_bytes(word)
+            if not token:
                 raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
-        while tokens and tokens[-1] is None:
-            tokens.pop()
+            tokens[i] = token
         byte_ids = [vocab.get(CHARACTERS[byte], -1 - byte) for byte in range(BYTES)]
         if max(byte_ids) < 0:
             raise UserError("the vocabulary has no token for any single byte, so it can write no text")
@@ -132,19 +150,19 @@ class Vocabulary:
 
         Raises UserError if two tokens have the same bytes, which a file cannot express.
         """
-        spelt = [characters(token or b"") for token in self.tokens]
-        vocab = {spelt[i]: i for i, token in enumerate(self.tokens) if token is not None}
-        for i, token in enumerate(self.tokens):
-            if token is not None and (other := vocab[spelt[i]]) != i:
-                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can hold")
-        order = self.merges if self.order is None else self.order
-        in_order = sorted(self.merges, key=order.__getitem__)
+        spelt = {i: characters(token) for i, token in self.tokens.items()}
+        vocab = {word: i for i, word in spelt.items()}
+        for i, word in spelt.items():
+            if vocab[word] != i:
+                both = f"{i} and {vocab[word]}"
+                raise UserError(f"the tokens {both} have the same bytes, which no file can hold")
+        in_order = sorted(self.merges, key=(self.order or self.merges).__getitem__)
         return vocab, [[spelt[left], spelt[right]] for left, right in in_order]
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
         """Return {bytes: id} of the ordinary tokens."""
-        return {token: i for i, token in enumerate(self.tokens) if token is not None}
+        return {token: i for i, token in self.tokens.items()}
 
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids. The pair of smallest rank merges first, then the leftmost.
@@ -152,7 +170,6 @@ class Vocabulary:
         If `bpe_encode` is replaced (see `tl.override`), the replacement runs. This raises UserError if the
         vocabulary has `order` or `ignore_merges`. A byte without a token always raises UserError.
         """
-        order = self.merges if self.order is None else self.order
         if bpe_encode.replaced and (self.order is not None or self.ignore_merges):
             raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
         if self.ignore_merges and piece in self.ids:
@@ -163,6 +180,7 @@ class Vocabulary:
                             "token; take it out of the text, or take another tokenizer")
         if bpe_encode.replaced:
             return list(bpe_encode(ids, self.merges))
+        order = self.order or self.merges
         while ranks := [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in order]:
             _, i = min(ranks)
             ids[i : i + 2] = [self.merges[ids[i], ids[i + 1]]]
@@ -175,14 +193,13 @@ def check_id(i: Any, what: str) -> None:
         raise UserError(f"the id of {what} must be a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}")
 
 
-def _size(vocab):
-    """Return the largest id of a vocabulary plus one. Raises UserError if an id is wrong or there twice."""
+def _check_ids(vocab):
+    """Raise UserError if an id of a vocabulary, {token: id}, is wrong or there twice."""
     taken = {}
     for word, i in vocab.items():
         check_id(i, f"the token {word[:40]!r}")
         if taken.setdefault(i, word) is not word:
             raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
-    return max(taken, default=-1) + 1
 
 
 def _parts(token, ranks):
