@@ -112,7 +112,8 @@ for word in (b"lower", b"slow", b"blow owl"):
 
 # %%
 splitter = BPETokenizer([], pattern="gpt2")
-print(list(splitter.pieces("It's 2026, and the cat doesn't care.")))
+cut = splitter.pieces("It's 2026, and the cat doesn't care.")
+print([piece.decode() for piece in cut])
 
 # %% [markdown]
 # A piece that occurs a thousand times need not be looked at a thousand times:
