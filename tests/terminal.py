@@ -3,7 +3,6 @@
 import fcntl
 import os
 import pty
-import re
 import select
 import signal
 import struct
@@ -12,46 +11,38 @@ import termios
 import time
 
 CTRL_C = "\x03"
+PAUSE = 5  # seconds
 
 
-def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24, columns=80):
+def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, columns=80):
     """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
 
-    keys: pairs of a text, or a pattern, to wait for, which is looked for after the last one, and what is then
-    typed, or a function that says it. Ctrl-C is pressed again where nothing comes of it, after a second
-    without an echo, after ten with one: between its prompt and its wait for a key, readline takes note of it
-    and waits all the same.
+    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed. Ctrl-C
+    is pressed again where nothing comes of it: between its prompt and its wait for a key, readline takes note
+    of it and waits all the same.
     """
     ours, theirs = pty.openpty()
-    sizes = ("LINES", "COLUMNS")  # which readline sets
-    given = {name: value for name, value in os.environ.items() if name not in sizes}
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    given = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=given | (env or {}),
         start_new_session=True, preexec_fn=_sit_down,
     )
     os.close(theirs)
-    shown, at, end, keys, again, pause = "", 0, time.monotonic() + seconds, list(keys), b"", 1
+    shown, at, end, keys, again = "", 0, time.monotonic() + seconds, list(keys), b""
     try:
-        while data := _read(ours, end, shown, again, pause):
-            again = b"" if b"\n" in data else again  # else it is the rest of the prompt, or the echo
-            pause = 10 if b"^C" in data else pause
+        while data := _read(ours, end, shown, again):
             shown += data.decode("utf-8", "replace").replace("\r\n", "\n")
-            while keys and (found := re.compile(_pattern(keys[0][0])).search(shown, at)):
-                _, typed = keys.pop(0)
-                at = found.end()
-                typed = (typed() if callable(typed) else typed).encode()
-                os.write(ours, typed)
-                again, pause = typed if typed == CTRL_C.encode() else b"", 1
+            while keys and (found := shown.find(keys[0][0], at)) >= 0:
+                text, typed = keys.pop(0)
+                at = found + len(text)
+                os.write(ours, typed.encode())
+                again = typed.encode() if typed == CTRL_C else b""
         return shown, process.wait(max(end - time.monotonic(), 1))
     finally:
         process.kill()
         process.wait()
         os.close(ours)
-
-
-def _pattern(text):
-    return text if isinstance(text, re.Pattern) else re.escape(text)
 
 
 def _sit_down():
@@ -60,10 +51,9 @@ def _sit_down():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _read(terminal, end, shown, again, pause):
+def _read(terminal, end, shown, again):
     """Read the next bytes, none at the end; `again` is typed after each pause. Raises TimeoutError."""
-    pause = pause if again else 60
-    while not select.select([terminal], [], [], max(min(end - time.monotonic(), pause), 0))[0]:
+    while not select.select([terminal], [], [], PAUSE)[0]:
         if time.monotonic() >= end:
             raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
         os.write(terminal, again)

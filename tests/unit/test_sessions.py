@@ -29,8 +29,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -45,8 +45,7 @@ COMMAND = re.compile(
 PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 
 
-@dataclass
-class Step:
+class Step(NamedTuple):
     """A command with its standard input, as written and as run, and the answer that is expected."""
 
     written: str
@@ -73,7 +72,7 @@ def answer(step):
     """Run a command in the folder at hand -> what it printed, and its exit code if that is not 0."""
     command = step.line.partition("<<")[0]
     words = shlex.split(command)
-    if words[0] == "tinyllm" and not set(words) & {"|", ">", "<", "&&", ";"}:
+    if words[0] == "tinyllm":
         printed, code = in_this_process(words[1:], step.stdin)
     else:
         environment = os.environ | {"COLUMNS": "80", "PATH": PATH}
@@ -115,13 +114,12 @@ def test_commands_print_what_a_session_shows(path, title, here):
         )
 
 
-@pytest.mark.parametrize("shown, agreed", [
-    ("a\nbc\n[3]", True), ("a\n...\n[3]", True), ("...c\n[3]", True), ("a\nbc", False), ("a\nb\n[3]", False),
-    ("...\n[2]", False), ("a\n[3]", False), ("", False),
-])
-def test_an_answer_agrees_in_its_text_and_in_its_exit_code(here, shown, agreed):
-    [(_, [step])] = parts(f"== x\n$ sh <<END\necho a; echo bc; exit 3\nEND\n{shown}\n").values()
-    assert agrees(step.expected, answer(step)) == agreed
+def test_an_answer_agrees_in_its_text_and_in_its_exit_code(here):
+    shown = {"a\nbc\n[3]": True, "a\n...\n[3]": True, "...c\n[3]": True, "a\nbc": False, "a\nb\n[3]": False,
+             "...\n[2]": False, "": False}
+    for answered, agreed in shown.items():
+        [(_, [step])] = parts(f"== x\n$ sh <<END\necho a; echo bc; exit 3\nEND\n{answered}\n").values()
+        assert agrees(step.expected, answer(step)) == agreed
 
 
 def renewed(text):

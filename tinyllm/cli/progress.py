@@ -82,8 +82,9 @@ class Display:
             self.say(f"going on after step {event.step:,}")
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():  # without nrows, nothing is shown if the size is unknown
-            self.bar = tqdm(total=self.steps, initial=event.step, ncols=columns(), bar_format=BAR,
-                            nrows=shutil.get_terminal_size().lines, mininterval=0.2)
+            self.bar = tqdm(total=self.steps, initial=event.step, bar_format=BAR,
+                            ncols=columns(stream=sys.stderr), nrows=shutil.get_terminal_size().lines,
+                            mininterval=0.2)
 
     def logged(self, record: dict) -> None:
         """Show the losses of a record, per character if that is known, and what the doctor says of them."""

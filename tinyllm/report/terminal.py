@@ -11,7 +11,6 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from shutil import get_terminal_size
 from typing import Any
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
@@ -28,9 +27,13 @@ def paint(text: str, code: str) -> str:
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
-def columns(most: int = 80) -> int:
-    """Return the width of the terminal in columns, but at most `most`; 80 if there is no terminal."""
-    return min(get_terminal_size().columns, most)
+def columns(most: int = 80, stream: Any = None) -> int:
+    """Return the columns of the terminal of a stream, by default standard output, but at most `most`."""
+    try:
+        found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal; a notebook's stream has no file
+        return most
+    return min(found, most) if found > 0 else most
 
 
 def can_print(text: str) -> bool:
@@ -125,7 +128,8 @@ def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], No
     """
     from tqdm import tqdm
 
-    with tqdm(desc=what, leave=False, disable=None, delay=1e-6, ncols=columns(), **settings) as bar:
+    settings |= {"leave": False, "disable": None, "delay": 1e-6, "ncols": columns(stream=sys.stderr)}
+    with tqdm(desc=what, **settings) as bar:
 
         def move(done: int, total: int) -> None:
             bar.total = total
