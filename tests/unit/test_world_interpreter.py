@@ -77,25 +77,18 @@ BODIES = [
     "x[0] = x",
     "match x:\n  case 1: pass", "return sum([y for y in range(1000)], [])",
 ]
-
-
-@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_programs_with_anything_else_are_refused(body):
-    with pytest.raises(UserError) as error:
-        run(f"def f(x):\n {body}", "f", [[1]])
-    assert "\n" not in str(error.value)
-
-
 HEADS = ["import os\ndef f(x): pass", "def f(*x): pass", "def f(x=1): pass", "def f(x, /): pass",
          "def f(x: int): return x", "@f\ndef f(x): pass",
          "async def f(x): pass", "def g(x): pass", "def f(x, y): pass", "f = 1", "def f(x",
          "x" * 5000]
+SOURCES = [*HEADS, *(f"def f(x):\n {body}" for body in BODIES)]
 
 
-@pytest.mark.parametrize("source", HEADS, ids=range(len(HEADS)))
-def test_sources_with_anything_but_plain_functions_are_refused(source):
-    with pytest.raises(UserError):
-        run(source, "f", [1])
+@pytest.mark.parametrize("source", SOURCES, ids=range(len(SOURCES)))
+def test_programs_with_anything_else_are_refused(source):
+    with pytest.raises(UserError) as error:
+        run(source, "f", [[1]])
+    assert "\n" not in str(error.value)
 
 
 def test_no_step_takes_long():
@@ -138,9 +131,3 @@ def test_the_budget_is_exact():
         evaluate("1 + 1", 3)
     with pytest.raises(UserError, match="more than 60 steps"):
         evaluate("max([0] * 100)", 60)
-
-
-def test_a_text_that_is_too_long_is_refused_before_it_is_made():
-    for expression in ("'a' * 900000000000", "900000000000 * [1]"):
-        with pytest.raises(UserError, match="longer than 1,000"):
-            evaluate(expression)

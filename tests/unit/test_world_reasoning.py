@@ -37,14 +37,6 @@ def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
     assert -4 * error < most / n - chance < 6 * error  # the most frequent of many is a little above
 
 
-def test_worked_steps_end_in_the_same_answer_as_none():
-    for name in ("arithmetic", "word_problem", "shell_game", "hops"):
-        for plain, worked in zip(some(name, 20), some(name, 20, steps=True), strict=True):
-            assert (plain.prompt, plain.truth) == (worked.prompt, worked.truth)
-            assert len(worked.text) > len(plain.text)
-            assert KINDS[name].final(worked.answer) == worked.truth == plain.answer.strip()
-
-
 def test_samples_of_worked_arithmetic():
     kind = KINDS["arithmetic"]
     for text in (
