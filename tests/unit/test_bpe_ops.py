@@ -4,15 +4,10 @@ The specifications, and the encoder of a vocabulary without kernels, run on all 
 up to seven of them) beside a slow definition of what is right.
 """
 
-import copy
 from collections import Counter
 from itertools import pairwise, permutations, product
 
-import pytest
-
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
-from tinyllm.ops.registry import override
-from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 NEW = 300
@@ -54,26 +49,19 @@ def retrace(ids, merges):
     return list(ids)
 
 
-def test_a_merge_takes_every_pair_from_left_to_right():
-    for ids, pair in product(WORDS, product((5, 6, 7), repeat=2)):
-        before = list(ids)
-        assert bpe_merge(ids, pair, NEW) == retrace(ids, {pair: NEW}) and ids == before
-
-
-def test_encoding_retraces_the_training():
-    for ids, merges in product(WORDS, VOCABULARIES):
-        before = list(ids), dict(merges)
-        expected = retrace(ids, merges)
-        assert bpe_encode(ids, merges) == expected and (ids, merges) == before
-        assert Vocabulary.from_merges(merges).encode(bytes(ids)) == expected
+def test_merging_takes_every_pair_from_left_to_right_and_encoding_retraces_the_training():
+    for ids in map(tuple, WORDS):  # which no function can change
+        for pair in product((5, 6, 7), repeat=2):
+            assert bpe_merge(ids, pair, NEW) == retrace(ids, {pair: NEW})
+        for merges in VOCABULARIES:
+            expected = retrace(ids, merges)
+            assert bpe_encode(ids, merges) == expected == Vocabulary.from_merges(merges).encode(bytes(ids))
 
 
 def test_training_takes_the_best_pair_every_time():
     for (pieces, counts), n_merges in product(TEXTS, (0, 1, 3, 20)):
-        before = copy.deepcopy((pieces, counts))
         assert bpe_pair_counts(pieces, counts) == tally(pieces, counts)
         merges, done = bpe_train(pieces, counts, n_merges), {}
-        assert (pieces, counts) == before
         assert list(merges.values()) == list(range(BYTES, BYTES + len(merges)))
         for pair, new_id in merges.items():
             totals = tally([retrace(piece, done) for piece in pieces], counts)
@@ -96,16 +84,3 @@ def test_training_on_a_worked_example():
         (n, 259): 260,
     }
     assert bpe_encode(b"lower", merges) == [258, 256]
-
-
-def test_counts_and_pieces_must_match():
-    for call in (lambda: bpe_pair_counts([b"ab"], []), lambda: bpe_train([b"ab"], [], 1)):
-        with pytest.raises(ValueError):
-            call()
-
-
-def test_a_plugged_in_op_trains():
-    with override(bpe_merge=lambda ids, pair, new_id: [new_id] if len(ids) == 2 else list(ids)):
-        assert BPETokenizer.train(["ab", "abc"], 257).merges == {(97, 98): 256}
-    with override(bpe_train=lambda pieces, counts, n_merges: {(1, 2): 256}):
-        assert BPETokenizer.train("ab", 257).merges == {(1, 2): 256}

@@ -28,13 +28,9 @@ def in_c(text, pattern):
     return _compiled.split_pieces(text, pattern).tolist()
 
 
-def by_regex(text, pattern):
-    """Return the ends of the pieces by the specification, which uses `regex`."""
-    return split_pieces.reference(text, pattern).tolist()
-
-
 def check_equal(text, pattern):
-    assert in_c(text, pattern) == by_regex(text, pattern), text[:200]
+    """Check that the kernel cuts a text as the specification, which uses `regex`."""
+    assert in_c(text, pattern) == split_pieces.reference(text, pattern).tolist(), text[:200]
 
 
 @given(st.text() | st.text("\n\r \t\xa0ab1.'s\u3000") | st.text("'sSdmTlLvErR\u017f\u212a \na"))
@@ -65,12 +61,6 @@ def test_letters_of_later_versions_are_no_letters(pattern, newer):
     check_equal(text, pattern)
     with_a_sign = len(newer.encode()) + 1 in in_c(text, pattern)
     assert with_a_sign == (newer != "\u0295")  # the apostrophe goes with a sign
-
-
-def test_the_long_s_is_the_only_other_case_of_a_letter_in_contractions():
-    for letter in "sdmtlver'":
-        cases = {letter, letter.upper(), *("\u017f" if letter == "s" else "")}
-        assert set(regex.findall(f"(?i:{letter})", EVERYTHING)) == cases
 
 
 # Equal pieces
@@ -158,7 +148,6 @@ def test_both_sides_of_a_cut_can_be_split_alone(text):
 
 
 def test_both_sides_of_a_cut_between_any_two_characters():
-    """Between characters of all classes, with each of them again on both outer sides."""
     some = [c.encode() for c in CHARACTERS] + list(BROKEN)
     for a, b in product(some, repeat=2):
         for text in (a + b, a + a + b + b, b"'" + a + b + b"l"):
@@ -167,17 +156,9 @@ def test_both_sides_of_a_cut_between_any_two_characters():
 
 @pytest.mark.parametrize("text, start, cut", [
     ("two words", 0, 3), ("two words", 3, 3), ("two words", 4, 9), ("two words", 100, 9),
-    ("", 0, 0), (" a", 0, 2),  # never before the first character
-    ("it's", 0, 4), ("a\u0301", 0, 3),  # a contraction, a letter with its accent
-    ("!\n", 0, 2), ("! ", 0, 1),  # a newline belongs to the sign before it
+    ("", 0, 0), (" a", 0, 2), ("it's", 0, 4), ("a\u0301", 0, 3), ("!\n", 0, 2), ("! ", 0, 1),
     ("1\udce2\udc82", 0, 3),  # more bytes would make it a character, maybe a number
-    ("é ", 0, 2), ("é ", 1, 2), ("é ", 2, 2),  # from inside of a character too
+    ("é ", 0, 2), ("é ", 1, 2),  # from inside of a character too
 ])
 def test_cuts_by_example(text, start, cut):
     assert _compiled.piece_cut(text.encode("utf-8", "surrogateescape"), start) == cut
-
-
-def test_natural_text_has_many_cuts():
-    text = (b"def f(x):\n    return x + 1  # as it's said\n") * 100
-    places = {_compiled.piece_cut(text, at) for at in range(len(text))}
-    assert len(places) > len(text) / 10

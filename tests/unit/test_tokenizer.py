@@ -235,4 +235,6 @@ def test_a_replaced_op_runs_in_every_backend_and_is_not_remembered():
                 assert trained(300)().merges == {} and tokenizer.encode("the cat") == list(b"the cat")
             with override(bpe_train=lambda pieces, counts, n_merges: {(1, 2): 256}):
                 assert trained(300)().merges == {(1, 2): 256}
+            with override(bpe_merge=lambda ids, pair, new_id: [new_id] if len(ids) == 2 else list(ids)):
+                assert BPETokenizer.train(["ab", "abc"], 257).merges == {(97, 98): 256}
             assert tokenizer.encode("the cat") == before != list(b"the cat")

@@ -149,10 +149,6 @@ class BPETokenizer(Tokenizer):
         v = self.vocabulary
         return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else {})
 
-    def __getstate__(self):
-        """Return the state for a copy or a pickle: everything except the kernels' object."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kernel"}
-
     def _last_cut(self, data):
         if self.normalizer or self.added_tokens or not kernels(split_pieces):
             return 0

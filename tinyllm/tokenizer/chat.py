@@ -180,8 +180,7 @@ DEFAULT = re.compile(  # what ChatML says if no system text is given
     r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
     r"'<\|im_start\|>system\\n([^'\\<{]*)<\|im_end\|>\\n' }}{% endif %}"
 )
-UNSAID = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
-PROGRAMS = {  # name in CHAT_TEMPLATES: the text of the program, without the two above
+PROGRAMS = {  # name in CHAT_TEMPLATES: the text of the program, without DEFAULT
     "chatml": EACH  # of Qwen 2, SmolLM 2 and many others
     + "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}" + REPLY
     + "{{ '<|im_start|>assistant\\n' }}{% endif %}",
@@ -221,8 +220,7 @@ def known_template(source: Any, config: dict[str, Any]) -> ChatTemplate:
 
     config: the content of tokenizer_config.json, which names the tokens of the beginning and the end.
     """
-    program = str(source).removesuffix("\n").removeprefix(UNSAID)
-    program = program.replace("\n", "\\n")  # in a string of Jinja, both are a line break
+    program = str(source).removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both break a line
     default = DEFAULT.search(program)
     plain = DEFAULT.sub("", program)
     name = next((name for name, known in PROGRAMS.items() if plain == known), None)

@@ -49,15 +49,12 @@ class LibraryTokenizer(Tokenizer):
         super().__init__({i: word.encode() for word, i in vocab.items() if word not in special}, special)
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
 
-    def __reduce__(self):
-        return LibraryTokenizer, (self._content,), {"chat": self.chat}
-
     def _encode_text(self, text, names):
         try:
             text = bytes_from_text(text).decode()
         except UnicodeDecodeError as e:
             raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
-        library = self._restricted(frozenset(names))
+        library = self._restricted(frozenset(name.decode() for name in names))
         return np.array(self._run(library.encode, text, add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Ids, errors: str = "replace") -> str:

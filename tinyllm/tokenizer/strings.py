@@ -39,11 +39,10 @@ def check_names(names: Iterable[str]) -> list[str]:
         raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
     names = list(names)
     for name in names:
-        if not isinstance(name, str) or not name or any("\ud800" <= c <= "\udfff" for c in name):
-            raise UserError(f"a special token is a text of whole characters, not {repr(name)[:40]}")
-        if len(name) > LONGEST_NAME:
-            length = f"{len(name)} characters; at most {LONGEST_NAME} are read"
-            raise UserError(f"the special token {name[:20]!r}... has {length}")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+            raise UserError(f"a special token has 1 to {LONGEST_NAME} characters, not {repr(name)[:40]}")
+        if any("\ud800" <= c <= "\udfff" for c in name):
+            raise UserError(f"a special token has whole characters, not {repr(name)[:40]}")
     if len(set(names)) < len(names):
         raise UserError(f"the special token {Counter(names).most_common(1)[0][0][:40]!r} is listed twice")
     if sum(map(len, names)) > MOST_NAMES:

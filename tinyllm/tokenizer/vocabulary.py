@@ -140,8 +140,6 @@ class Vocabulary:
                 raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
             tokens[i] = token
         byte_ids = [vocab.get(CHARACTERS[byte], -1 - byte) for byte in range(BYTES)]
-        if max(byte_ids) < 0:
-            raise UserError("the vocabulary has no token for any single byte, so it can write no text")
         ascending = all(a < b for a, b in pairwise(pairs.values()))
         return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
 
