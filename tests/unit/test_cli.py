@@ -1,13 +1,15 @@
-"""Check the command line: help, and one line with exit code 2 for each mistake."""
+"""Check the command line: help, one line for each mistake, and `@command`, which makes a parser."""
 
 import io
 import time
+from typing import Literal
 
 import pytest
 
 import tinyllm
-from tinyllm.cli import COMMANDS, GONE, build_parser, main
+from tinyllm.cli import COMMANDS, GONE, Parser, build_parser, main
 from tinyllm.cli import command as commands
+from tinyllm.errors import UserError
 from tinyllm.report.terminal import indented, progress_bar
 from tinyllm.runs.recipe import recipes
 
@@ -27,18 +29,9 @@ MISTAKES = {  # a command line -> a part of the answer
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "data show": "required: NAME",
     "data show no-such-file": "no-such-file",
-    "data show pydocs --n 0": "--n must be at least 1, got 0",
-    "data stats no-such-file": "no-such-file",
-    "tokenizer show text --file f": "not both",
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
-    "tokenizer show text --tokenizer bpe:3": "too small",
-    "tokenizer show text --allow-special x": "`tinyllm tokenizer encode` has it",
-    "tokenizer train stories --vocab 5 --out t.json": "too small",
     "tokenizer train stories --vocab 300 --out t.json --pattern nobody": "invalid choice",
-    "tokenizer convert a.json --out b": "there is no `tinyllm tokenizer convert`; in Python",
     "bench everything": "invalid choice",
-    "bench ops --peers": "unrecognized arguments: --peers",
-    "report nothing": "holds no run",
     "quantize nothing --out new": "holds no run",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
@@ -46,7 +39,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "eval shipped --task world:novel": "no kind of text called novel",
     "eval shipped --task parity": "write world:KIND",
     "eval shipped --task world:stories": "asks nothing",
-    "eval shipped --task world:mix": "asks nothing",
     "eval shipped --task world:clock --likelihood": "no choices to compare",
     "eval shipped --task world:parity --limit 0": "at least 1",
     "eval shipped --task world:parity,size=99": "size must be",
@@ -55,18 +47,14 @@ MISTAKES = {  # a command line -> a part of the answer
     "generate shipped --prompt " + "x" * 400: "400 tokens and the model's context is 256: shorten it",
     "generate shipped --samples 0": "--samples must be at least 1",
     "generate shipped --tokens -1": "max_tokens",
-    "generate shipped --temperature -1": "temperature must be 0 (greedy)",
     "generate shipped --stop=": "empty stop string",
     "generate shipped --beams 3 --top-k 2": "--beams draws nothing",
     "generate shipped --beams -1": "at least 1",
-    "chat shipped --top-k 0": "top_k",
-    "chat shipped --tokens -1": "max_tokens",
     "train book": "`tinyllm train --data book` trains on it",
     "train --data nowhere.txt": "nowhere.txt",
     "train --data empty": "empty",
     "train --data binary": "byte",
     "train --data latin1": "--tokenizer byte",
-    "train --data latin1 --tokenizer bpe:300": "--tokenizer byte",
     "train --data short": "short is too short",
     "train --data book --set model.context=100000": "context",
     "train --data book --tokenizer words": "words",
@@ -76,7 +64,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "train --data book --set x": "NAME=VALUE",
     "train --resume": "--out",
     "train --resume --out nothing": "no run",
-    "train --minutes 3": "give --steps",
     "train --resume --overwrite --out x": "not allowed",
     "train --data book --set model.context=8 --out empty": "cannot write the run to empty",
     "train --data book --set model.context=8 --out empty/run": "cannot write the run",
@@ -140,3 +127,94 @@ def test_a_progress_bar_is_shown_in_a_terminal_only_and_wiped_out(monkeypatch, t
 def test_the_first_lines_of_a_long_text_fit_with_their_dots():
     shown = indented("abcdefgh " * 500, lines=4).splitlines()
     assert len(shown) == 4 and shown[-1].endswith(" ...") and max(map(len, shown)) <= 80
+
+
+@pytest.fixture
+def no_commands(monkeypatch):
+    monkeypatch.setattr(commands, "COMMANDS", {})
+
+
+def make(name="go", **kwargs):
+    @commands.command(name, **kwargs)
+    def go(run: str, more: list[str] | None = None, *, bits: Literal[8, 4] = 8, rate: float | None = None,
+           tag: list[str] | None = None, over: list[str] = (), force_: bool = False, **rest):
+        """Do it: `force_` is --force.
+
+        At length.
+
+        RUN            the run
+        MORE           others
+        --bits         how many
+        --rate X       how fast,
+                       in all
+        --tag T        a tag
+        --over T ...   tags
+        --force        do it
+
+        example:
+          tinyllm go
+        """
+        return run, more, bits, rate, tag, over, force_, rest
+
+
+def run(line):
+    parser = Parser(prog="tinyllm")
+    commands.add_commands(line.split()[0], "do things", parser.add_subparsers().add_parser)
+    args = parser.parse_args(line.split())
+    return args._call(args)
+
+
+def test_arguments_reach_the_function(no_commands):
+    make()
+    assert run("go a") == ("a", [], 8, None, None, (), False, {})
+    line = "go a b c --bits 4 --rate 1.5 --tag x --tag y --over p q --force"
+    assert run(line) == ("a", ["b", "c"], 4, 1.5, ["x", "y"], ["p", "q"], True, {})
+    make("set up", extend=lambda parser: parser.add_argument("--set", action="append"))
+    assert run("set up a --set x=1")[-1] == {"set": ["x=1"]}
+
+
+def test_an_option_may_stand_between_arguments(no_commands):
+    @commands.command("go")
+    def go(run: str, file: str | None = None, *, json: bool = False):
+        """Do it.
+
+        RUN     the run
+        FILE    another
+        --json  do it
+        """
+        return run, file, json
+
+    assert run("go a --json b") == ("a", "b", True)
+
+
+@pytest.mark.parametrize("line, why", [
+    ("go", "required: RUN"), ("go a --bits 3", "invalid choice: 3"), ("go a --rate x", "invalid float"),
+    ("go a --nope b", "unrecognized arguments: --nope b"),
+])
+def test_a_wrong_argument_is_named(no_commands, line, why):
+    make()
+    with pytest.raises(UserError, match=why):
+        run(line)
+
+
+def test_help_shows_docstring_defaults_and_example(no_commands, capsys):
+    make()
+    with pytest.raises(SystemExit):
+        run("go --help")
+    text = capsys.readouterr().out
+    for part in ("\n\nAt length.", "how many (default 8)", "--rate X", "fast, in all", "\nexample:\n"):
+        assert part in text
+    assert "(default None)" not in text and "(default False)" not in text
+
+
+@pytest.mark.parametrize("text", [
+    "Do it.\n\n--other  no parameter", "Do it.\n\n--n N  how many\n--m  more", "Do it.",
+])
+def test_signature_and_docstring_must_agree(no_commands, text):
+    def go(*, n: int = 1):
+        pass
+
+    go.__doc__ = text
+    commands.command("go")(go)
+    with pytest.raises(TypeError, match="disagree"):
+        run("go")

@@ -58,18 +58,12 @@ def test_the_report_is_one_file_with_everything_and_words_stay_words(whole, tmp_
     assert "still falling" not in shown(run, records[:-1]).words  # not finished
 
 
-def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
-    path = tmp_path / "log.jsonl"
-    line = b'{"kind": "sample", "step": 1, "text": ""}\n'
+def test_a_torn_line_at_the_end_of_a_log_is_left_out(tmp_path):
+    path, line = tmp_path / "log.jsonl", b'{"kind": "sample", "step": 1, "text": ""}\n'
     path.write_bytes(line + b'{"b"')
-    assert read_log(path) == [{"kind": "sample", "step": 1, "text": ""}]
+    assert read_log(path) == [json.loads(line)]
     with pytest.raises(UserError, match="no line that ends after 41"):  # the next line was appended to it
         RunLog(path).cut(path.read_bytes().index(b"\n"))
-    for content in (line + b"xx\n" + line, b'{"a": 1}\n', b"[1]\n", b"\xff\xfe\n{}\n",
-                    b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match="damaged"):
-            read_log(path)
 
 
 @pytest.mark.parametrize("first, why", [
