@@ -31,10 +31,10 @@ from tinyllm.tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
-from tinyllm.train import SGD, AdamW, Muon, clip_grad_norm, decay_groups, fit, learning_rate, muon_groups
+from tinyllm.train import AdamW, Muon, clip_grad_norm, decay_groups, fit, learning_rate, muon_groups
 
 __all__ = [
-    "CHAT_TEMPLATES", "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer",
+    "CHAT_TEMPLATES", "GPT", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer",
     "ChatTemplate", "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig",
     "Muon", "Opened", "Random", "Run", "Sampling", "Tensor", "UserError", "build", "clip_grad_norm",
     "decay_groups", "draw", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",

@@ -54,7 +54,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "ones": "tl.Tensor(np.ones(shape))", "arange": "np.arange", "multinomial": "tl.generate",
     "randn": "tl.Random(seed).normal(shape)", "rand": "tl.Random(seed).uniform(shape)",
     "manual_seed": "the seed= of models and of tl.fit, or nn.init_normal(model, seed)",
-    "optim": "tl.AdamW or tl.SGD", "Adam": "tl.AdamW(..., weight_decay=0)",
+    "optim": "tl.AdamW", "Adam": "tl.AdamW(..., weight_decay=0)", "SGD": "tl.AdamW",
     "load": "tl.open_model(folder)",
     "save": "tl.save_weights for weights, tl.save_tokenizer for a tokenizer",
     "save_pretrained": "tl.save_tokenizer(tokenizer, file)", "F": "import tinyllm.functional as F",

@@ -94,7 +94,7 @@ def test_fit_keeps_the_learning_rate_of_an_optimizer():
     """It once trained at 3e-3 and ignored the learning rate of the optimizer."""
     def rates(**options):
         model, seen = MLP(), []
-        optimizer = tl.SGD(model.parameters(), lr=1e-4)
+        optimizer = tl.AdamW(model.parameters(), lr=1e-4)
 
         def loss(model, batch):
             seen.append(optimizer.lr)

@@ -6,10 +6,10 @@ from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Diverged, train
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
-from tinyllm.train.optimizer import SGD, AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
 from tinyllm.train.schedule import SCHEDULES, learning_rate
 
 __all__ = [
-    "ALONE", "SCHEDULES", "SGD", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
+    "ALONE", "SCHEDULES", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
     "decay_groups", "fit", "learning_rate", "muon_groups", "next_token", "train",
 ]

@@ -12,7 +12,7 @@ from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Loop
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
-from tinyllm.train.optimizer import AdamW, Optimizer, decay_groups
+from tinyllm.train.optimizer import AdamW, decay_groups
 from tinyllm.train.schedule import learning_rate
 
 SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
@@ -36,7 +36,7 @@ def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int,
 
 def fit(model: Any, batches: Callable[[int], Any] | np.ndarray, steps: int, lr: float | None = None, *,
         context: int | None = None, loss: Callable[[Any, Any], Any] = next_token,
-        optimizer: Optimizer | None = None, seed: int = 0, progress: Callable[..., Any] | None = None,
+        optimizer: AdamW | None = None, seed: int = 0, progress: Callable[..., Any] | None = None,
         **settings: Any) -> list[float]:
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 

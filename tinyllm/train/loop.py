@@ -25,7 +25,7 @@ from tinyllm.train import events
 from tinyllm.train.events import STEP_FIELDS
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.memory import peak_rss_mb
-from tinyllm.train.optimizer import Optimizer, clipped_step, gradient_norm
+from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 
 
 class Diverged(UserError):
@@ -88,7 +88,7 @@ class Loop:
     model: Any
     batches: Callable[[int], Any]
     loss: Callable[[Any, Any], Any]
-    optimizer: Optimizer
+    optimizer: AdamW  # or Muon
     _: KW_ONLY
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate

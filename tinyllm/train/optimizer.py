@@ -1,4 +1,4 @@
-"""Implement AdamW, SGD and gradient clipping, with the state that an optimizer keeps between steps.
+"""Implement AdamW and gradient clipping, with the state that an optimizer keeps between steps.
 
 The arithmetic of AdamW is in `ops/optim.py`.
 """
@@ -11,34 +11,36 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 
+MOMENTS = ("m", "v")
 
-class Optimizer:
-    """The base class of optimizers: parameters, their settings, and state arrays for each parameter.
+
+class AdamW:
+    """Move every weight against its mean gradient, which is first divided by the gradient's usual size.
+
+    Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
+    (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.)
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
     "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is multiplied
-    by the optimizer's `lr`, which may change before every step (in PyTorch, the group's `lr` replaces it). A
-    subclass names its `moments`, attributes with one array per parameter, and defines `update`.
+    by the optimizer's `lr`, which may change before every step (in PyTorch, the group's `lr` replaces it).
     """
 
-    moments: tuple[str, ...]
-
-    def __init__(self, parameters: Iterable[Any], lr: float, weight_decay: float):
+    def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.01):
+        kind = type(self).__name__
         if hasattr(parameters, "parameters"):
-            raise TypeError(f"{type(self).__name__} takes model.parameters(), not the model")
+            raise TypeError(f"{kind} takes model.parameters(), not the model")
         groups = list(parameters)
         if not (groups and isinstance(groups[0], dict)):
             groups = [{"params": groups}]
-        self.lr = lr
+        self.lr, self.betas, self.eps = lr, betas, eps
         pairs = [(p, group) for group in groups for p in group["params"]]
         self.parameters = [p for p, _ in pairs]
         self.weight_decays = [group.get("weight_decay", weight_decay) for _, group in pairs]
         self.lr_factors = [group.get("lr", 1.0) for _, group in pairs]
-        if not self.parameters:
-            kind = type(self).__name__
+        if not pairs:
             raise ValueError(f"{kind} got no parameters; pass model.parameters(), and do not freeze them all")
-        for name in self.moments:
-            setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
+        self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in MOMENTS)
         self.steps = 0
 
     def step(self, grad_scale: float = 1.0) -> None:
@@ -50,7 +52,8 @@ class Optimizer:
 
     def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
         """Update parameter number i in place, with its own learning rate."""
-        raise NotImplementedError(f"{type(self).__name__} must define update")
+        numbers = self.steps, lr, *self.betas, self.eps, self.weight_decays[i], grad_scale
+        ops.adamw_step(p.data, p.grad, self.m[i], self.v[i], *numbers)
 
     def zero_grad(self) -> None:
         """Set the gradients to None, so that the next backward pass starts from zero."""
@@ -61,7 +64,7 @@ class Optimizer:
         """Return the optimizer's state as arrays: {"steps": (), "m.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
         for i in range(len(self.parameters)):
-            state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.moments}
+            state |= {f"{name}.{i}": getattr(self, name)[i] for name in MOMENTS}
         return state
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -81,54 +84,8 @@ class Optimizer:
                 raise UserError(f"optimizer state {name} holds {state[name].dtype}, and the optimizer's "
                                 f"{own.dtype}; make the optimizer from the same model")
         self.steps = int(state["steps"])
-        for name in self.moments:
+        for name in MOMENTS:
             setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
-
-
-class AdamW(Optimizer):
-    """Move every weight against its mean gradient, which is first divided by the gradient's usual size.
-
-    Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
-    For parameters and groups see `Optimizer`. (Loshchilov and Hutter, Decoupled Weight Decay Regularization,
-    2019.)
-    """
-
-    moments = ("m", "v")
-    m: list[np.ndarray]
-    v: list[np.ndarray]
-
-    def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.01):
-        super().__init__(parameters, lr, weight_decay)
-        self.betas, self.eps = betas, eps
-
-    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
-        """Update parameter number i in place, with its own learning rate."""
-        numbers = self.steps, lr, *self.betas, self.eps, self.weight_decays[i], grad_scale
-        ops.adamw_step(p.data, p.grad, self.m[i], self.v[i], *numbers)
-
-
-class SGD(Optimizer):
-    """Move every weight against its gradient, or with momentum against a running sum of gradients.
-
-    m = momentum m + gradient + weight_decay w, and w = w - lr m, as in PyTorch. For parameters and groups see
-    `Optimizer`. (Polyak, Some methods of speeding up the convergence of iteration methods, 1964.)
-    """
-
-    moments = ("m",)
-    m: list[np.ndarray]
-
-    def __init__(self, parameters: Iterable[Any], lr: float = 0.01, momentum: float = 0.0,
-                 weight_decay: float = 0.0):
-        super().__init__(parameters, lr, weight_decay)
-        self.momentum = momentum
-
-    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
-        """Update parameter number i in place, with its own learning rate."""
-        m = self.m[i]
-        m *= self.momentum
-        m += p.grad * grad_scale + self.weight_decays[i] * p.data
-        p.data -= lr * m
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
@@ -164,7 +121,7 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     return norm
 
 
-def clipped_step(optimizer: Optimizer, norm: float, limit: float) -> None:
+def clipped_step(optimizer: AdamW, norm: float, limit: float) -> None:
     """Do one optimizer step with the gradients, of length `norm`, clipped to `limit` (0: not clipped).
 
     The step scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement clips.
