@@ -218,11 +218,7 @@ def test_shapes_counts_and_reprs_read_nothing_and_families_are_filled_at_once():
 # What layers compute
 
 
-@pytest.mark.parametrize("optimizer", [
-    lambda ps: tl.AdamW(ps, lr=0.02), lambda ps: tl.SGD(ps, lr=0.2),
-    lambda ps: tl.SGD(ps, lr=0.05, momentum=0.9),
-], ids=["AdamW", "SGD", "momentum"])
-def test_self_built_models_train(optimizer):
+def test_self_built_models_train():
     """Each parameter gets a gradient in each step, and moves."""
     x = tl.Random("xor").uniform((64, 2)).astype(np.float32) * 2 - 1
     y = np.sign(x[:, :1] * x[:, 1:])  # no linear model can do this
@@ -232,7 +228,7 @@ def test_self_built_models_train(optimizer):
         (mlp, lambda: ((mlp(x) - y) ** 2).mean(), 300, 0.35),
         (transformer, lambda: F.cross_entropy(transformer(ids[:, :-1]), ids[:, 1:]), 60, 2.0),
     ):
-        before, moving, first = numbers(model), optimizer(model.parameters()), float(loss())
+        before, moving, first = numbers(model), tl.AdamW(model.parameters(), lr=0.02), float(loss())
         for _ in range(steps):
             step_loss = loss()
             step_loss.backward()

@@ -17,10 +17,9 @@ from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.models.registry import family_of
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
-from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
+from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
 from tinyllm.runs.recipe import find_recipe, recipes
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
@@ -137,12 +136,9 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
-    """Return runs/DATA-PRESET, then model, `ending`, recipe unless default, and a number if that is taken."""
+    """Return runs/DATA-PRESET, perhaps with an ending, and a number if that is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
-    kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
-    words = [name, config.preset, kind if kind != usual else "", ending,
-             config.recipe if config.recipe != usual_recipe(kind) else ""]
-    first = Path("runs") / "-".join(filter(None, words))
+    first = Path("runs", "-".join(filter(None, [name, config.preset, ending])))
     folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
     return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
@@ -181,9 +177,6 @@ def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]
         with suppress(OSError):  # not print: the signal may interrupt another print
             os.write(2, said.encode())
 
-    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
-        yield
-        return
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

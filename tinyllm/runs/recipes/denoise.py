@@ -1,17 +1,18 @@
-"""Pretrain an encoder as BERT: guess hidden tokens of a text."""
+"""Pretrain an encoder: guess hidden tokens of a text (BERT), or write whole texts (masked diffusion)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinyllm.config import setting
 from tinyllm.data import Batch
-from tinyllm.data.corruption import masked
-from tinyllm.decode.fill import fill
+from tinyllm.data.corruption import diffused, masked
+from tinyllm.decode.fill import fill, write
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
-from tinyllm.train.objectives import masked_token
+from tinyllm.train import objectives
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,41 @@ class DenoiseConfig:
 @recipe("denoise", "guess hidden tokens of a text", DenoiseConfig, objectives=("masked",))
 def denoise(parts: Parts) -> Plan:
     """Return a plan that hides some tokens of random windows between [CLS] and [SEP]."""
-    model, tokenizer, options = parts.model, parts.tokenizer, parts.config.options
-    begin, end, mask = special_ids(parts)
+    model, rate = parts.model, parts.config.options.hidden
 
-    def layout(x, y, *key):
-        return framed(masked(x, mask, model.config.vocab_size, *key, rate=options.hidden), begin, end)
+    def sample(model, tokens, mask):
+        hidden = [mask if i % 7 == 3 else token for i, token in enumerate(tokens)]
+        return fill(model, parts.tokenizer, hidden)[0]
 
-    def sample(model, tokens):
-        return fill(model, tokenizer, [mask if i % 7 == 3 else token for i, token in enumerate(tokens)])[0]
+    def hide(x, mask, *key):
+        return masked(x, mask, model.config.vocab_size, *key, rate=rate)
 
-    plan = plan_of_windows(parts, model.config.context - 2, layout, masked_token, sample=sample)
+    return plan_of_hiding(parts, hide, objectives.masked_token, sample)
+
+
+@recipe("diffusion", "hide any share of a text, to write whole texts", objectives=("masked",))
+def diffusion(parts: Parts) -> Plan:
+    """Return a plan that hides from one to all tokens of random windows between [CLS] and [SEP]."""
+
+    def sample(model, tokens, mask):
+        return write(model, parts.tokenizer, parts.tokenizer.decode(tokens[:9]), len(tokens))[0]
+
+    return plan_of_hiding(parts, diffused, objectives.diffusion, sample)
+
+
+def plan_of_hiding(parts: Parts, hide: Callable, loss: Callable, sample: Callable) -> Plan:
+    """Return a plan that trains on windows in which `hide(x, mask, *key)` has hidden tokens.
+
+    sample(model, tokens, mask): returns a text to show. mask: the id of a hidden token.
+    """
+    names, ids = parts.model.special_tokens, parts.tokenizer.special_tokens
+    begin, end, mask = (ids[names[role]] for role in ("begin", "end", "mask"))
+    plan = plan_of_windows(
+        parts, parts.model.config.context - 2,
+        lambda x, y, *key: framed(hide(x, mask, *key), begin, end), loss,
+        sample=lambda model, tokens: sample(model, tokens, mask))
     plan.healthy = {"val_accuracy": (0.0, 1.0, "")}
     return plan
-
-
-def special_ids(parts: Parts) -> list[int]:
-    """Return the ids of an encoder's tokens for the beginning, the end, and a hidden token."""
-    names = parts.model.special_tokens
-    return [parts.tokenizer.special_tokens[names[role]] for role in ("begin", "end", "mask")]
 
 
 def framed(batch: Batch, begin: int, end: int) -> Batch:
