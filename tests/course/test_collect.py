@@ -4,14 +4,11 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 
-from tinyllm.course.checker import Verdict
 from tinyllm.course.classroom.collect import collect, left_out, load
 from tinyllm.course.classroom.feedback import feedback_name
-from tinyllm.course.classroom.grading import scored
 from tinyllm.course.syllabus import find_lesson
 
 LESSON = find_lesson(4)
@@ -133,16 +130,3 @@ def test_no_student_writes_on_the_page_of_another():
     victim = feedback_name("José María").removesuffix(".html")
     assert feedback_name(victim) != f"{victim}.html"
     assert feedback_name("Ada-1815") == "Ada-1815.html"
-
-
-@pytest.mark.parametrize("held, broken, points", [
-    (("correct results on what is empty or has one element",), ("correct results on ordinary numbers",), 0),
-    (("correct results on what is empty or has one element",), ("correct results on ordinary input",), 0),
-    (("correct results on ordinary numbers",), ("correct results on what is empty or has one element",), 5),
-    (("correct about mutant 1: it",), ("correct about mutant 2",), 5),
-    (("inputs are left as they were",), (), 0),
-])
-def test_a_part_of_the_points_needs_ordinary_input(held, broken, points):
-    """A constant is right on rows of one element; that was worth up to half of the points."""
-    part = SimpleNamespace(lesson=LESSON, points={"softmax": 10})
-    assert scored(part, Verdict("softmax", "failed", held, broken), True)["points"] == points

@@ -109,7 +109,6 @@ def test_of_the_survivors_one_is_named_before_the_pass(judge_test):
     verdict = judge_test(few)
     sentences = [sentence for sentence, _ in MISTAKES["softmax"]]
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
-    assert not any(title.startswith("correct") for title in verdict.held)  # chance earns no points
     assert verdict.state == "failed" and "buggy versions" in verdict.message and len(living) > 3
     assert [s for s in living if s in verdict.message] == living[:1] and "assert?" not in verdict.message
     assert not any(s in text for s in living for text in verdict.broken)

@@ -52,7 +52,7 @@ STORY = {  # large enough to write, and still half a minute in NumPy
     "train.sample_temperature": 0.5, "train.sample_prompt": "Once upon a time",
 }
 CASES = 20  # cases on which each function is tried alone
-ALONE = "yours, and right by itself: {}"  # only these properties earn points
+ALONE = "yours, and right by itself: {}"
 NOT_YOURS = "not yours yet, but still the library's"
 TRAINED = "the losses of a training are the library's at every step"
 MARK = "# gathered from your lessons; SHA-256 of what follows: "

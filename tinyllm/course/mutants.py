@@ -26,7 +26,6 @@ from tinyllm.testing.check import as_text, bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
 ENOUGH = 0.75  # the share of rejected mutants that passes; only then are all survivors named
-FLOOR = 0.5  # the share above which each mutant earns points of its own: less is had by chance
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
 GIVE_UP = 2  # runs without a judgement, because they take too long, say
 MOST = 2**18  # of the sizes of the two largest arguments: the scores of an attention
@@ -100,8 +99,7 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
-    earns = not alarms and len(caught) > FLOOR * len(mutants)  # points go to what begins with "correct"
-    held = tuple(f"{unknown[i] if earns else f'it catches mutant {i + 1}'}: {mutants[i][0]}" for i in counted)
+    held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:
         why, last = alarms[0]

@@ -24,8 +24,6 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            seed knows them
 # variants   how many different sets of hidden inputs there are; each student
 #            always meets the same one
-# partial    whether an exercise that is right on ordinary input earns the
-#            share of "correct ..." that hold
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade` reads
@@ -37,7 +35,6 @@ HEAD = """# A course: what counts, for how many points, and until when.
 title = "A course on language models"
 seed = {seed}
 variants = 8
-partial = false
 points_per_late_day = 0
 """
 
@@ -59,7 +56,6 @@ class Course:
     title: str = "tinyllm"
     seed: int | None = setting(None, min=0)
     variants: int = setting(1, min=1, max=10**6)
-    partial: bool = False
     points_per_late_day: float = setting(0.0, min=0, below=1e6)
 
     @property

@@ -17,7 +17,6 @@ from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.workers import USED_UP, Launcher
 from tinyllm.course.workspace import lay_out
-from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
@@ -51,7 +50,7 @@ def as_grades(student: str, course: Course, level: str, problem: str,
     """
     lessons, points = [], 0
     for part, found in zip(course.parts, verdicts, strict=True):
-        tasks = [scored(part, verdict, course.partial) for verdict in found]
+        tasks = [scored(part, verdict) for verdict in found]
         lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
         points += sum(task["points"] for task in tasks)
     return {"student": student, "problem": problem, "isolation": level, "lessons": lessons,
@@ -79,14 +78,11 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     return [verdict for verdict, _ in judge_lesson(tasks, launcher, code, judge=judge)]
 
 
-def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
-    """Return a verdict as a record with its points; with `partial`, failed exercises may earn a share.
+def scored(part: Part, verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as a record with its points: all, or none.
 
     `checked` are the points of the check, which stay when an instructor sets other `points`.
     """
-    of, share = part.points[verdict.task], float(verdict.state == "passed")
-    if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
-        right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
-        share = sum(title in verdict.held for title in right) / max(len(right), 1)
-    points = round(of * share, 6)
+    of = part.points[verdict.task]
+    points = of if verdict.state == "passed" else 0
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "checked": points, "comment": ""}
