@@ -1,6 +1,6 @@
 """Check that all bits are the same on any threads and instruction set, in any batch, chunk and cache.
 
-The levels are those of this CPU, at which test_kernels compares every kernel; verify_kernels.py has one more.
+The levels are those of this CPU, at which test_kernels.py compares every kernel.
 """
 
 import hashlib

@@ -1,14 +1,13 @@
-"""Check the rules of style that ruff does not know: types of public functions, plain English, names.
+"""Check the rules of style that ruff does not know: types of public functions, and plain English.
 
 Each rule is also tried on a planted offence.
 """
 
 import ast
 import re
-from collections import defaultdict
 
 import pytest
-from source_files import CODE, ROOT, Source, library, sources
+from source_files import CODE, ROOT, Source, sources
 
 C_WIDTH = 120  # ruff limits the width of Python, and the branches of its functions
 OF_OPS = {path.name for path in (ROOT / "tinyllm" / "ops").glob("*.py")}
@@ -65,25 +64,6 @@ def files_of_tests_begin_with_a_verb(source):
         words = ast.get_docstring(source.tree) or ""
         if not VERBS.match(words):
             yield f"{source.path}:1: the docstring begins with {words[:20]!r}, not with a verb of VERBS"
-
-
-KINDS = "tinyllm/world/kinds/"  # whose classes give the kinds their names, and are not imported by name
-
-
-def names_of_two_classes(files):
-    """{name: files} of public classes that share a name."""
-    found = defaultdict(list)
-    for source in files:
-        for node in source.tree.body:
-            if isinstance(node, ast.ClassDef) and node.name[0] != "_" and not source.path.startswith(KINDS):
-                found[node.name].append(source.path)
-    return {name: paths for name, paths in found.items() if len(paths) > 1}
-
-
-def test_no_public_class_has_the_name_of_another():
-    assert not names_of_two_classes(library())
-    a, b = (Source(f"tinyllm/{part}/a.py", "class Step: pass") for part in ("train", "cli"))
-    assert names_of_two_classes([a, b]) == {"Step": [a.path, b.path]}
 
 
 LAYERS, OPS, KERNEL = "tinyllm/nn/layers.py", "tests/unit/test_ops.py", "csrc/softmax.c"

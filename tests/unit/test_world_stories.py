@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World, stories
-from tinyllm.world.story_tables import CHILDREN, HEROES, PLACES, TABLES, VISITORS
+from tinyllm.world.story_tables import TABLES
 
 N = 2000
 
@@ -68,7 +68,7 @@ def test_the_world_notices_a_contradiction():
     head, tail = story.text.rsplit(colour, 1)
     assert colour in head
     assert parse(head + ("green" if colour == "red" else "red") + tail) is None
-    he = next(child.he for child in CHILDREN if child.name == name)
+    he = next(child.he for child in TABLES["children"] if child.name == name)
     other = {"he": "she", "she": "he"}[he]
     assert parse(re.sub(rf"\b{he}\b", other, story.text)) is None
 
@@ -85,8 +85,8 @@ def test_the_space_of_stories_is_large(many):
 
 def test_facts_are_true_of_the_text(many):
     """The deed returns at the end: each plot's own long-range rule, checked in the text."""
-    animals = {a.name: a for p in PLACES for a in p.animals} | {a.name: a for a in VISITORS}
-    places = {p.name: p for p in PLACES}
+    places = {p.name: p for p in TABLES["places"]}
+    animals = {a.name: a for p in places.values() for a in p.animals}
     seen = Counter()
     for s in many:
         f, half = s.labels, s.text[len(s.text) // 2 :]
@@ -125,11 +125,11 @@ def test_short_stories_are_short_and_true_to_the_facts_of_their_children(short):
     assert len({s.text for s in short}) == N and len({s.labels["plot"] for s in short}) == 10
     for s in short:
         assert 3 <= len(re.findall(r'[.!?]"?(?= ["A-Z]|$)', s.text)) <= 6
-        hero = next(child for child in HEROES if child.name == s.labels["hero"])
+        hero = next(child for child in TABLES["heroes"] if child.name == s.labels["hero"])
         friend = hero.friends[0]
         assert friend.friends == [hero] and s.labels.get("friend", friend.name) == friend.name
         assert s.text.count(hero.toy) >= {"lost": 1, "lent": 2}.get(s.labels["plot"], 0)
-        others = {child.name for child in HEROES} - {hero.name, friend.name}
+        others = {child.name for child in TABLES["heroes"]} - {hero.name, friend.name}
         assert not others & {*re.findall(r"\w+", s.text)}
 
 

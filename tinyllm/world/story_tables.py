@@ -29,139 +29,6 @@ def plain(*names: str, weight: int = 1) -> list[Entity]:
     return [Entity(name, weight) for name in names]
 
 
-CHILDREN = [
-    *[child(name, SHE, 3) for name in ("Lily", "Mia", "Rosie", "Nora", "Ruby")],
-    *[child(name, HE, 3) for name in ("Tom", "Ben", "Leo", "Sam", "Max")],
-    *[child(name, SHE, 2) for name in ("Clara", "Ella", "Hana", "Amina", "Zoe", "Greta")],
-    *[child(name, HE, 2) for name in ("Finn", "Jack", "Omar", "Hugo", "Ravi", "Kofi")],
-]
-
-TRAITS = [
-    *plain("curious", "cheerful", "quiet", "brave", "clever", "gentle", weight=2),
-    *plain("dreamy", "merry", "shy", "patient", "stubborn", "careful"),
-]
-
-LIKES = [
-    *plain("puddles", "warm bread", "old songs", "riddles", "bedtime stories", "funny hats", weight=2),
-    *plain("long walks", "secrets", "cherries", "thunder", "tall trees", "the stars", "the rain"),
-]
-
-HOUSES = [
-    Entity(f"the {kind}", a=f"a {kind}")
-    for kind in (
-        "little house", "tall house", "red house", "white house", "crooked house",
-        "cottage", "cabin", "farmhouse",
-    )
-]
-
-LANDMARKS = plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
-                  "at the end of the lane", "behind the bakery", "near the bridge")
-
-ELDERS = [
-    Entity("mother", 3, **SHE),
-    Entity("father", 3, **HE),
-    Entity("grandmother", 3, **SHE),
-    Entity("grandfather", 3, **HE),
-    Entity("aunt", **SHE),
-    Entity("uncle", **HE),
-    Entity("big sister", **SHE),
-    Entity("big brother", **HE),
-]
-
-COLOURS = [
-    *plain("red", "blue", "green", "yellow", weight=2),
-    *plain("white", "silver", "golden", "purple", "striped", "spotted"),
-]
-
-THINGS = [
-    Entity("kite", 2, broken="torn", mend="a drop of glue"),
-    Entity("drum", 2, broken="cracked", mend="a drop of glue"),
-    Entity("scarf", 2, broken="torn", mend="needle and thread"),
-    Entity("lantern", 2, broken="cracked", mend="a drop of glue"),
-    Entity("hat", 2, broken="torn", mend="needle and thread"),
-    Entity("ball", 2, broken="torn", mend="needle and thread"),
-    Entity("whistle", broken="cracked", mend="a drop of glue"),
-    Entity("boat", broken="in two pieces", mend="a drop of glue"),
-    Entity("flute", broken="in two pieces", mend="a drop of glue"),
-    Entity("puppet", broken="torn", mend="needle and thread"),
-    Entity("crown", broken="in two pieces", mend="a drop of glue"),
-    Entity("train", broken="in two pieces", mend="a drop of glue"),
-    Entity("ribbon", broken="torn", mend="needle and thread"),
-]
-
-FOODS = [
-    Entity("pie", a="an apple pie"),
-    Entity("cake", a="a birthday cake"),
-    Entity("bread", a="a loaf of warm bread"),
-    Entity("cherries", a="a bag of cherries"),
-    Entity("biscuits", a="a plate of biscuits"),
-    Entity("pancakes", a="a plate of pancakes"),
-]
-
-PLANTS = [
-    Entity("sunflower", seed="a sunflower seed", grown="a sunflower taller than the door", share="the seeds"),
-    Entity("pumpkin", seed="a pumpkin seed", grown="a pumpkin as round as the moon", share="the soup"),
-    Entity("bean", seed="a spotted bean", grown="a bean plant that reached the roof", share="the beans"),
-    Entity("strawberry", seed="a strawberry seed", grown="a bed of strawberries", share="the strawberries"),
-]
-
-SKILLS = [
-    Entity("dance", where="in the barn", fail="fell over a bucket", win="danced all night long"),
-    Entity("swim", where="in the lake", fail="sank like a stone", win="swam across the lake"),
-    Entity("juggle", where="in the kitchen", fail="broke three eggs", win="juggled five eggs"),
-    Entity("whistle", where="in the garden", fail="made no sound at all", win="whistled a whole song"),
-]
-
-TROUBLES = [
-    Entity("caught in an old net", fix="cut the net, string by string"),
-    Entity("stuck in the mud", fix="dug and pulled and dug again"),
-    Entity("trapped under a branch", fix="lifted the heavy branch"),
-    Entity("stuck between two stones", fix="rolled one of the stones away"),
-    Entity("tangled up in a string", fix="untied the string, knot by knot"),
-]
-
-PROMISES = [
-    Entity("feed the hens", done="fed the hens", sorry="The hens had gone to bed hungry"),
-    Entity("water the beans", done="watered the beans", sorry="The beans were dry and sad"),
-    Entity("fetch the milk", done="fetched the milk", sorry="There was no milk for supper"),
-    Entity("close the gate", done="closed the gate", sorry="The goats had eaten all the roses"),
-    Entity("light the lamp", done="lit the lamp", sorry="The whole house was dark"),
-]
-
-NOISES = plain("scratch, scratch, scratch", "thump, thump, thump", "tap, tap, tap", "creak, creak, creak")
-
-MONSTERS = plain("monster", "ghost", "dragon")
-
-CORNERS = plain("behind the stove", "under the stairs", "in the kitchen", "under the roof", "by the window")
-
-BEDS = plain("beside the door", "under the window", "behind the house", "beside the well", "near the gate")
-
-VISITORS = [
-    animal("mouse", "Crumb", HE, "a button"),
-    animal("kitten", "Soot", SHE, "a feather"),
-    animal("puppy", "Biscuit", HE, "an old shoe"),
-    animal("hamster", "Pip", SHE, "an apple seed"),
-]
-
-PLACES = [
-    place("the forest", "in the forest", 2,
-          ["inside a hollow tree", "between two tall trees", "behind a round stone"],
-          [animal("hedgehog", "Bramble", HE, "three cherries"), animal("owl", "Luna", SHE, "a long feather"),
-           animal("fox", "Rusty", HE, "a silver coin")]),
-    place("the park", "in the park", 2, ["under a bench", "behind the old oak", "among the roses"],
-          [animal("squirrel", "Hazel", SHE, "a red apple"), animal("duck", "Puddle", HE, "a white feather"),
-           animal("magpie", "Pepper", SHE, "a silver coin")]),
-    place("the beach", "on the beach", 2, ["behind a rock", "inside a little cave", "beside an old boat"],
-          [animal("crab", "Captain", HE, "a pink feather"), animal("seagull", "Pearl", SHE, "a grey feather"),
-           animal("seal", "Bobbin", HE, "a round stone")]),
-    place("the river", "by the river", 2, ["among the reeds", "under the bridge", "behind a flat stone"],
-          [animal("otter", "Ripple", SHE, "a round stone"), animal("frog", "Jasper", HE, "a water lily"),
-           animal("heron", "Stilt", HE, "a long feather")]),
-    place("the meadow", "in the meadow", 2, ["in the tall grass", "under a thorn bush", "behind the fence"],
-          [animal("rabbit", "Nibble", HE, "a bunch of daisies"),
-           animal("mole", "Velvet", SHE, "a silver coin"), animal("lark", "Melody", SHE, "a blue feather")]),
-]
-
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
     """Return a girl and a boy who are friends; each has a home, a colour, a toy and an elder."""
     both = [child(girl[0], SHE, 1), child(boy[0], HE, 1)]
@@ -170,25 +37,142 @@ def friends(girl: tuple, boy: tuple) -> list[Entity]:
     return both
 
 
-HEROES = [
-    *friends(("Lily", "by the sea", "red", "kite", "grandmother"),
-             ("Tom", "near the mill", "blue", "drum", "uncle")),
-    *friends(("Mia", "on the hill", "yellow", "ball", "father"),
-             ("Ben", "by the river", "green", "boat", "sister")),
-    *friends(("Rosie", "at the bakery", "golden", "crown", "aunt"),
-             ("Leo", "near the woods", "striped", "scarf", "mother")),
-    *friends(("Nora", "near the bridge", "silver", "whistle", "grandfather"),
-             ("Sam", "behind the church", "white", "lantern", "brother")),
-    *friends(("Ruby", "by the lake", "purple", "ribbon", "mother"),
-             ("Max", "in the forest", "spotted", "puppet", "grandmother")),
-    *friends(("Hana", "at the gate", "pink", "flute", "father"),
-             ("Omar", "at the market", "brown", "train", "aunt")),
-]
-
-TABLES = {
-    "heroes": HEROES, "traps": TROUBLES[:3],  # of the short stories
-    "children": CHILDREN, "traits": TRAITS, "likes": LIKES, "houses": HOUSES, "landmarks": LANDMARKS,
-    "elders": ELDERS, "colours": COLOURS, "things": THINGS, "foods": FOODS, "plants": PLANTS,
-    "skills": SKILLS, "troubles": TROUBLES, "promises": PROMISES, "noises": NOISES, "monsters": MONSTERS,
-    "corners": CORNERS, "beds": BEDS, "visitors": VISITORS, "places": PLACES,
+TABLES: dict[str, list[Entity]] = {
+    "children": [
+        *[child(name, SHE, 3) for name in ("Lily", "Mia", "Rosie", "Nora", "Ruby")],
+        *[child(name, HE, 3) for name in ("Tom", "Ben", "Leo", "Sam", "Max")],
+        *[child(name, SHE, 2) for name in ("Clara", "Ella", "Hana", "Amina", "Zoe", "Greta")],
+        *[child(name, HE, 2) for name in ("Finn", "Jack", "Omar", "Hugo", "Ravi", "Kofi")],
+    ],
+    "traits": [
+        *plain("curious", "cheerful", "quiet", "brave", "clever", "gentle", weight=2),
+        *plain("dreamy", "merry", "shy", "patient", "stubborn", "careful"),
+    ],
+    "likes": [
+        *plain("puddles", "warm bread", "old songs", "riddles", "bedtime stories", "funny hats", weight=2),
+        *plain("long walks", "secrets", "cherries", "thunder", "tall trees", "the stars", "the rain"),
+    ],
+    "houses": [
+        Entity(f"the {kind}", a=f"a {kind}") for kind in (
+            "little house", "tall house", "red house", "white house", "crooked house", "cottage", "cabin",
+            "farmhouse")
+    ],
+    "landmarks": plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
+                      "at the end of the lane", "behind the bakery", "near the bridge"),
+    "elders": [
+        Entity("mother", 3, **SHE),
+        Entity("father", 3, **HE),
+        Entity("grandmother", 3, **SHE),
+        Entity("grandfather", 3, **HE),
+        Entity("aunt", **SHE),
+        Entity("uncle", **HE),
+        Entity("big sister", **SHE),
+        Entity("big brother", **HE),
+    ],
+    "colours": [
+        *plain("red", "blue", "green", "yellow", weight=2),
+        *plain("white", "silver", "golden", "purple", "striped", "spotted"),
+    ],
+    "things": [
+        Entity("kite", 2, broken="torn", mend="a drop of glue"),
+        Entity("drum", 2, broken="cracked", mend="a drop of glue"),
+        Entity("scarf", 2, broken="torn", mend="needle and thread"),
+        Entity("lantern", 2, broken="cracked", mend="a drop of glue"),
+        Entity("hat", 2, broken="torn", mend="needle and thread"),
+        Entity("ball", 2, broken="torn", mend="needle and thread"),
+        Entity("whistle", broken="cracked", mend="a drop of glue"),
+        Entity("boat", broken="in two pieces", mend="a drop of glue"),
+        Entity("flute", broken="in two pieces", mend="a drop of glue"),
+        Entity("puppet", broken="torn", mend="needle and thread"),
+        Entity("crown", broken="in two pieces", mend="a drop of glue"),
+        Entity("train", broken="in two pieces", mend="a drop of glue"),
+        Entity("ribbon", broken="torn", mend="needle and thread"),
+    ],
+    "foods": [
+        Entity("pie", a="an apple pie"),
+        Entity("cake", a="a birthday cake"),
+        Entity("bread", a="a loaf of warm bread"),
+        Entity("cherries", a="a bag of cherries"),
+        Entity("biscuits", a="a plate of biscuits"),
+        Entity("pancakes", a="a plate of pancakes"),
+    ],
+    "plants": [
+        Entity("sunflower", seed="a sunflower seed", grown="a sunflower taller than the door",
+               share="the seeds"),
+        Entity("pumpkin", seed="a pumpkin seed", grown="a pumpkin as round as the moon", share="the soup"),
+        Entity("bean", seed="a spotted bean", grown="a bean plant that reached the roof", share="the beans"),
+        Entity("strawberry", seed="a strawberry seed", grown="a bed of strawberries",
+               share="the strawberries"),
+    ],
+    "skills": [
+        Entity("dance", where="in the barn", fail="fell over a bucket", win="danced all night long"),
+        Entity("swim", where="in the lake", fail="sank like a stone", win="swam across the lake"),
+        Entity("juggle", where="in the kitchen", fail="broke three eggs", win="juggled five eggs"),
+        Entity("whistle", where="in the garden", fail="made no sound at all", win="whistled a whole song"),
+    ],
+    "troubles": [
+        Entity("caught in an old net", fix="cut the net, string by string"),
+        Entity("stuck in the mud", fix="dug and pulled and dug again"),
+        Entity("trapped under a branch", fix="lifted the heavy branch"),
+        Entity("stuck between two stones", fix="rolled one of the stones away"),
+        Entity("tangled up in a string", fix="untied the string, knot by knot"),
+    ],
+    "promises": [
+        Entity("feed the hens", done="fed the hens", sorry="The hens had gone to bed hungry"),
+        Entity("water the beans", done="watered the beans", sorry="The beans were dry and sad"),
+        Entity("fetch the milk", done="fetched the milk", sorry="There was no milk for supper"),
+        Entity("close the gate", done="closed the gate", sorry="The goats had eaten all the roses"),
+        Entity("light the lamp", done="lit the lamp", sorry="The whole house was dark"),
+    ],
+    "noises": plain("scratch, scratch, scratch", "thump, thump, thump", "tap, tap, tap",
+                    "creak, creak, creak"),
+    "monsters": plain("monster", "ghost", "dragon"),
+    "corners": plain("behind the stove", "under the stairs", "in the kitchen", "under the roof",
+                     "by the window"),
+    "beds": plain("beside the door", "under the window", "behind the house", "beside the well",
+                  "near the gate"),
+    "visitors": [
+        animal("mouse", "Crumb", HE, "a button"),
+        animal("kitten", "Soot", SHE, "a feather"),
+        animal("puppy", "Biscuit", HE, "an old shoe"),
+        animal("hamster", "Pip", SHE, "an apple seed"),
+    ],
+    "places": [
+        place("the forest", "in the forest", 2,
+              ["inside a hollow tree", "between two tall trees", "behind a round stone"],
+              [animal("hedgehog", "Bramble", HE, "three cherries"),
+               animal("owl", "Luna", SHE, "a long feather"),
+               animal("fox", "Rusty", HE, "a silver coin")]),
+        place("the park", "in the park", 2, ["under a bench", "behind the old oak", "among the roses"],
+              [animal("squirrel", "Hazel", SHE, "a red apple"),
+               animal("duck", "Puddle", HE, "a white feather"),
+               animal("magpie", "Pepper", SHE, "a silver coin")]),
+        place("the beach", "on the beach", 2, ["behind a rock", "inside a little cave", "beside an old boat"],
+              [animal("crab", "Captain", HE, "a pink feather"),
+               animal("seagull", "Pearl", SHE, "a grey feather"),
+               animal("seal", "Bobbin", HE, "a round stone")]),
+        place("the river", "by the river", 2, ["among the reeds", "under the bridge", "behind a flat stone"],
+              [animal("otter", "Ripple", SHE, "a round stone"), animal("frog", "Jasper", HE, "a water lily"),
+               animal("heron", "Stilt", HE, "a long feather")]),
+        place("the meadow", "in the meadow", 2, ["in the tall grass", "under a thorn bush",
+                                                 "behind the fence"],
+              [animal("rabbit", "Nibble", HE, "a bunch of daisies"),
+               animal("mole", "Velvet", SHE, "a silver coin"),
+               animal("lark", "Melody", SHE, "a blue feather")]),
+    ],
+    "heroes": [
+        *friends(("Lily", "by the sea", "red", "kite", "grandmother"),
+                 ("Tom", "near the mill", "blue", "drum", "uncle")),
+        *friends(("Mia", "on the hill", "yellow", "ball", "father"),
+                 ("Ben", "by the river", "green", "boat", "sister")),
+        *friends(("Rosie", "at the bakery", "golden", "crown", "aunt"),
+                 ("Leo", "near the woods", "striped", "scarf", "mother")),
+        *friends(("Nora", "near the bridge", "silver", "whistle", "grandfather"),
+                 ("Sam", "behind the church", "white", "lantern", "brother")),
+        *friends(("Ruby", "by the lake", "purple", "ribbon", "mother"),
+                 ("Max", "in the forest", "spotted", "puppet", "grandmother")),
+        *friends(("Hana", "at the gate", "pink", "flute", "father"),
+                 ("Omar", "at the market", "brown", "train", "aunt")),
+    ],
 }
+TABLES["traps"] = TABLES["troubles"][:3]  # of the short stories, as are heroes
