@@ -1,8 +1,10 @@
 /* Measure the most that this machine can do: multiply-adds per second, and bytes per second from memory.
  *
  * They are no ops: `tinyllm bench` divides the speed of the kernels by them. probe_fma keeps as many independent
- * accumulators busy as the micro-kernel of matmul has, on registers alone. probe_read sums an array that no cache
- * holds. Each returns what it did: floating-point operations, or bytes.
+ * accumulators busy as the micro-kernel of matmul has, on registers alone. probe_bf16 does the same with the CPU's
+ * bfloat16 products (each makes two multiply-adds per lane), where there are any; it is compiled for these instructions
+ * even where its level has none of them. probe_read sums an array that no cache holds. Each returns what it did:
+ * floating-point operations, or bytes.
  */
 
 struct probe_job { float *y; const float *x; int64_t rounds; };
@@ -29,6 +31,35 @@ static double probe_fma(float *y, int64_t pieces, int64_t rounds) {
     parallel_for(probe_fma_pieces, &job, pieces, 1);
     return 2.0 * LANES * ROWS * REGISTERS * (double)rounds * (double)pieces;
 }
+
+#if defined(__x86_64__) && LANES == 16
+#define PROBE_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+PROBE_BF16 static void probe_bf16_pieces(void *context, int64_t begin, int64_t end) {
+    const struct probe_job *job = context;
+    for (int64_t piece = begin; piece < end; piece++) {
+        __m512 sum[12], all = _mm512_setzero_ps();
+        __m512i bits = _mm512_set1_epi32((int)(0x3c003c00 + piece % 2)); /* two small bfloat16 numbers */
+        for (int i = 0; i < 12; i++) sum[i] = _mm512_set1_ps((float)i);
+        for (int64_t round = 0; round < job->rounds; round++)
+            for (int i = 0; i < 12; i++) sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)bits, (__m512bh)bits);
+        for (int i = 0; i < 12; i++) all = _mm512_add_ps(all, sum[i]);
+        job->y[piece] = _mm512_cvtss_f32(all);
+    }
+}
+
+static double probe_bf16(float *y, int64_t pieces, int64_t rounds) {
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx512bf16")) return 0.0;
+    struct probe_job job = {.y = y, .rounds = rounds};
+    parallel_for(probe_bf16_pieces, &job, pieces, 1);
+    return 4.0 * 16 * 12 * (double)rounds * (double)pieces;
+}
+#else
+static double probe_bf16(float *y, int64_t pieces, int64_t rounds) {
+    (void)y, (void)pieces, (void)rounds;
+    return 0.0;
+}
+#endif
 
 enum { PROBE_PIECE = 1 << 16 }; /* floats: a quarter of a megabyte */
 

@@ -114,6 +114,7 @@
     X(split, void, copy_rows,                                                                                         \
       (float *y, int64_t y_row, const float *x, int64_t x_row, int64_t rows, int64_t c))                              \
     X(probe, double, probe_fma, (float *y, int64_t pieces, int64_t rounds))                                           \
+    X(probe, double, probe_bf16, (float *y, int64_t pieces, int64_t rounds))                                          \
     X(probe, double, probe_read, (float *y, const float *x, int64_t n))
 
 struct kernels {

@@ -191,13 +191,13 @@ def use_level(name=None):
 def probe(str what, int64_t rounds=0, x=None):
     """Run a probe of the machine's limits (csrc/probe.c) -> the number of operations, or of bytes for "read".
 
-    "fma" computes `rounds` rounds on registers, "read" sums the float32 array x.
+    "fma" and "bf16" compute `rounds` rounds on registers, "read" sums the float32 array x. Returns 0 without bf16.
     """
     cdef int64_t pieces = 16 * parallel_size()
     if what == "read":
         x = f32(x, "x")
         return run_probe_read(empty(((x.size >> 16) + 1,)), x, x.size)
-    return run_probe_fma(empty((pieces + 1,)), pieces, rounds)
+    return (run_probe_fma if what == "fma" else run_probe_bf16)(empty((pieces + 1,)), pieces, rounds)
 
 
 def memory():

@@ -117,8 +117,8 @@ def test_a_training_step_trains_the_same_weights_on_the_same_batch():
 
 def test_a_share_is_of_the_roof_of_the_same_rate():
     assert (measure_roof(0).gflops is None) == (registry._compiled is None)
-    roof = Roof(gflops=100.0, gb_per_second=50.0)
-    assert roof.share({"gflops": 50.0}) == 0.5
+    roof = Roof(gflops=100.0, bf16_gflops=200.0, gb_per_second=50.0)
+    assert roof.share({"gflops": 50.0}) == roof.share({"bf16_gflops": 100.0}) == 0.5
     assert roof.share({"gb_per_second": 25.0}) == 0.5 and roof.share({"seconds": 1.0}) is None
     assert Roof().share({"gflops": 50.0}) is None
 
@@ -126,7 +126,7 @@ def test_a_share_is_of_the_roof_of_the_same_rate():
 def test_the_command_measures_everything(monkeypatch, capsys, printed):
     """All races run in this process, without time to spend, below a known roof."""
     monkeypatch.setattr(rows, "apart", dict)
-    monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 50.0))
+    monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
     monkeypatch.setattr(cli, "SECONDS", dict.fromkeys(cli.SECONDS, 0))
     monkeypatch.setattr(cli, "compare", partial(compare, least=1))
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")
@@ -135,7 +135,7 @@ def test_the_command_measures_everything(monkeypatch, capsys, printed):
         about, *records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         shown = printed("bench", "train", "--quick")
     assert about["bench"] == "machine" and about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    assert about["roof"] == {"gflops": 100.0, "gb_per_second": 50.0}
+    assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
     kinds = ["train"] * 2 + ["generate"] * 6 + ["batch"]
     assert [r["bench"] for r in records if r["bench"] != "ops"] == kinds
     ops = [r for r in records if r["bench"] == "ops"]

@@ -20,9 +20,10 @@ BUFFER = 1 << 28  # bytes
 
 @dataclass(frozen=True)
 class Roof:
-    """The highest measured rates, by the names of records: None without kernels."""
+    """The highest measured rates, by the names of records: None without kernels or bf16 instructions."""
 
     gflops: float | None = None
+    bf16_gflops: float | None = None
     gb_per_second: float | None = None
 
     def share(self, record: dict) -> float | None:
@@ -37,7 +38,7 @@ def measure_roof(seconds: float = 1.0) -> Roof:
     if kernels is None:
         return Roof()
     buffer = np.ones(BUFFER // 4, np.float32)
-    best = {"fma": 0.0, "read": 0.0}
+    best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
     settle()
     end, rounds = perf_counter() + seconds, 0
     while rounds < 3 or perf_counter() < end:
@@ -46,4 +47,4 @@ def measure_roof(seconds: float = 1.0) -> Roof:
             done = kernels.probe(what, 0, buffer) if what == "read" else kernels.probe(what, ROUNDS)
             best[what] = max(best[what], done / (perf_counter() - start) / 1e9)
         rounds += 1
-    return Roof(best["fma"], best["read"])
+    return Roof(best["fma"], best["bf16"] or None, best["read"])

@@ -54,7 +54,8 @@ def introduce(json: bool = False) -> Roof:
     said = [f"{about['cpu']}, kernels {about['level']}, {about['threads']} threads on {about['cpus']} CPUs, "
             f"NumPy with {about['blas']}"]
     if roof.gflops:
-        said.append(f"roof, measured: {roof.gflops:.0f} GFLOP/s; {roof.gb_per_second:.1f} GB/s")
+        bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
+        said.append(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
     said += [f"{name}={value}" for name, value in about["environment"].items()]
     if (about["load"] or 0) > 0.5:
         said.append(f"this machine is busy (a load of {about['load']:.1f}): do not trust these numbers")

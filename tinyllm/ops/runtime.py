@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 
-BUILD = "50c365be9345"  # a digest of what Python calls in csrc/ (csrc/bindings.py); kernels carry theirs
+BUILD = "c53e8871e7c8"  # a digest of what Python calls in csrc/ (csrc/bindings.py); kernels carry theirs
 STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
 BACKENDS = ("compiled", "numpy")
 
