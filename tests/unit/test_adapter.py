@@ -83,7 +83,7 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
     packed = nn.quantize(made("gpt2"), 8)
     for refused, message in [
         (lambda: nn.load_adapter(other, {n: a[:1] for n, a in state.items()}), "lora_A.weight has shape"),
-        (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m.gguf"), "merge"),
+        (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m", {}), "merge"),
         (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
         (lambda: nn.adapt(packed), "no linear layer to adapt: quantised ones are none"),
     ]:
@@ -164,7 +164,7 @@ def test_settings_and_arrays_that_cannot_be_applied_are_named(tmp_path, monkeypa
 
 def test_an_adapter_opens_over_its_own_base_only(tmp_path):
     model = saved("gpt2", tmp_path)
-    made("gpt2", width=16).save_pretrained(tmp_path / "base", eos_token_id=3)  # a base that has changed
+    made("gpt2", width=16).save_pretrained(tmp_path / "base")  # a base that has changed
     with pytest.raises(UserError, match="is an adapter of weights with the SHA-256"):
         from_pretrained(tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_model.safetensors"

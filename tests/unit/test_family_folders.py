@@ -314,7 +314,8 @@ def test_places_and_bits_that_are_none_are_told_apart(tmp_path):
 @each
 def test_transformers_opens_what_is_saved_and_what_it_saves_opens_here(tmp_path, transformers, name):
     model = made(name)
-    model.save_pretrained(tmp_path / "ours", eos_token_id=3)
+    model.generation = {"eos_token_id": 3}
+    model.save_pretrained(tmp_path / "ours")
     theirs, info = open_there(transformers, tmp_path / "ours", output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(theirs).__name__ == model.architecture

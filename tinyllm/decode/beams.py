@@ -104,7 +104,7 @@ def _search(model, searches, cache, last, stops):
             cache = [layer.keep(rows) for layer in cache]
         elif len(moved := np.flatnonzero(rows != np.arange(len(rows)))):
             for layer in cache:  # not the encoder's part, which is equal for all beams
-                layer.copy_own(layer, rows[moved], moved)
+                layer.copy(layer, rows[moved], moved, source=False)
         searches = going
         last = np.array([text[-1] for search in searches for text in search.texts])
 

@@ -7,6 +7,7 @@ where LAYER is transformers' name of the layer. tinyllm also writes the SHA-256 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,8 @@ TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS"}
 SETTINGS = {"peft_type": str, "r": bounded(int, min=1, max=2**24), "lora_alpha": float,
             "base_model_name_or_path": str}
 # Settings that change no output of a trained adapter, or that are read below.
-HARMLESS = {"auto_mapping", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "lora_alpha",
-            "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r",
-            "target_modules", "task_type"}
+HARMLESS = {*SETTINGS, "auto_mapping", "fan_in_fan_out", "inference_mode", "lora_dropout", "megatron_core",
+            "peft_version", "qalora_group_size", "target_modules", "task_type"} - {"peft_type"}
 # The values of others that tinyllm can apply. An `init_lora_weights` such as pissa also changes the base.
 ALLOWED = {"peft_type": ("LORA",), "bias": ("none",),
            "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
@@ -41,8 +41,7 @@ def base_of(model: Any) -> Origin:
     if model.origin is None:
         raise UserError("no folder has the weights under these adapters: save the model before nn.adapt, and "
                         "open that folder, or nn.merge(model) first")
-    place, sha256 = model.origin.folder, model.origin.sha256
-    return Origin(place, sha256 or hash_weights(Path(place)))
+    return replace(model.origin, sha256=model.origin.sha256 or hash_weights(Path(model.origin.folder)))
 
 
 def save_adapter(model: Any, base: Origin, folder: Path) -> None:
@@ -53,16 +52,22 @@ def save_adapter(model: Any, base: Origin, folder: Path) -> None:
         metadata[LABELS] = json.dumps(model.config.labels)
     arrays = {PREFIX + model.module_name(name): a.T for name, a in state.items()}
     save_weights(arrays, folder / WEIGHTS, metadata)
+
+    def theirs(names):
+        return [model.module_name(f"{name}.weight").removesuffix(".weight") for name in names]
+
     one = next(iter(layers.values()))
-    targets, whole = ([model.module_name(f"{name}.weight").removesuffix(".weight") for name in found]
-                      for found in (layers, new))
-    found = {
+    write_json(folder / FILE, {
         "peft_type": "LORA", "task_type": TASKS.get(getattr(model.config, "task", model.objective)),
         "base_model_name_or_path": base.folder, "r": one.rank, "lora_alpha": one.alpha, "bias": "none",
-        "fan_in_fan_out": not model.layout.transposed, "inference_mode": True, "target_modules": targets,
-        "modules_to_save": sorted(whole) or None,
-    }
-    atomic_write_text(folder / FILE, json.dumps(found, indent=2) + "\n")
+        "fan_in_fan_out": not model.layout.transposed, "inference_mode": True,
+        "target_modules": theirs(layers), "modules_to_save": sorted(theirs(new)) or None,
+    })
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file as Hugging Face's libraries do."""
+    atomic_write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:

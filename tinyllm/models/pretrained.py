@@ -5,7 +5,6 @@ A family's `layout` describes how its names differ: see `models/layout.py`.
 """
 
 import dataclasses
-import json
 import os
 import re
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, read_json
+from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter
+from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
@@ -55,7 +54,7 @@ class Pretrained(Module):
         """Return the name that a parameter has in transformers' model."""
         return self.layout.prefix + self.file_name(name)
 
-    def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
+    def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
         A model with adapters writes these alone, as peft does, and the place of the other weights. Each file
@@ -71,13 +70,12 @@ class Pretrained(Module):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-        ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
-        said = {} if ends is None else {"eos_token_id": ends}
+        ends = {name: value for name, value in self.generation.items() if name == "eos_token_id"}
         if not hasattr(self.config, "end"):
-            found |= said
-        tokens = {name: found[name] for name in IDS if found.get(name) is not None} | said
+            found |= ends
         blank = dict.fromkeys(name for name in IDS if name in found)
-        _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
+        tokens = {name: found[name] for name in blank if found[name] is not None}
+        write_json(folder / FILE, blank | dict(self.generation) | tokens | ends)
         if base:
             return save_adapter(self, base, folder)
         turned = _transposed(self)
@@ -86,16 +84,12 @@ class Pretrained(Module):
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         if bits := bits_of(self):
             found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
-        _write_json(folder / "config.json", found)
+        write_json(folder / "config.json", found)
 
 
 def _transposed(model):
     """Return the names of weights that files hold transposed."""
     return {f"{name}.weight" for name in model.of_kind((Linear, Matrix)) if model.layout.transposed}
-
-
-def _write_json(path, value):
-    atomic_write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:

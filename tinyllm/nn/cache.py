@@ -146,17 +146,13 @@ class KVCache:
         found.source = self.source and self.source.keep(rows)
         return found
 
-    def copy(self, other: "KVCache", rows: Any, targets: Any) -> None:
+    def copy(self, other: "KVCache", rows: Any, targets: Any, source: bool = True) -> None:
         """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one.
 
-        The cache grows if its rows are too short.
+        The cache grows if its rows are too short. With `source=False`, `source` stays as it is.
         """
-        self.copy_own(other, rows, targets)
-        if self.source:
-            self.source.copy_own(other.source, rows, targets)
-
-    def copy_own(self, other: "KVCache", rows: Any, targets: Any) -> None:
-        """Overwrite rows as `copy` does, but leave `source` as it is."""
+        if self.source and source:
+            self.source.copy(other.source, rows, targets)
         if len(rows):
             longest = int(other.lengths[rows].max())
             self.reserve(0, longest)
