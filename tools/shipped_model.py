@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.cli.train import train
-from tinyllm.compress.quantize_run import data_of
 from tinyllm.models import load_weights, save_weights
 from tinyllm.models.registry import SHIPPED
 from tinyllm.nn import quantize
-from tinyllm.runs import Run, make_config, open_model, prepare
+from tinyllm.runs import Run, make_config, open_model, prepare, reopen
 from tinyllm.tokenizer import save_tokenizer
 
 WEIGHTS = SHIPPED / "model.safetensors"
@@ -60,7 +59,7 @@ def sha256(file: Path) -> str:
 
 def compare(run: Run, folder: Path) -> None:
     """Print validation loss and size before and after rounding."""
-    setup, _ = data_of(run)
+    setup = reopen(run, run.read().config)
     floor = setup.facts.entropy_per_char
     for name, place in (("trained", run.folder), ("shipped", folder)):
         loss = setup.plan.evaluate(open_model(place, "last").model)["val_loss_per_char"]

@@ -129,24 +129,20 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 @pytest.mark.parametrize("edit, message", [
     ({"peft_type": "IA3"}, "peft_type = 'IA3', which tinyllm cannot apply"),
-    ({"bias": "all"}, "bias = 'all'"),
     *[({name: value}, name) for name, value in (
-        ("use_dora", True), ("use_rslora", True), ("rank_pattern", {"q_proj": 4}), ("new_trick", 3),
-        ("modules_to_save", ["lm_head"]), ("layers_to_transform", [1]), ("init_lora_weights", "pissa"))],
-    ({"r": 0}, "holds 0 as r"), ({"r": 2**40}, "as r"), ({"r": True}, "as r"), ({"r": ...}, "lacks r"),
+        ("bias", "all"), ("use_dora", True), ("rank_pattern", {"q_proj": 4}), ("new_trick", 3),
+        ("modules_to_save", ["lm_head"]), ("init_lora_weights", "pissa"))],
+    ({"r": 0}, "holds 0 as r"), ({"r": True}, "as r"), ({"r": ...}, "lacks r"),
     ({"r": 2}, r"lora_A.weight has shape \(32, 3\) in the weights and \(32, 2\) in the model"),
     ({"r": 2**24}, r"shape \(32, 3\)"), ({"lora_alpha": "5"}, "as lora_alpha"),
     ({"base_model_name_or_path": None}, "as base_model_name"),
     ({"base_model_name_or_path": "/nowhere"}, "which is gone"),
     ({"base_model_name_or_path": "adapter"}, "is an adapter itself"),
-    (lambda state: {}, "the weights lack model.layers.0.self_attn.q_proj.lora_A.weight"),
     (lambda state: {n: a for n, a in state.items() if n != FIRST}, "the weights lack .*q_proj.lora_A"),
     (lambda state: state | {FIRST: state[FIRST].T}, r"has shape \(3, 32\) in the weights and \(32, 3\)"),
-    (lambda state: state | {FIRST: state[FIRST][0]}, r"has shape \(32,\)"),
     (lambda state: state | {FIRST: state[FIRST] * np.inf}, "not finite"),
     (lambda state: state | {FIRST: state[FIRST].astype(np.int32)}, "must be floating-point"),
     (lambda state: state | {FIRST.replace("q_proj", "r_proj"): state[FIRST]}, "ends in .*r_proj'; there are"),
-    (lambda state: state | {"base_model.model.lm_head.lora_A.weight": state[FIRST]}, "ends in 'lm_head'"),
     (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "is no adapter of a"),
     (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "begin with base_model"),
 ])
@@ -175,19 +171,13 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
         nn.merge(model).save_pretrained(tmp_path / "adapter")
     with pytest.raises(UserError, match="holds a whole model already"):
         learnt(from_pretrained(tmp_path / "base")).save_pretrained(tmp_path / "base")
-    with pytest.raises(UserError, match="no folder has the weights"):
-        learnt(made("gpt2")).save_pretrained(tmp_path / "third")
+    trained = from_pretrained(tmp_path / "base")
+    tl.fit(trained, np.arange(50) % 19, steps=1, batch=1, context=4)
+    for elsewhere in (made("gpt2"), trained):
+        with pytest.raises(UserError, match="no folder has the weights under these adapters"):
+            learnt(elsewhere).save_pretrained(tmp_path / "third")
     model = learnt(from_pretrained(tmp_path / "base"))
     shutil.rmtree(tmp_path / "base")
     with pytest.raises(UserError, match="there are no weights at"):
         model.save_pretrained(tmp_path / "third")
     assert not (tmp_path / "third").exists()
-
-
-def test_weights_that_were_trained_have_no_folder_for_an_adapter(tmp_path):
-    made("gpt2").save_pretrained(tmp_path / "base")
-    model = from_pretrained(tmp_path / "base")
-    tl.fit(model, np.arange(50) % 19, steps=1, batch=1, context=4)
-    nn.adapt(model, 2)
-    with pytest.raises(UserError, match="no folder has the weights under these adapters"):
-        model.save_pretrained(tmp_path / "adapter")

@@ -144,19 +144,6 @@ def test_losses_are_those_of_the_targets(name):
 
 
 @each_family
-def test_weights_of_rows_weight_their_gradients(name):
-    weighted, part = lively(name), lively(name)
-    reading = reads(part, rows=2, length=6)
-    targets = targets_of(reading)
-    reading.of(weighted.loss, targets, [[0.0] * targets.shape[1], [2.0] * targets.shape[1]]).backward()
-    row = reading.row(1)
-    row.of(part.loss, targets[1:, : row.out[0].shape[1]]).backward()
-    for p, q in zip(weighted.parameters(), part.parameters(), strict=True):
-        found, expected = (0 if x.grad is None else x.grad for x in (p, q))
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-
-
-@each_family
 def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
     """Other processes get a model as a pickle; tinyllm itself reads none."""
     made = lively(name)

@@ -94,20 +94,3 @@ def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, text, settings, expec
 def test_a_tokenizer_of_another_size_is_noted(folder):
     save_tokenizer(CharTokenizer.train("abc"), folder / "tokenizer.json")
     assert "the model has 8 tokens, its tokenizer 3" in str(open_model(folder).notes())
-
-
-def test_an_encoder_decoder_starts_and_ends_as_generation_config_says(tmp_path):
-    build({"model_type": "t5", **SIZES, "head_width": 4, "hidden": 8}).save_pretrained(tmp_path)
-    say(tmp_path, eos_token_id=5, decoder_start_token_id=7)
-    model = from_pretrained(tmp_path)
-    assert (model.config.start, model.config.end) == (7, 5)
-    model.save_pretrained(tmp_path)
-    assert from_pretrained(tmp_path).config == model.config
-    said = json.loads((tmp_path / "generation_config.json").read_text())
-    assert (said["decoder_start_token_id"], said["eos_token_id"]) == (7, 5)
-    say(tmp_path, eos_token_id=[3, 5])
-    from_pretrained(tmp_path).save_pretrained(tmp_path)
-    assert stop_ids(from_pretrained(tmp_path).generation) == [3, 5]
-    say(tmp_path, eos_token_id=48)
-    with pytest.raises(UserError, match=r"generation_config\.json: eos_token_id: end 48 is not in a voc"):
-        from_pretrained(tmp_path)

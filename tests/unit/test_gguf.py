@@ -40,8 +40,7 @@ def test_a_file_holds_every_weight(name, tmp_path):
     save_gguf(made, tmp_path / "m.gguf", vocabulary(TOKENS))
     settings, found = read(tmp_path / "m.gguf")
     arrays, state = {n: tensor.data for n, tensor in found.items()}, made.state_dict()
-    assert sorted(a.size for a in arrays.values()) == sorted(a.size for a in state.values())
-    theirs, ours = (sum(np.abs(a).sum(dtype=float) for a in some.values()) for some in (arrays, state))
+    theirs, ours = (sorted(np.abs(a).sum(dtype=float) for a in some.values()) for some in (arrays, state))
     assert theirs == pytest.approx(ours)
     assert np.array_equal(arrays["token_embd.weight"], next(iter(state.values())))
     assert settings["tokenizer.ggml.tokens"][-1] and len(settings["tokenizer.ggml.tokens"]) == 288
@@ -82,9 +81,9 @@ LINEAR = {"rope_type": "linear", "factor": 2.0}
 
 
 @pytest.mark.parametrize("name, settings", [
-    ("gpt2", {}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}),
-    ("llama", {"scaling": LLAMA3}), ("llama", {"scaling": LINEAR}),
-    ("llama", {"tied": True, "bias": True}), ("qwen2", {"tied": True}), ("qwen3", {"head_width": 24}),
+    ("gpt2", {}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}), ("llama", {"scaling": LLAMA3}),
+    ("llama", {"scaling": LINEAR}), ("llama", {"tied": True, "bias": True}), ("qwen2", {"tied": True}),
+    ("qwen3", {"head_width": 24}),
 ])
 def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
     llama_cpp = pytest.importorskip("llama_cpp")

@@ -55,24 +55,19 @@ def test_scales_are_those_of_blocks_and_huge_and_tiny_weights_keep_their_promise
     assert (np.abs(back.astype(np.float64) - w) <= off + 1e-40).all()
 
 
-def ggml_q4_0(w):
-    """Round blocks (N, 32, O) as ggml's Q4_0 does: the largest weight by size means -8."""
-    largest = np.take_along_axis(w, np.abs(w).argmax(1, keepdims=True), 1)
-    d = (largest / -8).astype(np.float16).astype(np.float32)
-    return (np.clip(np.floor(w / d + 8.5), 0, 15) - 8) * d
-
-
 @pytest.mark.parametrize("draw", ["normal", "laplace", "standard_cauchy"])
 def test_four_bits_are_nearer_than_those_of_ggml(draw):
     w = getattr(np.random.default_rng(0), draw)(size=(64, 32, 16)).astype(np.float32)
-    back, _ = packed(4, w.reshape(-1, 16))
-    ours, theirs = (((x.reshape(w.shape) - w) ** 2).sum(axis=1) / np.abs(w).max(axis=1) ** 2
-                    for x in (back, ggml_q4_0(w)))
-    assert ours.mean() < 0.98 * theirs.mean()
+    ours = packed(4, w.reshape(-1, 16))[0].reshape(w.shape)
+    largest = np.take_along_axis(w, np.abs(w).argmax(1, keepdims=True), 1)  # as ggml's Q4_0: it means -8
+    d = (largest / -8).astype(np.float16).astype(np.float32)
+    theirs = (np.clip(np.floor(w / d + 8.5), 0, 15) - 8) * d
+    near, far = (((x - w) ** 2).sum(axis=1) / np.abs(w).max(axis=1) ** 2 for x in (ours, theirs))
+    assert near.mean() < 0.98 * far.mean()
 
 
 @bits
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0**127, -3e38])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 2.0**127])
 def test_weights_that_are_broken_are_refused(bits, value):
     w, model = np.ones((70, 20), np.float32), GPT(CONFIG)
     w[69, 19] = model.h[1].mlp.c_proj.weight.data[3, 3] = value
@@ -86,7 +81,7 @@ def test_weights_that_are_broken_are_refused(bits, value):
 
 
 @bits
-@pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (768, 50), (2048, 16)])
+@pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (2048, 16)])
 def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
     """Bound the error: a weight moves by what its scale allows, an input by half of its own scale."""
     linear, x = Linear(n_in, n_out), Random("x").normal((5, n_in))
@@ -122,14 +117,13 @@ def test_quantize_swaps_every_linear_keeps_the_rest_and_has_no_gradient(bits):
     assert f"h.*.mlp.c_fc{' ' * 5}" in summarise(model, 1, 8)
     with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
         model.loss(tokens, tokens).backward()
-    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
-        quantize(original, 5)
+    for wrong, other, message in ((5, original, "8 or 4 bits, not 5"), (12 - bits, model, "cannot become")):
+        with pytest.raises(UserError, match=message):
+            quantize(other, wrong)
 
 
 @pytest.mark.parametrize("name, change, said", [
-    ("lm_head.q", lambda q: q[:-1], "shape"),
-    ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*must be int8"),
-    ("h.0.mlp.c_fc.scales", lambda s: s.astype(np.int16), "int16.*must be uint16"),
+    ("lm_head.q", lambda q: q[:-1], "shape"), ("lm_head.q", lambda q: q.view(np.uint8), "must be int8"),
     *[("h.0.mlp.c_fc.scales", lambda s, bits=bits: np.full_like(s, bits), "not finite")
       for bits in (0x7F80, 0x7FC0, 0xFF80)],
 ])
@@ -138,6 +132,4 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
     before = {n: a.copy() for n, a in model.state_dict().items()}
     with pytest.raises(UserError, match=f"{name}.*{said}"):
         model.load_state_dict(before | {name: change(before[name])})
-    with pytest.raises(UserError, match="belong to another model"):
-        model.load_state_dict(GPT(CONFIG).state_dict())
     assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())

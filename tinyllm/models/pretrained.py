@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation
@@ -25,8 +24,7 @@ from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantized_zeros
 
-MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
-PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # of a file in the same folder
+MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte
 
 
 class Pretrained(Module):
@@ -101,9 +99,8 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     config = read_config(cls, folder, found)
     cls.layout.check(folder)
     generation = read_generation(folder, found)
-    config = _with_ends(config, generation, folder)
     bits = _read_bits(folder, found)
-    stored = cls.layout.own_names(_read_headers(folder))
+    stored = cls.layout.own_names(_read_header(folder))
     if config.layers > len(stored):  # before that many blocks are made
         raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
@@ -125,7 +122,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
     """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
-    _fill(model, folder, model.layout.own_names(_read_headers(folder)))
+    _fill(model, folder, model.layout.own_names(_read_header(folder)))
 
 
 def _fill(model, folder, stored):
@@ -143,18 +140,6 @@ def _fill(model, folder, stored):
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
 
 
-def _with_ends(config, generation, folder):
-    """Return an encoder-decoder's config with the start and end of generation_config.json, if any."""
-    for field, name in (("start", "decoder_start_token_id"), ("end", "eos_token_id")):
-        token = generation.get(name)
-        if hasattr(config, field) and isinstance(token, int):  # it counts, not config.json
-            try:
-                config = dataclasses.replace(config, **{field: token})
-            except UserError as error:
-                raise UserError(f"{folder / FILE}: {name}: {error}") from error
-    return config
-
-
 def _read_bits(folder, found):
     """Return 8 or 4 if tinyllm quantised the weights, None if nobody did, else raise UserError."""
     said = found.get("quantization_config")
@@ -163,21 +148,12 @@ def _read_bits(folder, found):
     return said and said["bits"]
 
 
-def _read_headers(folder: Path) -> dict[str, Stored]:
-    """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if os.path.lexists(single) or not os.path.lexists(index):
-        return read_header(single)[0]
-    shards = read_json(index, {"weight_map": {str: str}}, MAX_JSON_BYTES)["weight_map"]
-    headers = {}
-    for file in sorted({*shards.values()}):
-        if not PLAIN_NAME.fullmatch(file):
-            raise UserError(f"{index} lists {file!r}, which is no safetensors file in the same folder")
-        headers[file] = read_header(folder / file)[0]
-    for name, file in shards.items():
-        if name not in headers[file]:
-            raise UserError(f"{index} says that {name} is in {file}, and it is not")
-    return {name: headers[file][name] for name, file in shards.items()}
+def _read_header(folder: Path) -> dict[str, Stored]:
+    """Return {name: Stored} of model.safetensors. Raises UserError if the weights are in several files."""
+    if os.path.lexists(index := folder / "model.safetensors.index.json"):
+        raise UserError(f"{index} lists several files of weights: save the model once more with transformers "
+                        "and max_shard_size='99GB'")
+    return read_header(folder / "model.safetensors")[0]
 
 
 def second_names(model: Pretrained) -> dict[str, str]:

@@ -107,7 +107,7 @@ def locate(place: Path | str) -> Path:
 
 
 def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
-    """Load a model from a Hugging Face folder, or "shipped": config.json, and one or more safetensors files.
+    """Load a model from a Hugging Face folder, or "shipped": config.json and model.safetensors.
 
     The folder of an adapter gives its base model with adapters. The model is in evaluation mode; a quantised
     checkpoint gives a quantised model, and `bits`, 8 or 4, quantises any other. Files are read in blocks,

@@ -99,13 +99,11 @@ class Module(metaclass=Naming):
         for name, tensor in tensors.items():
             if name not in shapes:
                 raise UserError(f"the weights lack {name} {tensor.shape}: they belong to another model")
-            if shapes[name] != tensor.shape:
-                what = f"{name} has shape {shapes[name]} in the weights and {tensor.shape} in the model"
-                raise UserError(what)
+            if (shape := shapes[name]) != tensor.shape:
+                raise UserError(f"{name} has shape {shape} in the weights and {tensor.shape} in the model")
         for name in shapes:
             if name not in tensors:
-                what = f"the weights hold {name}, which this model lacks: they belong to another model"
-                raise UserError(what)
+                raise UserError(f"the weights hold {name}, which this model lacks: they are of another model")
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy {name: array} into parameters and buffers.
