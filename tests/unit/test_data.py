@@ -138,7 +138,6 @@ def test_folders_and_patterns_are_read_in_order(here):
                        ".hidden": b"h", ".git/x": b"x", "z.txt.gz": gzip.compress(b"z\n")})
     corpus = load_corpus(here)
     assert corpus.data == b"a\nb\nd\nz\n"
-    assert corpus.description == f"4 files of {here} (1 binary left out)"
     assert load_corpus(".").data == corpus.data
     for pattern, found in {"*.txt": b"a\nb", "**/*.txt": b"a\nb\nd", "[ab].txt": b"a\nb"}.items():
         assert load_corpus(pattern).data == found

@@ -27,7 +27,6 @@ class Corpus:
 
     name: str
     data: bytes
-    description: str = ""
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
     documents: tuple[Document, ...] = ()

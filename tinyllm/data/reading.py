@@ -18,19 +18,19 @@ from tinyllm.files import pipe_or_file, read_stream
 MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer encode --out`
 
 
-def read(where: str) -> tuple[bytes, str]:
-    """Read a file, folder, glob pattern or "-" -> (bytes, description). Raises UserError if that fails."""
+def read(where: str) -> bytes:
+    """Read a file, folder, glob pattern or "-". Raises UserError if that fails."""
     if not where:
         raise UserError("the name of the corpus is empty; see `tinyllm data list`")
     path = Path(where)
     if where == "-":
-        return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES), "standard input"
-    if os.path.isdir(path):
-        return _read_many(where, _files_below(path))
+        return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES)
+    if path.is_dir():  # without hidden files
+        found = sorted(path.rglob("*"))
+        return _read_many(where, [x for x in found if "/." not in f"/{x.relative_to(path).as_posix()}"])
     if not os.path.lexists(path) and glob.has_magic(where):
-        found = sorted(Path(name) for name in glob.glob(where, recursive=True))
-        return _read_many(where, [name for name in found if name.is_file()])
-    return read_file(path), f"the file {where}"
+        return _read_many(where, sorted(map(Path, glob.glob(where, recursive=True))))
+    return read_file(path)
 
 
 def read_file(path: Path) -> bytes:
@@ -53,24 +53,18 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _files_below(folder):
-    """List the regular files in a folder and its subfolders, sorted by name, without hidden ones."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}"]
-
-
 def _read_many(where, paths):
-    """Read and join files, leaving out (and counting) files with a NUL byte, such as images."""
-    parts: list[bytes] = []
+    """Read and join the regular files among the paths, without those with a NUL byte, such as images."""
+    parts, total = [], 0
     for path in paths:
-        if b"\0" not in (part := read_file(path)):
+        if path.is_file() and b"\0" not in (part := read_file(path)):
             parts.append(part)
-        if sum(map(len, parts)) > MAX_BYTES:
+            total += len(part)
+        if total > MAX_BYTES:
             raise UserError(f"{where} holds more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
     if not parts:
         raise UserError(f"{where} holds no text files")
-    left_out = f" ({len(paths) - len(parts)} binary left out)" if len(paths) > len(parts) else ""
-    return join(parts), f"{len(parts)} files of {where}{left_out}"
+    return join(parts)
 
 
 def join(parts: list[bytes]) -> bytes:

@@ -17,7 +17,7 @@ from tinyllm.data.tokens import holds_tokens, read_token_file
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.world import stories
-from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
+from tinyllm.world.corpus import PREFIX, SEPARATOR, read_name
 from tinyllm.world.document import Document
 from tinyllm.world.pictures import SIZE
 
@@ -45,12 +45,12 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     if name.startswith(PREFIX):
         corpus = world_corpus(name)
     elif source := SOURCES.get(name):
-        corpus = Corpus(name, source.load(), source.description, source.entropy, source.separator)
+        corpus = Corpus(name, source.load(), source.entropy, source.separator)
     elif holds_tokens(name):
         tokens, made_by = read_token_file(name)
-        corpus = Corpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
+        corpus = Corpus(name, b"", tokens=tokens, made_by=made_by)
     else:
-        corpus = Corpus(name, *read(name))
+        corpus = Corpus(name, read(name))
     if not corpus.size:
         raise UserError(f"{name} is empty; a model needs some text to learn from")
     return corpus
@@ -69,9 +69,8 @@ def world_corpus(name: str) -> Corpus:
         size += len(texts[-1]) + (3 * SIZE**2 if "scene" in document.labels else 0)
         if size > MAX_BYTES:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
-    about = describe(named.name), named.entropy_per_char, SEPARATOR.encode()
     documents = tuple(asked) if len(asked) == len(texts) else ()
-    return Corpus(name, "".join(texts).encode("ascii"), *about, documents)
+    return Corpus(name, "".join(texts).encode("ascii"), named.entropy_per_char, SEPARATOR.encode(), documents)
 
 
 def load_pydocs() -> bytes:
