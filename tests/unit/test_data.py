@@ -217,13 +217,11 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
             token_file(text, tokenizer, tmp_path / out)
 
 
-class Large(ByteTokenizer):
-    vocab_size = 2**16 + 1
-
-
 def test_a_large_vocabulary_has_wide_tokens(tmp_path):
     (tmp_path / "text").write_bytes(b"abc")
-    for tokens in (token_array(b"abc", Large()), token_file(tmp_path / "text", Large(), tmp_path / "t")):
+    large = ByteTokenizer()
+    large.vocab_size = 2**16 + 1
+    for tokens in (token_array(b"abc", large), token_file(tmp_path / "text", large, tmp_path / "t")):
         assert tokens.dtype == np.uint32 and tokens.tolist() == [97, 98, 99]
 
 
