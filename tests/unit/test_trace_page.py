@@ -11,6 +11,7 @@ import pytest
 from html_page import EVIL, Page
 from tiny_gpt import tiny_gpt
 
+from tinyllm.report.svg import heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label
 from tinyllm.report.trace import examine, page
@@ -69,6 +70,7 @@ def test_each_fact_of_a_trace_is_in_the_page(kind):
     assert text.count('class="map"') == 4 == text.count('aria-label="h.')
     assert parsed.tags.count("svg") == 5 == sum(a == ("role", "img") for a in parsed.attributes)
     assert all(value for name, value in parsed.attributes if name == "aria-label")
+    assert ('class="up"' in text) == (len(trace.ids) <= 48)  # names of tokens at the maps
     reachable = [value for name, value in parsed.attributes if name == "tabindex"]  # by keyboard
     assert set(reachable) == {"0"} and len(reachable) >= len(trace.ids) + 4 + parsed.tags.count("table")
 
@@ -83,6 +85,7 @@ def test_nothing_is_asked_of_a_network_and_what_users_wrote_is_only_text():
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
     tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
     trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
+    trace.candidates[0] = [(256, 0.5), (257, 0.5)]
     parsed = Page(render(trace, "\udcff"))  # a folder's name may hold any bytes
     assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
     assert "<img id=x>" in parsed.words and "\\xff" in parsed.words
@@ -93,8 +96,11 @@ def test_nothing_is_asked_of_a_network_and_what_users_wrote_is_only_text():
 def test_long_texts_and_many_heads_stay_below_the_limit(ids):
     tokenizer = ByteTokenizer(special_tokens=["<" * 300, "&" * 300])
     model = tiny_gpt(tokenizer.vocab_size, context=512, layers=12, heads=12, width=24)
-    page = render(examine(model, tokenizer, ids), "big")
+    trace = examine(model, tokenizer, ids)
+    page = render(trace, "big")
     assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 3
+    last = heat_map(np.sqrt(trace.attention[0][0][-45:, -45:]), "")
+    assert last[: last.index(' viewBox')] in page and last[last.index("<path") :] in page
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
