@@ -1,6 +1,7 @@
-"""Compare optimizers with plain Python: AdamW, Muon's singular values, decay groups, clipping."""
+"""Compare optimizers with plain Python: AdamW, Muon's singular values, decay, clipping, rates."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tinyllm.nn import Parameter
 from tinyllm.rng import Random
 from tinyllm.train.muon import Muon, muon_groups, orthogonalize
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
+from tinyllm.train.schedule import SCHEDULES, learning_rate
 
 
 def parameter(value, grad=None):
@@ -144,6 +146,34 @@ def test_a_single_number_can_be_trained(backend):
             optimizer.step()
             optimizer.zero_grad()
         assert 0 < float(p) < 2 and p.shape == () and p.grad is None
+
+
+# The learning rate.
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@given(steps=st.integers(1, 3000), warmup=st.integers(0, 3005), lr=st.floats(1e-6, 10), low=st.floats(0, 1))
+def test_the_rate_climbs_in_the_warmup_and_then_falls_to_its_end(name, steps, warmup, lr, low):
+    warmup = min(warmup, steps + 5)
+    config = SimpleNamespace(steps=steps, warmup=warmup, lr=lr, min_lr_ratio=low, schedule=name)
+    found = [learning_rate(step, config) for step in range(steps)]
+    climbing, falling = found[:warmup], found[warmup:]
+    assert climbing == sorted(climbing) and falling == sorted(falling, reverse=True)
+    assert all(0 <= rate <= lr * (1 + 1e-8) for rate in found)
+    if climbing:
+        assert found[0] == pytest.approx(lr / (warmup + 1))
+    if falling:
+        assert falling[0] == pytest.approx(lr)
+        end = lr * (1 if name == "constant" else low)
+        assert learning_rate(steps, config) == pytest.approx(end, rel=1e-8)
+    if name == "constant":
+        assert set(falling) <= {float(f"{lr:.9g}")}
+
+
+def test_nanogpts_cosine():
+    """The numbers of nanoGPT's get_lr with lr 1e-3, min_lr 1e-4, 100 warm-up steps of 2000."""
+    config = SimpleNamespace(steps=2000, warmup=100, lr=1e-3, min_lr_ratio=0.1, schedule="cosine")
+    expected = {0: 1e-3 / 101, 100: 1e-3, 575: 1e-4 + 9e-4 * (0.5 + 0.5 * 0.5**0.5), 1050: 5.5e-4}
+    assert [learning_rate(step, config) for step in expected] == pytest.approx([*expected.values()])
 
 
 # Muon: singular values, and which parameters it moves.

@@ -133,13 +133,9 @@ class Display:
 
     def what_next(self) -> list[str]:
         """Return commands that use the trained model."""
-        folder, model = quote(str(self.run.folder)), self.setup.model
-        prompt = " ".join(self.setup.corpus.data[:200].decode("utf-8", "ignore").split()[:3])
-        masked = model.objective == "masked"
-        if masked and model.lm_head:
-            prompt += f" {model.special_tokens['mask']}"
-        return [f"tinyllm generate {folder} --prompt {quote(printable(prompt))}",
-                *([] if masked else [f"tinyllm chat {folder}"]),
+        folder = quote(str(self.run.folder))
+        chat = [f"tinyllm chat {folder}"] if self.setup.model.objective != "masked" else []
+        return [f"tinyllm generate {folder} --prompt TEXT", *chat,
                 f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
                 f"open {quote(str(self.run.report))} in a browser"]
 
