@@ -35,12 +35,11 @@ def write_text(path, words=2000):
 
 
 class Training:
-    """A run with its setup; iterating trains. Set `stopping`, and it ends after the step at hand."""
+    """A run with its setup; iterating trains."""
 
     def __init__(self, run, setup, resume=False):
         self.run, self.setup, self.model = run, setup, setup.model
-        self.stopping = False
-        self.loop = setup.train(run, resume, stop=lambda: self.stopping)
+        self.loop = setup.train(run, resume)
 
     def __iter__(self):
         return iter(self.loop)
@@ -48,18 +47,18 @@ class Training:
 
 def new_training(folder, text, **settings):
     """Start a run in `folder`; keyword arguments are settings with __ for the dot: train__steps=3."""
-    setup = prepare(make_config(SETTINGS | {"data": str(text)} | _dotted(settings)))
-    run = Run(folder)
-    run.create(setup.record(), setup.tokenizer)
-    return Training(run, setup)
+    return Training(*_created(folder, SETTINGS | {"data": str(text)} | _dotted(settings)))
 
 
 def begun(folder, base, data, **settings):
     """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
     of_base = Run(base).read().config.flat()
     settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
-    setup = prepare(make_config({"data": str(data), "start": str(base)} | settings))
-    run = Run(folder)
+    return _created(folder, {"data": str(data), "start": str(base)} | settings)
+
+
+def _created(folder, settings):
+    run, setup = Run(folder), prepare(make_config(settings))
     run.create(setup.record(), setup.tokenizer)
     return run, setup
 

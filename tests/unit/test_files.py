@@ -8,6 +8,7 @@ import pytest
 from readers import Reader, check_good, check_line, check_mutations, check_no_json, check_obstacles
 
 from tinyllm.config import allowed, bounded, conform
+from tinyllm.course.classroom.config import load_course
 from tinyllm.errors import UserError
 from tinyllm.files import (
     atomic_write,
@@ -20,6 +21,7 @@ from tinyllm.files import (
     read_toml,
     remove_leftovers,
 )
+from tinyllm.models.generation import read_generation
 
 
 @pytest.mark.parametrize("error, raised", [
@@ -76,6 +78,10 @@ READERS = {
                    lambda value: conform(value, KIND)),
     "TOML": reader("x.toml", b"\xef\xbb\xbfx = 1\n[y]\nz = [1.5, 1979-05-27]\n",
                    lambda path: read_toml(path, {"x": int})),
+    "course": reader("course.toml", b"seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n"
+                     b"[lesson.points]\nsoftmax = 1.5\n", load_course),
+    "generation": reader("generation_config.json", b'{"do_sample": true, "top_k": 5, "eos_token_id": [1, 2]}',
+                         lambda path: read_generation(path.parent, {})),
 }
 
 

@@ -56,7 +56,7 @@ class Display:
                     f"to train on, {facts.val_tokens:,} to validate, {facts.vocab_size:,} different tokens",
             "plan": f"steps of {config.train.batch} x {model.config.context} tokens, "
                     f"learning rate {config.train.lr:g} ({config.train.schedule}), seed {config.seed}",
-            "loss": "in nats per character" + (f"; the best possible is {floor:.3f}" if floor else ""),
+            "loss": "in nats per character" + ("" if floor is None else f"; at best {floor:.3f}"),
             "run": str(self.run.folder),
             "doctor": doctor(self.setup.plan, self.setup.plan.known),
         }
@@ -129,15 +129,12 @@ class Display:
             self.say(paragraph(said, further=0))
         sample = next((record["text"] for record in reversed(records) if record["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
-        self.say("\n  ".join(["\nwhat next:", *self.what_next()]))
-
-    def what_next(self) -> list[str]:
-        """Return commands that use the trained model."""
         folder = quote(str(self.run.folder))
         chat = [f"tinyllm chat {folder}"] if self.setup.model.objective != "masked" else []
-        return [f"tinyllm generate {folder} --prompt TEXT", *chat,
-                f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
-                f"open {quote(str(self.run.report))} in a browser"]
+        commands = [f"tinyllm generate {folder} --prompt TEXT", *chat,
+                    f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
+                    f"open {quote(str(self.run.report))} in a browser"]
+        self.say("\n  ".join(["\nwhat next:", *commands]))
 
 
 def duration(seconds: float) -> str:
