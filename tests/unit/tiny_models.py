@@ -31,7 +31,7 @@ MODELS: dict[str, dict[str, Any]] = {
     **{f"llama {kind}": LLAMA | {"scaling": {"rope_type": kind, "factor": 4.0, **more}}
        for kind, more in SCALINGS.items()},
     "llama of odd sizes": LLAMA | {"kv_heads": 1, "hidden": 20, "head_width": 6, "bias": True,
-                                   "theta": 700.0},
+                                   "mlp_bias": True, "theta": 700.0},
     "qwen2": LLAMA | {"model_type": "qwen2", "tied": True},
     "mistral": LLAMA | {"model_type": "mistral", "kv_heads": 1, "window": 3},
     "qwen3": LLAMA | {"model_type": "qwen3", "head_width": 10, "tied": True},
@@ -46,9 +46,9 @@ MODELS: dict[str, dict[str, Any]] = {
              "theta": 300.0},
     "t5": T5_SIZES | {"scaled": True},
     "t5 1.1": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"},
-    "t5 of odd sizes": T5_SIZES | {"buckets": 7, "max_distance": 5, "mlp": "gated-gelu",
+    "t5 of odd sizes": T5_SIZES | {"decoder_layers": 3, "buckets": 7, "max_distance": 5, "mlp": "gated-gelu",
                                    "eps": 1e-4, "start": 2, "dropout": 0.1},
-    "t5 untied": T5_SIZES | {"tied": False, "buckets": 6, "max_distance": 9},
+    "t5 untied": T5_SIZES | {"decoder_layers": 1, "tied": False, "buckets": 6, "max_distance": 9},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
 }

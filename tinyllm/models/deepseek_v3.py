@@ -115,7 +115,7 @@ class DeepseekV3(Llama):
     layout = Llama.layout.extended(
         fixed={
             "q_lora_rank": (None,),
-            "rope_interleave": (True,), "n_mtp": (None,),
+            "rope_interleave": (True,), "mlp_bias": (False,), "n_mtp": (None,),
             "first_k_dense_replace": lambda config: (config.layers,),  # no block has experts
             "num_key_value_heads": lambda config: (config.heads,),
             "head_dim": lambda config: (config.head_size,),

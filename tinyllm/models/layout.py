@@ -17,7 +17,7 @@ from tinyllm.ops.rope import CONTEXT
 Json = dict[str, Any]
 Names = tuple[tuple[str, str], ...]
 # What `fixed` has in the layouts of families that derive from LLaMA:
-NO_BIAS: Json = {"attention_bias": (False,)}
+NO_BIAS: Json = {"attention_bias": (False,), "mlp_bias": (False,)}
 NO_WINDOW: Json = {"use_sliding_window": (False,),
                    "layer_types": lambda config: (["full_attention"] * config.layers, None)}
 

@@ -56,6 +56,7 @@ class LlamaConfig(RotarySizes):
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
+    mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
     # With 1, layers find a token in the residual stream: looking back is learnt sooner (docs/measured.md).
     embed_std: float | None = setting(
@@ -103,7 +104,7 @@ class LlamaBlock(nn.Module):
     @staticmethod
     def make_mlp(config: Any) -> nn.Module:
         """Make the feed-forward part of a block. Families with another kind override this method."""
-        return nn.GatedMLP(config.width, config.hidden)
+        return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
     def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, seen)
@@ -138,7 +139,7 @@ class Llama(Pretrained, nn.DecoderLM):
         ignored=r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",
         defaults={"rms_norm_eps": 1e-6},
         fixed={
-            "hidden_act": ("silu",), "mlp_bias": (False,),
+            "hidden_act": ("silu",),
             "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
         },
     )

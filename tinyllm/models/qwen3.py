@@ -19,4 +19,4 @@ class Qwen3(Llama):
     model_type = "qwen3"
     architecture = "Qwen3ForCausalLM"
     config_class = Qwen3Config
-    layout = Llama.layout.extended(fixed=NO_WINDOW)
+    layout = Llama.layout.extended(fixed=NO_WINDOW | {"mlp_bias": (False,)})

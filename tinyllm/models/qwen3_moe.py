@@ -29,7 +29,7 @@ class Qwen3Moe(Mixtral):
     layout = Llama.layout.extended(
         defaults={"num_key_value_heads": 4, "num_experts_per_tok": 8, "num_experts": 128},
         fixed={
-            "use_sliding_window": (False,), "sliding_window": (None,),
+            "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
             "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
         },
         read=lambda config: config | {"sliding_window": None},  # a number, which use_sliding_window forbids

@@ -84,8 +84,11 @@ class RotarySizes(Sizes):
         """Raise UserError if `scaling` is invalid, unknown to transformers, or its angles are not finite."""
         try:
             scaling: Any = self.scaling
-            if scaling.get("rope_type", scaling.get("type")) == "ntk":
-                raise UserError("transformers has no rope_scaling 'ntk': give a larger theta")
+            kind = scaling.get("rope_type", scaling.get("type"))
+            if kind == "ntk":
+                raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
+            if kind == "dynamic" and not scaling.get("factor", 0) >= 1:
+                raise UserError(f"rope_scaling 'dynamic' needs a factor of at least 1, got {self.scaling}")
             with np.errstate(all="ignore"):
                 tables = Rope(self.rotary_width, self.theta, self.scaling).tabulate(2)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.config import check, setting
+from tinyllm.config import check, fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
@@ -54,12 +54,13 @@ class T5Config:
     """
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder, and of the decoder")
+    layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder")
     heads: int = setting(**SIZE, hf="num_heads", help="H: heads of attention")
     width: int = setting(**SIZE, hf="d_model", help="C: how many numbers describe a position")
     head_width: int = setting(**SIZE, hf="d_kv", help="D; H * D may differ from C")
     hidden: int = setting(**SIZE, hf="d_ff", help="the inner width of the MLP")
     context: int = setting(512, **SIZE, hf="n_positions", help="the longest text that is read or written")
+    decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: the encoder's")
     buckets: int = setting(32, min=4, max=2**16, hf="relative_attention_num_buckets", help="of distances")
     max_distance: int = setting(128, **SIZE, hf="relative_attention_max_distance", help="then all are equal")
     mlp: str = setting("relu", hf="feed_forward_proj", choices=("relu", "gated-gelu"), help="with a gate?")
@@ -77,6 +78,7 @@ class T5Config:
         for name, token in (("start", self.start), ("end", self.end)):
             if token is not None and token >= self.vocab_size:
                 raise UserError(f"{name} {token} is not in a vocabulary of {self.vocab_size}")
+        fill_in(self, decoder_layers=self.layers)
 
 
 class T5Attention(nn.Attention):
@@ -160,9 +162,9 @@ class T5Stack(nn.Module):
     keys and values that each block made of it.
     """
 
-    def __init__(self, config: T5Config, decodes: bool):
+    def __init__(self, config: T5Config, layers: int, decodes: bool):
         self.config, self.causal = config, decodes
-        self.block = [T5Block(config, decodes) for _ in range(config.layers)]
+        self.block = [T5Block(config, decodes) for _ in range(layers)]
         self.block[0].layer[0].part.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
         self.final_layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
@@ -211,7 +213,7 @@ class T5(Pretrained, nn.LanguageModel):
         embedding="shared.weight",
         defaults={"dropout_rate": 0.1, "eos_token_id": 1},
         fixed={
-            "is_encoder_decoder": (True,), "num_decoder_layers": lambda config: (config.layers, None),
+            "is_encoder_decoder": (True,),
             "is_gated_act": lambda config: (config.mlp != "relu",),
             "dense_act_fn": lambda config: ("relu" if config.mlp == "relu" else "gelu_new",),
         },
@@ -220,8 +222,8 @@ class T5(Pretrained, nn.LanguageModel):
     def __init__(self, config: T5Config, seed: int | None = 0):
         self.config = config
         self.shared = nn.Embedding(config.vocab_size, config.width)
-        self.encoder = T5Stack(config, decodes=False)
-        self.decoder = T5Stack(config, decodes=True)
+        self.encoder = T5Stack(config, config.layers, decodes=False)
+        self.decoder = T5Stack(config, config.decoder_layers or config.layers, decodes=True)
         table = self.shared.weight
         self.lm_head = nn.Head(table if config.tied else nn.Parameter(nn.full(table.shape)))
         self.finish(seed)

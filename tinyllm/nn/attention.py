@@ -18,11 +18,14 @@ class Rope:
     """Compute the angles by which rotary position embeddings rotate queries and keys.
 
     `scaling` is None, or a dict like Hugging Face's `rope_scaling`; the type "ntk" is allowed too, though
-    transformers lacks it. Source: Su et al., "RoFormer", 2021.
+    transformers lacks it. The type "dynamic" changes only positions beyond max_position_embeddings, which no
+    model here ever reaches, so it equals None. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
         self.width, self.theta, self.scaling = width, theta, scaling
+        if scaling and scaling.get("rope_type", scaling.get("type")) == "dynamic":
+            self.scaling = None
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
