@@ -131,7 +131,7 @@ def test_ambiguity_is_found(template):
 
 
 @pytest.mark.parametrize("rules, message", [
-    ({"story": "[a|b"}, "never closed"),
+    ({"story": "[a|b"}, "never closed"), ({"story": "[a)b]"}, "never closed"),
     ({"story": "a|b"}, "unexpected"),
     ({"story": "a]"}, "unexpected"),
     ({"story": "{a"}, "unmatched"),
