@@ -10,15 +10,6 @@ from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops.registry import OPS
 
-DIAGONAL = "def softmax_backward(dy, y):\n    return -y * (1 - y) * dy\n"
-LATER = """
-first, calls = {op}, []
-def {op}(*args, **named):
-    calls.append(1)
-    right = first(*args, **named)
-    return right if len(calls) < 4 else {value}
-"""
-
 
 def set_up(tmp_path, monkeypatch):
     """Make a workspace as the folder at hand, with a text and settings for a tiny run."""

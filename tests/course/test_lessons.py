@@ -2,12 +2,15 @@
 
 import ast
 import inspect
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from verify_lessons import run_lesson
 
 from tinyllm import api
 from tinyllm.course.stepping import cells
@@ -32,6 +35,36 @@ def test_the_map_is_in_order_and_the_table_of_lessons_has_a_row_for_each():
     assert numbers == sorted(set(numbers))
     rows = re.findall(r"(?m)^\| (\d+) \| (.*?) \|", (lessons_folder() / "README.md").read_text("utf-8"))
     assert rows == [(str(lesson.number), lesson.title) for lesson in syllabus()]
+
+
+RUNNER = """
+import runpy, sys
+from tinyllm.ops.registry import watch
+ran = set()
+watch(lambda op, run, *args, **options: (ran.add(op.__name__), run(*args, **options))[1])
+sys.argv, sys.path[0] = [sys.argv[1]], sys.argv[1].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+from tinyllm.train.memory import peak_rss_mb  # not ru_maxrss, which counts the process that started this one
+print("\\nRAN", *sorted(ran), "\\nPEAK", int(peak_rss_mb()))
+"""
+
+
+def run_lesson(lesson, folder):
+    """Copy a lesson into a folder and run it there -> the process that ended, and what it broke."""
+    for path in lesson.path.glob("*.*"):
+        shutil.copy(path, folder)
+    environment = {"TINYLLM_CACHE": str(Path(folder, "cache")), **os.environ, "TINYLLM_LESSON": "quiet"}
+    how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 900}  # no terminal
+    command = [sys.executable, "-c", RUNNER, str(Path(folder, "lesson.py"))]
+    done = subprocess.run(command, cwd=folder, env=environment, **how)
+    ended = re.search(r"RAN(.*)\nPEAK (\d+)$", done.stdout.strip())
+    if done.returncode or not ended:
+        return done, [f"exit code {done.returncode}: {done.stderr[-2000:]}"]
+    ran, peak = ended[1].split(), int(ended[2])
+    broken = [f"{task.name} never runs" for task in lesson.tasks
+              if task.kind == "op" and task.name not in ran]
+    broken += [f"{peak} MiB, where {lesson.memory} are promised"] if not 0 < peak <= lesson.memory else []
+    return done, broken + lesson.broken(done.stdout)
 
 
 @pytest.mark.parametrize("lesson", [one for one in LESSONS if not one.long], ids=each)

@@ -80,12 +80,11 @@ def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
 
 
 def test_code_beside_the_reference_is_used_and_not_shown(folder):
-    (folder / "helper.py").write_text("def kept(function):\n    return function\n")
+    (folder / "helper.py").write_text("kept = lambda function: function\n")
     text = (folder / "reference.py").read_text("utf-8").replace("def moving", "@helper.kept\ndef moving")
     (folder / "reference.py").write_text("import helper\n" + text)
     first = own_tasks.load_lesson(folder)
     assert own_tasks.load_lesson(folder) == first and "helper" not in first.stub
-    exec(first.stub, {})
 
 
 @pytest.mark.parametrize("file, old, new, words", [
@@ -111,15 +110,12 @@ def test_a_bad_folder_is_one_line(folder, capsys, file, old, new, words):
     assert words in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["averages", "4_averages", "100_averages/..", "x/100_averages", "100_loop"])
-def test_a_folder_needs_a_number_and_its_files(folder, name):
-    Path("own/averages").mkdir()
+def test_a_folder_needs_a_number_and_its_files(folder):
     os.symlink("100_loop", "own/100_loop")
-    with pytest.raises(UserError):
-        own_tasks.load_lesson(Path("own", name))
-
-
-def test_a_file_that_is_a_pipe_is_one_line(folder, refused):
     (folder / "cases.py").unlink()
     os.mkfifo(folder / "cases.py")
-    assert "it is not a regular file" in refused("check", folder, "exercise.py")
+    for name, words in (("averages", "should be named"), ("4_averages", "should be named"),
+                        ("100_nothing", "has no reference.py"), ("100_loop", "has no reference.py"),
+                        ("100_averages", "it is not a regular file")):
+        with pytest.raises(UserError, match=words):
+            own_tasks.load_lesson(Path("own", name))

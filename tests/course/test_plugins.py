@@ -1,4 +1,4 @@
-"""Check `train --mine`, which trains the real model on a student's functions."""
+"""Check `train --mine`, which trains the real model on a student's functions, and `blame` after it."""
 
 import functools
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plugin_run import LATER, train, write
+from plugin_run import train, write
 from tiny_run import write_text
 
 from tinyllm.cli import main
@@ -41,6 +41,14 @@ def test_a_right_exercise_trains_as_the_library_does(workspace, capsys, printed)
     assert "yours: softmax (lesson 4)" in said and "called: softmax 0 times" in " ".join(said.split())
 
 
+DIAGONAL = "def softmax_backward(dy, y):\n    return -y * (1 - y) * dy\n"
+LATER = """
+first, calls = {op}, []
+def {op}(*args, **named):
+    calls.append(1)
+    right = first(*args, **named)
+    return right if len(calls) < 4 else {value}
+"""
 YOURS = "your {} (lesson {}, {}/exercise.py)"
 SOFTMAX = YOURS.format("softmax", 4, "04_softmax_and_loss")
 REFUSED = {  # name: (lesson, what is written after the library's own code, words of the one line)
@@ -121,12 +129,11 @@ def test_what_is_not_attempted_is_said(workspace, capsys):
     assert (workspace / "runs/text-nano-mine/run.json").is_file()
 
 
-@pytest.mark.parametrize("mine", [{}, [{"op": 1, "lesson": "4"}]])
-def test_a_run_with_a_damaged_note_of_functions_is_refused(workspace, refused, mine):
+def test_a_run_with_a_damaged_note_of_functions_is_refused(workspace, refused):
     write(workspace, 4)
     train("--mine", "4", "--out", "run", "--steps", "1")
-    path = workspace / "run/run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": {"replaced_ops": mine}}))
+    damaged = {"notes": {"replaced_ops": [{"op": "softmax", "lesson": "4"}]}}
+    Path("run/run.json").write_text(json.dumps(json.loads(Path("run/run.json").read_text()) | damaged))
     for words in (["blame", "run"], ["train", "--out", "run", "--resume"]):
         assert re.search(r"run.json is damaged: holds .* as notes.replaced_ops", refused(*words))
 
@@ -181,3 +188,48 @@ def test_the_way_that_lesson_6_shows_into_llama_works(workspace, capsys, monkeyp
     del sys.modules["exercise"]
     exec(re.sub("(?m)^#     ", "", code), {"np": np})
     assert capsys.readouterr().out.startswith("(1, 16, 65)")
+
+
+SCALE = "q.shape[3] ** (-0.5)"  # as ast.unparse writes the library's
+SUMMED = """
+first = cross_entropy_backward
+def cross_entropy_backward(dloss, logits, targets, *args, **named):
+    return first(dloss, logits, targets, *args, **named) * np.float32(targets.size)
+"""
+
+
+def blamed(capsys, code=1):
+    """Call `tinyllm blame` -> (the functions to blame, what it printed)."""
+    capsys.readouterr()
+    assert main(["blame"]) == code
+    said = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in said.splitlines())
+    return [line.split()[3] for line in said.splitlines() if line.startswith("to blame: ")], said
+
+
+@pytest.mark.parametrize("options, extra, culprits, words", [
+    (["4"], DIAGONAL, ["softmax_backward"], "`tinyllm check 4` says what is wrong with it"),
+    (["4,6"], DIAGONAL, ["softmax_backward", "attention"], "`tinyllm check 6`"),
+    (["4", "--lr", "1e-6"], SUMMED, ["cross_entropy_backward"], "gradient norm"),
+], ids=["one", "several", "a factor that clipping hides from a loss that hardly moves"])
+def test_blame_names_the_culprits(workspace, capsys, options, extra, culprits, words):
+    write(workspace, 4, extra)
+    write(workspace, 6, change=lambda source: source.replace(SCALE, "1.0"))
+    train("--mine", *options)
+    names, said = blamed(capsys)
+    assert names == culprits and words in said
+
+
+def test_blame_names_a_function_that_fails_as_it_is_now(workspace, capsys):
+    write(workspace, 4)
+    train("--mine", "4", "--steps", "3")
+    train("--steps", "1")  # of the library alone, and newer
+    write(workspace, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
+    names, said = blamed(capsys)
+    assert names == ["softmax_backward"] and "IndexError" in said
+
+
+def test_blame_needs_a_run_with_functions_of_the_students(workspace, refused):
+    assert "there is no run of `tinyllm train --mine`" in refused("blame")
+    train("--out", "ours", "--steps", "1")
+    assert "trained by the library alone" in refused("blame", "ours")

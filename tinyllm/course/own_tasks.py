@@ -50,7 +50,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
     names, stub, title = read_reference(text, home / FILES[0])
     tasks = tuple(Exercise(name, name) for name in names)
-    lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, 0, (), tasks, (), home=str(home), stub=stub)
+    lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, (), tasks, (), home=str(home), stub=stub)
     hints(lesson, names[0])  # raises now, not when a student asks for a hint
     if taken := [name for name in names if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")

@@ -67,7 +67,6 @@ class Lesson:
     title: str
     what: str
     minutes: int
-    seconds: int
     memory: int
     imports: tuple[str, ...]
     tasks: tuple[Exercise, ...]
