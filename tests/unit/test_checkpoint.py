@@ -13,13 +13,11 @@ import pytest
 import readers
 from tiny_run import new_training, outcome, resumed_training, same
 
-from tinyllm.config import flatten
 from tinyllm.errors import UserError
-from tinyllm.files import read_toml
 from tinyllm.models.weights import Stored
 from tinyllm.nn import Parameter
 from tinyllm.report.run import render
-from tinyllm.runs import Run, make_config, open_model
+from tinyllm.runs import Run, open_model
 from tinyllm.runs.checkpoint import (
     list_checkpoints,
     load_state,
@@ -155,18 +153,8 @@ def signed_state(run):
     return progress_of(path.parent)
 
 
-def settings_file(run):
-    """Read a file of settings, as `train --config` does."""
-    values = flatten(read_toml(run.folder / "settings.toml"))
-    try:
-        return make_config(values)
-    except UserError as error:
-        raise UserError(f"settings.toml: {error}") from None
-
-
 READERS = {  # the files of a run -> how they are read
     "run.json": Run.read, "log.jsonl": lambda run: read_log(run.log.path), "state.json": signed_state,
-    "settings.toml": settings_file,
     "[!lr]*.[js]*": lambda run: resumed_training(run.folder),  # all of a checkpoint: digests see each bit
 }
 
@@ -177,7 +165,6 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
 
     def write(folder):
         run = Run(shutil.copytree(whole, folder / "run", dirs_exist_ok=True))
-        (run.folder / "settings.toml").write_text("seed = 5\n[train]\nlr = 1\nsteps = 3\n")
         return [*run.folder.glob(name), *run.last_checkpoint().glob(name)]
 
     def use(value):

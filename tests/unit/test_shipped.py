@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import tinyllm as tl
 from tinyllm.cli import chat as cli
 from tinyllm.cli import main, text
-from tinyllm.cli.newest import ABOUT_SHIPPED
+from tinyllm.cli.opening import ABOUT_SHIPPED
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
 from tinyllm.report.terminal import STYLE

@@ -3,8 +3,7 @@
 from json import dumps
 
 from tinyllm.cli.command import command
-from tinyllm.cli.newest import chosen
-from tinyllm.cli.opening import Which
+from tinyllm.cli.opening import Which, chosen
 
 
 @command("eval")

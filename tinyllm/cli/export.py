@@ -22,7 +22,7 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     example:
       tinyllm export runs/stories-laptop --out stories.gguf --bits 8
     """
-    from tinyllm.cli.newest import chosen
+    from tinyllm.cli.opening import chosen
     from tinyllm.errors import UserError
     from tinyllm.models.gguf import save_gguf
     from tinyllm.nn import merge

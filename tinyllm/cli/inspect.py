@@ -6,7 +6,7 @@ from json import dumps
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.newest import chosen
+from tinyllm.cli.opening import chosen
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate

@@ -1,15 +1,33 @@
-"""Open a model for the commands `generate` and `chat`, with the options that both share."""
+"""Choose a run for the commands whose RUN may be left out; open a model for `generate` and `chat`."""
 
 import argparse
 import dataclasses
+import sys
 from typing import Any, Literal
 
-from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import note
 from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
+from tinyllm.models.registry import SHIPPED
 from tinyllm.runs import Opened, open_model
+from tinyllm.runs.run import list_runs
 
 Which = Literal["best", "last"]  # checkpoint of a run
+ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's stories"
+
+
+def chosen(run: str | None, shipped: bool = False) -> str:
+    """Return `run`, or the newest run in runs/ that has a checkpoint; print to stderr which was chosen.
+
+    If there is none, raise UserError, or with `shipped` return the model that comes with tinyllm.
+    """
+    if run is not None:
+        return run
+    newest = next((str(found.folder) for found in list_runs() if found.last_checkpoint()), None)
+    if newest is None and not shipped:
+        raise UserError("runs/ has no run with a checkpoint: give a folder, or make one with `tinyllm train`")
+    print(f"{newest}, the newest run" if newest else ABOUT_SHIPPED, file=sys.stderr, flush=True)
+    return newest or SHIPPED.name
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:

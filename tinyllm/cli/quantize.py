@@ -43,7 +43,7 @@ def merge(run: str | None = None, *, out: str | None = None, overwrite: bool = F
 
 def copy_run(run: str | None, bits: int | None, out: str | None, overwrite: bool) -> None:
     """Write a merged or quantised copy of a run, and print its size."""
-    from tinyllm.cli.newest import chosen
+    from tinyllm.cli.opening import chosen
     from tinyllm.compress.quantize_run import quantize_run
 
     run = chosen(run)

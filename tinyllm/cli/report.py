@@ -16,7 +16,7 @@ def report(run: str | None = None, *, out: str | None = None) -> None:
       tinyllm report runs/stories-laptop
       tinyllm report runs/stories-laptop --out my-first-model.html
     """
-    from tinyllm.cli.newest import chosen
+    from tinyllm.cli.opening import chosen
     from tinyllm.report.run import write_report
     from tinyllm.runs.run import Run
 

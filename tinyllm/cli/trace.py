@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tinyllm.cli.command import command
-from tinyllm.cli.newest import chosen
+from tinyllm.cli.opening import chosen
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import paragraph, printable
