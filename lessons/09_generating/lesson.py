@@ -250,8 +250,8 @@ print(compare(guess, 2 * 12 * 768 * 1024 * 4 / 1e6))
 # ## Inside the model
 #
 # `tinyllm trace` writes a page of what a model does with a text: how surprised
-# it was by each token, where each head looked, every op with its FLOPs, and how
-# the cache grew. Here is that page for the model of this lesson.
+# it was by each token, where each head looked, every op with its FLOPs, and what
+# the cache costs and saves. Here is that page for the model of this lesson.
 
 # %%
 ids, given = take_text(model, tokenizer, "Once upon a time there was a", 30)

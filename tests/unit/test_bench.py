@@ -86,7 +86,7 @@ def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing(where, m
     assert 10 < (first.get("peak_rss_mb") or 11) < 1000
 
 
-@pytest.mark.parametrize("wrong", [[2.0, 4.5], [2.0], [np.nan, 4.0]])
+@pytest.mark.parametrize("wrong", [[2.0, 4.5], [[2.0, 4.0]], [np.nan, 4.0]])
 def test_who_computes_something_else_does_not_race(wrong):
     ours = partial(answering, [2.0, 4.0])
     with pytest.raises(UserError, match="other does not compute what the first does"):

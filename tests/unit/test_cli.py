@@ -189,7 +189,7 @@ def test_an_option_may_stand_between_arguments(no_commands):
 
 @pytest.mark.parametrize("line, why", [
     ("go", "required: RUN"), ("go a --bits 3", "invalid choice: 3"), ("go a --rate x", "invalid float"),
-    ("go a --nope b", "unrecognized arguments: --nope b"),
+    ("go a --nope b", "unrecognized arguments: --nope b"), ("go a --rat 2", "arguments: --rat 2"),
 ])
 def test_a_wrong_argument_is_named(no_commands, line, why):
     make()

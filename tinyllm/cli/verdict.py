@@ -1,13 +1,11 @@
 """Print the verdicts of a check: marks and colours in a terminal, plain text elsewhere."""
 
-import sys
 from typing import Any
 
 from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
-from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint, paragraph
+from tinyllm.report.terminal import BOLD, FAINT, has_colours, paint, paragraph
 
-MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
 COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
 EQUALS = "your output equals"
 
@@ -18,10 +16,8 @@ def first_answer(task: str, message: str) -> None:
 
 
 def show(state: str, paragraphs: list[str]) -> None:
-    """Print the paragraphs about an exercise, in a terminal with a mark and in colours."""
+    """Print the paragraphs about an exercise, in a terminal in colours."""
     head, *others = paragraphs
-    if sys.stdout.isatty() and can_print(mark := MARKS.get(state, " ")):
-        head = mark + head[1:]
     if has_colours():
         head = paint(head, COLOURS[state])
         others = [paint(text, BOLD * text.lstrip().startswith(EQUALS)) for text in others]
