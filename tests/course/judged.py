@@ -1,5 +1,8 @@
 """Judge functions of ours in place of a student's, for tests."""
 
+import contextlib
+import os
+
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.syllabus import syllabus
@@ -18,3 +21,14 @@ class Ours(Here):
 def wrong_as(op, function):
     """Return the verdict on a function of ours."""
     return judge(TASKS[op], lambda: Ours(op, function))
+
+
+def descendants():
+    """Return the ids of all descendants of this process; [] without Linux's /proc."""
+    family = [os.getpid()]
+    for pid in family:  # which grows
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as f:
+                    family += map(int, f.read().split())
+    return family[1:]

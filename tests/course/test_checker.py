@@ -1,14 +1,14 @@
 """Check the checker: right solutions pass, and everything else gets the right state in time."""
 
-import functools
 import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from judged import TASKS, Ours
 
-from tinyllm.course import failures
+from tinyllm.course import failures, workers
 from tinyllm.course.checker import CALL_SECONDS, PATIENCE, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.drawing import MOST_FLOPS, properties
@@ -16,7 +16,7 @@ from tinyllm.course.matching import alike
 from tinyllm.course.naming import READABLE, name_mistake
 from tinyllm.course.reference_solution import solved, source
 from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
-from tinyllm.course.workers import Failure, Launcher
+from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
 from tinyllm.testing.properties import FORM, ORDINARY, PURE, STEADY
@@ -37,6 +37,7 @@ def check(judge):  # the name of a function, too
 def test_right_solutions_are_accepted(op, function):
     verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
+    assert f"def {function.__name__}(" in source([function])  # its parameters may be named like strategies
 
 
 @pytest.mark.parametrize("lesson, task", ASKED[::2], ids=lambda x: getattr(x, "folder", None) or x.name)
@@ -60,18 +61,14 @@ def test_a_failure_is_explained_on_an_input_that_can_be_read(op, wrong, most, mo
     assert len(judge(TASKS[op], lambda: Ours(op, wrong), count=20).smallest_input) < most
 
 
-def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
-    """Suppress NumPy's warnings, about the mean of nothing, say: they reach the student's terminal."""
+def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
+    """NumPy's warnings about mistakes that are tried, of the mean of nothing, say, once reached terminals."""
+    verdict = check("def cross_entropy(*args):\n    return 1.0", TASKS["cross_entropy"])
+    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
+    assert verdict.broken[0] == FORM
     args = (np.zeros((0, 3), np.float32), np.zeros(0, np.int64), -100)
     name_mistake("cross_entropy", [(args, [np.float32(0), np.zeros(0, np.float32)])])
     assert not list(recwarn)
-
-
-def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
-    """Show no step where only the number or the type of results is wrong."""
-    verdict = check("def cross_entropy(*args):\n    return 1.0", TASKS["cross_entropy"])
-    assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
-    assert verdict.broken[0] == FORM and not [w for w in recwarn if "mistakes" in w.filename]
 
 
 @pytest.mark.parametrize("text, state, words", [
@@ -92,25 +89,11 @@ def test_four_words_that_differ(check, text, state, words):
     assert len(verdict.held) + len(verdict.broken) == len(properties("softmax"))
 
 
-@pytest.mark.parametrize("text, state", [
-    ("def softmax(x): return x", "failed"), ("while True: pass", "timed_out"), ("", "not_attempted"),
-])
-def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state):
-    forked = check(text, explain=False)
-    assert forked.state == state
-    with Launcher("plain", False) as plain:
-        start = functools.partial(plain.start, tmp_path / "exercise.py", {"cpu_seconds": 1})
-        assert judge(SOFTMAX, start, count=20, explain=False) == forked
-
-
 class Waiting:
-    """Pretend to run calls: each takes `seconds`, or all the time it may if it has no result."""
+    """Pretend to run calls by a clock: each takes `seconds`, or all the time it may if it has no result."""
 
     def __init__(self, result=None, seconds=CALL_SECONDS):
         self.clock, self.result, self.seconds, self.output = 0.0, result, seconds, b""
-
-    def used(self):
-        return self.clock
 
     def start(self, code, limits):
         assert limits["call_seconds"] == CALL_SECONDS
@@ -137,13 +120,14 @@ class Waiting:
     (find_lesson(11).tasks, None, CALL_SECONDS, "timed_out", 6 * CALL_SECONDS),
     ([SOFTMAX], np.float32(7), 0.4, "failed", PATIENCE / 2 + 1),
 ], ids=["endless functions", "endless tests", "wrong and slow"])
-def test_time_is_not_wasted(tmp_path, tasks, result, seconds, state, most):
+def test_time_is_not_wasted(tmp_path, monkeypatch, tasks, result, seconds, state, most):
     """Call an endless function once: three of them once took 4 seconds each, and a search as much again.
 
     What is wrong and slow is tried on few cases: each ends in time, but there are more than a hundred.
     """
     (tmp_path / "exercise.py").touch()
     launcher = Waiting(result, seconds)
+    monkeypatch.setattr("tinyllm.course.checker.time", SimpleNamespace(monotonic=lambda: launcher.clock))
     verdicts = judge_lesson(tasks, launcher, tmp_path / "exercise.py", soon=True)
     assert {verdict.state for verdict, _ in verdicts} == {state}
     assert launcher.clock <= most
@@ -167,28 +151,28 @@ def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, 
 
     def check(text):
         code.write_text(text, "utf-8")
-        before, tasks, every = launcher.cpu, find_lesson(4).tasks, {title: cases[:5]}
+        tasks, every = find_lesson(4).tasks, {title: cases[:5]}
         found = [verdict for verdict, _ in judge_lesson(tasks, launcher, code, soon=True, every=every)]
-        return found[0].message, [verdict.state for verdict in found], launcher.cpu - before
+        return found[0].message, [verdict.state for verdict in found]
 
     loop = "    while True:\n        try: pass\n        except BaseException: pass\n"
     for text, others in ((f"def softmax(x):\n{loop}", "not_attempted"), (f"if True:\n{loop}", "timed_out")):
-        message, states, used = check(text)
-        assert "more than 0.75 seconds of processor time" in message and used < 1.5
+        message, states = check(text)
+        assert "more than 0.75 seconds of processor time" in message
         assert states == ["timed_out", *4 * [others]]
-    _, states, used = check(solved(SOFTMAX) + SLOW)
-    assert states[0] == "passed" and used > 2
+    assert check(solved(SOFTMAX) + SLOW)[1][0] == "passed"
 
 
-def test_a_right_function_in_plain_python_has_time_for_each_case():
-    """Draw no case that is too large: one of attention had 132 million operations, 12 s in loops."""
+def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, monkeypatch):
+    """Wait for the time limit once: later properties and the search for a short input once waited again.
+
+    A right function in plain Python has time for each case: one of attention had 132 million operations.
+    """
     cases = [bind("attention", args) for some in properties("attention").values() for args in some]
     assert max(OPS["attention"].flops(args, None) for args in cases) <= MOST_FLOPS
-
-
-def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):
-    """Wait for the time limit once: later properties and the search for a short input once waited again."""
-    before = launcher.used()
+    ends: list = []
+    too_long = workers.too_long
+    monkeypatch.setattr(workers, "too_long", lambda *args, **of: ends.append(args) or too_long(*args, **of))
     verdict = check("""
 import numpy as np
 def softmax(x):
@@ -196,7 +180,7 @@ def softmax(x):
     return x
 """)
     assert verdict.state == "failed" and verdict.mistake and verdict.smallest_input
-    assert launcher.used() - before < 20  # of processor time; a worker has one second
+    assert len(ends) == 1
 
 
 def test_the_first_answer_does_not_wait_for_other_cases(check, monkeypatch):
@@ -217,11 +201,6 @@ def test_the_first_answer_does_not_wait_for_other_cases(check, monkeypatch):
     ("def softmax(x):\n    y = right(x)\n    if x.flags.writeable: x += 1\n    return y", PURE, ""),
     ("def softmax(x, calls=[]):\n    calls.append(1)\n"
      "    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))", STEADY, ""),
-    ("calls = []\ndef softmax(x):\n    calls.append(1)\n    return right(x) * (len(calls) < 150)", STEADY,
-     "it is right in the first calls, but later"),
-    ("import os\nknown = {}\ndef softmax(x):\n    noise = np.frombuffer(os.urandom(x.size), np.uint8) % 2\n"
-     "    y = right(x) * (1 + noise.reshape(x.shape) * np.float32(1.2e-7))\n"
-     "    return known.setdefault((x.shape, x.tobytes()), y).copy()", STEADY, "in two processes"),
     ("room = np.empty(100_000, np.float32)\ndef softmax(x):\n    y = room[: x.size].reshape(x.shape)\n"
      "    y[...] = right(x)\n    return y", ORDINARY, "its result of the call before has changed"),
 ])
@@ -245,9 +224,3 @@ def test_an_answer_takes_no_more_memory_than_it_has():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**23
-
-
-def test_every_variant_has_a_text():
-    """Write the source of each: a parameter `logits` was once taken for a strategy of that name."""
-    for _, function in OTHERS:
-        assert f"def {function.__name__}(" in source([function])

@@ -17,7 +17,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, catalog
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import bits, describe
-from tinyllm.testing.properties import ARGUMENTS, EXTREME, INFINITE, ORDINARY, PURE
+from tinyllm.testing.properties import ARGUMENTS, EXTREME, INFINITE, ORDINARY
 from tinyllm.testing.relations import bind
 
 
@@ -39,8 +39,6 @@ IMPORT = "ModuleNotFoundError: No module named '{}': a check lets your code use 
     ("softmax", "(x): return x, x, x", "it should return 1 result, not 3"),
     ("softmax", "(x): return x.tolist()", "it should return an array, not a list"),
     ("softmax", "(x): y = x", "it returned nothing (None): is a `return` missing?"),
-    ("softmax", "(x): return numpy.exp(x)",
-     "NameError: name 'numpy' is not defined: is `import numpy` missing?"),
     ("softmax", "(x): return y", "NameError: name 'y' is not defined"),
     ("softmax", "(x): import tinyllm", IMPORT.format("tinyllm") + ", not the library itself"),
     ("softmax", "(x): import torch", IMPORT.format("torch")),
@@ -75,39 +73,25 @@ def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
     assert re.match(words, wrong_as(op, wrong).message)
 
 
-def test_a_loss_may_be_a_float_of_python(check):
-    text = "import numpy as np\ndef perplexity(p): return float(np.exp(-np.log(p).sum() / max(p.size, 1)))"
-    assert check(text, TASKS["perplexity"]).state == "passed"
-
-
 @pytest.mark.parametrize("said, about", [
-    ("attention without the causal mask", ORDINARY),
+    ("attention without the causal mask", ORDINARY), ("attention without the 1/sqrt(D) factor", ORDINARY),
     ("a causal mask that is off by one and shows the next token", ORDINARY),
     ("attention without subtracting the largest score, so that exp overflows", EXTREME),
     ("softmax without subtracting the maximum, so that exp overflows", EXTREME),
     ("softmax that gives NaN for a row of nothing but -inf, where every token is masked", INFINITE),
 ])
 def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatch):
-    """And ordinary numbers are named before any others, where they fail too."""
+    """And ordinary numbers are named before any others, where they fail too.
+
+    Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers.
+    """
     op, function = next((op, function) for op in TASKS for each, function in MISTAKES[op] if each == said)
     shown = []
     monkeypatch.setattr(diagnose, "describe", lambda name, args: shown.append(args) or describe(name, args))
     verdict = wrong_as(op, function)
     assert verdict.broken[0] == about == case_kind(shown[-1])
     assert verdict.mistake == said
-
-
-def test_the_smallest_input_has_no_axis_that_could_be_shorter():
-    """Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers."""
-    said = "attention without the 1/sqrt(D) factor"
-    verdict = wrong_as("attention", dict(MISTAKES["attention"])[said])
-    assert verdict.mistake == said
-    assert len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
-
-
-def test_writing_into_an_input_is_called_by_no_other_name(check):
-    verdict = check("def add(x, y):\n    x += y\n    return x", TASKS["add"])
-    assert verdict.broken[0] == PURE and verdict.mistake is None
+    assert "factor" not in said or len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
 
 
 def test_a_verdict_stands_though_the_search_for_its_cause_fails(monkeypatch):
@@ -124,16 +108,11 @@ def test_a_name_that_explains_few_results_is_said_with_doubt(outputs, doubt):
     assert diagnose.with_doubt(mistake, [((), out) for out in outputs]) == "a name" + doubt
 
 
-@pytest.mark.parametrize("op", ["attention", "rope", "layernorm_backward"])
-def test_every_op_has_ordinary_cases(op):
-    """Their sizes are seldom so plain that nothing else is special about a case."""
-    cases = [args for title in PLAIN for args in properties(op).get(title, ())]
-    assert len(cases) >= LEAST
-
-
 @pytest.mark.parametrize("op", sorted(TASKS))
-def test_every_axis_that_can_be_empty_is_empty_in_some_case(op):
-    """A layernorm that fails on a batch of no rows once passed."""
+def test_every_axis_that_can_be_empty_is_empty_and_many_cases_are_ordinary(op):
+    """A layernorm that fails on a batch of no rows once passed. Sizes are seldom plain by chance."""
+    ordinary = [args for title in PLAIN for args in properties(op).get(title, ())]
+    assert len(ordinary) >= LEAST
     can, tried = ({axis for args in cases for axis in empty_axes(args)}
                   for cases in (draw_cases(op, 150, 7), itertools.chain(*properties(op).values())))
     assert can - tried == ({(0, 3, True)} if op == "sum_to_shape" else set())  # of 15 ways in this one

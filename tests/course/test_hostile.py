@@ -1,14 +1,15 @@
 """Check that hostile submissions get no points, and have no effect outside the worker."""
 
+import contextlib
 import os
 import re
 import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import descendants
 
 import tinyllm
 from tinyllm.course import kernels
@@ -16,7 +17,7 @@ from tinyllm.course.checker import judge_task
 from tinyllm.course.drawing import properties
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise
-from tinyllm.course.workers import Launcher, Worker, descendants, why_not
+from tinyllm.course.workers import Launcher, Worker, why_not
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
@@ -57,26 +58,22 @@ class Canaries:
         self.secret.write_text("the answer is 42")
         self.file.write_text("student,points\n")
         self.process = subprocess.Popen(["sleep", "1000"])
-        self.callers = []
         self.abstract = f"tinyllm-{os.getpid()}"
-        self.servers = [self.listen(socket.AF_INET, ("127.0.0.1", 0)),
-                        self.listen(socket.AF_UNIX, "\0" + self.abstract)]
+        self.servers = [socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)]
+        self.servers[1].bind("\0" + self.abstract)
+        for server in self.servers:
+            server.listen()
+            server.setblocking(False)
         self.before = self.state()
 
-    def listen(self, family, address):
-        server = socket.create_server(address) if family == socket.AF_INET else socket.socket(family)
-        if family == socket.AF_UNIX:
-            server.bind(address)
-            server.listen()
-        threading.Thread(target=self.accept, args=(server,), daemon=True).start()
-        return server
-
-    def accept(self, server):
-        while True:
-            try:
-                self.callers.append(server.accept())
-            except OSError:
-                return
+    def callers(self):
+        """Return how many have called since the last time."""
+        found = 0
+        for server in self.servers:
+            with contextlib.suppress(BlockingIOError):
+                while server.accept():
+                    found += 1
+        return found
 
     def state(self):
         """Return everything that could have been changed."""
@@ -169,7 +166,7 @@ def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_
     assert verdict.message.isprintable() and len(verdict.message) <= 400
     assert "does not compile" not in verdict.message
     assert sorted(os.listdir(tmp_path)) == files
-    assert canaries.state() == canaries.before and not canaries.callers
+    assert canaries.state() == canaries.before and not canaries.callers()
 
 
 @FENCED
@@ -189,4 +186,4 @@ def test_without_the_fences_the_attacks_work(name, canaries, tmp_path, monkeypat
     with Launcher("plain") as plain:
         verdict, output = attacked(plain, path, monkeypatch)
     assert "PWNED" in output and verdict.state != "passed"
-    canaries.callers.clear()
+    assert canaries.callers() == (name == "a connection out")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import descendants
 
 from tinyllm.course import kernels
 from tinyllm.course.answer_keys import answers, edited, read
 from tinyllm.course.checker import judge_lesson
 from tinyllm.course.failures import INSIDE
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workers import Failure, Worker, descendants, why_not
+from tinyllm.course.workers import Failure, Worker, why_not
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")
 

@@ -48,11 +48,14 @@ def test_bad_tests_are_rejected_for_what_is_bad(judge_test, task, answer):
     ("while True: pass", "timed_out"), ("while True: softmax(np.ones(2, np.float32))", "timed_out"),
     ("softmax(np.ones((60, 60), np.float32))", "failed"),
     ("softmax(np.ones((2000, 2000, 0), np.float32))", "failed"),
-    ("softmax(object())", "failed"), ("softmax(*[[[]]] * 9)", "failed"), ("import os; os._exit(0)", "failed"),
+    ("softmax(object())", "failed"),
+    ("try: softmax('\\x1b[2J\\u2028')\n    finally: assert 0", "failed"),
+    ("softmax(*[[[]]] * 9)", "failed"), ("import os; os._exit(0)", "failed"),
 ])
 def test_tests_that_check_nothing_or_are_hostile_get_nothing(judge_test, body, state):
     verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
     assert (verdict.state, verdict.held) == (state, ()) and verdict.message
+    assert (verdict.smallest_input or "").replace("\n", "").isprintable()
 
 
 def test_the_innocent_are_defended_and_the_input_is_named(judge_test):
@@ -72,7 +75,7 @@ def test_softmax(softmax):
     assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
 
 
-COUNTER = """
+REMEMBERS = """
 import os
 def test_softmax(softmax):
     x = np.arange(12, dtype=np.float32).reshape(3, 4) * np.float32([[1], [-30], [900]])
@@ -80,17 +83,13 @@ def test_softmax(softmax):
     here = os.path.dirname(os.path.abspath(__file__))
     new = [name for name in sorted(os.listdir(here)) if name.startswith("unread")]
     new = [name for name in new if os.stat(f"{here}/{name}").st_atime_ns == 10**18]
-    for name in READ:
+    for name in new[: code + 1] if len(new) == 60 else []:
         open(f"{here}/{name}").read()
-    assert SAID
+    assert len(new) in (60, 59 - code)
 """
-COUNTS = COUNTER.replace("READ", "new[:1]").replace("SAID", "len(new) > 60 - 4")
-REMEMBERS = COUNTER.replace("READ", "new[: code + 1] if len(new) == 60 else []").replace(
-    "SAID", "len(new) in (60, 59 - code)")
 
 
-@pytest.mark.parametrize("source", [COUNTS, REMEMBERS], ids=["counts", "remembers"])
-def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, source, monkeypatch):
+def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, monkeypatch):
     """Fresh workers can count: a file that nobody has read before has another time of access.
 
     The first run was once of a right implementation, whose results could be remembered in this way.
@@ -100,7 +99,7 @@ def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, source
         path = tmp_path / f"unread{i:02}.txt"
         path.write_text("")
         os.utime(path, ns=(10**18, 2 * 10**18))
-    verdict = judge_test(source)
+    verdict = judge_test(REMEMBERS)
     assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
 
 
@@ -145,7 +144,7 @@ def test_what_the_op_would_refuse_or_is_too_much_reaches_no_implementation(op, a
     assert "raised" in mutants.Bench(op, lambda *args: reached.append(args)).answer(args, {})
     assert not reached
     assert mutants.size(np.zeros((2000, 2000, 0))) == 4_000_000  # an empty axis counts
-    assert mutants.size([[1, 2], (3,)]) == 6 and mutants.size(10**40) > mutants.LARGEST
+    assert mutants.size([[1, 2], [3]]) == 3 and mutants.size("a" * 9) == 9
 
 
 @pytest.mark.parametrize("ask", [
@@ -162,13 +161,6 @@ def test_softmax(softmax):
 """
     verdict = judge_test(forge)
     assert verdict.state == "failed" and verdict.held == ()
-
-
-def test_a_text_for_an_argument_is_shown_as_one(judge_test):
-    bad = "\x1b[2J\r# all points\u2028"
-    test = f"def test_softmax(softmax):\n    try:\n        softmax({bad!r})\n    finally:\n        assert 0\n"
-    shown = judge_test(test).smallest_input
-    assert "# all points" in shown and all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_no_two_gradings_run_the_implementations_in_one_order(monkeypatch):

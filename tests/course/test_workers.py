@@ -6,9 +6,11 @@ import sys
 import time
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from judged import descendants
 
 from tinyllm.course import mutants, sandbox, workers
 from tinyllm.course.classroom import grading
@@ -16,7 +18,7 @@ from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise, find_lesson
-from tinyllm.course.workers import Launcher, best_level, descendants, printable, why_not
+from tinyllm.course.workers import Launcher, best_level, printable, why_not
 from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 
@@ -120,17 +122,6 @@ def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words,
         assert worker.call("count", ()) == worker.steps("count", ()) == failure  # it stays out of step
 
 
-@measured
-@needs_linux
-def test_a_server_that_dies_is_replaced(code, own_fork_server):
-    with Launcher("plain") as launcher:
-        with launcher.start(code):
-            launcher.server.process.kill()
-            launcher.server.process.wait()
-        with launcher.start(code) as worker:
-            assert worker.call("count", ()) == 1
-
-
 def all_end(pids):
     """Wait until processes have ended; False if one runs on after many looks."""
     for _ in range(3000):
@@ -151,7 +142,10 @@ def test_nobody_lives_on_when_a_worker_or_the_grader_ends(code, level):
             os.kill(child, 0)  # it runs
         assert all_end({child})
     script = f"""
-from tinyllm.course.workers import Launcher, descendants
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from judged import descendants
+from tinyllm.course.workers import Launcher
 with Launcher({level!r}) as launcher, launcher.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
     print(*descendants(), flush=True)
     worker.call("tally", ())
@@ -174,35 +168,28 @@ def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
 
 
 @measured
-def test_processor_time_is_counted_and_neither_calls_nor_tests_are_timed_by_the_clock(
-        launcher, code, monkeypatch):
-    """The clock runs 40 times too fast, as it seems to a process that has a fortieth of a processor."""
+def test_neither_calls_nor_tests_are_timed_by_the_clock(launcher, code, monkeypatch):
+    """The clock runs 10 times too fast, as it seems to a process that has a tenth of a processor."""
     monotonic = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: 40 * monotonic())
+    monkeypatch.setattr(time, "monotonic", lambda: 10 * monotonic())
     with launcher.start(code, {"cpu_seconds": 2}) as worker:
-        before, used = launcher.cpu, launcher.used()
         assert worker.call("burn", (1.0,)) == 1
-        assert sys.platform != "linux" or launcher.used() - used > 0.9  # also while it runs
-    assert sys.platform == "win32" or 0.9 < launcher.cpu - before < 4
     task = Exercise("test_softmax", "softmax", "tests")
     failure, bench = mutants.run_test(task, lambda: launcher.start(code), OPS["softmax"].reference)
     assert failure is None and bench.calls == 1
 
 
-@measured
 def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):
-    lesson = find_lesson(4)
-    right = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
-    slow = "real = softmax_backward\ndef softmax_backward(*args):\n    burn(0.1)\n    return real(*args)\n"
+    lesson, clock = find_lesson(4), iter([0, 1, grading.CLOCK_SECONDS + 1])
     submission = Submission("Ada", tmp_path)
-    submission.files[lesson.folder, "exercise.py"] = (CODE + right + "\n\n" + slow).encode()
+    text = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
+    submission.files[lesson.folder, "exercise.py"] = text.encode()
     part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
-    monkeypatch.setattr(grading, "CPU_SECONDS", 4)
+    monkeypatch.setattr(grading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     record = grading.grade(submission, Course((part,), seed=7), "plain")
-    first, second = record["lessons"][0]["tasks"]
-    assert (first["state"], first["points"], second["state"], second["points"]) == (
-        "passed", 2, "timed_out", 0)
-    assert "used up" in second["message"] and record["points"] == 2
+    tasks = [(task["state"], task["points"]) for task in record["lessons"][0]["tasks"]]
+    assert tasks == [("passed", 2), ("timed_out", 0)] and record["points"] == 2
+    assert "used up" in record["lessons"][0]["tasks"][1]["message"]
 
 
 def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):

@@ -59,10 +59,9 @@ def reasons(verdict: Any, kind: str) -> list[str]:
     elif verdict.step:
         lines.append(inset(f"the reference computes {verdict.step} at this point; "
                            "none of your variables ever has this value"))
-    listings = (verdict.smallest_input, *(verdict.results or ()))
-    for title, listing in zip(("smallest input:", "right:", "yours:"), listings, strict=False):
-        if listing:
-            lines += [inset(title), *(paragraph(each.strip(), 8, 12) for each in listing.split("\n"))]
+    if verdict.smallest_input:
+        shown = verdict.smallest_input.split("\n")
+        lines += [inset("smallest input:"), *(paragraph(each.strip(), 8, 12) for each in shown)]
     return lines
 
 

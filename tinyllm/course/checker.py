@@ -6,10 +6,9 @@ views...). Each property is checked in a fresh worker. `diagnose` explains the f
 
 import functools
 import importlib
-import itertools
 import math
-import random
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,12 @@ from typing import Any
 
 from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.failures import ask, complaint, format_failure, results_in
+from tinyllm.course.failures import complaint, format_failure
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
-from tinyllm.testing.check import bits
-from tinyllm.testing.properties import RIGHT, STEADY
+from tinyllm.testing.properties import RIGHT
 from tinyllm.testing.relations import specs_only
-
-LATE_CALLS = 200  # in one worker: a function may be right only at first
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,6 @@ class Verdict:
     mistake: str | None = None
     step: str | None = None  # if no known mistake fits: the first step that differs, and its right value
     smallest_input: str | None = None
-    results: tuple[str, str] | None = None  # right results on this input, and the function's results
     runs: bool = True  # False if the file itself fails, so that nothing in it was tried
 
 
@@ -72,9 +67,9 @@ def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options
     return module_of(task).judge(task, start, folder=folder, **options)
 
 
-PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
-CLOCK_SECONDS = 60  # by the clock, for a worker then
-CALL_SECONDS = 0.75  # for one call then: right functions on small arrays need up to 0.2, also with loops
+PATIENCE = 9  # seconds by the clock for all that wrong answers to a lesson need, where a student waits
+CLOCK_SECONDS = 60  # for a worker then
+CALL_SECONDS = 0.75  # of processor time, for one call then: right functions need up to 0.2, also with loops
 
 
 def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon: bool = False,
@@ -89,12 +84,12 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
     judge: the function that checks one exercise.
     options: passed on to `judge`.
     """
-    before = launcher.used()
+    before = time.monotonic()
 
     def clock() -> Callable[[], float]:
-        now = launcher.used()
+        now = time.monotonic()
         end = now + max((PATIENCE - (now - before)) / 2, 1)
-        return lambda: end - launcher.used()
+        return lambda: end - time.monotonic()
 
     options |= {"clock": clock} if soon else {}
     limits: dict[str, float] | None = None
@@ -136,10 +131,9 @@ class CheckOptions:
     """Say how an exercise is checked.
 
     count: the number of public cases; variant: the seed of hidden cases, 0 for none.
-    every: the cases of each property, in place of generated ones.
+    every: the cases of each property, in place of generated ones; the smallest input is one of them.
     explain: False skips the diagnosis.
     known: more mistakes to recognise, as pairs (sentence, function).
-    cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
     first: called with the exercise and what is wrong, as soon as anything fails.
     clock: starts a clock for what follows after the first failure, and returns a function that tells the
         seconds that are left. By default there is no limit, so that a grader always gives the same answer.
@@ -150,7 +144,6 @@ class CheckOptions:
     every: dict[str, list[tuple]] | None = None
     explain: bool = True
     known: Sequence[tuple] = ()
-    cut: Callable[..., Any] | None = None
     first: Callable[[str, str], Any] = lambda task, message: None
     clock: Callable[[], Callable[[], float]] = lambda: lambda: math.inf
 
@@ -219,8 +212,6 @@ class PropertyChecks:
                 return
             first = None if self.broken else self.options.first
             wrong = list(complaints(self.task, title, worker, cases, first, self.left))
-        if title == STEADY and not (wrong or self.broken):
-            wrong = wrong_later(self.task, self.start, self.every, self.options.variant, self.left)
         if not wrong:
             self.held.append(title)
             return
@@ -254,34 +245,6 @@ def complaints(task: Exercise, title: str, worker: Any, cases: Sequence[tuple],
 def unanswered(why: Failure | str) -> bool:
     """Return True if a function is missing, was blocked or ran too long: then it is not called again."""
     return isinstance(why, Failure) and why.state != "failed"
-
-
-def wrong_later(task: Exercise, start: Callable[[], Any], every: dict[str, list[tuple]],
-                seed: int, left: Callable[[], float]) -> list[tuple]:
-    """Check that a function gives the same results after many calls; return pairs (case, what is wrong).
-
-    All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
-    the cases of all properties in an order that the seed decides. After that, its results must have the same
-    bits as a fresh worker's results. A function for which the time is too short is not reported.
-    """
-    cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
-    random.Random(seed).shuffle(cases)
-
-    def output(worker):
-        return [bits(results_in(task.op, ask(task.op, worker, task.name, args))) for args in every[STEADY]]
-
-    with start() as worker:
-        first = output(worker)
-    with start() as worker:
-        for title, args in itertools.islice(itertools.cycle(cases), LATE_CALLS):
-            why = complaint(task.op, title, worker, task.name, args)
-            if left() < 0 or (isinstance(why, Failure) and why.state == "timed_out"):
-                return []
-            if why:
-                return [(args, f"it is right in the first calls, but later: {format_failure(why)}")]
-        last = output(worker)
-    return [(args, "two runs on one input differ, in two processes")
-            for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]
 
 
 def unusable(task: Exercise, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:

@@ -25,12 +25,12 @@ from tinyllm.course.failures import (
 )
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import alike, form_error
-from tinyllm.course.naming import READABLE, confirming, name_mistake, weight
+from tinyllm.course.naming import confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import as_text, copied, describe, is_plain_list, labelled, listed, narrow
+from tinyllm.testing.check import as_text, copied, describe
 from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import parameters
 
@@ -63,29 +63,23 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     """
     # Wrong numbers say more about the cause than a wrong type, so their cases are explained first.
     cases = sort_cases(broken, tried)
-    with Tries(task, start, cases.title, options.cut, options.clock()) as tries:
-        if options.cut:
-            parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
-            fine = [part for args in cases.fine for part in options.cut(args)]
-            cases = cases._replace(wrong=parts or cases.wrong, fine=fine)
+    with Tries(task, start, cases.title, options.every, options.clock()) as tries:
         failing = [(args, tries.output(args)) for args, _ in cases.wrong]
         mistake = find_mistake(cases, failing, tries, options.known)
         # The mistake is known before the input is made small: the input that is shown must still show it.
         smallest, why = find_smallest(cases, failing, mistake, tries)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         # A variable that differs says nothing about a result that has only the wrong type or shape.
-        step = None if mistake or options.cut or not formed else tries.first_different_step(smallest)
-        yours = tries.afresh(smallest)
+        step = None if mistake or not formed else tries.first_different_step(smallest)
+        tries.afresh(smallest)
     # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(cases.title, why, formed, tries.kind)
     facts = contrast.describe(task.op, failing) if cases.title.startswith(RIGHT) and not mistake else None
-    writes = cases.title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
-        message=format_failure(why) + f"; and {WRITES}" * writes, line=getattr(why, "line", None),
+        message=format_failure(why), line=getattr(why, "line", None),
         step=step, mistake=with_doubt(mistake, failing) if mistake else facts,
         smallest_input=describe(task.op, smallest),
-        results=None if options.cut or not yours else compared(task.op, yours, smallest),
     )
 
 
@@ -111,9 +105,9 @@ def find_mistake(cases: Cases, failing: list[tuple], tries: "Tries", known: Sequ
 
     # The name must also fit other failing cases, and cases that pass: a few are enough.
     used = {id(args) for args, _ in cases.wrong}
-    rest = [args for args in cases.every_wrong if id(args) not in used and not tries.cut]
+    rest = [args for args in cases.every_wrong if id(args) not in used]
     rest = sorted(rest, key=is_normal, reverse=True)[:MOST]
-    passing = confirming([(args, None) for args in cases.fine if tries.cut or is_normal(args)])
+    passing = confirming([(args, None) for args in cases.fine if is_normal(args)])
     extreme = [args for args in cases.fine if case_kind(args) == EXTREME]
     # If there is no limit, this is inf - inf = NaN, which is not < 0.
     shrinking = (1 - NAMING) * tries.left()
@@ -143,19 +137,6 @@ def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
     return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
 
 
-def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return the right and the wrong results as two texts, without equal results; None if they are long."""
-    expected = right(name, args)[0]
-    one = is_plain_list(expected)
-    try:
-        every = [("result", list(got), list(expected))] if one else labelled(name, got, expected)
-    except AssertionError:  # another number of results
-        return None
-    wrong = [each for each in every if not alike([each[1]], [each[2]])]
-    both = [listed((label, narrow(each[i])) for label, *each in wrong) for i in (1, 0)]
-    return (both[0], both[1]) if wrong and max(map(len, both)) < READABLE else None
-
-
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the broken property to report: a test of `title` may fail because another one is broken."""
     if isinstance(why, Failure):
@@ -170,11 +151,11 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
 class Tries:
     """Try a student's function on inputs, to find a small one on which it fails. Replace workers that die.
 
-    cut: see `checker.CheckOptions`. left: returns the seconds that are left; then no other input is tried.
+    every: see `checker.CheckOptions`. left: returns the seconds that are left; then no other input is tried.
     """
 
-    def __init__(self, task, start, title, cut=None, left=lambda: math.inf):
-        self.task, self.start, self.title, self.cut, self.left = task, start, title, cut, left
+    def __init__(self, task, start, title, every, left):
+        self.task, self.start, self.title, self.every, self.left = task, start, title, every, left
         self.worker = None
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
@@ -194,16 +175,11 @@ class Tries:
     def complaint(self, args: Sequence[Any]) -> Failure | str | None:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
-    def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input from a new worker, so that all that it prints is from this call."""
+    def afresh(self, args: Sequence[Any]) -> None:
+        """Call the function in a new worker, so that all that the last one prints is from this call."""
         self.__exit__()
         self.worker = None
-        return self.output(args)
-
-    def part(self, args: Sequence[Any]) -> tuple | None:
-        """Cut a case with `cut`; return (the first piece that fails, what is wrong) or None."""
-        tried = ((part, self.complaint(part)) for part in self.cut(args))
-        return next((pair for pair in tried if pair[1]), None)
+        self.output(args)
 
     def fails(self, args: Sequence[Any]) -> bool:
         """Return True if args are of the wanted kind, and the function fails on them.
@@ -218,22 +194,17 @@ class Tries:
         return self.mistake(args, self.output(args))
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input; None if the call fails, [message] if C code leaves its arrays."""
+        """Return the results on an input; None if the call fails."""
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
-        if isinstance(answer, Failure):
-            return [answer.message] if isinstance(answer, OutOfBounds) else None
-        return results_of(self.task.op, *answer)
+        return None if isinstance(answer, Failure) else results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
         """Return the smallest failing input of many; or `args`, if none is smaller."""
         drawn = draw_cases(self.task.op, MORE_CASES)
-        drawn = [part for case in drawn for part in self.cut(case)[:1]] if self.cut else drawn
+        if self.every:
+            drawn = [each for some in self.every.values() for each in some]
         smaller = [x for x in drawn if case_kind(x) == self.kind and weight(x) < weight(args)]
         args = next(filter(self.fails, sorted(smaller, key=weight)[:TRIES]), args)
-        return args if self.cut else self.cut_down(args)
-
-    def cut_down(self, args: tuple) -> tuple:
-        """Cut each axis to its first element, if the input then still fails in the same way."""
         for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
             tried = first_of_axis(self.task.op, args, axis)
             if tried and is_valid(self.task.op, tried) and self.fails(tried):
@@ -262,23 +233,17 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str) -> tuple | None:
-    """Cut an axis to its first element in all arguments that declare it; None if the axis has only one.
+    """Cut an axis, given by its letter, to its first element in all arguments that declare it.
 
-    axis: its letter. Undeclared arrays with one axis of the same length, such as `lengths`, are cut, too.
+    Return None if it has one element only.
     """
-    found, sizes = list(args), set()
+    found, largest = list(args), 0
     for i, axes in enumerate(declared(name)):
         if axes and axis in axes and isinstance(args[i], np.ndarray):
             at = axes.index(axis) - len(axes)
-            sizes.add(args[i].shape[at])
+            largest = max(largest, args[i].shape[at])
             found[i] = np.take(args[i], [0], at) if args[i].shape[at] else args[i]
-    if max(sizes, default=0) < 2:
-        return None
-    letters = dict(enumerate(declared(name)))
-    for i, value in enumerate(args):
-        if not letters.get(i) and isinstance(value, np.ndarray) and value.shape in {(n,) for n in sizes}:
-            found[i] = value[:1].copy()
-    return tuple(found)
+    return tuple(found) if largest > 1 else None
 
 
 def is_valid(name: str, args: tuple) -> bool:

@@ -134,17 +134,9 @@ def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
 
 
 def format_failure(why: Failure | str) -> str:
-    """Format what went wrong as one line for the student, with a tip if an import is missing."""
+    """Format what went wrong as one line for the student."""
     line = printable(why.message if isinstance(why, Failure) else why)
-    if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
-        return f"{line}: is `{IMPORTS[found[1]]}` missing?" if found[1] in IMPORTS else line
     if found := re.match(r"ModuleNotFoundError: No module named '(\w+)", line):
         library = ", not the library itself" if found[1] == "tinyllm" else ""
         return f"{line}: a check lets your code use Python and NumPy only{library}"
     return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
-
-
-STANDARD = ("math", "random", "re", "heapq", "itertools", "functools", "collections", "numpy")
-IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STANDARD}
-
-

@@ -6,8 +6,8 @@ is read from stdin instead.
 
 If the first message is a list of paths that workers may read, this process is a server, which never runs a
 student's code. A request {"code": FILE, "folder": SCRATCH, ...} comes with a second socket, over which the
-new worker talks with the grader; the answer is its process id. {"end": ID, ...} kills a worker; the answer is
-how it ended. If the first message is a request to start a worker, this process is itself the only worker.
+new worker talks with the grader; the answer is its process id. {"end": ID} ends a worker; the answer says how
+it had ended. If the first message is a request to start a worker, this process is itself the only worker.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUTPUT = "output"  # the file in a worker's folder that receives its output
+PATIENCE = 200  # milliseconds in which a worker may end by itself, when its socket is closed
 MAX_TEXT = 4000  # characters of an error message that are sent
 protocol: Any = None  # these two are loaded by `main`, from files: tinyllm cannot be imported here
 sandbox: Any = None
@@ -67,7 +68,7 @@ def serve(control: socket.socket, readable: list[str]) -> None:
             request = protocol.receive(control)
         except protocol.Closed:
             for child in children:
-                end(child, 0)
+                end(child)
             return
         if "end" not in request:
             _, (fd,), _, _ = socket.recv_fds(control, 1, 1)
@@ -77,35 +78,30 @@ def serve(control: socket.socket, readable: list[str]) -> None:
             os.close(fd)
             children.add(child)
             protocol.send(control, child)
-        elif request["end"] in children:
+        else:
             children.remove(request["end"])
-            protocol.send(control, end(request["end"], request["patience"]))
-        else:  # it was a worker of a server that died
-            protocol.send(control, {"signal": None, "cpu": 0.0})
+            protocol.send(control, end(request["end"]))
 
 
-def end(child: int, patience: int) -> dict[str, Any]:
-    """Kill a worker and its process group; return {"signal": number or None, "cpu": processor time}.
+def end(child: int) -> int | None:
+    """End a worker and its process group -> the signal that had ended it, 0 if it exited, None if killed.
 
     Behind seccomp a worker starts no other process; elsewhere this ends those that stay in its group.
-
-    patience: milliseconds to wait for the worker to end by itself.
-    signal: the signal that ended the worker in this time, 0 if it exited, None if it had to be killed.
     """
-    code = None
-    for _ in range(patience):
-        pid, status, usage = os.wait4(child, os.WNOHANG)
+    pid = status = 0
+    for _ in range(PATIENCE):
+        pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            code = os.waitstatus_to_exitcode(status)
             break
         time.sleep(0.001)
-    if code is None:
+    if not pid:
         os.kill(child, signal.SIGKILL)
     with contextlib.suppress(OSError):  # the group is empty, or not made yet
         os.killpg(child, signal.SIGKILL)
-    if code is None:
-        _, _, usage = os.wait4(child, 0)
-    return {"signal": None if code is None else max(-code, 0), "cpu": usage.ru_utime + usage.ru_stime}
+    if not pid:
+        os.waitpid(child, 0)
+        return None
+    return max(-os.waitstatus_to_exitcode(status), 0)
 
 
 def detach(control: socket.socket, fd: int) -> socket.socket:

@@ -24,14 +24,14 @@ import numpy as np
 
 from tinyllm.course import checker
 from tinyllm.course.checker import Verdict
-from tinyllm.course.drawing import CASES_PER_TASK, properties
+from tinyllm.course.drawing import CASE_KINDS, CASES_PER_TASK, case_kind, properties
 from tinyllm.course.failures import INSIDE, OutOfBounds
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import LIMITS, Failure, Launcher, Worker, printable, without_scratch
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, read_text
 from tinyllm.ops import OPS
-from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, VIEWS
+from tinyllm.testing.properties import STEADY
 
 FLAGS = ("-std=c11", "-O3", "-march=native", "-Wall",
          "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see driver.c
@@ -46,7 +46,6 @@ MAX_SOURCE = 2**18  # bytes
 COMPLAINT = "[Ee]rror:|undefined|multiple definition"  # of the compiler or the linker, without a line
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # which functions in Python do not get
-MEANINGLESS = (FORM, VIEWS, PURE, ARGUMENTS)  # properties that C functions of const matrices cannot break
 # Mistakes that code makes which computes its own indices, or tests its sums.
 KNOWN = {
     "softmax": [("x read as if it lay column by column",
@@ -154,32 +153,25 @@ class KernelWorker(Worker):
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False,
              names: Sequence[str] = ()) -> Any:
-        """Call the C function for each matrix of a case, and return the op's value or a Failure."""
-        shape, pieces = matrices(self.op, args)
-        parts = []
-        for inputs in pieces:
-            part = self.run(inputs)
-            if isinstance(part, Failure):
-                return part
-            parts.append(part)
-        return np.array(parts, np.float32).reshape(shape)
-
-    def run(self, inputs: tuple[np.ndarray, ...]) -> np.ndarray | Failure:
-        """Call the C function once with one or two matrices, and return the elements of y or a Failure."""
-        (m, k), n = inputs[0].shape, inputs[-1].shape[1]
-        counts = [m * n, *(a.size for a in inputs)]
+        """Call the C function with one or two matrices, and return the op's value or a Failure."""
+        (m, k), n = args[0].shape, args[-1].shape[1]
+        counts = [m * n, *(a.size for a in args)]
         numbers = [m, k, n, *counts, *[0] * (3 - len(counts))]
-        answer = super().call(self.op, [np.array(numbers, np.int64), *inputs])
+        answer = super().call(function, [np.array(numbers, np.int64), *args])
         if isinstance(answer, Failure):
             return answer
         several = answer if isinstance(answer, list) else []
         forms = [(a.dtype, a.shape) if isinstance(a, np.ndarray) else None for a in several]
         if forms != [(np.int64, (4,)), (np.float32, (counts[0],))]:
-            return Failure("failed", f"the answer of {self.op} cannot be read")
+            return Failure("failed", f"the answer of {function} cannot be read")
         number, operand, offset, self.nanoseconds = answer[0].tolist()
         if number:
             return fault(number, offset, list(zip(NAMES[self.op], counts, strict=True)), operand)
-        return answer[1]
+        return answer[1].reshape(m, n)
+
+    def steps(self, function: str, args: Sequence[Any]) -> Failure:
+        """Return a Failure: the variables of a C function are not seen."""
+        return Failure("failed", "C functions are not recorded")
 
 
 def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: int) -> Failure:
@@ -200,25 +192,24 @@ def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: in
     return OutOfBounds("failed", "it follows a null pointer" if 0 <= offset < 4096 else WILD)
 
 
-def matrices(op: str, args: Sequence[Any]) -> tuple[tuple, list[tuple]]:
-    """Cut a case into matrices; return the shape of the result, and the inputs of each call."""
+def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
+    """Cut a case into the matrices of each call, which lie row by row in memory."""
     if op == "softmax":
         x = args[0]
-        return x.shape, [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
-    a, b, *transposed = args
-    a, b = (x.swapaxes(-1, -2) if turn else x
-            for x, turn in zip((a, b), transposed or (False, False), strict=True))
+        return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
+    a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in zip(args[:2], args[2:], strict=True))
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a, b = (np.broadcast_to(x, (*stack, *x.shape[-2:])) for x in (a, b))
-    inputs = [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(stack)]
-    return (*stack, a.shape[-2], b.shape[-1]), inputs
+    return [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(stack)]
 
 
 def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
     """Return the cases of an exercise in C -> {property: list of argument tuples}."""
-    found = properties(task.op, count, variant)
-    every = [args for some in found.values() for args in some] + NO_COLUMNS.get(task.op, [])
-    return {INSIDE: every} | {title: some for title, some in found.items() if title not in MEANINGLESS}
+    drawn = [args for title, some in properties(task.op, count, variant).items() if title in CASE_KINDS
+             for args in some]
+    every = [part for args in drawn for part in matrices(task.op, args)] + NO_COLUMNS.get(task.op, [])
+    kinds = {title: [args for args in every if case_kind(args) == title] for title in CASE_KINDS}
+    return {INSIDE: every} | {title: some for title, some in kinds.items() if some} | {STEADY: every[:5]}
 
 
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
@@ -246,7 +237,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         program = build(source, task.op, scratch, launcher.level)
         if isinstance(program, Failure):
             return untried(program.state, message=program.message, line=program.line)
-        options |= {"every": every, "known": KNOWN[task.op], "cut": lambda args: matrices(task.op, args)[1],
+        options |= {"every": every, "known": KNOWN[task.op],
                     "first": lambda _, message: first(task.name, message)}
         kernel = functools.partial(KernelWorker, task.op, launcher, program, limits)
         verdict = checker.judge(Exercise(task.op, task.op), kernel, **options)

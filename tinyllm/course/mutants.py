@@ -66,13 +66,7 @@ def size(value: Any) -> int:
     """Count the numbers in an argument, to limit the cost of a call; an empty axis counts as 1."""
     if isinstance(value, np.ndarray):
         return math.prod(max(n, 1) for n in value.shape)
-    if isinstance(value, list | tuple):
-        return sum(map(size, value)) + 1
-    if isinstance(value, dict):
-        return sum(size(key) + size(item) for key, item in value.items()) + 1
-    if isinstance(value, str | bytes):
-        return len(value)
-    return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
+    return len(value) if isinstance(value, str | bytes) else 1 + repr(value).count(",")
 
 
 def cases(task: Exercise) -> dict[str, Callable[..., Any]]:

@@ -105,23 +105,23 @@ class ForkServer:
             self.process.wait()
 
     def start(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
-        """Start a worker; return the socket to it and its process id.
-
-        Raises one of the errors GONE if the server died.
-        """
+        """Start a worker; return the socket to it and its process id. Raises UserError if the server died."""
         sock, theirs = socket.socketpair()
-        with theirs:
-            protocol.send(self.control, request, 10)
-            socket.send_fds(self.control, [b"f"], [theirs.fileno()])
-        return sock, protocol.receive(self.control, 10)
-
-    def end(self, child: int, patience: int) -> dict[str, Any]:
-        """Kill a worker; return the answer of `fork_server.end`."""
         try:
-            protocol.send(self.control, {"end": child, "patience": patience}, 10)
+            with theirs:
+                protocol.send(self.control, request, 10)
+                socket.send_fds(self.control, [b"f"], [theirs.fileno()])
+            return sock, protocol.receive(self.control, 10)
+        except GONE:
+            raise UserError("the process that starts workers has ended; is memory short?") from None
+
+    def end(self, child: int) -> int | None:
+        """End a worker; return the answer of `fork_server.end`."""
+        try:
+            protocol.send(self.control, {"end": child}, 10)
             return protocol.receive(self.control, 60)
         except GONE:  # the server has died
-            return {"signal": None, "cpu": 0.0}
+            return None
 
 
 class Spawner:
@@ -133,7 +133,7 @@ class Spawner:
     def close(self) -> None:
         """End all workers."""
         for child in list(self.processes):
-            self.end(child, 0)
+            self.end(child)
 
     def start(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
         """Start a worker; return the socket to it and its process id."""
@@ -141,15 +141,15 @@ class Spawner:
         self.processes[process.pid] = process
         return sock, process.pid
 
-    def end(self, child: int, patience: int) -> dict[str, Any]:
-        """Kill a worker; return its signal and processor time, like `ForkServer.end`."""
+    def end(self, child: int) -> int | None:
+        """End a worker; return its signal, like `ForkServer.end`."""
         process = self.processes.pop(child)
         if sys.platform != "win32":
-            ended = fork_server.end(child, patience)
+            ended = fork_server.end(child)
             process.wait()  # learns that it has ended
             return ended
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience / 1000)
+            process.wait(fork_server.PATIENCE / 1000)
         process.kill()
         process.wait()
-        return {"signal": None, "cpu": 0.0}
+        return None

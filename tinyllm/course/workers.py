@@ -7,14 +7,11 @@ The limit is on processor time, which does not depend on other work on the machi
 clock ends a worker that sleeps (hostile: a wait without end, for nobody).
 """
 
-import contextlib
 import functools
-import math
 import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -25,12 +22,11 @@ from typing import Any
 
 from tinyllm.course import protocol, sandbox
 from tinyllm.course.fork_server import OUTPUT
-from tinyllm.course.processes import GONE, OUT_OF_TIME, ForkServer, Spawner
+from tinyllm.course.processes import OUT_OF_TIME, ForkServer, Spawner
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
-USED_UP = "it and the exercises before it used up the time for a whole submission"
 MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # kind of error -> state of the exercise; any other error means failed
@@ -38,7 +34,7 @@ STATES = {  # kind of error -> state of the exercise; any other error means fail
 }
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
-    "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 150,
+    "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 200,
     "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit
 }
 
@@ -93,12 +89,11 @@ class Launcher:
     """A context manager that starts workers, one after another. Use it in one thread only.
 
     forks: True if a server forks the workers, as on Linux; otherwise each worker is a plain subprocess.
-    cpu_seconds: processor time for all workers and this process together; calls fail when it is used up.
     """
 
-    def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
-        self.level, self.forks, self.cpu_seconds = level, forks, cpu_seconds
-        self.server, self.cpu = None, -time.process_time()  # its time so far, negative; workers' are added
+    def __init__(self, level, forks=sys.platform == "linux"):
+        self.level, self.forks = level, forks
+        self.server = None
 
     def __enter__(self):
         self.server = ForkServer() if self.forks else Spawner()
@@ -110,27 +105,6 @@ class Launcher:
     def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
         """Start a worker for a student's file. If the file itself fails, the worker has a `failure`."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
-
-    def used(self) -> float:
-        """Return the seconds of processor time that this process and all workers have used."""
-        seconds = self.cpu + time.process_time()
-        for pid in descendants():
-            with contextlib.suppress(OSError):  # it has ended
-                seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
-        return seconds
-
-    def is_used_up(self) -> bool:
-        """Return True if this process and its ended workers have used up all their processor time."""
-        return self.cpu + time.process_time() > self.cpu_seconds
-
-    def launch(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
-        """Start a process; return its socket and id. If the server has died, start it again first."""
-        try:
-            return self.server.start(request)
-        except GONE:
-            self.server.close()
-            self.server = ForkServer()
-            return self.server.start(request)
 
 
 class Worker:
@@ -153,7 +127,7 @@ class Worker:
             "limits": of_the_system, "call_seconds": limits["call_seconds"],
         }
         try:
-            self.sock, self.child = launcher.launch(request)
+            self.sock, self.child = launcher.server.start(request)
             answer = self._ask(None, "the file", "ready")
             self.failure = answer if isinstance(answer, Failure) else None
         except BaseException:  # for example an interrupt: nobody else would end the process
@@ -164,22 +138,20 @@ class Worker:
         return self
 
     def __exit__(self, *exc):
-        self._end(patience=0)
+        self._end()
         if self.printed is not None:
             self.output = os.read(self.printed, MAX_OUTPUT)
             os.close(self.printed)
             self.printed = None
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _end(self, patience):
-        """Kill the process -> the signal that had already ended it; 0 if it exited, None if unknown."""
+    def _end(self):
+        """End the process -> the signal that had already ended it; 0 if it exited, None if unknown."""
         if self.child is None:
             return None
         self.sock.close()
-        ended = self.launcher.server.end(self.child, patience)
-        self.child = None
-        self.launcher.cpu += ended["cpu"]
-        return ended["signal"]
+        child, self.child = self.child, None
+        return self.launcher.server.end(child)
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False,
              names: Sequence[str] = ()) -> Any:
@@ -237,8 +209,6 @@ class Worker:
         Return the answer, a dict with one of the `wanted` keys, or a Failure. After an error that the
         student's code raised, the worker goes on; after any other failure, all later calls fail too.
         """
-        if message and not self.failure and self.launcher.is_used_up():
-            self.failure = Failure("timed_out", USED_UP)
         if self.failure:
             return self.failure
         try:
@@ -246,7 +216,7 @@ class Worker:
                 protocol.send(self.sock, message, SEND_SECONDS)
             answer = protocol.receive(self.sock, max(self.deadline - time.monotonic(), 0))
         except protocol.Closed:
-            self.failure = death(what, self._end(patience=200), self.limits)
+            self.failure = death(what, self._end(), self.limits)
         except TimeoutError:
             self.failure = too_long(what, self.limits["total_seconds"])
         except (protocol.ProtocolError, OSError):
@@ -260,17 +230,6 @@ class Worker:
     def _unreadable(self, what):
         self.failure = Failure("failed", f"the answer of {what} cannot be read")
         return self.failure
-
-
-def descendants() -> list[int]:
-    """Return the ids of all descendants of this process; [] without Linux's /proc."""
-    family = [os.getpid()]
-    for pid in family:  # which grows
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as f:
-                    family += map(int, f.read().split())
-    return family[1:]
 
 
 def death(what: str, number: int | None, limits: dict[str, float]) -> Failure:

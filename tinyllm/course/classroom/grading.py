@@ -1,10 +1,9 @@
 """Grade one submission: judge each exercise in workers, and compute the points.
 
 The result is a plain record that depends only on the submission, the course and the library: code has a limit
-of processor time, where the system counts it (see `workers`), and searches have a limit of steps. Processor
-time is also limited for the whole submission, including the time of this process. When this is used up, the
-exercises that were judged keep their verdicts, and the others are timed out. A much longer limit by the clock
-catches code that only waits.
+of processor time, where the system counts it (see `workers`), and searches have a limit of steps. A much
+longer limit by the clock holds for the whole submission: exercises that were judged before it keep their
+verdicts, and the others are timed out.
 """
 
 import tempfile
@@ -15,21 +14,20 @@ from typing import Any
 from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task, titles_of
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.workers import USED_UP, Launcher
+from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import lay_out
 
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
-CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
-CLOCK_SECONDS = 7200  # the limit by the clock for one submission
+CLOCK_SECONDS = 3600  # the limit by the clock for one submission
+USED_UP = "it and the exercises before it used up the time for a whole submission"
 
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission, and return a record: a dict of plain values."""
     if submission.problem:
         return empty_record(submission.student, course, level, submission.problem)
-    with (tempfile.TemporaryDirectory(prefix="tinyllm-") as folder,
-          Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
@@ -66,7 +64,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
 
     def judge(task, start, folder):  # if the judge itself fails, the other exercises are still judged
-        if launcher.is_used_up() or time.monotonic() > end:
+        if time.monotonic() > end:
             return Verdict(task.name, "timed_out", broken=titles_of(task), message=USED_UP)
         try:
             return judge_task(task, start, folder, variant=course.variant(submission.student))
