@@ -33,14 +33,9 @@ def caught(name, function, args):
     return False
 
 
-def test_cases_mistakes_and_variants_belong_to_ops():
-    assert set(CASES) == set(OPS) and set(MISTAKES) | set(VARIANTS) <= set(OPS)
-    for known in MISTAKES.values():
-        assert len({said for said, _ in known}) == len(known)
-
-
 @pytest.mark.parametrize("name", OPS_WITH["mistakes"])
 def test_every_listed_mistake_is_caught(name):
+    assert set(CASES) == set(OPS) and len({said for said, _ in MISTAKES[name]}) == len(MISTAKES[name])
     for said, function in MISTAKES[name]:
         getattr(function, "function", None)  # an edit raises where the specification has no such code
         override(**{name: function}).__exit__()  # refuses a function with other arguments
@@ -113,7 +108,6 @@ def test_operators_make_what_strangers_got_wrong(line, words):
     ("lr_schedule", "`step + 1` where `step` belongs in `return"),
     ("sample", "u everywhere as its first number"),
     ("contrastive_loss", "each row of a and b divided by its length"),
-    ("llama_block", "a mistake in rope: pairs of neighbours"),
     ("transformer_block", "0.001 where 1e-05 belongs"),
     ("gelu_tanh", "relu where gelu_tanh belongs"),
     ("gelu_backward", "the derivative of gelu_tanh where that of gelu belongs"),
@@ -142,12 +136,6 @@ def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():
     assert any(caught("llama_block", wrong, args) for args in draw_cases("llama_block", 20))
 
 
-def test_attention_is_tried_with_as_many_queries_as_keys():
-    """As in training; none of the first 60 cases was, so a softmax over the queries passed."""
-    shapes = [(q.shape[1], k.shape[1]) for q, k, *_ in draw_cases("attention")]
-    assert sum(s == t > 1 for s, t in shapes) > 5
-
-
 @pytest.mark.parametrize("name, old, new", [
     ("mask_tokens", "how < 0.8", "how < 0.85"),
     ("unpack_int8", "scales[..., None]", "np.nan_to_num(scales[..., None])"),
@@ -159,25 +147,17 @@ def test_wrong_answers_of_strangers_that_once_passed_are_caught(name, old, new):
     assert any(caught(name, edited(name, old, new), args) for args in draw_cases(name))
 
 
-def test_what_a_specification_refuses_does_not_hide_a_mistake():
+def test_an_edit_that_fits_no_code_fails_loudly_and_what_is_refused_hides_no_mistake():
     """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
     wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")
     assert wrong(np.float32([[1, 0], [0, 1]]), np.float32([0, 0])).shape == (2,)
-
-
-def test_an_edit_that_fits_no_code_fails_loudly():
-    with pytest.raises(ValueError, match="softmax: 'x - nothing' occurs 0 times in the specification, not 1"):
+    with pytest.raises(ValueError, match="softmax: 'x - nothing' occurs 0 times in the"):
         edited("softmax", "x - nothing", "x")
     with pytest.raises(ValueError, match="'dy' occurs 3 times"):
         edited("linear_backward", "dy", "dx", "dx", "dy")
     assert np.array_equal(edited("softmax", "", "return x")(np.ones(2)), np.ones(2))
-    everywhere = edit_trees("linear_backward", "dy", "dx", times=3)[OPS["linear_backward"].reference]
-    assert "dy" not in [node.id for node in ast.walk(everywhere) if isinstance(node, ast.Name)]
 
-
-def test_no_mistake_changes_the_case_that_it_is_tried_on():
-    """One of bpe_merge works inside the list that it is given; the case is then used for others."""
-    args = ([1, 2, 3], (1, 2), 9)
+    args = ([1, 2, 3], (1, 2), 9)  # which a mistake of bpe_merge would change, and others are tried on
     for _, function in MISTAKES["bpe_merge"]:
         outcome("bpe_merge", function, args)
     assert args == ([1, 2, 3], (1, 2), 9)

@@ -277,16 +277,11 @@ def agree(a: Any, b: Any, close: float) -> bool:
 
 def describe(name: str, args: Sequence[Any]) -> str:
     """Write the arguments of a case as lines of Python code; a comment marks arrays that are views."""
-    return listed(zip(parameters(name), args, strict=False))
-
-
-def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
-    """Write names and values as lines of Python code, one assignment each."""
     lines = []
-    for name, value in pairs:
-        lines.append(f"  {name} = {as_text(value)}")
+    for argument, value in zip(parameters(name), args, strict=False):
+        lines.append(f"  {argument} = {as_text(value)}")
         if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
-            lines.append(f"  # {name} is a view: not contiguous in memory")
+            lines.append(f"  # {argument} is a view: not contiguous in memory")
     return "\n".join(lines)
 
 

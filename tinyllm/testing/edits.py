@@ -30,14 +30,13 @@ MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
 
 
-def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times: int = 1) -> Any:
+def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT) -> Any:
     """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
     sentence: completes "your output equals ...".
     changes: old code, new code, old code, new code, ... as in `edit_trees`. Without changes the result is a
         decorator for a wrong function.
     breaks: the property in `properties` that the mistake breaks; by default, that the numbers are right.
-    times: how often each old code must occur in the specification.
     """
 
     def register(function):
@@ -45,7 +44,7 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
         MISTAKES.setdefault(name, []).append((sentence, function))
         return function
 
-    return register(Edit(name, lambda: edit_trees(name, *changes, times=times))) if changes else register
+    return register(Edit(name, lambda: edit_trees(name, *changes))) if changes else register
 
 
 class Edit:
@@ -77,14 +76,14 @@ def variant(name: str) -> Callable[..., Any]:
     return register
 
 
-def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
+def edit_trees(name: str, *changes: str) -> dict[Any, ast.FunctionDef]:
     """Return {function: changed syntax tree} for an op's specification, its NumPy code, and its helpers.
 
     changes: old code, new code, old code, ...: expressions or statements. Old code is looked for in the
         specification, then in the helper functions that it calls. If new is "", the statement is removed. If
         old is "", new is inserted at the start.
 
-    Raises ValueError unless each old code occurs `times` times.
+    Raises ValueError unless each old code occurs once.
     """
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
@@ -95,14 +94,13 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
         pattern, code = parse(old), parse(new)
         if isinstance(code, list) or isinstance(pattern, list):
             (pattern,), code = as_statements(pattern), as_statements(code) or ast.Pass()
-        places = {function: [node for node in ast.walk(tree) if equal(node, pattern)]
-                  for function, tree in trees.items()}
-        where = next((function for function, nodes in places.items() if nodes), spec)
-        if len(places[where]) != times:
-            found = f"occurs {len(places[where])} times in the specification, not {times}"
-            raise ValueError(f"{name}: {old!r} {found}")
-        for node in places[where]:
-            trees[where] = swapped(trees[where], node, code)
+        places = [(function, node) for function, tree in trees.items() for node in ast.walk(tree)
+                  if equal(node, pattern)]
+        first = [place for place in places if place[0] is places[0][0]]
+        if len(first) != 1:
+            raise ValueError(f"{name}: {old!r} occurs {len(first)} times in the specification, not once")
+        function, node = first[0]
+        trees[function] = swapped(trees[function], node, code)
     return trees
 
 

@@ -60,5 +60,5 @@ mistake("split_pieces", "ends counted in characters; they are counted in bytes",
         'len(piece.encode("utf-8", "surrogateescape"))', "len(piece)")
 mistake("split_pieces", "the places where pieces start; those where they end are asked for", ENDS,
         f"({ENDS} - [len(piece.encode('utf-8', 'surrogateescape')) for piece in pieces]).astype(np.int64)")
-mistake("split_pieces", "a text without the bytes that are not UTF-8; they must come back too",
-        '"surrogateescape"', '"ignore"', times=2)
+mistake("split_pieces", "a text without the bytes that are not UTF-8; they must come back too", "",
+        'text = bytes(text).decode("utf-8", "ignore").encode()')
