@@ -122,17 +122,15 @@ def test_what_llama_cpp_cannot_run_is_refused(name, settings, tokens, bits, said
     assert not any(tmp_path.iterdir())
 
 
-def test_the_command(refused, printed, tmp_path, monkeypatch):
+def test_the_command_merges_adapters_and_says_what_is_missing(refused, printed, tmp_path, monkeypatch):
     model("llama").save_pretrained(tmp_path / "folder")
     save_tokenizer(TOKENS, tmp_path / "folder" / "tokenizer.json")
     nn.adapt(from_pretrained(tmp_path / "folder")).save_pretrained(tmp_path / "adapter")
-    words = ["export", tmp_path / "folder", "--out", tmp_path / "m.gguf", "--bits", "8"]
-    assert "wrote" in printed(*words)
-    assert read(tmp_path / "m.gguf")[0]["general.architecture"] == "llama"
+    for name in ("folder", "adapter"):
+        words = ["export", tmp_path / name, "--out", tmp_path / f"{name}.gguf", "--bits", "8"]
+        assert "wrote" in printed(*words)
+    assert (tmp_path / "adapter.gguf").read_bytes() == (tmp_path / "folder.gguf").read_bytes()
     assert "exists already" in refused(*words)
-    printed(*words, "--overwrite")
-    printed("export", tmp_path / "adapter", "--out", tmp_path / "a.gguf", "--bits", "8")
-    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "m.gguf").read_bytes()
     assert "quantized already" in refused("export", "shipped", "--out", tmp_path / "s.gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert "pip install 'tinyllm-lab[gguf]'" in refused(*words, "--overwrite")

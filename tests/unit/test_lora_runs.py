@@ -87,7 +87,7 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     for bits in (None, 8):
         ours, merged = (open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
         assert tl.generate(ours, [[1, 2, 3]], **GREEDY) == tl.generate(merged, [[1, 2, 3]], **GREEDY)
-    assert not nn.adapters(merged)
+    assert not nn.adapters(merged) and Run(tmp_path / "merged").read().config.lora.rank == 0
     assert "trained any further" in refused("train", "--out", tmp_path / "merged", "--resume")
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
     with pytest.raises(UserError, match="is an adapter itself"):
