@@ -1,12 +1,13 @@
 """Check that a saved tokenizer comes back, and that any other file is read or refused in one line."""
 
+import base64
 import dataclasses
 import itertools
 import json
 import sys
+from contextlib import suppress
 
 import pytest
-from foreign_tokenizers import write_gpt2, write_ranks
 from hypothesis import example, given
 from hypothesis import strategies as st
 from readers import Reader, check_good, check_line, check_mutations, check_no_json, check_obstacles
@@ -30,10 +31,6 @@ TOKENIZERS = [
     ByteTokenizer(["<|end|>", "é\n"]),
     LEARNT,
 ]
-
-
-def document(tokenizer=LEARNT):
-    return json.loads(tokenizer.to_json())
 
 
 def load(folder, content, name="tokenizer.json", **options):
@@ -72,13 +69,6 @@ def drawn_tokenizers(draw):
     return tokenizer
 
 
-def encoded(tokenizer, text, allowed):
-    try:
-        return tokenizer.encode(text, allowed)
-    except UserError as error:
-        return str(error)
-
-
 @given(drawn_tokenizers() | st.sampled_from(TOKENIZERS), st.text("abcé <|Ġ"))
 def test_a_saved_tokenizer_is_loaded_as_it_was(tmp_path_factory, tokenizer, text):
     folder = tmp_path_factory.mktemp("law")
@@ -91,11 +81,11 @@ def test_a_saved_tokenizer_is_loaded_as_it_was(tmp_path_factory, tokenizer, text
     assert type(loaded) is type(tokenizer) and loaded.fingerprint() == tokenizer.fingerprint()
     assert loaded.vocab_size == tokenizer.vocab_size and loaded.special_tokens == tokenizer.special_tokens
     for allowed in ((), "all"):
-        assert encoded(loaded, text, allowed) == encoded(tokenizer, text, allowed)
+        with suppress(UserError):  # for a byte that the vocabulary lacks
+            assert tokenizer.encode(text, allowed) == loaded.encode(text, allowed)
 
 
-def test_different_tokenizers_have_different_fingerprints(monkeypatch):
-    assert len({tokenizer.fingerprint() for tokenizer in TOKENIZERS}) == len(TOKENIZERS)
+def test_a_later_version_of_unicode_gives_other_fingerprints(monkeypatch):
     before = LEARNT.fingerprint()
     monkeypatch.setattr(unicode, "VERSION", "17.0")
     assert LEARNT.fingerprint() != before
@@ -119,8 +109,7 @@ def test_a_vocabulary_that_no_file_can_hold_is_not_saved(tokenizer, problem, tmp
 
 # Every reader
 
-STRANGE_TEXT = "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>"
-TEXTS = [TEXT, "", STRANGE_TEXT, "ab" * 100, "the " * 60, "\U0001f468"]
+TEXTS = [TEXT, "", "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>", "ab" * 100]
 
 
 def try_out(tokenizer):
@@ -140,18 +129,18 @@ def try_out(tokenizer):
     assert again.fingerprint() == tokenizer.fingerprint()
 
 
-def change(made=None, /, **fields):
-    """A good document with fields changed: model__vocab reaches into model, ... takes a field away."""
-    made = made or document()
+def change(made=LEARNT, /, **fields):
+    """The file of a tokenizer with fields changed: a__b reaches into the field a, ... takes a field away."""
+    made = json.loads(made.to_json())
     for path, value in fields.items():
-        *steps, last = path.split("__")
+        *steps, last = (int(step) if step.isdigit() else step for step in path.split("__"))
         inside = made
         for step in steps:
-            inside = inside[int(step) if step.isdigit() else step]
+            inside = inside.setdefault(step, {}) if isinstance(inside, dict) else inside[step]
         if value is ...:
             del inside[last]
         else:
-            inside[int(last) if last.isdigit() else last] = value
+            inside[last] = value
     return made
 
 
@@ -163,19 +152,31 @@ def saved(tokenizer, **fields):
     """Return a function that writes a tokenizer.json with these fields changed."""
 
     def write(folder):
-        (folder / "tokenizer.json").write_text(json.dumps(change(document(tokenizer), **fields)))
+        (folder / "tokenizer.json").write_text(json.dumps(change(tokenizer, **fields)))
         return [folder / "tokenizer.json"]
 
     return write
 
 
+def rank_file(ranks):
+    lines = (base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
+    return b"".join(lines)
+
+
 def ranks(folder):
-    write_ranks(folder / "ranks", LEARNT.vocabulary.ids)
+    (folder / "ranks").write_bytes(rank_file(LEARNT.vocabulary.ids))
     return [folder / "ranks"]
 
 
-def gpt2(folder):
-    write_gpt2(folder, LEARNT)
+GPT2_VOCAB = {CHARACTERS[byte]: i for i, byte in enumerate(CHARACTERS)}
+GPT2_VOCAB |= {"Ġt": 256, "he": 257, "Ġthe": 258, "never": 259, "<|endoftext|>": 260, "Ġnever": 261}
+GPT2_VOCAB |= {"一": 262}
+GPT2_MERGES = "#version: 0.2\nĠ t\nh e\nĠt he\n"
+
+
+def gpt2(folder, merges=GPT2_MERGES):
+    (folder / "vocab.json").write_text(json.dumps(GPT2_VOCAB))
+    (folder / "merges.txt").write_text(merges)
     return [folder / "vocab.json", folder / "merges.txt"]
 
 
@@ -207,7 +208,7 @@ LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "
 def test_llama_and_qwen_files_are_read_natively(tmp_path):
     always = [*token(special=False), {"id": 270, "content": "<|end|>", "special": True}]
     processor = {"type": "Sequence", "processors": [LEVEL, {"type": "TemplateProcessing"}]}
-    spelt = [" ".join(pair) for pair in document()["model"]["merges"]]
+    spelt = [" ".join(pair) for pair in change()["model"]["merges"]]
     made = change(added_tokens=always, normalizer={"type": "NFC"}, post_processor=processor,
                   model__merges=spelt, model__type=...)
     tokenizer = load(tmp_path, made)
@@ -217,7 +218,7 @@ def test_llama_and_qwen_files_are_read_natively(tmp_path):
     assert tokenizer.encode("a<x><|end|>") == [97, 269, *LEARNT.encode("<|end|>")]
     assert tokenizer.encode("e\u0301") == LEARNT.encode("é") and tokenizer.decode([269, 270]) == "<x><|end|>"
     assert list(tokenizer.pieces("e\u0301 a")) == ["é".encode(), b" a"]
-    again = load(tmp_path, document(tokenizer))
+    again = load(tmp_path, change(tokenizer))
     assert again.fingerprint() == tokenizer.fingerprint() and again.encode("<x>e\u0301") == [269, 195, 169]
     shared = change(added_tokens=token(id=256, content="at", special=False))
     assert load(tmp_path, shared).encode("at") == [256]
@@ -246,12 +247,10 @@ def test_a_value_that_is_not_of_the_declared_type_is_refused_by_its_name(name, t
     declared = kind if isinstance(kind, dataclasses.Field) else config.bounded(kind)
     for value in (None, True, 7, -1, 2**40, 1.5, "7", [], [7], {}):
         if not config.allowed(declared, value):
-            made = change(model__tinyllm={}) if "tinyllm__" in name else document()
-            refused(tmp_path, change(made, **{name: value}), name.split("__")[-1])
+            refused(tmp_path, change(**{name: value}), name.split("__")[-1])
 
 
-VOCAB = document()["model"]["vocab"]
-MERGES = document()["model"]["merges"]
+VOCAB, MERGES = change()["model"]["vocab"], change()["model"]["merges"]
 WRONG = [  # values of the right types that do not fit, and what the message says
     ({"version": "2.0"}, "2.0"), ({"version": ...}, "version"), ({"extra": 1}, "extra"),
     ({"model": ...}, "not a tokenizer file"), ({"model": []}, "not a tokenizer file"),
@@ -308,7 +307,7 @@ def test_a_rank_file_gives_the_ids_of_tiktoken(pattern, tmp_path):
     tiktoken = pytest.importorskip("tiktoken")
     text = "hello world, it's 12345 o'clock. I'LL! Привет 你好,世界 नमस्ते 👍🏽 \t\n\n\r\n if:\n  x\x85 " * 3
     learnt, special = BPETokenizer.train(text, 600, pattern).vocabulary.ids, {"<|a|>": 700, "<|b|>": 705}
-    write_ranks(tmp_path / "ranks", learnt)
+    (tmp_path / "ranks").write_bytes(rank_file(learnt))
     ours = load_tokenizer(tmp_path / "ranks", pattern, special)
     theirs = tiktoken.Encoding(
         "learnt", pat_str=PATTERNS[pattern], mergeable_ranks=learnt, special_tokens=special)
@@ -325,8 +324,7 @@ def test_a_rank_file_gives_the_ids_of_tiktoken(pattern, tmp_path):
 
 
 def test_a_rank_file_is_read_with_its_pattern(tmp_path):
-    write_ranks(tmp_path / "r", {b"ab": 256, **BYTES})
-    good = b"\n" + (tmp_path / "r").read_bytes().replace(b"\n", b"\r\n")
+    good = b"\n" + rank_file({b"ab": 256, **BYTES}).replace(b"\n", b"\r\n")
     tokenizer = load(tmp_path, good, "some.txt", pattern="gpt4", special_tokens={"<|end|>": 999})
     assert tokenizer.encode("ab<|end|>", "all") == [256, 999] and tokenizer.pattern == "gpt4"
     options = {"pattern": "gpt4", "special_tokens": ["<|end|>"]}
@@ -346,20 +344,8 @@ def test_gpt2_writes_bytes_as_characters():
     assert [token_bytes(word) for word in (" ", "\xad", "a\x7f", "\u4e00", "Ġ\ud800")] == [None] * 5
 
 
-GPT2_VOCAB = {CHARACTERS[byte]: i for i, byte in enumerate(CHARACTERS)}
-GPT2_VOCAB |= {"Ġt": 256, "he": 257, "Ġthe": 258, "never": 259, "<|endoftext|>": 260, "Ġnever": 261}
-GPT2_VOCAB |= {"一": 262}
-GPT2_MERGES = "#version: 0.2\nĠ t\nh e\nĠt he\n"
-
-
-def gpt2_folder(folder, vocab=GPT2_VOCAB, merges=GPT2_MERGES):
-    (folder / "vocab.json").write_text(json.dumps(vocab))
-    (folder / "merges.txt").write_text(merges)
-    return folder
-
-
 def test_gpt2_files_are_read(tmp_path):
-    for path in (gpt2_folder(tmp_path), tmp_path / "vocab.json"):
+    for path in (tmp_path, *gpt2(tmp_path)[:1]):
         tokenizer = load_tokenizer(path)
         assert tokenizer.encode(" the!the") == [258, 0, 83, 257]
         assert tokenizer.special_tokens == {"never": 259, "<|endoftext|>": 260, "一": 262}
@@ -371,7 +357,8 @@ def test_gpt2_files_are_read(tmp_path):
 
 def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_path):
     """It was taken for a special token, and the merge was saved without it."""
-    tokenizer = load_tokenizer(gpt2_folder(tmp_path, merges=GPT2_MERGES.replace("h e\n", "")))
+    gpt2(tmp_path, GPT2_MERGES.replace("h e\n", ""))
+    tokenizer = load_tokenizer(tmp_path)
     assert "he" not in tokenizer.special_tokens
     save_tokenizer(tokenizer, tmp_path / "t.json")
     assert load_tokenizer(tmp_path / "t.json").fingerprint() == tokenizer.fingerprint()
@@ -389,7 +376,7 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
         ({"a": "64"}, "id of the token 'a'"))),
 ])
 def test_folders_that_cannot_be_read(name, content, options, problem, tmp_path):
-    gpt2_folder(tmp_path)
+    gpt2(tmp_path)
     (tmp_path / name).write_text(content) if content is not None else (tmp_path / name).unlink()
     with pytest.raises(UserError, match=problem):
         load_tokenizer(tmp_path, **options)
