@@ -79,6 +79,7 @@ def test_a_conversation_is_written_as_transformers_writes_it(source, tmp_path):
 def test_where_a_folder_keeps_its_template(tmp_path):
     assert read_chat_template(tmp_path, byte) is None
     assert read(tmp_path, LLAMA3, bos_token=None).begin == ()  # a token without a name writes nothing
+    assert read(tmp_path, MISTRAL, eos_token="<|end|>").special_tokens[-1] == "<|end|>"
     (tmp_path / "chat_template.jinja").write_text(LLAMA3)
     assert read(tmp_path, CHATML) == CHAT_TEMPLATES["llama3"]
 

@@ -59,6 +59,7 @@ some_texts = st.lists(st.text(st.sampled_from("ab 你😀"), min_size=1, max_siz
 
 @given(some_texts, st.integers(20, 80), st.booleans())
 def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, colours):
+    texts = texts * 9  # so that some lines are full to the last column
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "columns", lambda: room)
         patch.setattr(commands, "has_colours", lambda: colours)
