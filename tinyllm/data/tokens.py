@@ -61,10 +61,7 @@ def load_tokens(path: Any) -> np.ndarray:
         if not whole or found != crc:
             raise UserError(f"{path} is damaged, or not a token file; "
                             "`tinyllm tokenizer encode --out` writes one")
-        dtype = np.dtype(f"<u{width}")
-        if count == 0:  # an empty file cannot be mapped
-            return np.zeros(0, dtype)
-        return np.memmap(f, dtype, "r", HEADER.size, (count,))
+        return np.memmap(f, np.dtype(f"<u{width}"), "r", HEADER.size, (count,))
 
 
 def _dtype(tokenizer):
