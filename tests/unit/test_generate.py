@@ -303,7 +303,7 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[-1]], {}, "prompt 0 holds token -1"),
     ([[1] * 9], {}, "prompt 0 has 9 tokens and the model's context is 8: shorten it"),
     (["text"], {}, "prompt 0 is text, which needs a tokenizer"),
-    ([[]], {}, "empty prompt needs a token"),
+    ([[]], {}, "an empty prompt has neither"),
     ([""], {"tokenizer": CharTokenizer.train("ab")}, "neither <|endoftext|> nor a newline"),
     ([[1]], {"max_tokens": -1}, "max_tokens"),
     ([[1]], {"stop": ""}, "empty stop string"),
