@@ -23,6 +23,7 @@ MOST = 2**20  # bytes of a text to show: it takes hundreds of bytes of memory fo
 # Black on light colours reads the same on a dark and on a light terminal.
 COLOURS = [f"38;5;16;48;5;{n}" for n in (153, 222, 157, 218)]
 
+
 @command("tokenizer train")
 def train(file: str, *, vocab: int, out: str, pattern: Literal["gpt2", "gpt4", "o200k", "qwen2"] = "gpt2",
           special: list[str] | None = None, overwrite: bool = False) -> None:
@@ -128,18 +129,17 @@ def rows(cells: list[tuple[int, bytes]]) -> Iterator[str]:
 
     Lines are as wide as the terminal; a token that is longer has a line of its own.
     """
-    lines, used = [[]], 1  # type: tuple[list[list[tuple[str, str]]], int]
+    lines: list[list[tuple[str, str]]] = [[]]
+    used, room, colours = 1, columns(), has_colours()
     for i, token in cells:
         text = tokens.visible(token)
         text = text if can_print(text) else repr(token)[2:-1]
         wide = max(width(text), len(str(i)))
-        if used + wide + 1 > columns():
-            lines, used = [*lines, []], 1
+        if used + wide + 1 > room:
+            lines.append([])
+            used = 1
         lines[-1].append((pad(text, wide), str(i).ljust(wide)))
-        used += wide + 1
-        if token.endswith(b"\n"):
-            lines, used = [*lines, []], 1
-    colours = has_colours()
+        used = used + wide + 1 if not token.endswith(b"\n") else room
     for line in filter(None, lines):
         codes = cycle(COLOURS) if colours else repeat("")
         yield "|" + "".join(paint(text, code) + "|" for (text, _), code in zip(line, codes, strict=False))
