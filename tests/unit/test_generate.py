@@ -119,8 +119,6 @@ def run_engine(engine, asks):
         back = {s.index: i for i, s in sequences.items()}
         for step in engine.step():
             logits[back[step.index]].append(step.logits)
-            scores = step.sequence.logprobs if step.sequence.request.logprobs else [None]
-            assert step.logprob == scores[-1]
         count += 1
         for i, s in sequences.items():
             if asks[i].cancelled is not None and count > asks[i].after + asks[i].cancelled:

@@ -169,8 +169,7 @@ class Engine:
             else:
                 text = s.push(token, self.model.config.context, show)
             if show:
-                logprob = s.logprobs[-1] if s.request.logprobs and not s.error else None
-                steps.append(Step(s, token, text, logits[row], logprob, s.finish))
+                steps.append(Step(s, token, text, logits[row], s.finish))
         return steps
 
     def _release(self) -> None:

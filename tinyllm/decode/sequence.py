@@ -152,7 +152,6 @@ class Step:
     token: int  # -1 if `finish` is "error"
     text: str  # new text to show: empty inside a character or a possible stop string
     logits: np.ndarray  # (V,), the model's, before any option of the request is applied
-    logprob: float | None  # the log-probability of the token by these logits, if the request asks for it
     # On the last step: "stop", "length" (max_tokens), "context" (full, overflow="stop") or "error".
     finish: str | None
 
