@@ -24,10 +24,8 @@ from tinyllm.files import read_json
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
-from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
-from tinyllm.padding import by_length, padded
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
@@ -202,15 +200,21 @@ class Bert(Pretrained, nn.LanguageModel):
                seen: Seen = EVERYTHING) -> Tensor:
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. Raises UserError
-        when tokens or segments are out of range, or the context is too short.
+        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
+        several texts, `starts` and `ends` in `seen` are the limits of each token's text, which begins at
+        position 0. Raises UserError when tokens or segments are out of range, or the context is too short.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= kinds:
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        return self.encoder(tokens, positions_of(tokens, None, self.config.context), segments, seen)
+        places = np.arange(tokens.shape[1]) - (0 if seen.starts is None else seen.starts)
+        if (longest := places.max() + 1) > self.config.context:
+            raise UserError(
+                f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
+            )
+        return self.encoder(tokens, np.broadcast_to(places, tokens.shape), segments, seen)
 
     def head(self, x: Tensor) -> Tensor:
         """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""
@@ -265,13 +269,21 @@ class Bert(Pretrained, nn.LanguageModel):
     def embed_sentences(self, texts: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text, as `sentence_vectors`: N lists of ids -> (N, C).
 
-        The dot product of two vectors is their similarity. Texts of similar lengths are read together, about
-        `room` tokens at once. Raises UserError when a text is empty or too long.
+        The dot product of two vectors is their similarity. Texts are packed into rows of about `room` tokens,
+        in which each text sees only itself: this is faster than padding. Raises UserError when a text is
+        empty or too long.
         """
-        if not all(map(len, texts)):
-            raise UserError(f"text {[*map(len, texts)].index(0)} has no tokens: leave it out")
+        lengths = np.array([len(text) for text in texts], np.int64)
+        if not lengths.all():
+            raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
         found = np.empty((len(texts), self.config.width), np.float32)
+        row_of = np.cumsum(lengths) // room
         with nn.inference(self):
-            for chosen in by_length(texts, room):
-                found[chosen] = self.sentence_vectors(*padded([texts[i] for i in chosen])).data
-        return found
+            for row in np.unique(row_of):
+                chosen = np.flatnonzero(row_of == row)
+                n = lengths[chosen]
+                ends = np.cumsum(n)
+                seen = Seen(starts=np.repeat(ends - n, n)[None], ends=np.repeat(ends, n)[None])
+                x = self.hidden(np.concatenate([texts[i] for i in chosen.tolist()]), seen=seen).data[0]
+                found[chosen] = np.add.reduceat(x, ends - n, axis=0) / n[:, None]
+        return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
