@@ -7,7 +7,7 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.models import build
-from tinyllm.ops.runtime import _compiled, memory
+from tinyllm.ops.runtime import _compiled
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad, remaking
 
@@ -23,6 +23,7 @@ ARRAY = 64 * 64 * 4  # bytes of an array (B, T, C)
 
 def trained(model):
     """Run one forward and backward pass -> the bytes in use between the two."""
+    memory = _compiled.memory if _compiled else lambda: {"used": 0}
     before = memory()["used"]
     loss = model.loss(TOKENS[:, :-1], TOKENS[:, 1:])
     held = memory()["used"] - before
