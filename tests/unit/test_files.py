@@ -126,6 +126,7 @@ def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text,
     (b"[a", "not valid"), (b"x=" + b"[" * 5000, "nested"), (b"x=" + b"9" * 5000, "Exceeds the limit"),
     (b"a." * 99 + b"b=1", "nested"), (b"[a" + b" . 'a'" * 99 + b"]", "nested"), (b"\xff", "UTF-8"),
     (bytes(2**20 + 1), "more than"), (b"x=1e400", "a finite"), (b"x=nan", "a finite"),
+    (b"x=" + b"9" * 400, "too long"),
 ])
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)
