@@ -30,6 +30,9 @@ begin()
 guess = predict("how many of them are there in both of the boxes?!")
 print(compare(guess, 5))
 
+# %% [markdown]
+# And now
+
 # %%
 print("the last " + "cell")
 
@@ -47,6 +50,8 @@ term*; 2 * 3 * 4 and a*b*c.
 | print(compare(guess, 5))
 {QUESTION}
 it is 5
+
+And now
 
 | print("the last " + "cell")
 the last cell
@@ -107,7 +112,8 @@ def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown)
 def test_a_lesson_can_start_at_a_step(lesson):
     """The steps before it run, but show and ask nothing."""
     shown, code = at_terminal([*lesson, "--from", "2"], [(f"2 of 2: {ENTER}", "\n")])
-    assert code == 0 and "running steps 1 to 1 without showing them" in shown and "the last cell\n" in shown
+    assert code == 0 and "running steps 1 to 1 without showing them" in shown
+    assert "And now" in shown and "the last cell\n" in shown
     assert "A lesson" not in shown and "it is 5" not in shown and "how many" not in shown
 
 

@@ -86,23 +86,10 @@ def test_a_promise_that_is_not_kept_is_noticed(printed, broken):
     assert len(replace(LESSONS[0], expected=promises).broken(printed)) == broken
 
 
-def imported(text):
-    """The modules of tinyllm that a script imports, as deep as they are named."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tinyllm")
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tinyllm":
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                is_module = Path(__file__).parents[2].joinpath(*inner.split("."))
-                yield inner if is_module.is_dir() or is_module.with_suffix(".py").is_file() else node.module
-
-
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
 def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
     """But for what the map calls previews; of these the lesson itself says which lesson builds them."""
     text = (lesson.path / "lesson.py").read_text("utf-8")
-    assert not [module for module in imported(text) if module_in(module) > lesson.number]
     early = ahead_of(lesson.number, text)
     assert sorted(early) == sorted(lesson.previews)
     prose = " ".join(" ".join(cell.text for cell in cells(text) if cell.prose).split())
@@ -116,33 +103,37 @@ def ahead_of(number, text):
 
 
 def reached(text):
-    """Return the names inside tinyllm that a script uses, such as "tinyllm.ops.softmax"."""
+    """Return the modules and the names inside tinyllm that a script uses, such as "tinyllm.ops.softmax"."""
     nodes = list(ast.walk(ast.parse(text)))
     known = {}
     for node in nodes:
         if isinstance(node, ast.Import):
-            ours = [each for each in node.names if each.name.split(".")[0] == "tinyllm"]
-            known |= {each.asname or "tinyllm": each.name if each.asname else "tinyllm" for each in ours}
-        elif isinstance(node, ast.ImportFrom) and node.module in ("tinyllm", "tinyllm.ops"):
-            known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+            known |= {each.asname or each.name: each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for each in node.names:
+                path, named = f"{node.module}.{each.name}", node.module in ("tinyllm", "tinyllm.ops")
+                known[each.asname or each.name] = path if named or is_module(path) else node.module
     for node in nodes:
         if isinstance(node, ast.Attribute):
             head, _, rest = ast.unparse(node).partition(".")
-            path = f"{known.get(head, '')}.{rest}"
-            if path.startswith("tinyllm.") and path.count(".") <= 2:
-                yield path
-    yield from (path for path in known.values() if path != "tinyllm")
+            if (path := f"{known.get(head, '')}.{rest}").count(".") <= 2:
+                known[path] = path
+    return [path for path in known.values() if path.startswith("tinyllm.")]
+
+
+def is_module(path):
+    place = Path(__file__).parents[2].joinpath(*path.split("."))
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def taught_in(path):
     """The number of the lesson that teaches a name below tinyllm; -1 for the tools of all of them."""
-    first, *rest = path.split(".")[1:]
-    if first == "ops":
-        name = rest[0] if rest else ""
+    _, first, *rest = path.split(".")
+    if first == "ops" and rest and rest[0] in OPS:
         built = [lesson.number for lesson in syllabus() for task in lesson.tasks
-                 if (task.name, task.kind) == (name, "op")]
-        return built[0] if built else module_in(OPS[name].reference.__module__) if name in OPS else -1
-    return module_in(PUBLIC.get(first, f"tinyllm.{first}"))
+                 if (task.name, task.kind) == (rest[0], "op")]
+        return built[0] if built else module_in(OPS[rest[0]].reference.__module__)
+    return module_in(path if is_module(path) else PUBLIC.get(first, f"tinyllm.{first}"))
 
 
 def module_in(module):
@@ -164,6 +155,7 @@ PUBLIC = {
     ("import tinyllm as tl\ntl.GPT(); tl.AdamW; tl.functional.add", {"GPT": 7, "AdamW": 8, "functional": 4}),
     ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
     ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
+    ("from tinyllm.decode.engine import Engine\nfrom tinyllm.course.page import curves", {"decode": 9}),
     ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
 ])
 def test_what_is_used_too_early_is_noticed(text, early):
