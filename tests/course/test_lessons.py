@@ -53,7 +53,7 @@ def run_lesson(lesson, folder):
     """Copy a lesson into a folder and run it there -> the process that ended, and what it broke."""
     for path in lesson.path.glob("*.*"):
         shutil.copy(path, folder)
-    environment = {"TINYLLM_CACHE": str(Path(folder, "cache")), **os.environ, "TINYLLM_LESSON": "quiet"}
+    environment = os.environ | {"TINYLLM_LESSON": "quiet"}
     how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 900}  # no terminal
     command = [sys.executable, "-c", RUNNER, str(Path(folder, "lesson.py"))]
     done = subprocess.run(command, cwd=folder, env=environment, **how)
