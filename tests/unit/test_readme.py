@@ -31,7 +31,7 @@ TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
 RUN = [line for text in TEXTS for line in readme.commands(text)]
 SHOWN = [line[2:] for text in TEXTS for line in readme.commands(text, "console") if line.startswith("$ ")]
 PYTHON = [code for text in TEXTS for code in re.findall(r"```python\n(.*?)```", text, re.S)]
-KNOWN = {"python3", "pip", "python", ".", "git", "cd", "cat", "auditwheel"}
+KNOWN = {"python3", "pip", "python", ".", "git", "cd", "cat"}
 TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 
 

@@ -137,7 +137,10 @@ class World:
 
     def person(self, name: str) -> Entity:
         """Return the person called `name`; raise UserError, with similar names, if there is none."""
-        return self.names[name] if name in self.names else _unknown(name, self.names)
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, 5, cutoff=0.5) or list(self.names)[:5]
+            raise UserError(f"nobody in this world is called {name!r}; there are {', '.join(near)}")
+        return self.names[name]
 
     @cached_property
     def names(self) -> dict[str, Entity]:
@@ -273,8 +276,3 @@ def _trades() -> Iterable[Fact]:
         yield from (Fact(job, "skill", skill), Fact(job, "tool", tool), Fact(job, "workplace", place))
     for animal, (skill, sound) in names.ANIMALS.items():
         yield from (Fact(animal, "skill", skill), Fact(animal, "sound", sound))
-
-
-def _unknown(name, known):
-    near = difflib.get_close_matches(name, known, 5, cutoff=0.5) or list(known)[:5]
-    raise UserError(f"nobody in this world is called {name!r}; there are {', '.join(near)}")

@@ -27,7 +27,6 @@ class Registry(Mapping):
             yield from (kind() for kind in classes if kind.__module__ == module.__name__)
 
     def __getitem__(self, name: str) -> Kind:
-        name = {"qa": "question"}.get(name, name)
         if name not in self._all:
             near = difflib.get_close_matches(name, self._all, 3) or ["stories", "facts"]
             raise UserError(
