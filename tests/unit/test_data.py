@@ -14,7 +14,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import tinyllm as tl
 from tinyllm import files
 from tinyllm.data import (
     Corpus,
@@ -29,7 +28,8 @@ from tinyllm.data import (
 )
 from tinyllm.data.sources import SOURCES, Source
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, strings
+from tinyllm.runs import make_config, prepare
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
 from tinyllm.world import stories
 
 
@@ -240,13 +240,27 @@ def test_any_damage_to_a_token_file_is_refused(tmp_path_factory, data, draw):
         load_tokens(path)
 
 
-def test_fit_takes_the_tokens_of_a_file_and_a_run_says_so(tmp_path):
+def test_training_reads_the_tokens_of_a_file(tmp_path):
+    tokenizer, path = BPETokenizer.train(TEXT, 330, "gpt4"), tmp_path / "text.tokens"
     (tmp_path / "text").write_bytes(TEXT)
-    tokens = token_file(tmp_path / "text", ByteTokenizer(), tmp_path / "t")
-    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
-    assert len(tl.fit(model, tl.load_tokens(tmp_path / "t"), steps=2)) == 2 and len(tokens) == len(TEXT)
-    with pytest.raises(UserError, match=r"t holds tokens: in Python, tl\.fit"):
-        load_corpus(tmp_path / "t")
+    save_tokenizer(tokenizer, tmp_path / "t.json")
+    tokens = token_file(tmp_path / "text", tokenizer, path)
+    made = {"data": str(path), "model.context": 8}
+    setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
+    cut = setup.facts.train_tokens
+    assert cut + setup.facts.val_tokens == len(tokens) and 0 < cut < len(tokens)
+    rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
+    assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
+    assert setup.facts.bytes == tokens.nbytes
+    assert setup.facts.sha256 == hashlib.sha256(tokens.tobytes()).hexdigest()
+    save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # other meanings
+    others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
+              "char": "tokens, not text"}
+    for other, message in others.items():
+        with pytest.raises(UserError, match=message):
+            prepare(make_config(made | {"tokenizer": other}))
+    with pytest.raises(UserError, match="holds token"):
+        token_array(np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
 
 
 # Batches.

@@ -59,8 +59,8 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
            overwrite: bool = False) -> None:
     """Turn text into token ids.
 
-    With --out, the file may be larger than memory. In Python, tl.fit(model, tl.load_tokens("book.tokens"))
-    trains on the result.
+    With --out, the file may be larger than memory. Training can use the result:
+    tinyllm train --data book.tokens --tokenizer book.json
 
     PATH                      a tokenizer file, or a folder with one
     TEXT                      the text; if it is - or left out, standard input is read

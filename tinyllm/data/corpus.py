@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class Corpus:
     entropy: for a generated text, a function that returns the generator's entropy in nats per character.
     separator: the bytes that stand after every document.
     documents: what is known about each document of a generated text, or () unless all of them ask something.
+    tokens: in place of `data`, the tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk.
+    made_by: the fingerprint of the tokenizer that wrote the tokens.
     """
 
     name: str
@@ -27,14 +30,21 @@ class Corpus:
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
     documents: tuple[Document, ...] = ()
+    tokens: np.ndarray | None = None
+    made_by: str = ""
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
 
+    @property
+    def content(self) -> Any:
+        """Return the tokens if only these are known, else the bytes of the text."""
+        return self.data if self.tokens is None else self.tokens
+
     @cached_property
     def sha256(self) -> str:
-        """Return the SHA-256 of the text in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
+        """Return the SHA-256 of the text, or of the tokens as they stand in the file, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @cached_property
     def shown(self) -> tuple[tuple[np.ndarray, str, str], ...]:
@@ -45,15 +55,24 @@ class Corpus:
     @property
     def size(self) -> int:
         """Return the number of bytes in the corpus."""
-        return len(self.data)
+        return memoryview(self.content).nbytes
 
     @property
     def entropy_per_char(self) -> float | None:
         """Return the entropy of a generated text in nats per character, or None for other texts."""
         return self.entropy() if self.entropy else None
 
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Raise UserError if the corpus holds tokens that another tokenizer has made."""
+        if self.tokens is not None and tokenizer.fingerprint() != self.made_by:
+            raise UserError(
+                f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
+            )
+
     def text(self) -> str:
-        """Return the data as text. Raises UserError if it is not UTF-8, or has a NUL byte."""
+        """Return the data as text. Raises UserError if it is not UTF-8, has a NUL byte, or is not known."""
+        if self.tokens is not None:
+            raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
         try:
             text = self.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -64,19 +83,22 @@ class Corpus:
             what = f"byte {self.data.index(0):,} is NUL"
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
-    def split(self, fraction: float = 0.1) -> tuple[bytes, bytes]:
+    def split(self, fraction: float = 0.1) -> tuple:
         """Split off the last part, about `fraction`, for validation -> (training part, validation part).
 
-        The cut is between documents if the corpus has a separator, and never inside a character. Raises
-        UserError if a part would be empty.
+        Both parts are bytes, or tokens if the corpus holds tokens. The cut is between documents if the corpus
+        has a separator, and never inside a character. Raises UserError if a part would be empty.
         """
         if not 0 < fraction < 1:
             raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
-        cut = _cut(self.data, self.size - round(self.size * fraction), self.separator)
-        if not 0 < cut < self.size:
+        content, n = self.content, len(self.content)
+        cut = n - round(n * fraction)
+        if self.tokens is None:
+            cut = _cut(self.data, cut, self.separator)
+        if not 0 < cut < n:
             raise UserError(f"{self.name} is too short: {self.size} bytes cannot be split into two parts, "
                             f"one of them {fraction:g} of the whole; take more text")
-        return self.data[:cut], self.data[cut:]
+        return content[:cut], content[cut:]
 
 
 def _cut(data, at, separator):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
-from tinyllm.data.tokens import MAGIC
+from tinyllm.data.tokens import holds_tokens, read_token_file
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.world import stories
@@ -38,18 +38,19 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or "-" for standard input -> Corpus.
 
     Names such as `world:facts` or `world:facts,groups=7` (a kind of text and its settings) generate a text. A
-    name takes precedence over a file of the same name; write ./stories for the file. Raises UserError for
-    other names, and for a file of tokens.
+    name takes precedence over a file of the same name; write ./stories for the file. A file written by
+    `tinyllm tokenizer encode --out` gives a corpus of tokens. Raises UserError for other names.
     """
     name = os.fspath(name)
     if name.startswith(PREFIX):
         corpus = world_corpus(name)
     elif source := SOURCES.get(name):
         corpus = Corpus(name, source.load(), source.entropy, source.separator)
+    elif holds_tokens(name):
+        tokens, made_by = read_token_file(name)
+        corpus = Corpus(name, b"", tokens=tokens, made_by=made_by)
     else:
         corpus = Corpus(name, read(name))
-    if corpus.data.startswith(MAGIC):
-        raise UserError(f"{name} holds tokens: in Python, tl.fit(model, tl.load_tokens(FILE)) learns them")
     if not corpus.size:
         raise UserError(f"{name} is empty; a model needs some text to learn from")
     return corpus

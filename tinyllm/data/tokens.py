@@ -1,6 +1,7 @@
 """Encode texts, and keep the tokens of texts that are larger than memory in files.
 
-A token file holds a header (magic, bytes per token, count, CRC-32 of the rest) and the tokens, little-endian.
+A token file holds a header (magic, bytes per token, count, CRC-32 of the rest, SHA-256 of the tokenizer) and
+the tokens, little-endian.
 """
 
 import os
@@ -15,14 +16,23 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, open_regular
 
-HEADER = struct.Struct("<8sIQI")
-MAGIC = b"tinytok3"
+HEADER = struct.Struct("<8sIQI32s")
+MAGIC = b"tinytok2"  # change the digit when the same text and tokenizer begin to give other tokens
 CHUNK = 2**24  # bytes of a file that are read at once
 
 
-def token_array(text: str | bytes, tokenizer: Any) -> np.ndarray:
-    """Encode a text -> array (n,), uint16 or uint32. Raises UserError if the tokenizer cannot encode it."""
-    return np.ascontiguousarray(tokenizer.encode_to_numpy(text), dtype=_dtype(tokenizer))
+def token_array(data: str | bytes | np.ndarray, tokenizer: Any) -> np.ndarray:
+    """Encode a text -> array (n,), uint16 or uint32.
+
+    If `data` is an array of tokens already (see `Corpus.tokens`), it is checked and returned. Raises
+    UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
+    """
+    if isinstance(data, np.ndarray):
+        if (largest := int(data.max(initial=0))) >= tokenizer.vocab_size:
+            last = tokenizer.vocab_size - 1
+            raise UserError(f"the data holds token {largest}, and the last token of this tokenizer is {last}")
+        return data
+    return np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=_dtype(tokenizer))
 
 
 def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = None) -> np.ndarray:
@@ -31,10 +41,11 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
     `load_tokens` maps it again. `progress(done, total)` counts encoded bytes. Raises UserError if the file
     cannot be read, or its tokens cannot be written.
     """
-    dtype, count, crc = _dtype(tokenizer), 0, 0
+    dtype, made_by = _dtype(tokenizer), bytes.fromhex(tokenizer.fingerprint())
+    count, crc = 0, zlib.crc32(made_by)
     with open_regular(path) as file, atomic_write(Path(out), "wb") as f:
         total = os.fstat(file.fileno()).st_size
-        f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0))
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
         for part in tokenizer.encode_file(file):
             raw = np.asarray(part, dtype).tobytes()
             count, crc = count + len(part), zlib.crc32(raw, crc)
@@ -42,8 +53,17 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
             if progress:
                 progress(file.tell(), total)
         f.seek(0)
-        f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc))
+        f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc, made_by))
     return load_tokens(out)
+
+
+def holds_tokens(path: Any) -> bool:
+    """Return True if the path is a file that begins like a token file."""
+    try:
+        with open_regular(path) as f:
+            return f.read(len(MAGIC)) == MAGIC
+    except UserError:
+        return False
 
 
 def load_tokens(path: Any) -> np.ndarray:
@@ -51,17 +71,26 @@ def load_tokens(path: Any) -> np.ndarray:
 
     Raises UserError if the file is missing, cut short or damaged in any byte.
     """
+    return read_token_file(path)[0]
+
+
+def read_token_file(path: Any) -> tuple[np.ndarray, str]:
+    """Map a token file -> its tokens, and the fingerprint of the tokenizer that made them.
+
+    Raises UserError if the file cannot be read, or its content does not match its header.
+    """
     with open_regular(path) as f:
-        magic, width, count, crc = HEADER.unpack(f.read(HEADER.size).ljust(HEADER.size, b"\0"))
+        header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
+        magic, width, count, crc, made_by = HEADER.unpack(header)
         size = os.fstat(f.fileno()).st_size
         whole = magic == MAGIC and width in (2, 4) and size == HEADER.size + count * width
-        found = 0
+        found = zlib.crc32(made_by)
         while whole and (chunk := f.read(CHUNK)):
             found = zlib.crc32(chunk, found)
         if not whole or found != crc:
             raise UserError(f"{path} is damaged, or not a token file; "
                             "`tinyllm tokenizer encode --out` writes one")
-        return np.memmap(f, np.dtype(f"<u{width}"), "r", HEADER.size, (count,))
+        return np.memmap(f, np.dtype(f"<u{width}"), "r", HEADER.size, (count,)), made_by.hex()
 
 
 def _dtype(tokenizer):

@@ -114,6 +114,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         preset = usual_preset(model.model_type)
         config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
+    corpus.check_tokenizer(tokenizer)
     if not model:
         config = with_special_tokens(config, tokenizer)
         sizes = config.model_config(tokenizer.vocab_size)
@@ -174,7 +175,7 @@ def find_start(place: str | None) -> tuple[Origin | None, Frame]:
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
     """Train a tokenizer on a corpus, or load it from a file, and add the special tokens of the recipe."""
-    if config.tokenizer != "byte":
+    if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):
         corpus.text()  # raises with the name of the file, and offers the byte tokenizer
     data = recipe.text(config, corpus) if recipe.text else corpus.data
     tokenizer = make_tokenizer(config.tokenizer, data, progress)
