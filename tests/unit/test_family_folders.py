@@ -299,6 +299,19 @@ def test_broken_weights_are_refused(tmp_path, name, edit, message):
         from_pretrained(tmp_path)
 
 
+def test_rounding_while_reading_never_takes_the_memory_of_all_weights(tmp_path):
+    sizes = {"vocab_size": 50, "context": 8, "layers": 8, "heads": 4, "width": 128}
+    model = build({"model_type": "llama", "kv_heads": 4, "hidden": 512, **sizes}, seed=None)
+    model.save_pretrained(tmp_path)
+    full = sum(array.nbytes for array in model.state_dict().values())
+    tracemalloc.start()
+    loaded = from_pretrained(tmp_path, bits=8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * full, "of float32; weights of 8 bits are a quarter"
+    assert sum(array.nbytes for array in loaded.state_dict().values()) < 0.3 * full
+
+
 def test_places_and_bits_that_are_none_are_told_apart(tmp_path):
     made("llama").save_pretrained(tmp_path / "run" / "checkpoints" / "step-00000003")
     made("llama").save_pretrained(tmp_path / "float")
@@ -328,9 +341,10 @@ def test_transformers_opens_what_is_saved_and_what_it_saves_opens_here(tmp_path,
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert type(theirs).__name__ == model.architecture
     assert model.objective == "masked" or theirs.generation_config.eos_token_id == 3
-    for dtype in ("float32", "bfloat16"):
-        folder = tmp_path / dtype
-        open_there(transformers, tmp_path / "ours", dtype=dtype).save_pretrained(folder)
+    for dtype, options in (("float32", {}), ("float32", {"max_shard_size": "8KB"}), ("bfloat16", {})):
+        folder = tmp_path / f"{dtype}{len(options)}"
+        open_there(transformers, tmp_path / "ours", dtype=dtype).save_pretrained(folder, **options)
+        assert (folder / "model.safetensors.index.json").exists() == bool(options)
         ours, theirs = from_pretrained(folder), open_there(transformers, folder)
         assert same_state(ours, model) == (dtype == "float32")
         np.testing.assert_allclose(logits(ours), theirs_logits(theirs, ours), rtol=1e-4, atol=1e-4)

@@ -41,13 +41,14 @@ def test_a_start_that_changed_or_is_gone_is_refused_with_both_digests(tmp_path, 
         setup.reference()
 
 
-def test_the_hash_of_a_folder_sees_the_model_beside_an_adapter(tmp_path):
+def test_the_hash_of_a_folder_sees_every_part_and_the_model_beside_an_adapter(tmp_path):
     def write(name, number):
         save_weights({"w": np.full(3, number, np.float32)}, tmp_path / f"{name}.safetensors")
         return hash_weights(tmp_path)
 
-    one, two = write("model", 1), write("model", 2)
-    assert one != two == write("adapter_model", 3)
+    found = [write("model-a", 1), write("model-b", 2), write("model-b", 3), write("model-c", 3)]
+    found.append(write("model", 1))
+    assert write("adapter_model", 2) == found[-1] != write("model", 5) and len(set(found)) == 5
 
 
 def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_path, whole, text):

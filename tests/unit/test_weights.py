@@ -9,7 +9,7 @@ import readers
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import logits, made
+from tiny_models import change, logits, made
 
 from tinyllm import nn
 from tinyllm.errors import UserError
@@ -91,6 +91,17 @@ def whole(folder):
     return [folder / "config.json", folder / "generation_config.json", folder / "model.safetensors"]
 
 
+def shards(folder):
+    state = safetensors.numpy.load_file(whole(folder).pop())
+    (folder / "model.safetensors").unlink()
+    files = {name: "b.safetensors" if ".1." in name else "a.safetensors" for name in state}
+    for file in {*files.values()}:
+        safetensors.numpy.save_file({n: a for n, a in state.items() if files[n] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    return [index, folder / "a.safetensors", folder / "b.safetensors"]
+
+
 def adapter(folder):
     if not (folder / "base").exists():
         whole(folder / "base")
@@ -99,10 +110,16 @@ def adapter(folder):
     return [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
 
 
-def test_weights_in_several_files_are_refused(tmp_path):
-    whole(tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(UserError, match=r"index\.json lists several files of weights"):
+@pytest.mark.parametrize("changes, message", [
+    ({"weight_map": {"x": "../a.safetensors"}}, "which is no safetensors file in the same folder"),
+    ({"weight_map": {"x": "c.safetensors"}}, r"no weights at .*c\.safetensors"),
+    ({"weight_map": {"wte.weight": "a.safetensors"}}, "2 layers, the weights 1 arrays"),
+    ({"weight_map": {"wte.weight": "b.safetensors"}}, r"index\.json says that wte\.weight is in b"),
+])
+def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path, changes, message):
+    shards(tmp_path)
+    change(tmp_path, "model.safetensors.index.json", **changes)
+    with pytest.raises(UserError, match=message):
         from_pretrained(tmp_path)
 
 
@@ -115,7 +132,7 @@ def test_an_adapter_beside_a_model_is_not_left_out_silently(tmp_path):
         (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters
 
 
-@pytest.mark.parametrize("kind", [whole, adapter])
+@pytest.mark.parametrize("kind", [whole, shards, adapter])
 def test_damaged_folders_are_read_or_refused_in_one_line_that_names_the_file(tmp_path, kind):
     """Cut or changed anywhere, with a pipe or a device in place of a file."""
     reader = readers.Reader(kind, from_pretrained, lambda model: logits(model))

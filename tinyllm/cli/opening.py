@@ -39,7 +39,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--min-p", metavar="P", type=float, help="draw from tokens at least P times as likely as the first")
     add("--repetition-penalty", metavar="X", type=float, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
-    add("--bits", type=int, choices=(8, 4), help="round the weights: less memory")
+    add("--bits", type=int, choices=(8, 4), help="round the weights as they are read: less memory")
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 

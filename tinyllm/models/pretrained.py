@@ -7,6 +7,9 @@ A family's `layout` describes how its names differ: see `models/layout.py`.
 import dataclasses
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -14,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation
@@ -22,9 +26,10 @@ from tinyllm.models.weights import Origin, Stored, read_header, save_weights
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
-from tinyllm.nn.quantized import bits_of, quantized_zeros
+from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
 
-MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte
+MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
+PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # of a file in the same folder
 
 
 class Pretrained(Module):
@@ -90,17 +95,20 @@ def _transposed(model):
     return {f"{name}.weight" for name in model.of_kind((Linear, Matrix)) if model.layout.transposed}
 
 
-def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
+def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None = None) -> Any:
     """Load a model of a family from a folder; `found` is the content of its config.json.
 
     Names and shapes of the weights are checked before memory is allocated for them. F64, F16 and BF16 become
-    float32. Raises UserError when a file is missing or broken, or describes another kind of model.
+    float32; with bits, each linear layer is quantised as soon as it is read. Raises UserError when a file is
+    missing or broken, or describes another kind of model.
     """
     config = read_config(cls, folder, found)
     cls.layout.check(folder)
     generation = read_generation(folder, found)
-    bits = _read_bits(folder, found)
-    stored = cls.layout.own_names(_read_header(folder))
+    stored_bits = _read_bits(folder, found)
+    if stored_bits and bits not in (None, stored_bits):
+        raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
+    stored = cls.layout.own_names(_read_headers(folder))
     if config.layers > len(stored):  # before that many blocks are made
         raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
@@ -108,9 +116,9 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
         config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
-        if bits:
-            quantized_zeros(model, bits)
-    _fill(model, folder, stored)
+        if stored_bits:
+            quantized_zeros(model, stored_bits)
+    _fill(model, folder, stored, None if stored_bits else bits)
     model.generation, model.origin = generation, Origin(os.path.abspath(folder))
     return model.eval()
 
@@ -122,22 +130,42 @@ def load_into(model: Pretrained, folder: Path) -> None:
     """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
-    _fill(model, folder, model.layout.own_names(_read_header(folder)))
+    _fill(model, folder, model.layout.own_names(_read_headers(folder)))
 
 
-def _fill(model, folder, stored):
-    """Check names and shapes of stored arrays, and read them into a model."""
+def _fill(model, folder, stored, bits=None):
+    """Check names and shapes of stored arrays, and read them into a model, which `bits` quantise."""
     transposed = _transposed(model)
+
+    def read(name, tensor):
+        floats = stored[name].is_float and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
+        array = stored[name].read(tensor.dtype if floats else None, name in transposed)
+        tensor.data = fitting(name, array, tensor)
+
     try:
         stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
+        if bits:
+            names = {id(tensor): name for name, tensor in model.named_tensors()}
+            quantize(model, bits, partial(_one_at_a_time, names, read))
         for name, tensor in model.named_tensors():
-            floats = stored[name].is_float and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
-            array = stored[name].read(tensor.dtype if floats else None, name in transposed)
-            tensor.data = fitting(name, array, tensor)
+            if name in stored:  # layers that were quantised are no longer
+                read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
+
+
+@contextmanager
+def _one_at_a_time(names: dict[int, str], read: Callable[[str, Any], None], layer: Module) -> Iterator[None]:
+    """Read the weights of a layer, and free them after the `with` block; names: {id of a tensor: name}."""
+    tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
+    empty = [tensor.data for tensor in tensors]
+    for tensor in tensors:
+        read(names[id(tensor)], tensor)
+    yield
+    for tensor, nothing in zip(tensors, empty, strict=True):
+        tensor.data = nothing
 
 
 def _read_bits(folder, found):
@@ -148,12 +176,21 @@ def _read_bits(folder, found):
     return said and said["bits"]
 
 
-def _read_header(folder: Path) -> dict[str, Stored]:
-    """Return {name: Stored} of model.safetensors. Raises UserError if the weights are in several files."""
-    if os.path.lexists(index := folder / "model.safetensors.index.json"):
-        raise UserError(f"{index} lists several files of weights: save the model once more with transformers "
-                        "and max_shard_size='99GB'")
-    return read_header(folder / "model.safetensors")[0]
+def _read_headers(folder: Path) -> dict[str, Stored]:
+    """Return {name: Stored} of model.safetensors, or of the files that its index lists."""
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if os.path.lexists(single) or not os.path.lexists(index):
+        return read_header(single)[0]
+    shards = read_json(index, {"weight_map": {str: str}}, MAX_JSON_BYTES)["weight_map"]
+    headers = {}
+    for file in sorted({*shards.values()}):
+        if not PLAIN_NAME.fullmatch(file):
+            raise UserError(f"{index} lists {file!r}, which is no safetensors file in the same folder")
+        headers[file] = read_header(folder / file)[0]
+    for name, file in shards.items():
+        if name not in headers[file]:
+            raise UserError(f"{index} says that {name} is in {file}, and it is not")
+    return {name: headers[file][name] for name, file in shards.items()}
 
 
 def second_names(model: Pretrained) -> dict[str, str]:

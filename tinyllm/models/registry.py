@@ -107,13 +107,14 @@ def locate(place: Path | str) -> Path:
 
 
 def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
-    """Load a model from a Hugging Face folder, or "shipped": config.json and model.safetensors.
+    """Load a model from a Hugging Face folder, or "shipped": config.json, and one or more safetensors files.
 
     The folder of an adapter gives its base model with adapters. The model is in evaluation mode; a quantised
-    checkpoint gives a quantised model, and `bits`, 8 or 4, quantises any other. Files are read in blocks,
-    without a second copy. They are not memory-mapped, because most weights are stored transposed, and because
-    a mapped file that becomes shorter kills the process. Raises UserError with the name of a file that is
-    missing or broken, or that describes a model tinyllm cannot run.
+    checkpoint gives a quantised model. With `bits`, 8 or 4, each linear layer is quantised as soon as it is
+    read, so the full weights are never in memory at once. Files are read in blocks, without a second copy.
+    They are not memory-mapped, because most weights are stored transposed, and because a mapped file that
+    becomes shorter kills the process. Raises UserError with the name of a file that is missing or broken, or
+    that describes a model tinyllm cannot run.
     """
     folder = locate(place)
     if not os.path.isdir(folder):
@@ -129,8 +130,7 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
         cls = family(found.get("model_type"))
     except UserError as error:
         raise UserError(f"the model_type in {folder / 'config.json'}: {error}") from error
-    model = load_folder(cls, folder, found)
-    return quantize(model, bits) if bits else model
+    return load_folder(cls, folder, found, bits)
 
 
 def open_adapter(folder: Path) -> Any:

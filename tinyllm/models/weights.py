@@ -147,9 +147,18 @@ def hash_file(path: Path) -> str:
 
 
 def hash_weights(folder: Path) -> str:
-    """Return the SHA-256 of a folder's weights, of a whole model or an adapter. Raises as `hash_file`."""
+    """Return the SHA-256 of a folder's weights, of a whole model or an adapter.
+
+    If they are in several files, it is the SHA-256 of the list of the files' digests. Raises UserError when
+    there are none, or a file is broken.
+    """
     kind = "adapter_model" if os.path.lexists(folder / "adapter_config.json") else "model"
-    return hash_file(folder / f"{kind}.safetensors")
+    single = folder / f"{kind}.safetensors"
+    parts = sorted(folder.glob("*.safetensors"))
+    if os.path.lexists(single) or not parts:
+        return hash_file(single)
+    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in parts)
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -4,6 +4,9 @@
 how large their errors are, and why the products are fast.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 
 from tinyllm import ops
@@ -82,12 +85,14 @@ def check_scales(name: str, scales: np.ndarray) -> None:
         raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 
 
-def quantize(model: Module, bits: int) -> Module:
+def quantize(model: Module, bits: int,
+             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
-    Norms, biases and embeddings stay float32. Raises UserError, and changes nothing, when bits is another
-    number, the model has adapters or other bits already, or a layer's weights cannot be quantised.
+    Norms, biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its
+    weights, for callers that load weights only when needed. Raises UserError, and changes nothing, when bits
+    is another number, the model has adapters or other bits already, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -98,7 +103,8 @@ def quantize(model: Module, bits: int) -> Module:
 
     def quantized(name, layer):
         try:
-            return LAYERS[bits].from_weights(*_matrix(layer))
+            with reading(layer):
+                return LAYERS[bits].from_weights(*_matrix(layer))
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 
