@@ -52,8 +52,8 @@ mistake("split_pieces", "contractions in small letters only: 'LL and 'S are cont
         *with_pattern(("(?i:", "(?:")))
 mistake("split_pieces", "several spaces that keep the last one, which belongs to the word behind them",
         *with_pattern((r"|\s+(?!\S)", "")))
-mistake("split_pieces", "numbers in one piece, however long: only GPT-2 has no limit of three digits",
-        *with_pattern(("{1,3}", "+")))
+mistake("split_pieces", "numbers in one piece, however long: only GPT-2 has no limit of digits",
+        *with_pattern(("{1,3}", "+"), (r"|\p{N}|", r"|\p{N}+|")))
 mistake("split_pieces", "letters of ASCII only: those of other alphabets are letters too",
         *with_pattern(*ASCII))
 mistake("split_pieces", "ends counted in characters; they are counted in bytes",
