@@ -109,8 +109,9 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     if stored_bits and bits not in (None, stored_bits):
         raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
     stored = cls.layout.own_names(_read_headers(folder))
-    if config.layers > len(stored):  # before that many blocks are made
-        raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
+    layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
+    if layers > len(stored):  # before that many blocks are made
+        raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
     if head and embedding and not np.array_equal(head.read(), embedding.read()):
         config = dataclasses.replace(config, tied=False)
