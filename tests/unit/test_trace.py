@@ -14,7 +14,6 @@ from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, override, use
 from tinyllm.report.trace import capture, compare, describe_differences, examine, observe, take_text
 from tinyllm.report.trace.compare import first_difference
-from tinyllm.report.trace.examine import describe_head
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
 TEXT = "the cat sat on a mat."
@@ -79,23 +78,15 @@ def test_a_recording_goes_on_while_backends_change_and_other_models_are_no_parts
     Llama(LlamaConfig(vocab_size=256, context=200, layers=3, heads=4, kv_heads=2, width=16, hidden=24)),
 ], ids=["gpt2", "llama"])
 @pytest.mark.parametrize("length", [1, 5, 200])
-def test_flops_are_those_of_the_modules_and_of_growing_texts(model, length):
+def test_flops_are_those_of_the_modules(model, length):
     trace, C = examine(model, ByteTokenizer(), list(range(length))), model.config
     assert sum(x.flops for x in trace.ops if callable(OPS[x.op].flops)) == forward_flops(model, length)
     adds = [step.flops for step in trace.ops if step.op == "add"]
     assert set(adds) == {length * C.width} and len(adds) >= 2 * C.layers
     assert np.shape(trace.attention) == (C.layers, C.heads, length, length)
     assert trace.cache_bytes == sum(layer.nbytes for layer in model.new_cache(1, 1))
-    lengths = [n for n, *_ in trace.work]
-    assert (lengths[0], lengths[-1], len(lengths)) == (1, length, min(length, 48))
-    for n, with_cache, without in trace.work:
-        assert (with_cache, without) == (without - forward_flops(model, n - 1), forward_flops(model, n))
-
-
-def test_what_a_head_looks_at_is_said_in_words():
-    even = np.tril(np.ones((4, 4))) / np.arange(1, 5)[:, None]  # 0, 1/2, 1 and 3/2 tokens back
-    assert describe_head(even) == ("0.8 tokens back on average", "first 52%, previous 36%, self 52%")
-    assert describe_head(np.eye(1))[1] == "first 100%, previous 0%, self 100%"
+    whole, before = (forward_flops(model, n) for n in (length, length - 1))
+    assert trace.work == (whole - before, whole)
 
 
 def test_a_text_is_read_written_on_and_cut_at_the_context(model):
@@ -151,9 +142,8 @@ def test_rounding_is_no_difference_and_neither_is_nothing(model):
         with override(softmax=lambda x: np.full_like(x, np.nan)), np.errstate(all="ignore"):
             found = first_difference(compare(ours, observe(model, IDS)))
     assert said[0].startswith("no difference: all 27 ops")
-    assert "no difference beyond rounding" in said[1] and "largest: layer" in said[1]
+    assert "no difference beyond rounding" in said[1]
     assert said[2].startswith("first difference:\n  layer 0, h.0.mlp: gelu_tanh\n")
-    assert "before it only rounding, first in wte: embedding" in " ".join(said[2].split())
     assert max(map(len, said[2].split("\n"))) <= 80
     assert (found.op_b, found.path, found.share) == ("softmax", "h.0.attn", np.inf)
     assert "shapes" in first_difference(compare(ours, observe(model, IDS[:4]))).amount

@@ -39,56 +39,29 @@ COMMANDS = {  # name -> module, what it does
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
 
-COUNT = "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text"
-STUDENTS = "all tables of students are one, students.csv in this folder"
-GONE = {  # a command or an option that was removed -> what to use in its place
-    "bench generate --batch": "`tinyllm bench batch` writes 256 rows at once",
-    "bench generate --peers": "in a checkout, `python benchmarks/race.py generate` races other libraries",
-    "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
+GONE = {  # a command, or some options of it, that were removed -> what to use in their place
+    "bench --batch": "`tinyllm bench batch` writes 256 rows at once",
+    "bench --peers": "in a checkout, `python benchmarks/race.py NAME` races other libraries",
     "bench --threads": "`TINYLLM_THREADS=N tinyllm bench` sets the threads",
+    "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
     "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
-    "bench train --peers": "in a checkout, `python benchmarks/race.py train` races PyTorch",
     "chat --picture": "`tinyllm generate RUN --picture FILE --prompt TEXT` answers about a picture",
-    "check --verbose": "`tinyllm doctor` says what a student's code may do here",
-    "check --watch": "`ls *.py | entr tinyllm check N` checks at every save",
     "course export": "`course grade` writes canvas.csv and moodle.csv; `course gradescope` an autograder",
-    "course grade --course": "`course.toml` is read in the folder where you are",
-    "course grade --isolation": "the strongest that works here is used, and printed at the beginning",
-    "course grade --json": "OUT/results.json has the same",
-    "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
-    "course grade --received": f"{STUDENTS}, with the columns received and due",
-    "course grade --roster": STUDENTS,
+    "course grade --overrides --received --roster --students":
+        "all tables of students are one, students.csv in this folder",
     "course grade --student": "grade all again; the work of a class takes minutes",
-    "course grade --students": STUDENTS,
-    "course release --from": "it hands out the library's lessons; change the files in OUT",
     "course report": "`course grade` prints it",
-    "course selftest --json": "its table has a line for each exercise",
-    "course selftest --mutants": "the files of tinyllm/testing say what each mistake breaks",
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
     "course task": "name the folder of your exercise in course.toml: `tinyllm course selftest` tries it",
-    "data list --json": "in Python, tinyllm.data.SOURCES and tinyllm.world.KINDS have the names",
     "data make": "`tinyllm data show world:KIND --n 1000 > FILE` writes documents",
-    "data stats --json": "it prints the same, a measure in each line",
     "generate --length-penalty": "in Python, beam_search of tinyllm.decode.beams takes length_penalty=",
-    "doctor --json": "it prints all that it knows; `tinyllm bench --quick --json` has the machine's facts",
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
-    "progress": "`tinyllm lesson` shows where you are",
     "tokenizer convert": "in Python, tl.save_tokenizer(tl.load_tokenizer(PATH, PATTERN), OUT)",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
-    "tokenizer show --allow-special": "`tinyllm tokenizer encode` has it",
-    "tokenizer show --json": "`tinyllm tokenizer encode T --file F --json` prints the ids",
-    "tokenizer train --chat": "in Python, set the tokenizer's `chat` and save it with tl.save_tokenizer",
-    "tokenizer train --json": COUNT,
+    "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts a text's tokens and bytes",
     "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
-    "tokenizer report": COUNT,
-    "trace --mine": "`tinyllm blame RUN` finds which of your functions breaks a run of `train --mine`",
-    "trace --temperature": "`tinyllm generate` draws a text; give it to --prompt, with --tokens 0",
-    "train --json": "log.jsonl in the run's folder has the same lines",
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
-    "world atlas": "`World().map.roads` has the places, `tinyllm world person` describes the people",
-    "world map": "`World().map.roads` is {(place, place): miles}",
-    "world timeline": "`tinyllm world person` says what holds, `World().history()` when it began",
 }
 
 EXAMPLE = """example:
@@ -186,10 +159,11 @@ def _run(argv: list[str]) -> int:
 def _check_command(argv: list[str], command: str | None) -> None:
     """Raise UserError for a command that does not exist, or no longer."""
     for words, instead in GONE.items():
-        first, _, option = words.partition(" --")
-        given = [word.partition("=")[0] for word in argv]
-        if f"{' '.join(argv)} ".startswith(f"{first} ") and (not option or f"--{option}" in given):
-            raise UserError(f"there is no `tinyllm {words}`; {instead}")
+        first, *options = words.split(" --")
+        given = [word.partition("=")[0].removeprefix("--") for word in argv]
+        said = [option for option in options if option in given]
+        if f"{' '.join(argv)} ".startswith(f"{first} ") and (said or not options):
+            raise UserError(f"there is no `tinyllm {' --'.join([first, *said[:1]])}`; {instead}")
     if command and command not in COMMANDS and not command.startswith("-"):
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"

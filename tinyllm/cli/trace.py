@@ -6,7 +6,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.opening import chosen
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import paragraph, printable
+from tinyllm.report.terminal import printable
 from tinyllm.report.trace import describe_differences, examine, observe, take_text
 from tinyllm.report.trace.page import write_page
 from tinyllm.runs import Opened, open_model
@@ -46,9 +46,6 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, out: st
         text = f"wrote {page}, {size / 1000:,.0f} kB: open it in a browser"
     else:
         text = compare_runs(runs, opened, ids)
-    if not prompt:
-        text += "\n" + paragraph("without --prompt the model makes up a text, "
-                                 "which begins behind an end of line (↵)")
     print(printable(text))
 
 

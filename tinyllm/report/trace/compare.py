@@ -84,12 +84,5 @@ def describe_differences(a: TracedCall, b: TracedCall) -> str:
         return f"no difference: all {len(list(a.ops()))} ops gave the same bits"
     found = first_difference(differences)
     if found is None:
-        found = max(differences, key=lambda d: d.share)
-        said = [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
-                f"largest: {found.place()}"]
-    else:
-        said = [f"first difference:\n  {found.place()}"]
-    said.append(paragraph(found.amount, 2, 2))
-    if differences[0].share <= ROUNDING < found.share:
-        said.append(paragraph(f"before it only rounding, first in {differences[0].place()}", 2, 2))
-    return "\n".join(said)
+        return f"no difference beyond rounding ({ROUNDING:g} of the largest value)"
+    return f"first difference:\n  {found.place()}\n{paragraph(found.amount, 2, 2)}"

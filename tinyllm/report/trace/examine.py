@@ -17,7 +17,6 @@ from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
 CANDIDATES = 5  # likely tokens kept for each position
-LENGTHS = 48  # of a growing text
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Trace:
     lens: list  # L + 1 of Lens
     ops: list  # every TracedCall of the forward pass that the model called
     parts: list  # the names of the layers
-    work: list  # (length, FLOPs of the last token with a KV cache, without), at up to 48 lengths from 1 to T
+    work: tuple  # FLOPs of the last token with a KV cache, and without
     cache_bytes: int  # of the keys and values of a token
     parameters: int
     context: int
@@ -55,15 +54,6 @@ class Trace:
     def predicted(self) -> np.ndarray:
         """Return the surprisal of all tokens but the first, which nothing predicts."""
         return self.surprisal[1:]
-
-
-def describe_head(weights: np.ndarray) -> tuple[str, str]:
-    """Say how far a head looks back, and how much it looks at three tokens, from its weights (T, T)."""
-    T = len(weights)
-    back = (weights * (np.arange(T)[:, None] - np.arange(T))).sum(axis=1).mean()
-    first, own = weights[:, 0].mean(), np.diagonal(weights).mean()
-    previous = np.diagonal(weights, -1).mean() if T > 1 else 0.0
-    return f"{back:.1f} tokens back on average", f"first {first:.0%}, previous {previous:.0%}, self {own:.0%}"
 
 
 def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0) -> tuple[list[int], int]:
@@ -97,6 +87,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     parts = list(root.parts())
     blocks = [part for part in parts if part.is_block]
     norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # behind the last layer
+    whole, past = (forward_flops(model, n) for n in (len(ids), len(ids) - 1))
     states = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     return Trace(
         ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
@@ -106,7 +97,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], states, strict=True)],
-        ops=list(root.ops()), parts=[b.path for b in blocks], work=work_of_tokens(model, len(ids)),
+        ops=list(root.ops()), parts=[b.path for b in blocks], work=(whole - past, whole),
         cache_bytes=sum(layer.nbytes for layer in model.new_cache(1, 1)),
         parameters=model.num_parameters(), context=model.config.context,
     )
@@ -125,10 +116,3 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
     best = log_p.argmax(axis=-1)
     rows = np.arange(len(ids))
     return Lens(name, best, np.exp(log_p[rows, best]), -log_p[rows[:-1], ids[1:]])
-
-
-def work_of_tokens(model: Any, tokens: int) -> list[tuple[int, int, int]]:
-    """Compute the FLOPs of the last token of growing texts: [(length, with a KV cache, without)]."""
-    lengths = np.unique(np.linspace(1, tokens, LENGTHS).astype(int)).tolist()
-    work = {n: forward_flops(model, n) for length in lengths for n in (length - 1, length)}
-    return [(n, work[n] - work[n - 1], work[n]) for n in lengths]

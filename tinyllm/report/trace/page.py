@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.report.page import Html, assemble, cards, row_head, section, table, tag, write
-from tinyllm.report.svg import Series, chart, heat_map
+from tinyllm.report.svg import heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
-from tinyllm.report.trace.examine import Lens, Trace, describe_head
+from tinyllm.report.trace.examine import Lens, Trace
 from tinyllm.train.evaluate import perplexity
 
 TOKENS = 300  # the most in the text; with these limits a page has less than 2 MB
@@ -115,8 +115,7 @@ def _attention(trace: Trace) -> Html:
     cut = f" Only the last {side} tokens are shown." if side < length else ""
     note = ("A row for each token, from the first at the top to the last; along it, how much the token reads "
             "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
-            "Below each map, how much of its weight lies on the text's first token, on the previous one and "
-            f"on the token itself. Click a map, or move to it with Tab, to enlarge it.{cut}")
+            f"Click a map, or move to it with Tab, to enlarge it.{cut}")
     body = []
     for layer, weights in enumerate(trace.attention):
         figures = [_map(trace.parts[layer], h, w, side, names) for h, w in enumerate(weights)]
@@ -125,11 +124,8 @@ def _attention(trace: Trace) -> Html:
 
 
 def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) -> Html:
-    distance, shares = describe_head(weights)
-    shown = np.sqrt(weights[-side:, -side:])
-    picture = heat_map(shown, f"{part}, head {h}: looks {distance}; {shares}", names)
-    caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
-    return tag("figure", picture, caption, tabindex=0)
+    picture = heat_map(np.sqrt(weights[-side:, -side:]), f"{part}, head {h}", names)
+    return tag("figure", picture, tag("figcaption", tag("b", f"head {h}")), tabindex=0)
 
 
 def _ops(trace: Trace) -> Html:
@@ -148,12 +144,10 @@ def _ops(trace: Trace) -> Html:
 
 
 def _cache(trace: Trace) -> Html:
-    """Return a chart of the FLOPs of a token with and without the KV cache."""
+    """Say what the KV cache costs, and what it saves."""
     T, each = len(trace.ids), trace.cache_bytes
-    words = "{} FLOPs with the cache, {} without".format(*map(short, trace.work[-1][1:]))
+    words = "{} FLOPs with the cache, {} without".format(*map(short, trace.work))
     note = (f"The keys and values of the past are {each:,} bytes for each token: {each * T:,} bytes for {T} "
             f"tokens, and {each * trace.context:,} for the whole context of {trace.context}. The last token "
             f"costs {words}.")
-    work = [Series("with the cache", [(n, flops / 1e6) for n, flops, _ in trace.work], "train"),
-            Series("without", [(n, flops / 1e6) for n, _, flops in trace.work], "val")]
-    return section("KV cache", note, chart("Work for one more token", words, work, "million FLOPs by tokens"))
+    return section("KV cache", note)
