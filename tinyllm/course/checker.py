@@ -8,7 +8,6 @@ import functools
 import importlib
 import math
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +66,8 @@ def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options
     return module_of(task).judge(task, start, folder=folder, **options)
 
 
-PATIENCE = 9  # seconds by the clock for all that wrong answers to a lesson need, where a student waits
-CLOCK_SECONDS = 60  # for a worker then
+PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
+CLOCK_SECONDS = 60  # by the clock, for a worker then
 CALL_SECONDS = 0.75  # of processor time, for one call then: right functions need up to 0.2, also with loops
 
 
@@ -84,12 +83,12 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
     judge: the function that checks one exercise.
     options: passed on to `judge`.
     """
-    before = time.monotonic()
+    before = launcher.used()
 
     def clock() -> Callable[[], float]:
-        now = time.monotonic()
+        now = launcher.used()
         end = now + max((PATIENCE - (now - before)) / 2, 1)
-        return lambda: end - time.monotonic()
+        return lambda: end - launcher.used()
 
     options |= {"clock": clock} if soon else {}
     limits: dict[str, float] | None = None

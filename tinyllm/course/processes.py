@@ -115,13 +115,13 @@ class ForkServer:
         except GONE:
             raise UserError("the process that starts workers has ended; is memory short?") from None
 
-    def end(self, child: int) -> int | None:
+    def end(self, child: int) -> dict[str, Any]:
         """End a worker; return the answer of `fork_server.end`."""
         try:
             protocol.send(self.control, {"end": child}, 10)
             return protocol.receive(self.control, 60)
         except GONE:  # the server has died
-            return None
+            return {"signal": None, "cpu": 0.0}
 
 
 class Spawner:
@@ -141,8 +141,8 @@ class Spawner:
         self.processes[process.pid] = process
         return sock, process.pid
 
-    def end(self, child: int) -> int | None:
-        """End a worker; return its signal, like `ForkServer.end`."""
+    def end(self, child: int) -> dict[str, Any]:
+        """End a worker; return its signal and processor time, like `ForkServer.end`."""
         process = self.processes.pop(child)
         if sys.platform != "win32":
             ended = fork_server.end(child)
@@ -152,4 +152,4 @@ class Spawner:
             process.wait(fork_server.PATIENCE / 1000)
         process.kill()
         process.wait()
-        return None
+        return {"signal": None, "cpu": 0.0}

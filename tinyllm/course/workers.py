@@ -7,6 +7,7 @@ The limit is on processor time, which does not depend on other work on the machi
 clock ends a worker that sleeps (hostile: a wait without end, for nobody).
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -93,7 +94,8 @@ class Launcher:
 
     def __init__(self, level, forks=sys.platform == "linux"):
         self.level, self.forks = level, forks
-        self.server = None
+        self.server, self.running = None, set()  # the ids of processes
+        self.cpu = -time.process_time()  # of this process so far, negative; workers' are added
 
     def __enter__(self):
         self.server = ForkServer() if self.forks else Spawner()
@@ -105,6 +107,14 @@ class Launcher:
     def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
         """Start a worker for a student's file. If the file itself fails, the worker has a `failure`."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
+
+    def used(self) -> float:
+        """Return the seconds of processor time that this process and all workers have used."""
+        seconds = self.cpu + time.process_time()
+        for pid in self.running:
+            with contextlib.suppress(OSError, AttributeError):  # it has ended, or the system cannot say
+                seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
+        return seconds
 
 
 class Worker:
@@ -128,6 +138,7 @@ class Worker:
         }
         try:
             self.sock, self.child = launcher.server.start(request)
+            launcher.running.add(self.child)
             answer = self._ask(None, "the file", "ready")
             self.failure = answer if isinstance(answer, Failure) else None
         except BaseException:  # for example an interrupt: nobody else would end the process
@@ -151,7 +162,10 @@ class Worker:
             return None
         self.sock.close()
         child, self.child = self.child, None
-        return self.launcher.server.end(child)
+        ended = self.launcher.server.end(child)
+        self.launcher.running.discard(child)
+        self.launcher.cpu += ended["cpu"]
+        return ended["signal"]
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False,
              names: Sequence[str] = ()) -> Any:
