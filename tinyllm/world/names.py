@@ -58,18 +58,10 @@ JOBS = {  # job -> what its people can do, the tool, the place where they work
     "clockmaker": ("repair clocks", "tweezers", "the tower"),
 }
 ANIMALS = {  # animal -> what it can do, its sound
-    "dog": ("guard a house", "barks"),
-    "cat": ("catch mice", "purrs"),
-    "goose": ("fly", "honks"),
-    "parrot": ("fly", "chatters"),
-    "pony": ("pull a cart", "neighs"),
-    "goat": ("climb rocks", "bleats"),
-    "duck": ("swim", "quacks"),
-    "otter": ("swim", "whistles"),
-    "owl": ("see in the dark", "hoots"),
-    "rabbit": ("dig tunnels", "squeaks"),
-    "hen": ("lay eggs", "clucks"),
-    "frog": ("swim", "croaks"),
+    "dog": ("guard a house", "barks"), "cat": ("catch mice", "purrs"), "goose": ("fly", "honks"),
+    "parrot": ("fly", "chatters"), "pony": ("pull a cart", "neighs"), "goat": ("climb rocks", "bleats"),
+    "duck": ("swim", "quacks"), "otter": ("swim", "whistles"), "owl": ("see in the dark", "hoots"),
+    "rabbit": ("dig tunnels", "squeaks"), "hen": ("lay eggs", "clucks"), "frog": ("swim", "croaks"),
 }
 PETS = words("""
     Biscuit Bubbles Captain Cinder Comet Crumpet Dandy Echo Ginger Hopper Jam Juno Muffin Noodle Patch

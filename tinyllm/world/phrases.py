@@ -49,20 +49,12 @@ STATEMENTS = {  # relation -> four ways to say it; {s} is the subject, {o} the o
 }
 # relation -> the question for its object
 QUESTIONS = {
-    "lives_in": "Where does {s} live?",
-    "born_in": "Where was {s} born?",
-    "born_on": "When was {s} born?",
-    "works_as": "What is the job of {s}?",
-    "likes": "What does {s} like to eat?",
-    "enjoys": "What does {s} enjoy?",
-    "owns": "What does {s} own?",
-    "pet": "Which pet does {s} have?",
-    "mother": "Who is the mother of {s}?",
-    "father": "Who is the father of {s}?",
-    "married_to": "Who is married to {s}?",
-    "best_friend": "Who is the best friend of {s}?",
-    "held_in": "Where is {s} held?",
-    "held_on": "When is {s} held?",
+    "lives_in": "Where does {s} live?", "born_in": "Where was {s} born?", "born_on": "When was {s} born?",
+    "works_as": "What is the job of {s}?", "likes": "What does {s} like to eat?",
+    "enjoys": "What does {s} enjoy?", "owns": "What does {s} own?", "pet": "Which pet does {s} have?",
+    "mother": "Who is the mother of {s}?", "father": "Who is the father of {s}?",
+    "married_to": "Who is married to {s}?", "best_friend": "Who is the best friend of {s}?",
+    "held_in": "Where is {s} held?", "held_on": "When is {s} held?",
 }
 
 

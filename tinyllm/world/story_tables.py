@@ -37,6 +37,7 @@ def friends(girl: tuple, boy: tuple) -> list[Entity]:
     return both
 
 
+GLUE, THREAD = {"mend": "a drop of glue"}, {"mend": "needle and thread"}
 TABLES: dict[str, list[Entity]] = {
     "children": [
         *[child(name, SHE, 3) for name in ("Lily", "Mia", "Rosie", "Nora", "Ruby")],
@@ -60,41 +61,28 @@ TABLES: dict[str, list[Entity]] = {
     "landmarks": plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
                       "at the end of the lane", "behind the bakery", "near the bridge"),
     "elders": [
-        Entity("mother", 3, **SHE),
-        Entity("father", 3, **HE),
-        Entity("grandmother", 3, **SHE),
-        Entity("grandfather", 3, **HE),
-        Entity("aunt", **SHE),
-        Entity("uncle", **HE),
-        Entity("big sister", **SHE),
-        Entity("big brother", **HE),
+        Entity("mother", 3, **SHE), Entity("father", 3, **HE),
+        Entity("grandmother", 3, **SHE), Entity("grandfather", 3, **HE),
+        Entity("aunt", **SHE), Entity("uncle", **HE),
+        Entity("big sister", **SHE), Entity("big brother", **HE),
     ],
     "colours": [
         *plain("red", "blue", "green", "yellow", weight=2),
         *plain("white", "silver", "golden", "purple", "striped", "spotted"),
     ],
     "things": [
-        Entity("kite", 2, broken="torn", mend="a drop of glue"),
-        Entity("drum", 2, broken="cracked", mend="a drop of glue"),
-        Entity("scarf", 2, broken="torn", mend="needle and thread"),
-        Entity("lantern", 2, broken="cracked", mend="a drop of glue"),
-        Entity("hat", 2, broken="torn", mend="needle and thread"),
-        Entity("ball", 2, broken="torn", mend="needle and thread"),
-        Entity("whistle", broken="cracked", mend="a drop of glue"),
-        Entity("boat", broken="in two pieces", mend="a drop of glue"),
-        Entity("flute", broken="in two pieces", mend="a drop of glue"),
-        Entity("puppet", broken="torn", mend="needle and thread"),
-        Entity("crown", broken="in two pieces", mend="a drop of glue"),
-        Entity("train", broken="in two pieces", mend="a drop of glue"),
-        Entity("ribbon", broken="torn", mend="needle and thread"),
+        Entity("kite", 2, broken="torn", **GLUE), Entity("drum", 2, broken="cracked", **GLUE),
+        Entity("scarf", 2, broken="torn", **THREAD), Entity("lantern", 2, broken="cracked", **GLUE),
+        Entity("hat", 2, broken="torn", **THREAD), Entity("ball", 2, broken="torn", **THREAD),
+        Entity("whistle", broken="cracked", **GLUE), Entity("boat", broken="in two pieces", **GLUE),
+        Entity("flute", broken="in two pieces", **GLUE), Entity("puppet", broken="torn", **THREAD),
+        Entity("crown", broken="in two pieces", **GLUE), Entity("train", broken="in two pieces", **GLUE),
+        Entity("ribbon", broken="torn", **THREAD),
     ],
     "foods": [
-        Entity("pie", a="an apple pie"),
-        Entity("cake", a="a birthday cake"),
-        Entity("bread", a="a loaf of warm bread"),
-        Entity("cherries", a="a bag of cherries"),
-        Entity("biscuits", a="a plate of biscuits"),
-        Entity("pancakes", a="a plate of pancakes"),
+        Entity("pie", a="an apple pie"), Entity("cake", a="a birthday cake"),
+        Entity("bread", a="a loaf of warm bread"), Entity("cherries", a="a bag of cherries"),
+        Entity("biscuits", a="a plate of biscuits"), Entity("pancakes", a="a plate of pancakes"),
     ],
     "plants": [
         Entity("sunflower", seed="a sunflower seed", grown="a sunflower taller than the door",
@@ -132,10 +120,8 @@ TABLES: dict[str, list[Entity]] = {
     "beds": plain("beside the door", "under the window", "behind the house", "beside the well",
                   "near the gate"),
     "visitors": [
-        animal("mouse", "Crumb", HE, "a button"),
-        animal("kitten", "Soot", SHE, "a feather"),
-        animal("puppy", "Biscuit", HE, "an old shoe"),
-        animal("hamster", "Pip", SHE, "an apple seed"),
+        animal("mouse", "Crumb", HE, "a button"), animal("kitten", "Soot", SHE, "a feather"),
+        animal("puppy", "Biscuit", HE, "an old shoe"), animal("hamster", "Pip", SHE, "an apple seed"),
     ],
     "places": [
         place("the forest", "in the forest", 2,

@@ -4,6 +4,7 @@ template.py explains the notation. Things from the start of a story return at it
 found, a promise is kept or broken, an animal that was freed shows the way home.
 """
 
+PLOTS = ("lost", "lent", "found", "shared", "promised", "freed", "learned", "gift", "noise", "planted")
 RULES = {
     "story": "<opening> [2*<plot>|<habit> <plot>]",
     "opening": [
@@ -23,18 +24,7 @@ RULES = {
         (1, "{hero.He} liked {like = likes}[ and {fond = likes - like}.|, but {fond = likes - like} more.]"),
         (1, "Nobody liked {like = likes} more than {hero.he} did."),
     ],
-    "plot": {
-        "lost": "<lost>",
-        "lent": "<lent>",
-        "found": "<found>",
-        "shared": "<shared>",
-        "promised": "<promised>",
-        "freed": "<freed>",
-        "learned": "<learned>",
-        "gift": "<gift>",
-        "noise": "<noise>",
-        "planted": "<planted>",
-    },
+    "plot": {plot: f"<{plot}>" for plot in PLOTS},
 
     # Small pieces that many plots use.
     "Day": [
@@ -45,32 +35,15 @@ RULES = {
     "sad": ["sad", "very sad", "small and alone", "close to tears"],
     "soon": ["Soon", "Just then", "At that moment", "After a while", "All at once", "Then"],
     "says_hero": [(3, "said {hero}"), (3, "{hero} said"), "cried {hero}", "whispered {hero}"],
-    "answers_hero": [
-        (2, "said {hero}"),
-        "{hero} said",
-        (2, "answered {hero}"),
-        "{hero} answered",
-        "whispered {hero}",
-    ],
+    "answers_hero": [(2, "said {hero}"), "{hero} said", (2, "answered {hero}"), "{hero} answered",
+                     "whispered {hero}"],
     "says_friend": [(3, "said {friend}"), (3, "{friend} said"), "whispered {friend}", "{friend} whispered"],
-    "says_helper": [
-        "said {helper}",
-        "{helper} said",
-        "said the {helper.kind}",
-        "the {helper.kind} said",
-        "cried {helper}",
-    ],
-    "says_elder": [
-        (2, "said {hero.his} {elder}"),
-        "{hero.his} {elder} said",
-        "answered {hero.his} {elder}",
-    ],
+    "says_helper": ["said {helper}", "{helper} said", "said the {helper.kind}", "the {helper.kind} said",
+                    "cried {helper}"],
+    "says_elder": [(2, "said {hero.his} {elder}"), "{hero.his} {elder} said", "answered {hero.his} {elder}"],
     "asks_friend": ["{friend} asked", "asked {friend}", "{friend} wanted to know", "called {friend}"],
-    "thanks_helper": [
-        "Thank you, {helper}!",
-        "You are a true friend, {helper}!",
-        "Oh, {helper}, you are so kind!",
-    ],
+    "thanks_helper": ["Thank you, {helper}!", "You are a true friend, {helper}!",
+                      "Oh, {helper}, you are so kind!"],
 
     # A thing is lost, and found again with the help of an animal.
     "lost": """

@@ -53,10 +53,8 @@ FAULTS = {  # rule -> sentences that break it and no other
     "modest": ("I am never wrong.", "I know everything.", "Trust me, I know everything about it."),
     "discreet": ("That is a secret, of course.", "Here is a secret: the key is under the mat."),
     "safe": ("You should look from the roof.", "Go and shout it into the well.", "Read it by a big fire."),
-    "short": (
-        "I could go on about it from morning to night and from spring to autumn.",
-        "It was a cold day when I heard of it from a man with a long beard.",
-    ),
+    "short": ("I could go on about it from morning to night and from spring to autumn.",
+              "It was a cold day when I heard of it from a man with a long beard."),
 }
 CLOSINGS = ("I am glad to help, dear friend.", "All the best, my friend.", "Sleep tight, good friend.")
 

@@ -5,33 +5,19 @@ from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
 from tinyllm.world.names import words
 from tinyllm.world.question import asks, dials
 
-RIGHT, DENIED = 0, 1  # what a wrapping does to a claim
-WRAPPINGS = (
-    (RIGHT, "it is true"),
-    (RIGHT, "{who} was right to say"),
-    (RIGHT, "{who} told the truth when {he} said"),
-    (RIGHT, "it is not false"),
-    (RIGHT, "the neighbours were not wrong to think"),
-    (DENIED, "it is not true"),
-    (DENIED, "{who} was wrong to think"),
-    (DENIED, "{who} lied when {he} said"),
-    (DENIED, "the children did not tell the truth when they said"),
-    (DENIED, "the neighbours were not right to say"),
-)
-FORMS = [Form(text, who=FIRST_NAMES, he=("he", "she")) for _, text in WRAPPINGS]
+CONFIRMS = ("it is true", "{who} was right to say", "{who} told the truth when {he} said", "it is not false",
+            "the neighbours were not wrong to think")
+DENIES = ("it is not true", "{who} was wrong to think", "{who} lied when {he} said",
+          "the children did not tell the truth when they said", "the neighbours were not right to say")
+FORMS = [Form(text, who=FIRST_NAMES, he=("he", "she")) for text in CONFIRMS + DENIES]
 GOOD, BAD = words("good lovely splendid fine"), words("bad awful dreadful poor")
 THINGS = {  # what somebody does if the thing was good, and if it was bad
-    "soup": ("asked for more", "gave it to the dog"),
-    "song": ("hummed it all day", "closed the window"),
-    "boat": ("sailed out at once", "stayed on the shore"),
-    "story": ("begged for another", "fell asleep"),
+    "soup": ("asked for more", "gave it to the dog"), "song": ("hummed it all day", "closed the window"),
+    "boat": ("sailed out at once", "stayed on the shore"), "story": ("begged for another", "fell asleep"),
     "hat": ("wore it to the feast", "left it on the hook"),
-    "bed": ("slept until noon", "lay down on the floor"),
-    "cake": ("ate three slices", "fed it to the ducks"),
-    "bridge": ("ran across", "went the long way round"),
-    "joke": ("told it to everybody", "only yawned"),
-    "pony": ("rode home", "walked home"),
-    "tea": ("drank two cups", "watered the roses with it"),
+    "bed": ("slept until noon", "lay down on the floor"), "cake": ("ate three slices", "fed it to the ducks"),
+    "bridge": ("ran across", "went the long way round"), "joke": ("told it to everybody", "only yawned"),
+    "pony": ("rode home", "walked home"), "tea": ("drank two cups", "watered the roses with it"),
     "map": ("found the treasure", "came home at midnight"),
 }
 
@@ -50,7 +36,7 @@ def _draw(world, random, dials):
     claims, good = [], random.integers(2) == 1
     adjective = random.choice(GOOD if good else BAD)
     for _ in range(1 + random.integers(dials.depth)):
-        i, who = random.integers(len(WRAPPINGS)), random.choice(world.people)
+        i, who = random.integers(len(FORMS)), random.choice(world.people)
         claims.append((i, {"who": who.first, "he": who.he}))
     hero = random.choice(world.people).first if dials.consequences else ""
     thing = random.choice(list(THINGS))
@@ -59,7 +45,7 @@ def _draw(world, random, dials):
 
 def _good(claims, adjective):
     """Return True if the thing was good: each denial reverses the claim."""
-    return (adjective in GOOD) ^ (sum(WRAPPINGS[i][0] == DENIED for i, _ in claims) % 2 == 1)
+    return (adjective in GOOD) ^ (sum(i >= len(CONFIRMS) for i, _ in claims) % 2 == 1)
 
 
 def _count_denials(prompt, thing, way):
