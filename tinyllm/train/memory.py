@@ -1,5 +1,6 @@
 """Ask the system how much memory is free, and how much this process has taken."""
 
+import sys
 from contextlib import suppress
 
 
@@ -16,5 +17,10 @@ def free_memory() -> int | None:
 
 def peak_rss_mb() -> float | None:
     """Return the peak memory of this process in MiB, or None if the system does not report it."""
-    peak = _of_linux("self/status", "VmHWM")  # getrusage also counts the parent's memory before exec
-    return None if peak is None else round(peak / 2**20, 1)
+    if peak := _of_linux("self/status", "VmHWM"):  # getrusage also counts the parent's memory before exec
+        return round(peak / 2**20, 1)
+    if sys.platform != "darwin":
+        return None
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
