@@ -73,7 +73,7 @@ def test_progress_is_per_character_and_never_silent_for_long(here, tiny, printed
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(here, tiny, number):
     process = start("train", "--out", here / "run", *tiny, "--steps", "100000",
-                    "--set", "train.warmup=0", "--set", "train.schedule=constant")
+                    "--set", "train.warmup=0", "--set", "train.min_lr_ratio=1")
     for line in process.stdout:
         if line.startswith("step      8/"):
             break

@@ -89,8 +89,3 @@ def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, text, settings, expec
     training = new_training(tmp_path / "run", text, train__steps=1, **settings)
     list(training)
     assert open_model(training.run.folder).sampling == expected
-
-
-def test_a_tokenizer_of_another_size_is_noted(folder):
-    save_tokenizer(CharTokenizer.train("abc"), folder / "tokenizer.json")
-    assert "the model has 8 tokens, its tokenizer 3" in str(open_model(folder).notes())

@@ -31,7 +31,7 @@ def test_a_run_is_read_once(whole, monkeypatch):
     assert {path.name for path in read} == {"run.json", "state.json"}
     assert [path.name for path in read].count("run.json") == 1
     assert opened.config.recipe == "pretrain" and opened.run.folder == whole
-    assert opened.frame == ("", "") and opened.stops == [] and opened.chat is None and not opened.notes()
+    assert opened.frame == ("", "") and opened.stops == [] and opened.chat is None
 
 
 def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
@@ -39,7 +39,6 @@ def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
     assert (opened.config, opened.run, opened.frame) == (None, None, ("", ""))
-    assert opened.notes() == ["no text ends with eos_token_id = 99: the model has 10 tokens"]
 
 
 def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):

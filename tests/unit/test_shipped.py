@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_its_bits_are_those_that_its_command_makes_and_it_is_small_and_in_every_
     """`python tools/shipped_model.py --check` makes them again; here the settings and the sum must agree."""
     assert shipped_model.sha256(shipped_model.WEIGHTS) == shipped_model.SHA256
     assert (SHIPPED / "tokenizer.json").read_bytes() == OF_THE_WORLD.read_bytes()
-    model = tl.build(tl.make_config(shipped_model.SETTINGS).model_config(1024))
+    model = tl.build(replace(tl.make_config(shipped_model.SETTINGS).model, vocab_size=1024))
     assert tl.from_pretrained("shipped").config == model.config
     assert f"{model.num_parameters() / 1e6:.1f}M parameters" in ABOUT_SHIPPED
     assert sum(file.stat().st_size for file in FILES) < 1_500_000

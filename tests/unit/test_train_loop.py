@@ -145,7 +145,7 @@ def test_the_doctor_says_what_is_out_of_range_and_what_helps():
 
 def test_best_and_last_are_kept(tmp_path, text):
     """With an absurd learning rate after the warm-up the loss rises, so best and last differ."""
-    absurd = {"train__lr": 3.0, "train__warmup": 8, "train__schedule": "constant"}
+    absurd = {"train__lr": 3.0, "train__warmup": 8, "train__min_lr_ratio": 1}
     training, best = new_training(tmp_path / "run", text, **absurd), (0, {})
     for event in training:
         if isinstance(event, events.Evaluated) and event.best:

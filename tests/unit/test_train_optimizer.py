@@ -16,7 +16,7 @@ from tinyllm.nn import Parameter
 from tinyllm.rng import Random
 from tinyllm.train.muon import Muon, muon_groups, orthogonalize
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
-from tinyllm.train.schedule import SCHEDULES, learning_rate
+from tinyllm.train.schedule import learning_rate
 
 
 def parameter(value, grad=None):
@@ -40,7 +40,7 @@ def adamw_by_hand(w, grads, lr, beta1, beta2, eps, decay):
        st.floats(0, 0.99), st.floats(0, 0.999), st.floats(0, 0.5))
 def test_steps_are_those_of_the_paper(start, grads, lr, beta1, beta2, decay):
     p = parameter([start])
-    optimizer = AdamW([{"params": [p], "lr": 0.5}], lr=2 * lr, betas=(beta1, beta2), weight_decay=decay)
+    optimizer = AdamW([p], lr, betas=(beta1, beta2), weight_decay=decay)
     grads = np.float32(grads).tolist()
     for g in grads:
         p.grad = np.array([2 * g], np.float32)
@@ -150,8 +150,9 @@ def test_a_single_number_can_be_trained(backend):
 
 # The learning rate.
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@given(steps=st.integers(1, 3000), warmup=st.integers(0, 3005), lr=st.floats(1e-6, 10), low=st.floats(0, 1))
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+@given(steps=st.integers(1, 3000), warmup=st.integers(0, 3005), lr=st.floats(1e-6, 10),
+       low=st.floats(0, 1) | st.just(1.0))
 def test_the_rate_climbs_in_the_warmup_and_then_falls_to_its_end(name, steps, warmup, lr, low):
     warmup = min(warmup, steps + 5)
     config = SimpleNamespace(steps=steps, warmup=warmup, lr=lr, min_lr_ratio=low, schedule=name)
@@ -163,9 +164,8 @@ def test_the_rate_climbs_in_the_warmup_and_then_falls_to_its_end(name, steps, wa
         assert found[0] == pytest.approx(lr / (warmup + 1))
     if falling:
         assert falling[0] == pytest.approx(lr)
-        end = lr * (1 if name == "constant" else low)
-        assert learning_rate(steps, config) == pytest.approx(end, rel=1e-8)
-    if name == "constant":
+        assert learning_rate(steps, config) == pytest.approx(low * lr, rel=1e-8)
+    if low == 1:
         assert set(falling) <= {float(f"{lr:.9g}")}
 
 

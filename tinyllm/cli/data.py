@@ -2,7 +2,6 @@
 
 import math
 import sys
-import zlib
 from collections import Counter
 from dataclasses import fields, replace
 from itertools import islice
@@ -21,18 +20,11 @@ from tinyllm.world.corpus import PREFIX, describe, read_name
 def list_corpora() -> None:
     """List the corpora that have names, and the kinds of generated text.
 
-    Each line has name, size and SHA-256, or what to do if the corpus is not available.
-
     example:
       tinyllm data list
     """
     for name, source in SOURCES.items():
-        try:
-            corpus = load_corpus(name)
-            about = f"{corpus.size:,} bytes, SHA-256 {corpus.sha256[:12]}: {source.description}"
-        except UserError as error:
-            about = str(error)
-        print(entry(f"{name:<24} ", about))
+        print(entry(f"{name:<24} ", source.description))
     print("\ntexts of the world, endless; `tinyllm data show NAME` shows some, with their dials")
     for name in ("mix", *sorted(KINDS, key=lambda name: KINDS[name].group)):
         print(entry(f"{PREFIX + name:<24} ", describe(name)))
@@ -42,7 +34,7 @@ def list_corpora() -> None:
 def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
     """Print the beginning or a passage of a text, or documents of a generated kind.
 
-    NAME      a corpus, file, folder, pattern, .gz or -, or a kind such as world:question,hops=2
+    NAME      a corpus, file, folder, .gz or -, or a kind such as world:question,hops=2
     --n N     how many characters to print (1500), or how many documents (5)
     --seed S  print another passage, or other documents, chosen by this number
 
@@ -80,19 +72,18 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 def stats(name: str) -> None:
     """Measure a text: its size, and how varied and how predictable it is.
 
-    NAME  a corpus, file, folder, pattern, .gz or -
+    NAME  a corpus, file, folder, .gz or -
 
     Distinct trigrams are the different word triples as a share of all; the most frequent opening is the share
-    of documents that begin with the most frequent four words. The last lines are losses per character: of a
-    model that knows only how frequent each character is, of gzip, and, for a generated text, the lowest
-    possible.
+    of documents that begin with the most frequent four words. The entropy of a generated text is the lowest
+    loss per character that is possible.
 
     example:
       tinyllm data stats stories
     """
     corpus = load_corpus(name)
     text = corpus.text()
-    words, counts = text.split(), Counter(text).values()
+    words = text.split()
     trigrams = set(zip(words, words[1:], words[2:], strict=False))
     texts = text.split(corpus.separator.decode()) if corpus.separator else []
     openings = Counter(" ".join(document.split()[:4]) for document in texts if document)
@@ -106,13 +97,7 @@ def stats(name: str) -> None:
     if documents := sum(openings.values()):
         facts["documents"] = f"{documents:,}"
         facts["most frequent opening"] = f"{100 * max(openings.values()) / documents:.1f} %"
-    losses = {
-        "unigram entropy": -math.fsum(n / len(text) * math.log(n / len(text)) for n in counts),
-        "gzip": len(zlib.compress(corpus.data, 9)) * 8 * math.log(2) / len(text),
-        "entropy": corpus.entropy_per_char,
-    }
-    for what, nats in losses.items():
-        if nats is not None:
-            facts[f"{what} per char"] = f"{nats:.4f} nats = {nats / math.log(2):.4f} bits"
+    if (nats := corpus.entropy_per_char) is not None:
+        facts["entropy per char"] = f"{nats:.4f} nats = {nats / math.log(2):.4f} bits"
     for fact, value in facts.items():
         print(entry(f"{fact:<25} ", value))

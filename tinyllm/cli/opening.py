@@ -5,7 +5,6 @@ import dataclasses
 import sys
 from typing import Any, Literal
 
-from tinyllm.cli.text import note
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
@@ -45,14 +44,12 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 def open_to_write(run: str | None, which: str, values: dict[str, Any],
                   beams: bool = False) -> tuple[Opened, dict[str, Any]]:
-    """Open a model, and print the notes about it -> (the opened model, arguments for `stream`).
+    """Open a model -> (the opened model, arguments for `stream`).
 
     `values` are those of the shared options. A beam search draws nothing, so with `beams` the settings of the
     folder for drawing do not count.
     """
     opened = open_model(chosen(run, shipped=True), which, values["bits"])
-    for each in opened.notes():
-        note(each)
     given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}
     sampling = dataclasses.replace(Sampling() if beams else opened.sampling, **given)
     stop = [*(text.replace("\\n", "\n") for text in values["stop"]), *opened.stops]

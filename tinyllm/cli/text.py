@@ -7,11 +7,6 @@ from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, columns, has_colours, paint, printable, width
 
 
-def note(text: str) -> None:
-    """Write a note to standard error."""
-    print(f"note: {text}", file=sys.stderr)
-
-
 def typed(text: str) -> bytes:
     """Turn an argument or a line that Python has decoded back into the bytes that a person typed."""
     try:

@@ -79,8 +79,6 @@ def eval_batches(tokens: np.ndarray, context: int, batch: int,
     target occurs twice. Raises UserError if there are too few tokens for one window.
     """
     _check(tokens, batch, context)
-    if limit < 1:
-        raise UserError(f"evaluation needs at least 1 window, got {limit}")
     fit = (len(tokens) - 1) // context
     n = min(limit, fit)
     starts = np.arange(n) * fit // n * context

@@ -33,9 +33,6 @@ class Corpus:
     tokens: np.ndarray | None = None
     made_by: str = ""
 
-    def __repr__(self):
-        return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
-
     @property
     def content(self) -> Any:
         """Return the tokens if only these are known, else the bytes of the text."""
@@ -65,9 +62,7 @@ class Corpus:
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Raise UserError if the corpus holds tokens that another tokenizer has made."""
         if self.tokens is not None and tokenizer.fingerprint() != self.made_by:
-            raise UserError(
-                f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
-            )
+            raise UserError(f"{self.name} was made by another tokenizer: give --tokenizer its file")
 
     def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8, has a NUL byte, or is not known."""

@@ -35,7 +35,7 @@ class Source:
 
 
 def load_corpus(name: str | os.PathLike) -> Corpus:
-    """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or "-" for standard input -> Corpus.
+    """Load a text: a name from `SOURCES`, a file, folder or .gz, or "-" for standard input -> Corpus.
 
     Names such as `world:facts` or `world:facts,groups=7` (a kind of text and its settings) generate a text. A
     name takes precedence over a file of the same name; write ./stories for the file. A file written by

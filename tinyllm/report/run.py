@@ -1,5 +1,6 @@
 """Write report.html, a page about a training run, from the run's files run.json and log.jsonl."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     """Return the report of a training run as HTML text."""
     steps = [record for record in records if record.get("kind") == "step"]
     with without_memory():
-        model: Any = build(config.model_config(facts.vocab_size), seed=None)
+        model: Any = build(replace(config.model, vocab_size=facts.vocab_size), seed=None)
     done = steps[-1]["step"] if steps else 0
     lead = (f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "
             f"{config.train.steps:,} steps on {facts.data}.")

@@ -23,7 +23,7 @@ from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_bytes, read_json, sync_folder
 from tinyllm.models import save_weights
-from tinyllm.models.weights import hash_file, read_header
+from tinyllm.models.weights import hash_file, load_weights
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
 
@@ -134,10 +134,7 @@ def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
 def load_state(path: Path, name: str, part: Any) -> None:
     """Load NAME.safetensors into `part`, such as an optimizer. Raises UserError if the file does not fit."""
     with naming(file := path / f"{name}.safetensors"):
-        stored, _ = read_header(file)
-        if hasattr(part, "check_state"):  # before memory is taken
-            part.check_state({name: array.shape for name, array in stored.items()})
-        part.load_state_dict({name: array.read() for name, array in stored.items()})
+        part.load_state_dict(load_weights(file)[0])
 
 
 @contextmanager

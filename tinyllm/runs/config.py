@@ -54,12 +54,12 @@ class LoRAConfig:
 class RunConfig:
     """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
-    `model` is a family's config, with the largest vocabulary: the tokenizer decides its size later (see
-    `model_config`). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    `model` is a family's config, with the largest vocabulary until the tokenizer decides its size. `options`
+    is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
-    data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
+    data: str = setting("stories", help="a text: file, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
     preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
@@ -86,14 +86,6 @@ class RunConfig:
     def flat(self) -> dict[str, Any]:
         """Return all settings in a flat dict: {"data": ..., "model.heads": ..., "train.lr": ...}."""
         return flatten(self.nested())
-
-    def with_model(self, config: Any) -> "RunConfig":
-        """Return these settings for another model, which has the given config."""
-        return dataclasses.replace(self, model=dataclasses.replace(config, vocab_size=SIZE["max"]))
-
-    def model_config(self, vocab_size: int) -> Any:
-        """Return the model's config with its vocabulary, for `tinyllm.build`."""
-        return dataclasses.replace(self.model, vocab_size=vocab_size)
 
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:

@@ -80,15 +80,6 @@ class Opened:
         ids = [*marks, *self.tokenizer.encode(prompt)]  # with "slide", the picture would leave the context
         return {"prompt": ids, "cache": self.model.read(picture[None]), "overflow": "stop"}
 
-    def notes(self) -> list[str]:
-        """Return remarks for a person: parts of the folder that do not fit each other."""
-        size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
-        found = [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
-                 for end in stop_ids(self.model.generation) if end >= size]
-        if size - known > size // 8:  # a small difference is padding, which is never learnt
-            found.append(f"the model has {size} tokens, its tokenizer {known}: is it another model's?")
-        return found
-
 
 def open_model(place: str | Path, which: str = "best", bits: int | None = None) -> Opened:
     """Open a trained model: `opened = tl.open_model("runs/stories-laptop")`.

@@ -190,7 +190,6 @@ class Run:
         Raises UserError when there is none yet.
         """
         self.read()  # raises an error that says what the folder is, if it is no run
-        self.check_checkpoints()
         kept = checkpoint.list_checkpoints(self.checkpoints)
         if not kept:
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first, with --resume")
@@ -198,17 +197,13 @@ class Run:
         best = progress_of(last)[0].best_step if which == "best" and len(kept) > 1 else None
         return last if best is None else kept.get(best, last)
 
-    def check_checkpoints(self) -> None:
-        """Raise UserError when the run's folder of checkpoints is missing."""
-        if not self.checkpoints.is_dir():
-            raise UserError(f"there is no folder {self.checkpoints}: put it back, or train with --overwrite")
-
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
         """Load the last checkpoint, or start from the beginning if there is none.
 
         Raises UserError when the checkpoint is damaged, or if the run has done more than `steps` steps.
         """
-        self.check_checkpoints()  # before anything is changed
+        if not self.checkpoints.is_dir():  # else the log would be cut to nothing
+            raise UserError(f"there is no folder {self.checkpoints}: put it back, or train with --overwrite")
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():

@@ -111,18 +111,17 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
     if start and config.start and not model:
         model, tokenizer = open_start(start)
-        preset = usual_preset(model.model_type)
-        config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
+        config = dataclasses.replace(config, tokenizer=config.start, preset=usual_preset(model.model_type))
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
     corpus.check_tokenizer(tokenizer)
     if not model:
         config = with_special_tokens(config, tokenizer)
-        sizes = config.model_config(tokenizer.vocab_size)
+        sizes = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
         check_memory(sizes, config.train.optimizer)
         model = build(sizes, seed=config.seed)
     check_fits(recipe, model)
     model = adapted(model, recipe, config, corpus, start)
-    config = config.with_model(model.config)
+    config = dataclasses.replace(config, model=model.config)
     if model.objective != "masked":
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}

@@ -22,16 +22,14 @@ from tinyllm.tokenizer import Tokenizer, load_tokenizer
 def open_start(start: Origin) -> tuple[Any, Tokenizer]:
     """Return the model that a run began with, in evaluation mode and with adapters merged, and its tokenizer.
 
-    Raises UserError, with both digests, when the weights have changed, when their folder is gone, and when
-    they are quantised, because such weights cannot be trained.
+    Raises UserError, with both digests, when the weights have changed or are gone, and when they are
+    quantised, because such weights cannot be trained.
     """
-    folder, then = locate(start.folder), f"{start.sha256[:12]}..."
-    if not os.path.isdir(folder):
-        raise UserError(f"the run began with the weights of SHA-256 {then} in {start.folder}, which is gone: "
-                        "bring that folder back, or start a new run")
-    if (found := hash_weights(folder)) != start.sha256:
+    folder = locate(start.folder)
+    found = hash_weights(folder) if os.path.isdir(folder) else "none"
+    if found != start.sha256:
         raise UserError(f"the weights in {start.folder} have changed since the run began: SHA-256 "
-                        f"{found[:12]}... now, {then} then; bring them back, or start a new run")
+                        f"{found[:12]} now, {start.sha256[:12]} then; bring them back, or start a new run")
     model, tokenizer = open_folder(folder)
     if model.of_kind(QuantizedLinear):
         raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the original")

@@ -7,9 +7,9 @@ from tinyllm.train.loop import Diverged, train
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
-from tinyllm.train.schedule import SCHEDULES, learning_rate
+from tinyllm.train.schedule import learning_rate
 
 __all__ = [
-    "ALONE", "SCHEDULES", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
+    "ALONE", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
     "decay_groups", "fit", "learning_rate", "muon_groups", "next_token", "train",
 ]

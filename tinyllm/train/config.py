@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from tinyllm.config import check, fill_in, setting
 from tinyllm.errors import UserError
-from tinyllm.train.schedule import SCHEDULES
 
 COUNT = {"min": 1, "max": 2**31 - 1}
 
@@ -18,9 +17,9 @@ class TrainConfig:
     accumulate: int = setting(1, help="parts that a batch is split into, to save memory", **COUNT)
     optimizer: str = setting("adamw", help="what updates weights", choices=("adamw", "muon"))
     lr: float = setting(1e-3, help="the highest learning rate", above=0)
-    schedule: str = setting("cosine", help="shape of the learning rate", choices=tuple(SCHEDULES))
+    schedule: str = setting("cosine", help="shape of the learning rate", choices=("cosine", "linear"))
     warmup: int | None = setting(None, help="steps of warm-up; none: a twentieth of all", min=0)
-    min_lr_ratio: float = setting(0.1, help="where the rate ends, as a part of lr", min=0, max=1)
+    min_lr_ratio: float = setting(0.1, help="where the rate ends, as a part of lr; 1: constant", min=0, max=1)
     beta2: float = setting(0.99, help="AdamW: memory of the gradient's square", min=0, below=1)
     weight_decay: float = setting(0.1, help="decay of matrices; vectors never decay", min=0)
     clip: float = setting(1.0, help="the longest gradient; 0 switches clipping off", min=0)

@@ -68,10 +68,10 @@ class Muon(AdamW):
             for first in range(0, len(indices), count):
                 self._move(indices[first : first + count], grad_scale)
 
-    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
+    def update(self, i: int, p: Any, grad_scale: float) -> None:
         """Update parameter number i in place, unless it is a matrix, which `step` updates."""
         if not self.use_muon[i]:
-            super().update(i, p, lr, grad_scale)
+            super().update(i, p, grad_scale)
 
     def _move(self, indices: list[int], grad_scale: float) -> None:
         """Move matrices of the same shape along their orthogonalised momentum."""
@@ -81,9 +81,9 @@ class Muon(AdamW):
             m += (1 - beta) * (grad - m)
             ahead.append(beta * m + (1 - beta) * grad)  # Nesterov's momentum
         for i, direction in zip(indices, orthogonalize(np.stack(ahead)), strict=True):
-            p, lr = self.parameters[i], self.lr * self.lr_factors[i]
-            p.data *= np.float32(1 - lr * self.weight_decays[i])
-            p.data -= np.float32(lr * self.size * max(p.shape) ** 0.5) * direction
+            p = self.parameters[i]
+            p.data *= np.float32(1 - self.lr * self.weight_decays[i])
+            p.data -= np.float32(self.lr * self.size * max(p.shape) ** 0.5) * direction
 
 
 def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -20,9 +20,8 @@ class AdamW:
     Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
     (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.)
 
-    `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
-    "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is multiplied
-    by the optimizer's `lr`, which may change before every step (in PyTorch, the group's `lr` replaces it).
+    `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1}`.
+    A group without a weight decay uses the argument `weight_decay`. `lr` may change before every step.
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -37,7 +36,6 @@ class AdamW:
         pairs = [(p, group) for group in groups for p in group["params"]]
         self.parameters = [p for p, _ in pairs]
         self.weight_decays = [group.get("weight_decay", weight_decay) for _, group in pairs]
-        self.lr_factors = [group.get("lr", 1.0) for _, group in pairs]
         if not pairs:
             raise ValueError(f"{kind} got no parameters; pass model.parameters(), and do not freeze them all")
         self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in MOMENTS)
@@ -48,11 +46,11 @@ class AdamW:
         self.steps += 1
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
-                self.update(i, p, self.lr * self.lr_factors[i], grad_scale)
+                self.update(i, p, grad_scale)
 
-    def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
-        """Update parameter number i in place, with its own learning rate."""
-        numbers = self.steps, lr, *self.betas, self.eps, self.weight_decays[i], grad_scale
+    def update(self, i: int, p: Any, grad_scale: float) -> None:
+        """Update parameter number i in place."""
+        numbers = self.steps, self.lr, *self.betas, self.eps, self.weight_decays[i], grad_scale
         ops.adamw_step(p.data, p.grad, self.m[i], self.v[i], *numbers)
 
     def zero_grad(self) -> None:
@@ -67,22 +65,15 @@ class AdamW:
             state |= {f"{name}.{i}": getattr(self, name)[i] for name in MOMENTS}
         return state
 
-    def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError if a state has other arrays than this optimizer: {name: shape}."""
-        expected = {name: array.shape for name, array in self.state_dict().items()}
-        for name in expected | shapes:
-            own, stored = (found.get(name, "missing") for found in (expected, shapes))
-            if stored != own:
-                raise UserError(f"optimizer state {name} has the shape {stored}, and the optimizer's {own}; "
-                                "make the optimizer from the same model")
-
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a state that `state_dict` returned. Raises UserError when it belongs to other parameters."""
-        self.check_state({name: array.shape for name, array in state.items()})
-        for name, own in self.state_dict().items():
-            if state[name].dtype != own.dtype:
-                raise UserError(f"optimizer state {name} holds {state[name].dtype}, and the optimizer's "
-                                f"{own.dtype}; make the optimizer from the same model")
+        expected = self.state_dict()
+        for name in expected | state:
+            own, stored = (f"{found[name].dtype} {found[name].shape}" if name in found else "missing"
+                           for found in (expected, state))
+            if stored != own:
+                raise UserError(f"optimizer state {name} is {stored}, and the optimizer's is {own}; "
+                                "make the optimizer from the same model")
         self.steps = int(state["steps"])
         for name in MOMENTS:
             setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
