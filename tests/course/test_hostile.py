@@ -21,7 +21,8 @@ from tinyllm.course.workers import Launcher, Worker, why_not
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
-HELPERS = """import ctypes, gc, json, socket, struct
+IMPORTS = "import ctypes, gc, glob, json, os, signal, socket, struct, sys, time\nimport numpy as np\n"
+HELPERS = """
 def sockets():
     return [o for o in gc.get_objects() if isinstance(o, socket.socket) and o.fileno() > 0]
 (sock,) = sockets()
@@ -41,7 +42,9 @@ def called(number, *args):
     return result
 """
 SOFTMAX, SOFTMAX_C = Exercise("softmax", "softmax"), Exercise("softmax_c", "softmax", "c")
-C_HEAD, C_TAIL = "#define _DEFAULT_SOURCE\n", """
+HEADERS = "dlfcn signal stdint stdio stdlib string sys/socket unistd".split()
+C_HEAD = "#define _DEFAULT_SOURCE\n" + "".join(f"#include <{name}.h>\n" for name in HEADERS)
+C_TAIL = """
 void softmax(float *y, const float *x, long rows, long n) { first(); }
 """
 ORDINARY = "correct results on ordinary numbers"
@@ -97,7 +100,7 @@ class Canaries:
         }
         for name, value in names.items():
             attack = attack.replace(name, str(value))
-        return (HELPERS if re.search(r"\b(?:send|sock|sockets|got|called)\b", attack) else "") + attack
+        return attack
 
     def close(self):
         for server in self.servers:
@@ -126,7 +129,9 @@ def write(folder, name, text):
     """Write an attack as an exercise, and return its path."""
     (folder / "exercise.py").touch()
     path = folder / ("exercise.c" if name.startswith("C: ") else "exercise.py")
-    path.write_text(f"{C_HEAD}{text}{C_TAIL}" if name.startswith("C: ") else text, "utf-8")
+    helped = re.search(r"\b(?:send|sock|sockets|got|called)\b", text)
+    in_python = f"{IMPORTS}{HELPERS if helped else ''}{text}"
+    path.write_text(f"{C_HEAD}{text}{C_TAIL}" if name.startswith("C: ") else in_python, "utf-8")
     if path.suffix == ".c" and not kernels.find_compiler():
         pytest.skip("needs a C compiler")
     return path
