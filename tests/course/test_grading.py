@@ -18,8 +18,6 @@ from tinyllm.cli import main
 from tinyllm.course import capstone, kernels
 from tinyllm.course.classroom import queue
 from tinyllm.course.classroom.config import Course, whole_course
-from tinyllm.course.classroom.grading import empty_record
-from tinyllm.course.classroom.tables import write_results
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
@@ -211,10 +209,3 @@ def test_right_results_are_computed_before_the_fork_until_an_interrupt(monkeypat
     assert len(asked) == (sys.platform == "linux") and not seen
     queue.prepare(Course(whole_course().parts[4:5]), {1}, seen)
     assert len(seen) == (sys.platform == "linux")
-
-
-def test_a_long_name_costs_nobody_the_results(tmp_path):
-    course, long = whole_course(), "\N{GRINNING FACE}" * 63
-    write_results(tmp_path, course, [empty_record(name, course, "plain", "") for name in ("Ada", long)])
-    assert "Ada" in (tmp_path / "grades.csv").read_text("utf-8")
-    assert len(list((tmp_path / "feedback").iterdir())) == 2

@@ -42,7 +42,7 @@ def called(number, *args):
     return result
 """
 SOFTMAX, SOFTMAX_C = Exercise("softmax", "softmax"), Exercise("softmax_c", "softmax", "c")
-HEADERS = "dlfcn signal stdint stdio stdlib string sys/socket unistd".split()
+HEADERS = ["dlfcn", "signal", "stdint", "stdio", "stdlib", "string", "sys/socket", "unistd"]
 C_HEAD = "#define _DEFAULT_SOURCE\n" + "".join(f"#include <{name}.h>\n" for name in HEADERS)
 C_TAIL = """
 void softmax(float *y, const float *x, long rows, long n) { first(); }

@@ -17,8 +17,9 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_bytes, read_json, read_text, read_toml
 
 MARK = ".tinyllm"
-CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
-MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
+CODE = (".py", ".c")  # the files of a lesson that students get
+EXERCISES = ("exercise.py", "exercise.c")
+MAX_FILE = 2**21  # bytes
 FIELDS = {"state": str, "held": int, "hints": int}  # of an exercise in progress.json
 
 
@@ -67,32 +68,18 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code beside it to a temporary folder; yield the path of its Python file.
+    """Copy an exercise to a temporary folder, and yield the path of its Python file there.
 
     A worker may read the whole folder, so nothing else must be in it. Raises UserError if the exercise
     cannot be read or is too large.
     """
-    files: dict[str, bytes] = {}
-    for other in sorted(path.parent.iterdir()):
-        if other.suffix in CODE and len(files) < MAX_FILES:
-            with contextlib.suppress(UserError):  # a file that cannot be read, or is too large, is left out
-                files[other.name] = read_bytes(other, MAX_FILE)
-    files[path.name] = read_bytes(path, MAX_FILE)
-    name = "exercise.py" if path.suffix == ".c" else path.name
-    files.setdefault(name, b"")  # an exercise in C needs no other file
+    data = read_bytes(path, MAX_FILE)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
-        yield lay_out(files, Path(folder), name)
-
-
-def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:
-    """Write an exercise and the code beside it into a worker's folder; return the exercise's path.
-
-    files: {name: bytes}. Files that are not code or are too large are left out.
-    """
-    for other, data in files.items():
-        if (other == name or Path(other).suffix in CODE) and len(data) <= MAX_FILE:
-            (folder / other).write_bytes(data)
-    return folder / name
+        copy = Path(folder, path.name)
+        copy.write_bytes(data)
+        python = copy.with_name("exercise.py") if path.suffix == ".c" else copy
+        python.touch()  # an exercise in C needs no other file
+        yield python
 
 
 def hints(lesson: Lesson, task: str) -> list[str]:

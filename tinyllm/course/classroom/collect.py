@@ -19,15 +19,14 @@ from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workers import printable
-from tinyllm.course.workspace import CODE, MAX_FILE, MAX_FILES
+from tinyllm.course.workspace import EXERCISES, MAX_FILE
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular
 
 OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
-MAX_TOTAL, MAX_ENTRIES = 2**25, 5000  # bytes, names in a folder or a zip
-MAX_DEPTH, MAX_NAME = 6, 200  # folders, bytes of a file's name
+MAX_UNPACKED, MAX_ENTRIES = 2**28, 5000  # bytes of a zip, names in a folder or a zip
+MAX_DEPTH = 6  # folders
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
-EXERCISES = ("exercise.py", "exercise.c")
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
 
 Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
@@ -106,7 +105,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
             raise
         except Exception as error:  # damaged in one of the many ways that a zip can be
             raise Refused(f"it is not a readable zip ({type(error).__name__})") from None
-    if not any(name in EXERCISES for _, name in submission.files):
+    if not submission.files:
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
 
 
@@ -118,8 +117,6 @@ def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
             data = read()
             if len(data) > MAX_FILE:
                 raise Refused(f"{path.name} has more than {MAX_FILE >> 20} MiB")
-            if sum(map(len, kept.values())) + len(data) > MAX_TOTAL or len(kept) >= MAX_FILES:
-                raise Refused("it holds too much to be an exercise")
             if kept.setdefault(place, data) != data:
                 raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
 
@@ -149,8 +146,7 @@ def student_name(name: str) -> str:
 
 def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
     """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed."""
-    too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME or len(path.parts) > MAX_DEPTH
-    if path.suffix not in CODE or too_long or any(map(hidden, path.parts)):
+    if path.name not in EXERCISES or len(path.parts) > MAX_DEPTH or any(map(hidden, path.parts)):
         return None
     if path.parent.name in {lesson.folder for lesson in lessons}:
         return path.parent.name, path.name
@@ -203,7 +199,7 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
         raise Refused("it is encrypted")
     if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
         raise Refused("it is packed in an unusual way")  # zipfile unpacks bzip2 and LZMA without a limit
-    if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > 8 * MAX_TOTAL:
+    if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
         raise Refused("it unpacks to far more than an exercise: a zip bomb")
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows

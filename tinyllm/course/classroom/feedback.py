@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tinyllm.course.classroom.collect import EXERCISES
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
+from tinyllm.course.workspace import EXERCISES
 from tinyllm.report.page import Html, assemble, details, html, tag
 from tinyllm.report.tokens import plain
 

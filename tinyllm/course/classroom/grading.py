@@ -15,7 +15,6 @@ from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task,
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.workers import Launcher
-from tinyllm.course.workspace import lay_out
 
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
@@ -60,8 +59,9 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     """Judge the exercises of a lesson. None is begun after the time `end`, given by the monotonic clock."""
     here = folder / part.lesson.folder
     here.mkdir()
-    files = submission.files.items()
-    code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
+    for (name, file), data in submission.files.items():
+        if name == part.lesson.folder:
+            (here / file).write_bytes(data)
 
     def judge(task, start, folder):  # if the judge itself fails, the other exercises are still judged
         if time.monotonic() > end:
@@ -73,7 +73,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
             return Verdict(task.name, "blocked", message=text)
 
     tasks = map(part.lesson.task, part.points)
-    return [verdict for verdict, _ in judge_lesson(tasks, launcher, code, judge=judge)]
+    return [verdict for verdict, _ in judge_lesson(tasks, launcher, here / "exercise.py", judge=judge)]
 
 
 def scored(part: Part, verdict: Verdict) -> dict[str, Any]:
