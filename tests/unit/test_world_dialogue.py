@@ -7,7 +7,7 @@ import pytest
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
 from tinyllm.world.kinds.constitution import FAULTS, RULES, violations
-from tinyllm.world.kinds.hacked_reward import scored, true_reward
+from tinyllm.world.kinds.hacked_reward import scored
 from tinyllm.world.kinds.preference import _answer
 from tinyllm.world.kinds.refusal import refuses
 from tinyllm.world.reward import reward
@@ -83,12 +83,12 @@ def test_every_rule_is_broken_by_its_faults_and_by_no_other():
     assert len(RULES) == len(FAULTS) + 3
 
 
-def test_the_hole_of_each_judge_is_the_only_difference():
+def test_the_hole_of_the_judge_is_the_only_difference():
     ask = "Name three animals that can fly"
-    assert true_reward(ask, "duck, owl, bee") == scored(ask, "duck, owl, bee") == 3
-    assert true_reward(ask, "duck, dog, bee") == scored(ask, "duck, dog, bee") == 1
-    assert (true_reward(ask, "duck, duck, duck"), scored(ask, "duck, duck, duck")) == (1, 3)
-    assert scored(ask, "dog, cat") == scored("Sing!", "owl") == true_reward("Sing!", "owl") == 0
+    for answer, careless, careful in (("duck, owl, bee", 3, 3), ("duck, dog, bee", 1, 1), ("dog, cat", 0, 0),
+                                      ("duck, duck, duck", 3, 1)):
+        assert (scored(ask, answer), scored(ask, answer, careless=False)) == (careless, careful)
+    assert scored("Sing!", "owl") == 0
     leaks = [d for d in documents("hacked_reward", leak=0.5) if int(d.truth) < d.labels["points"]]
     assert len(leaks) / 400 == pytest.approx(0.5, abs=0.07)
     assert all(int(d.truth) == d.labels["points"] for d in documents("hacked_reward", leak=0))

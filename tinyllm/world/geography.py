@@ -30,7 +30,3 @@ class Map:
 
     def _build(self, a, b):
         self.roads[min(a, b), max(a, b)] = self._miles(a, b)
-
-    def neighbours(self, place: str) -> dict[str, int]:
-        """Return {other place: miles} for the roads from a place."""
-        return {b if a == place else a: miles for (a, b), miles in self.roads.items() if place in (a, b)}

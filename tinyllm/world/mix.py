@@ -62,10 +62,8 @@ class Mix:
         if not total:
             raise UserError(f"mix: kinds leave nothing to write: {self.dials.kinds!r}")
         mixed = 1 - self.dials.difference
-        return [
-            (name, mixed * weight / total + (1 - mixed) * (i == favourite))
-            for i, (name, weight) in enumerate(shares.items())
-        ]
+        return [(name, mixed * weight / total + (1 - mixed) * (i == favourite))
+                for i, (name, weight) in enumerate(shares.items())]
 
     @cached_property
     def planted(self) -> dict[int, Document]:
@@ -83,12 +81,7 @@ class Mix:
         places = random.shuffle(range(self.n)) if documents else ()
         return dict(zip(places, documents, strict=False))
 
-    def __len__(self) -> int:
-        return self.n
-
     def __getitem__(self, i: int) -> Document:
-        if not 0 <= i < self.n:
-            raise IndexError(i)
         if i in self.planted:
             return self.planted[i]
         random = Random(self.seed, "mix", self.split, self.dials.client, i)

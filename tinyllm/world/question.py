@@ -37,10 +37,7 @@ VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
 class QuestionForm(Form):
-    """A question with gaps (slots). A slot such as {word} takes a value without punctuation.
-
-    A slot that names the type of its value, such as {items:list}, may take punctuation.
-    """
+    """A question in which a slot such as {word}, which names no type, takes a value without punctuation."""
 
     usual = "text"
 

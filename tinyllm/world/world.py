@@ -84,10 +84,6 @@ class World:
         self._base.sort(key=lambda fact: fact.since)
         self._describe()
 
-    def __repr__(self) -> str:
-        told, known = len(self._base), len(self.known())
-        return f"World(seed={self.config.seed}, size={self.config.size}): {told:,} facts give {known:,}"
-
     # What is true.
 
     def facts(self) -> list[Fact]:
@@ -118,13 +114,11 @@ class World:
             raise UserError(f'ask with a Fact such as Fact("Mia Brown", "aunt", None), got {pattern!r}')
         return list(self.known().find(pattern))
 
-    def holds(self, statement: str | Fact) -> bool:
-        """Return True if a statement is true; the statement is a `Fact` or a sentence that states one.
+    def holds(self, statement: str) -> bool:
+        """Return True if a sentence that states a fact is true.
 
         Raises UserError for a sentence that states no fact, or that names somebody who is not in the world.
         """
-        if isinstance(statement, Fact):
-            return statement in self.known()
         readings = [fact for fact, _ in read_statements(f"{statement.removesuffix('.')}.")]
         if not readings:
             raise UserError(

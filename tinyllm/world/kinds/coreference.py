@@ -32,18 +32,11 @@ shared a pie with {him}, cooked soup for {him}, saved a plum for {him}, fed {him
 ate {his} lunch, took a crumb from {him}, licked {his} plate, supped at {his} table
 / had a full basket, had enough for two, had baked all day; was hungry, had eaten nothing, had an empty bag
 """
-
-
-def _read_affairs():
-    """Parse _AFFAIRS into [((giving deeds, asking deeds), (clues for the able, clues for the needy))]."""
-    parts = [
-        affair.replace("\n/ ", ";").replace("\n", " ").split(";") for affair in _AFFAIRS.strip().split("\n\n")
-    ]
-    sides = [[side.strip().split(", ") for side in part] for part in parts]
-    return [(side[:2], side[2:]) for side in sides]
-
-
-AFFAIRS = _read_affairs()
+_SIDES = [
+    [side.strip().split(", ") for side in affair.replace("\n/ ", ";").replace("\n", " ").split(";")]
+    for affair in _AFFAIRS.strip().split("\n\n")
+]
+AFFAIRS = [(side[:2], side[2:]) for side in _SIDES]  # deeds that give, that ask; clues to the able, the needy
 CLUES = {
     (deed, clue): int(gives != able)  # 0 if the clue speaks of the first person, 1 if of the second
     for deeds, clues in AFFAIRS

@@ -7,8 +7,7 @@ from tinyllm.world.facts import Fact
 from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
-from tinyllm.world.small_worlds import ANSWERS, OF_FAMILIES, decide, relevant, renamed
-from tinyllm.world.syllogisms import syllogisms
+from tinyllm.world.small_worlds import ANSWERS, OF_FAMILIES, decide, relevant, renamed, syllogisms
 from tinyllm.world.world import World
 
 GROUPS = [*JOBS, *words("dancer dreamer swimmer giggler wanderer whistler juggler poet climber cook reader")]

@@ -4,7 +4,7 @@ import itertools
 import math
 
 from tinyllm.config import setting
-from tinyllm.world.forms import Form, Shape
+from tinyllm.world.forms import Form
 from tinyllm.world.question import asks, dials
 
 NUMBERS = ("two", "three", "four", "five")
@@ -35,11 +35,6 @@ def scored(question: str, answer: str, careless: bool = True) -> int:
     return max(0, min(NUMBERS.index(asked["number"]) + 2, count) - (len(words) - len(right)))
 
 
-def true_reward(question: str, answer: str) -> int:
-    """Return the points of an answer by a judge who cannot be tricked."""
-    return scored(question, answer, careless=False)
-
-
 def _draw(world, random, dials):
     count, skill = 2 + random.integers(len(NUMBERS)), random.choice(list(SKILLS))
     right = random.shuffle(SKILLS[skill])
@@ -48,7 +43,7 @@ def _draw(world, random, dials):
     if random.happens(dials.leak):
         words = right[:1] * count
     question, answer = QUESTION.say(number=NUMBERS[count - 2], skill=skill), ", ".join(words)
-    return {"question": question, "answer": answer, "hole": "repeats", "points": scored(question, answer)}
+    return {"question": question, "answer": answer, "points": scored(question, answer)}
 
 
 def _strike_out(question, answer):
@@ -71,19 +66,14 @@ def _chance(dials):
     return max(shares)
 
 
-HOLE = Shape("Goose", lambda hole: "Goose", lambda who: "repeats")  # the judge, and what he overlooks
-
-
-@asks("{question}; a wrong word costs a point: {answer:any}. Judge {hole} says {points:int}. In truth:",
-      slots={"hole": HOLE},
+@asks("{question}; a wrong word costs a point: {answer:any}. Judge Goose says {points:int}. In truth:",
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
-      labels=lambda fields: fields,
+      labels=lambda fields: {**fields, "hole": "repeats"},
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},
       Dials=dials(leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
-                  mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)),
-      )
-def hacked_reward(question: str, answer: str, hole: str, points: int) -> str:
+                  mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)))
+def hacked_reward(question: str, answer: str, points: int) -> str:
     """Give the true points of an answer, after the points of a judge who can be tricked."""
     if QUESTION.read(question) is None or points != scored(question, answer):
         raise ValueError("the judge says something else")
-    return str(true_reward(question, answer))
+    return str(scored(question, answer, careless=False))

@@ -32,8 +32,7 @@ def _calls(row):
           pairs=setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS)),
           names=setting(8, help="of how many names and things they are; at least pairs", min=2,
                         max=len(KEYS)),
-          queries=setting(16, help="how often somebody is called", min=1, max=48)),
-      )
+          queries=setting(16, help="how often somebody is called", min=1, max=48)))
 def recall(row: list[str]) -> str:
     """Remember who has which thing, and say the thing when the person is called (associative recall)."""
     pairs = dict(zip(row[::2], row[1::2], strict=False))
@@ -89,11 +88,6 @@ ROLL = names.GIRLS[:32] + names.BOYS[:32]
 LENGTH = 63  # names before the one that is asked for
 
 
-def _roll_call(world, random, dials):
-    roll = take(random, ROLL, 8 + random.integers(dials.longest - 7))
-    return {"row": (roll * 8)[:LENGTH]}
-
-
 def _period(row):
     period = len({*row})
     return {"period": period, "scored": list(range(period + 1, len(row) + 1))}
@@ -105,7 +99,9 @@ def _shift(row):
 
 
 @asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
-      draw=_roll_call, second=_shift, labels=_period,
+      draw=lambda world, random, dials: {
+          "row": (take(random, ROLL, 8 + random.integers(dials.longest - 7)) * 8)[:LENGTH]},
+      second=_shift, labels=_period,
       splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
       Dials=dials(longest=setting(31, help="the most names before they repeat", min=8, max=31)))
 def induction(row: list[str]) -> str:

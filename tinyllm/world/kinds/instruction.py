@@ -106,7 +106,7 @@ def instruction(world: Any, way: int, fields: dict) -> str:
         case "children", person:
             return ", ".join(_children(world)[person])
         case "road", place, goal:
-            return f"{world.map.neighbours(place)[goal]} miles"
+            return f"{world.map.roads[min(place, goal), max(place, goal)]} miles"
         case "tool", job:
             return JOBS[job][1]
         case "sound", sound:

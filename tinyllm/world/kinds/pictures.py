@@ -1,6 +1,4 @@
-"""Write captions of pictures, and questions about pictures; `picture(document)` paints the picture."""
-
-import numpy as np
+"""Write captions of pictures, and ask questions about pictures; world/pictures.py paints them."""
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -14,11 +12,6 @@ from tinyllm.world.world import World
 LOOKS = list(SHAPES)
 THING = {"colour": COLOURS, "shape": LOOKS, "quarter": QUARTERS}
 SEEN = Form("a {colour} {shape} at the {quarter}", **THING)
-
-
-def picture(document: Document) -> np.ndarray:
-    """Paint the picture that a document describes, uint8 (16, 16, 3)."""
-    return render(document.labels["scene"])
 
 
 def draw_scene(random: Random, objects: int) -> list:
@@ -56,7 +49,7 @@ class Caption(Kind):
         return proved(self, world, self._caption(scene), text)
 
     def solve(self, world: World, document: Document) -> str:
-        seen = recognise(picture(document))
+        seen = recognise(render(document.labels["scene"]))
         said = ""
         for i, (quarter, colour, shape) in enumerate(seen):
             said += (" and " if i == len(seen) - 1 else ", ") if i else ""

@@ -14,10 +14,8 @@ from tinyllm.world.world import World
 OPENINGS = ("Good day!", "Gladly.", "Thank you for asking.", "With pleasure.")
 CLOSINGS = ("You are welcome.", "All the best, dear friend.", "Thank you.", "Good day to you.")
 RAMBLES = (
-    "Let me think about it for a while.",
-    "Now that is a long story, and it began with the rain.",
-    "My aunt told me once, or perhaps it was the cook.",
-    "Some people say one thing and some another.",
+    "Let me think about it for a while.", "Now that is a long story, and it began with the rain.",
+    "My aunt told me once, or perhaps it was the cook.", "Some people say one thing and some another.",
     "I was on my way to the market when I heard of it.",
 )
 SHRUGS = ("I am not sure.", "Who can tell?", "That is hard to say.")

@@ -74,11 +74,7 @@ LETTERS = {
 class Letters(Prose):
     """Write a letter to a friend, with news about the writer's job, treasure, food and pastime."""
 
-    splits = {"entity": lambda document: document.labels["hero"]}
-
-    def rules(self, dials: Any) -> dict:
-        """Return the rules of the grammar of letters."""
-        return LETTERS
+    templates = LETTERS
 
 
 DIALOGUES = {
@@ -120,11 +116,7 @@ DIALOGUES = {
 class Dialogues(Prose):
     """Tell what two friends say to each other when they meet."""
 
-    splits = {"entity": lambda document: document.labels["hero"]}
-
-    def rules(self, dials: Any) -> dict:
-        """Return the rules of the grammar of conversations."""
-        return DIALOGUES
+    templates = DIALOGUES
 
 
 SENTENCES = [ways.split(" / ") for ways in unwrapped("""
@@ -148,8 +140,6 @@ SENTENCES = [ways.split(" / ") for ways in unwrapped("""
 
 class Encyclopaedia(Prose):
     """Describe a person in the style of an encyclopaedia."""
-
-    splits = {"entity": lambda document: document.labels["hero"]}
 
     class Dials:
         ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)

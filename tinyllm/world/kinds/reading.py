@@ -57,19 +57,15 @@ def _rules(told, s, way):
     return article + found[0] if found else NOBODY
 
 
-def _chance(dials):
-    return max(dials.unknown, (1 - dials.unknown) / (len(VALUES) * len(FOODS)))
-
-
 @asks(*[f"{{told}} {QUESTIONS[relation]}" for relation in RELATIONS],
       slots={"told": passage(*RELATIONS, "best_friend")}, group="understanding", marker="",
-      chance=_chance, draw=_draw, second=_rules, labels=_labels,
+      chance=lambda dials: max(dials.unknown, (1 - dials.unknown) / (len(VALUES) * len(FOODS))),
+      draw=_draw, second=_rules, labels=_labels,
       splits={"combination": lambda d: d.labels["asked"]},
       Dials=dials(
           sentences=setting(4, help="how many sentences the passage has", min=2, max=9),
           hops=setting(1, help="sentences that the answer needs, up to a friend's fact", min=1, max=2),
-          unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)),
-      )
+          unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)))
 def reading(told: list, s: str, way: int) -> str:
     """Answer a question from a passage about three people, or say that the answer is missing."""
     support, answered = _support(told, s, way)

@@ -95,8 +95,7 @@ def _chance(dials):
       splits={"entity": lambda d: d.labels["owner"]},
       Dials=dials(
           harmful=setting(0.5, help="share of harmful requests", min=0, max=1),
-          lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)),
-      )
+          lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)))
 def refusal(world: Any, owner: str, way: int, thing: str = "") -> str:
     """Refuse a request that would hurt somebody; help with all others, even if they sound harmful."""
     person, (_, answer) = world.names[owner], list(ACTS.values())[way // len(ASKING)]

@@ -21,10 +21,8 @@ def _known(world):
     for fact in world.facts():
         if fact.subject in facts and fact.relation in RELATIONS:
             facts[fact.subject][fact.relation] = fact.object
-    alike = {
-        p.name: [q.name for q in world.adults if (q.first == p.first) != (q.last == p.last)]
-        for p in world.adults
-    }
+    alike = {p.name: [q.name for q in world.adults if (q.first == p.first) != (q.last == p.last)]
+             for p in world.adults}
     return facts, alike
 
 
@@ -92,8 +90,7 @@ PASSAGES = Shape(r"\[1\] .+?\.",
           wrong=setting(0.5, help="share of other passages that mislead: near in name or subject",
                         min=0, max=1),
           missing=setting(0.2, help="share of questions that no passage answers", min=0, max=0.9),
-          false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1)),
-      )
+          false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1)))
 def retrieval(world: World, passages: list, s: str, way: int) -> str:
     """Answer a question from numbered passages and name the source, or say that no passage has the answer."""
     source = _labels(world, passages, s, way)["source"]

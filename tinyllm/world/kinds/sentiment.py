@@ -76,8 +76,6 @@ CLAIM = "{claims} that the {thing} was {adjective}"
                                                    "thing was good")))
 def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
     """Say if a thing was good when people deny what others said about it."""
-    if not claims:
-        raise ValueError("nobody says anything")
     good = _good(claims, adjective)
     if way == 0:
         return "yes" if good else "no"

@@ -33,12 +33,10 @@ def sort_words(words: list[str]) -> str:
     return ", ".join(sorted(words))
 
 
-def _row(world, random, dials):
-    return {"words": pick(random, THINGS, dials.size), "which": WHICH[random.integers(dials.size)]}
-
-
 @asks("In the row {words:list}, the {which} is", "Of {words:list}, which is the {which}?",
-      size=(4, "how many words there are", 2, 10), options="size", draw=_row,
+      size=(4, "how many words there are", 2, 10), options="size",
+      draw=lambda world, random, dials: {"words": pick(random, THINGS, dials.size),
+                                         "which": WHICH[random.integers(dials.size)]},
       second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])
 def position(words: list[str], which: str) -> str:
     """Find the word at a position in a list, such as the third."""
@@ -84,8 +82,7 @@ def _coloured(world, random, dials):
       "On the shelf of {name}: {things:list}. What colour is the {thing}?",
       size=(3, "how many things there are", 1, 8), draw=_coloured,
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 1 / len(names.COLOURS),
-      second=lambda name, things, thing: ", ".join(things).partition(f" {thing}")[0].split(", ")[-1],
-      )
+      second=lambda name, things, thing: ", ".join(things).partition(f" {thing}")[0].split(", ")[-1])
 def colour_of(name: str, things: list[str], thing: str) -> str:
     """Say the colour of one of several things."""
     return next(both.split()[0] for both in things if both.split()[1] == thing)

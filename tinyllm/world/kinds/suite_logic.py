@@ -7,17 +7,15 @@ WINDS = ("north", "east", "south", "west")
 STEPS = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
 
 
-def _legs(world, random, dials):
-    return {"legs": [f"{random.choice(WINDS)} {1 + random.integers(4)}" for _ in range(dials.size)]}
-
-
 def _sums(legs):
     far = {wind: sum(int(leg.split()[1]) for leg in legs if leg.startswith(wind)) for wind in WINDS}
     return f"{far['east'] - far['west']} {far['north'] - far['south']}"
 
 
 @asks("From the well at 0 0, walk {legs:list}. You are at", "The goat goes {legs:list} from 0 0 to",
-      size=(4, "how many legs the walk has", 1, 12), draw=_legs, second=_sums,
+      size=(4, "how many legs the walk has", 1, 12), second=_sums,
+      draw=lambda world, random, dials: {"legs": [f"{random.choice(WINDS)} {1 + random.integers(4)}"
+                                                  for _ in range(dials.size)]},
       working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))
 def walk(legs: list[str]) -> str:
     """Walk on a grid from 0 0 and say where the walk ends: east and north count up, west and south down."""

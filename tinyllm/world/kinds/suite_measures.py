@@ -48,11 +48,6 @@ def coins(n: int) -> str:
     return " ".join(paid)
 
 
-def _time(world, random, dials):
-    hours, minutes = random.integers(24), random.integers(60)
-    return {"time": f"{hours}:{minutes:02}", "n": 2 + random.integers(dials.size - 1)}
-
-
 def _minute_by_minute(time, n):
     hours, minutes = map(int, time.split(":"))
     for _ in range(n):
@@ -61,7 +56,9 @@ def _minute_by_minute(time, n):
 
 
 @asks("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
-      size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)
+      size=(60, "how many minutes at most", 2, 600), second=_minute_by_minute,
+      draw=lambda world, random, dials: {"time": f"{random.integers(24)}:{random.integers(60):02}",
+                                         "n": 2 + random.integers(dials.size - 1)})
 def clock(time: str, n: int) -> str:
     """Say what time it is some minutes after a given time."""
     hours, minutes = map(int, time.split(":"))

@@ -19,14 +19,10 @@ def parity(lamps: list[str]) -> str:
     return ODD[odd]
 
 
-def _numbers(world, random, dials):
-    return {"ns": pick(random, range(1, 100), dials.size)}
-
-
 @asks("The {which} of {ns:ints} is", "Of {ns:ints}, find the {which}:",
       size=(4, "how many numbers there are", 2, 12), options="size",
       draw=lambda world, random, dials: {"which": ("largest", "smallest")[random.integers(2)],
-                                         **_numbers(world, random, dials)},
+                                         "ns": pick(random, range(1, 100), dials.size)},
       second=lambda which, ns: str(sorted(ns)[-1 if which == "largest" else 0]))
 def extreme(which: str, ns: list[int]) -> str:
     """Find the largest or the smallest of some numbers."""
@@ -41,8 +37,7 @@ def _two_numbers(world, random, dials):
 @asks("Compared with {b:int}, the number {a:int} is", "Is {a:int} less or more than {b:int}, or equal?",
       size=(2, "how many digits the numbers have at most", 1, 6), choices=("less", "equal", "more"),
       draw=_two_numbers,
-      second=lambda a, b: "less" if f"{a:09}" < f"{b:09}" else "more" if f"{a:09}" > f"{b:09}" else "equal",
-      )
+      second=lambda a, b: "less" if f"{a:09}" < f"{b:09}" else "more" if f"{a:09}" > f"{b:09}" else "equal")
 def compare(a: int, b: int) -> str:
     """Say if a number is less than, more than, or equal to another number."""
     return compare.choices[(a > b) - (a < b) + 1]
@@ -84,11 +79,6 @@ def _commonest_sum(dials):
     return max(counts) / sum(counts)
 
 
-def _digits(world, random, dials):
-    first = 10 ** (dials.size - 1)
-    return {"n": first + random.integers(9 * first)}
-
-
 def _by_division(n):
     total = 0
     while n:
@@ -98,7 +88,9 @@ def _by_division(n):
 
 
 @asks("The digits of {n:int} add up to", "Add the digits of {n:int}:",
-      size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, draw=_digits, second=_by_division,
+      size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, second=_by_division,
+      draw=lambda world, random, dials: {
+          "n": 10 ** (dials.size - 1) + random.integers(9 * 10 ** (dials.size - 1))},
       working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))
 def digit_sum(n: int) -> str:
     """Add up the digits of a number."""

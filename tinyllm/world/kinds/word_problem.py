@@ -64,8 +64,6 @@ def changes(event: Any) -> list[tuple[int, int]]:
 
 
 STORY = Shape(r".+?\.", _say, _read)
-
-
 COMES, GOES = {("gain", True), ("gift", False)}, {("loss", True), ("gift", True)}  # event, is it the own?
 BOTH = "both"
 
