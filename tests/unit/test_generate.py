@@ -230,12 +230,10 @@ def test_a_sequence_that_cannot_go_on_ends_alone(show):
     assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
     assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
     last = {step.index: step for step in texts}
-    engine = Engine(model, batch=2)  # the row that held NaN is used again, beside one that goes on
+    engine = Engine(model, batch=1)  # the row that held NaN is used again
     engine.add([3], max_tokens=9)
-    for count in (5, 3, 3):
-        after = engine.add([3], max_tokens=count, seed=1)
-    ends = {step.index: step for step in engine}
-    assert after.tokens == sequences[2].tokens and np.isnan(ends[0].logits).all()  # as the model gave them
+    after = engine.add([3], max_tokens=3, seed=1)
+    assert np.isnan([*engine][-4].logits).all() and after.tokens == sequences[2].tokens
     if show:
         assert [(last[row].finish, last[row].token) for row in range(2)] == [("error", -1)] * 2
     with pytest.raises(UserError, match="allows no token"):
@@ -274,17 +272,6 @@ def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():
     steps = stream(model, [[1, 2]], max_tokens=9)
     next(steps)
     assert model.training and model([1, 2]).requires_grad  # between two steps, too
-
-
-def test_stop_strings_end_the_text_before_themselves():
-    tokenizer = CharTokenizer.train("abcdefghijk")
-    free = generate(tiny(), ["ab"], max_tokens=30, seed=3, tokenizer=tokenizer)[0]
-    text = tokenizer.decode(free)
-    stop = text[5:8]
-    steps = list(stream(tiny(), ["ab"], max_tokens=30, seed=3, tokenizer=tokenizer, stop=stop))
-    end = text.index(stop)
-    assert "".join(s.text for s in steps) == text[:end]
-    assert [s.token for s in steps] == free[: end + 3] and steps[-1].finish == "stop"
 
 
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():

@@ -68,8 +68,7 @@ def test_a_torn_line_at_the_end_of_a_log_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("first, why", [
     ({"train_loss": 10**400}, "too long"), ({"seconds": 10**320}, "too long"), ({"step": 10**20}, "step"),
-    ({"step": -1}, "step"), ({"step": 13}, "line 2.*step"), ({"seconds": -5}, "seconds"),
-    ({"seconds": None}, "seconds"), ({"kind": "stop"}, "kind"),
+    ({"step": 13}, "line 2.*step"), ({"seconds": -5}, "seconds"), ({"kind": "stop"}, "kind"),
     ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, "not a finite number"),
     ({"train_loss": 1e100, "lr": 1e100, "val_loss": 1e-300, "val_loss_per_char": 1e100}, ""),
     ({"train_loss": 1e100, "val_loss": -1e100, "val_loss_per_char": 5e-324}, ""),

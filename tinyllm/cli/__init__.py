@@ -79,22 +79,7 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
-        self._again = False  # True while parsing a second time
         self.commands: dict[Any, Any] = {}  # name -> parser
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments, and accept an optional positional argument also after an option.
-
-        argparse alone does not accept FILE in `check 4 --json FILE`.
-        """
-        found, unknown = super().parse_known_args(args, namespace)
-        if self._again or self._subparsers or not unknown or unknown[0].startswith("-"):
-            return found, unknown
-        self._again = True
-        try:
-            return self.parse_known_intermixed_args(args)
-        finally:
-            self._again = False
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
