@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from itertools import product
+from itertools import chain, product, repeat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,6 +190,16 @@ def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_pat
     tasks = [(task["state"], task["points"]) for task in record["lessons"][0]["tasks"]]
     assert tasks == [("passed", 2), ("timed_out", 0)] and record["points"] == 2
     assert "used up" in record["lessons"][0]["tasks"][1]["message"]
+
+
+def test_no_cause_is_looked_for_when_a_submission_is_out_of_time(monkeypatch, tmp_path):
+    """A function that is wrong, and then sleeps in every call, took hours."""
+    submission = Submission("Ada", tmp_path, files={(find_lesson(4).folder, "exercise.py"): b"softmax = abs"})
+    clock = chain([0, 1], repeat(grading.CLOCK_SECONDS + 1))
+    monkeypatch.setattr(grading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    record = grading.grade(submission, Course((Part(find_lesson(4), {"softmax": 2}),), seed=7), "plain")
+    (task,) = record["lessons"][0]["tasks"]
+    assert task["message"] and not task["smallest_input"]
 
 
 def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):

@@ -67,7 +67,8 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
         if time.monotonic() > end:
             return Verdict(task.name, "timed_out", broken=titles_of(task), message=USED_UP)
         try:
-            return judge_task(task, start, folder, variant=course.variant(submission.student))
+            return judge_task(task, start, folder, variant=course.variant(submission.student),
+                              clock=lambda: lambda: end - time.monotonic())
         except Exception as error:
             text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
             return Verdict(task.name, "blocked", message=text)
