@@ -79,14 +79,6 @@ def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
         assert main(["hint", str(folder)]) == 0 and f"hint {number} of 2" in capsys.readouterr().out
 
 
-def test_code_beside_the_reference_is_used_and_not_shown(folder):
-    (folder / "helper.py").write_text("kept = lambda function: function\n")
-    text = (folder / "reference.py").read_text("utf-8").replace("def moving", "@helper.kept\ndef moving")
-    (folder / "reference.py").write_text("import helper\n" + text)
-    first = own_tasks.load_lesson(folder)
-    assert own_tasks.load_lesson(folder) == first and "helper" not in first.stub
-
-
 @pytest.mark.parametrize("file, old, new, words", [
     ("reference.py", "def moving", "def (", "reference.py, line 6"),
     ("reference.py", "import numpy as np", "import nowhere", "reference.py, line 3: ModuleNotFoundError"),

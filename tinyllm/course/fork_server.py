@@ -151,7 +151,6 @@ def work(sock: socket.socket, request: dict[str, Any]) -> None:
         os.dup2(sock.fileno(), 0)
         os.execv(code, [code, str(request["call_seconds"])])
     try:
-        sys.path.insert(0, os.path.dirname(code))
         module = load_file("exercise", code)
     except BaseException as error:
         protocol.send(sock, {"error": describe(error, code)})

@@ -126,8 +126,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for the names in their annotations
-    sys.path.insert(0, str(path.parent))
-    known, before, sys.dont_write_bytecode = set(sys.modules), sys.dont_write_bytecode, True
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -135,11 +134,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     except SystemExit:
         raise UserError(f"{short_path(path)} ends Python when it is imported: take its exit() out") from None
     finally:
-        sys.path.remove(str(path.parent))
         sys.dont_write_bytecode = before
-        for other in set(sys.modules) - known:  # the next lesson may have a file of the same name
-            if Path(getattr(sys.modules[other], "__file__", None) or "/").parent == path.parent:
-                del sys.modules[other]
     return module
 
 
