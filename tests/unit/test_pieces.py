@@ -15,7 +15,6 @@ from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled
 from tinyllm.ops.unicode import in_this_version
 from tinyllm.testing.pieces import BROKEN, CHARACTERS, cut_anywhere, texts
-from tinyllm.tokenizer.huggingface import NAMES
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 EVERY = pytest.mark.parametrize("pattern", PATTERNS)
@@ -31,12 +30,6 @@ def in_c(text, pattern):
 def check_equal(text, pattern):
     """Check that the kernel cuts a text as the specification, which uses `regex`."""
     assert in_c(text, pattern) == split_pieces.reference(text, pattern).tolist(), text[:200]
-
-
-@given(st.text() | st.text("\n\r \t\xa0ab1.'s\u3000") | st.text("'sSdmTlLvErR\u017f\u212a \na"))
-def test_spellings_of_a_pattern_match_the_same(text):
-    for spelt, name in NAMES.items():
-        assert regex.findall(f"({spelt})", text) == regex.findall(f"({PATTERNS[name]})", text)
 
 
 # The tables

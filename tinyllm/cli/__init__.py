@@ -59,6 +59,7 @@ GONE = {  # a command, or some options of it, that were removed -> what to use i
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
     "tokenizer convert": "in Python, tl.save_tokenizer(tl.load_tokenizer(PATH, PATTERN), OUT)",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
+    "tokenizer encode --allow-special": "in Python, tl.load_tokenizer(PATH).encode(text, {NAME}) finds it",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts a text's tokens and bytes",
     "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",

@@ -48,40 +48,35 @@ def train(file: str, *, vocab: int, out: str, pattern: Literal["gpt2", "gpt4", "
     seconds = time.perf_counter() - start
     save_tokenizer(tokenizer, target)
     size = tokenizer.vocab_size
-    if size < vocab:
-        print(f"{file} has no more pairs to merge, so there are fewer tokens than {vocab:,}")
     print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {seconds:.2f} s; saved to {target}")
 
 
 @command("tokenizer encode")
-def encode(path: str, text: str | None = None, *, file: str | None = None,
-           allow_special: list[str] | None = None, json: bool = False, out: str | None = None,
-           overwrite: bool = False) -> None:
-    """Turn text into token ids.
+def encode(path: str, text: str | None = None, *, file: str | None = None, json: bool = False,
+           out: str | None = None, overwrite: bool = False) -> None:
+    """Turn text into token ids; names of special tokens in it are ordinary text.
 
     With --out, the file may be larger than memory. Training can use the result:
     tinyllm train --data book.tokens --tokenizer book.json
 
-    PATH                      a tokenizer file, or a folder with one
-    TEXT                      the text; if it is - or left out, standard input is read
-    --file F                  read the text from a file
-    --allow-special NAME ...  recognize these special tokens, or "all"; others are ordinary text
-    --json                    print ids and counts as JSON
-    --out TOKENS              write the tokens of --file to this file
-    --overwrite               replace TOKENS if it exists
+    PATH          a tokenizer file, or a folder with one
+    TEXT          the text; if it is - or left out, standard input is read
+    --file F      read the text from a file
+    --json        print ids and counts as JSON
+    --out TOKENS  write the tokens of --file to this file
+    --overwrite   replace TOKENS if it exists
 
     example:
       tinyllm tokenizer encode book.json "To be, or not to be"
-      tinyllm tokenizer encode book.json "the end<|end|>" --allow-special "<|end|>"
       tinyllm tokenizer encode book.json --file book.txt --out book.tokens
     """
     if out is not None:
-        if file in (None, "-") or text is not None or allow_special:
-            raise UserError("--out takes a --file to encode, without TEXT and without --allow-special")
+        if file in (None, "-") or text is not None:
+            raise UserError("--out takes a --file to encode, without TEXT")
         _encode_file(load_tokenizer(path), _unpacked(file), _free_path(out, overwrite), json)
         return
     data, tokenizer = _text_of(text, file), load_tokenizer(path)
-    ids = tokenizer.encode(data, "all" if allow_special == ["all"] else allow_special or [])
+    ids = tokenizer.encode(data)
     print(*[dumps({"ids": ids, "tokens": len(ids), "bytes": len(data)})] if json else ids)
 
 

@@ -76,9 +76,6 @@ class Tokenizer:
         self._tokens[i] = name.encode()
         self.vocab_size = max(self.vocab_size, i + 1)
 
-    def __len__(self):
-        return self.vocab_size
-
     if not TYPE_CHECKING:
         __getattr__ = missing
 
@@ -131,8 +128,6 @@ class Tokenizer:
 
     def _names(self, allowed):
         """Return {bytes: id} of added and allowed special tokens. Raises UserError for an unknown name."""
-        if isinstance(allowed, str) and allowed != "all":
-            raise TypeError(f'allowed_special is "all" or a set of names: {{{allowed!r}}}, not {allowed!r}')
         allowed = list(self.special_tokens if allowed == "all" else allowed)
         if unknown := [name for name in allowed if name not in self.special_tokens]:
             have = ", ".join(self.special_tokens) or "none"

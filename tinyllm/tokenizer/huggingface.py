@@ -20,13 +20,7 @@ from tinyllm.tokenizer.simple import EVERY_CHARACTER, ByteTokenizer, CharTokeniz
 from tinyllm.tokenizer.strings import check_names
 from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary, token_bytes
 
-NAMES = {source: name for name, source in PATTERNS.items()} | {
-    # Other spellings, which match the same in every text: GPT-2's own, and tiktoken's of GPT-2 and GPT-4.
-    r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
-    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""": "gpt2",
-    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
-    r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+""": "gpt4",
-}
+NAMES = {source: name for name, source in PATTERNS.items()}
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = dict.fromkeys(
     ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)

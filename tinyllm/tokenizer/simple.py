@@ -44,13 +44,10 @@ class CharTokenizer(Tokenizer):
 
     def __init__(self, characters, special_tokens=()):
         """Make a tokenizer of single characters, in ascending order. Raises UserError for any other list."""
-        for i, character in enumerate(characters):
-            if not isinstance(character, str) or len(character) != 1:
-                raise UserError(f"characters[{i}] is {str(character)[:20]!r}, which is not one character")
-            if i and characters[i - 1] >= character:
-                raise UserError(f"characters[{i}], {character!r}, is out of order or there twice; sort them")
         if not characters:
             raise UserError("a char tokenizer needs at least one character; is the training text empty?")
+        if list(characters) != sorted({c for c in characters if isinstance(c, str) and len(c) == 1}):
+            raise UserError("the characters of a char tokenizer are single, in ascending order, each once")
         super().__init__({i: bytes_from_text(c) for i, c in enumerate(characters)}, special_tokens)
         self._characters = list(characters)
         self._codes = np.array([ord(c) for c in characters], np.uint32)
