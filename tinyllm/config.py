@@ -49,18 +49,13 @@ def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance against its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
-    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. The values of a
-    dict such as dict[str, float] are checked too. Raises UserError with `prefix`, the field and the value.
+    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. Raises
+    UserError with `prefix`, the field and the value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if not allowed(field, value):
             raise UserError(f"{prefix}{field.name} must be {wish(field)}, got {value!r}")
-        if isinstance(value, dict) and (inner := typing.get_args(kinds(field)[0])):
-            try:
-                conform(value, {str: bounded(inner[1])})
-            except UserError as error:
-                raise UserError(f"{prefix}{field.name} {error}") from None
 
 
 def allowed(field: dataclasses.Field, value: Any) -> bool:

@@ -222,6 +222,7 @@ STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
     (STATE, "progress.seconds", 10**400, "number that is too long"), (STATE, "progress", [], "as progress"),
     (STATE, "progress.unlogged", {"steps": -1, "tokens": 1}, "unlogged.steps"),  # it divided by 0
     (STATE, "progress.unlogged", {"steps": 1, "tokens": None}, "unlogged.tokens"),
+    (STATE, "progress.unlogged", {"steps": 1, "tokens": 1, "loss": "x"}, "unlogged.loss"),
     (STATE, "progress.step", 5, "as progress.step, where one of 12"),  # it added old steps to the log
     (STATE, "step", 10**30, "as step, where one of 12 belongs"), (STATE, "sha256", {}, "SHA-256 differs"),
     (STATE, "log_bytes", -1, "as log_bytes"), (STATE, "progress.unknown", 1, "another version"),

@@ -127,12 +127,18 @@ def test_a_file_and_standard_input_are_read_as_they_are(here, monkeypatch):
     assert corpus.entropy is None and corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
 
 
-def test_folders_are_read_in_order(here):
+def test_folders_and_patterns_are_read_in_order(here):
     write_files(here, {"b.txt": b"b", "a.txt": b"a\n", "c/d.txt": b"d", "picture.png": b"\x89PNG\0",
                        ".hidden": b"h", ".git/x": b"x", "z.txt.gz": gzip.compress(b"z\n")})
     corpus = load_corpus(here)
     assert corpus.data == b"a\nb\nd\nz\n"
     assert load_corpus(".").data == corpus.data
+    for pattern, found in {"*.txt": b"a\nb", "**/*.txt": b"a\nb\nd", "[ab].txt": b"a\nb"}.items():
+        assert load_corpus(pattern).data == found
+    (here / "[ab].txt").write_bytes(b"itself")  # a file that is really called so
+    assert load_corpus("[ab].txt").data == b"itself"
+    with pytest.raises(UserError, match="no text files"):
+        load_corpus("*.nothing")
     assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # one object three times: it is the place that counts
 
 

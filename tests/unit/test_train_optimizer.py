@@ -199,21 +199,21 @@ def test_singular_values_come_near_to_one_and_directions_stay(rows, columns, sca
 def test_linear_layers_are_moved_along_orthogonal_matrices_and_all_others_as_by_adamw(monkeypatch):
     ours, alone, adams = (with_gradients(small_model()) for _ in range(3))
     before = {name: p.data.copy() for name, p in ours.named_parameters()}
-    groups = muon_groups(ours, 0.1)
+    groups = muon_groups(ours, 50.0)
     assert sum(len(group["params"]) for group in groups) == len(ours.parameters())
     Muon(groups, lr=0.01).step()
-    adamw = {p: g["weight_decay"] for g in tl.decay_groups(adams.parameters(), 0.1) for p in g["params"]}
+    adamw = {p: g["weight_decay"] for g in tl.decay_groups(adams.parameters(), 50.0) for p in g["params"]}
     AdamW([{"params": [p], "weight_decay": decay} for p, decay in adamw.items()], lr=0.01).step()
     for (name, p), q in zip(ours.named_parameters(), adams.parameters(), strict=True):
         if "_proj" in name:
-            moved = (p.data - before[name] * np.float32(1 - 0.01 * 0.1)) / (0.01 * 0.3 * max(p.shape) ** 0.5)
+            moved = (p.data - before[name] * np.float32(1 - 0.01 * 50)) / (0.01 * 0.3 * max(p.shape) ** 0.5)
             values = np.linalg.svd(-moved, compute_uv=False)
             assert (values < 1.3).all() and np.median(values) > 0.7
             assert (moved * p.grad).sum() < 0  # downhill
         else:
             assert np.array_equal(p.data, q.data)
     monkeypatch.setattr("tinyllm.train.muon.TOGETHER", 1)  # matrices moved alone: the same bits
-    Muon(muon_groups(alone, 0.1), lr=0.01).step()
+    Muon(muon_groups(alone, 50.0), lr=0.01).step()
     assert same(ours, alone)
 
 

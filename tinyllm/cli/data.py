@@ -34,7 +34,7 @@ def list_corpora() -> None:
 def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
     """Print the beginning or a passage of a text, or documents of a generated kind.
 
-    NAME      a corpus, file, folder, .gz or -, or a kind such as world:question,hops=2
+    NAME      a corpus, file, folder, pattern, .gz or -, or a kind such as world:question,hops=2
     --n N     how many characters to print (1500), or how many documents (5)
     --seed S  print another passage, or other documents, chosen by this number
 
@@ -72,7 +72,7 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 def stats(name: str) -> None:
     """Measure a text: its size, and how varied and how predictable it is.
 
-    NAME  a corpus, file, folder, .gz or -
+    NAME  a corpus, file, folder, pattern, .gz or -
 
     Distinct trigrams are the different word triples as a share of all; the most frequent opening is the share
     of documents that begin with the most frequent four words. The entropy of a generated text is the lowest

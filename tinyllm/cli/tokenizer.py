@@ -29,7 +29,7 @@ def train(file: str, *, vocab: int, out: str, pattern: Literal["gpt2", "gpt4", "
           special: list[str] | None = None, overwrite: bool = False) -> None:
     """Learn a byte-level BPE vocabulary from text.
 
-    FILE                a file, folder, .gz, - or the name of a corpus
+    FILE                a file, folder, glob, .gz, - or the name of a corpus
     --vocab N           the number of tokens
     --out PATH          the JSON file to write
     --pattern           how text is cut

@@ -1,9 +1,10 @@
-"""Read a corpus from a path: a file, a folder, a .gz, or "-" for standard input.
+"""Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or "-" for standard input.
 
 Everything is read into memory, up to MAX_BYTES in all. Of a .gz, the unpacked bytes count, so a small file
 that unpacks to a huge one is refused.
 """
 
+import glob
 import gzip
 import os
 import stat
@@ -18,7 +19,7 @@ MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer en
 
 
 def read(where: str) -> bytes:
-    """Read a file, folder or "-". Raises UserError if that fails."""
+    """Read a file, folder, glob pattern or "-". Raises UserError if that fails."""
     if not where:
         raise UserError("the name of the corpus is empty; see `tinyllm data list`")
     path = Path(where)
@@ -27,6 +28,8 @@ def read(where: str) -> bytes:
     if path.is_dir():  # without hidden files
         found = sorted(path.rglob("*"))
         return _read_many(where, [x for x in found if "/." not in f"/{x.relative_to(path).as_posix()}"])
+    if not os.path.lexists(path) and glob.has_magic(where):
+        return _read_many(where, sorted(map(Path, glob.glob(where, recursive=True))))
     return read_file(path)
 
 

@@ -59,7 +59,7 @@ class RunConfig:
     """
 
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
-    data: str = setting("stories", help="a text: file, folder, .gz, - or a corpus's name")
+    data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
     preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")

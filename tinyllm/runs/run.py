@@ -227,9 +227,10 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
     """
     state = state or checkpoint.read_state(path)
     with checkpoint.naming(path / "state.json"):
-        conform(state, {"progress": {}, "log_bytes": bounded(int, min=0)})
-        sums = SUMS if state["progress"].get("unlogged") else {}
-        conform(state, {"progress": {"step": bounded(int, choices=[state["step"]]), "unlogged": sums}})
+        known = {"step": bounded(int, choices=[state["step"]]), "unlogged": {str: bounded(float | None)}}
+        conform(state, {"progress": known, "log_bytes": bounded(int, min=0)})
+        if sums := state["progress"]["unlogged"]:
+            conform(sums, SUMS, "progress.unlogged")
         try:
             return Progress(**state["progress"]), state["log_bytes"]
         except TypeError as error:  # an unknown name
