@@ -34,6 +34,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "quantize nothing --out new": "holds no run",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
+    "course grade students": "there is no course.toml",  # a folder, not the option that is gone
     "eval shipped": "required: --task",
     "eval shipped --task world:novel": "no kind of text called novel",
     "eval shipped --task parity": "write world:KIND",

@@ -146,8 +146,8 @@ def _check_command(argv: list[str], command: str | None) -> None:
     """Raise UserError for a command that does not exist, or no longer."""
     for words, instead in GONE.items():
         first, *options = words.split(" --")
-        given = [word.partition("=")[0].removeprefix("--") for word in argv]
-        said = [option for option in options if option in given]
+        given = [word.partition("=")[0] for word in argv]
+        said = [option for option in options if f"--{option}" in given]
         if f"{' '.join(argv)} ".startswith(f"{first} ") and (said or not options):
             raise UserError(f"there is no `tinyllm {' --'.join([first, *said[:1]])}`; {instead}")
     if command and command not in COMMANDS and not command.startswith("-"):
