@@ -43,14 +43,13 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
     ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "prompt": True}, "a.Pooling", ""),
     ({"pooling_mode": "mean"}, "sentence_transformers.models.Transformer", ""),
     ({"pooling_mode": "cls"}, "a.Pooling", "1_Pooling.*'cls'.*tinyllm has the mean"),
-    ({"pooling_mode_max_tokens": True}, "a.Pooling", "pooling_mode_max_tokens"),
     ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "a.Pooling", "cls_token"),
     ({}, "a.Pooling", "1_Pooling.*has the mean"), (None, "a.Dense", r"modules\.json has a step 'Dense'"),
-    (None, "pool", r"modules\.json has a step 'Pooling' in 'pool'"),  # whose settings would be ignored
+    (None, "pool", r"modules\.json has a step 'Pooling'"),  # whose settings would be ignored
 ])
 def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
     made("bert").save_pretrained(tmp_path)
-    step = {"type": "a.Pooling", "path": steps} if steps == "pool" else {"type": steps}
+    step = {"type": steps, "path": "1_Pooling"} if steps != "pool" else {"type": "a.Pooling", "path": steps}
     (tmp_path / "modules.json").write_text(json.dumps([step]))
     if modes is not None:
         (tmp_path / "1_Pooling").mkdir()

@@ -59,15 +59,8 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
 
 def test_an_override_of_linear_reaches_the_experts():
     layer, x = made(3, 2)
-    called = []
-
-    def linear(x, w, b=None):
-        called.append(w.shape)
-        return ops.linear.reference(x, w, b)
-
-    with override(linear=linear):
-        layer(x)
-    assert (12, 16) in called
+    with override(linear=lambda x, w, b=None: ops.linear.reference(x, w, b) * (w.shape != (12, 16))):
+        assert not layer(x).data.any()  # no expert gives anything
 
 
 def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each_and_of_any_batch_and_threads():

@@ -143,11 +143,10 @@ def check_pooling(folder: Path) -> None:
     """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
     steps, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
     for step in read_json(steps, [{}], 2**20) if os.path.lexists(steps) else []:
-        kind, place = str(step.get("type")).split(".")[-1], step.get("path", "1_Pooling")
-        elsewhere = kind == "Pooling" and place != "1_Pooling"
-        if kind not in ("Transformer", "Pooling", "Normalize") or elsewhere:
-            raise UserError(f"{steps} has a step {kind!r:.40} in {place!r:.40}, and tinyllm reads a mean in "
-                            "1_Pooling: use sentence-transformers")
+        kind = str(step.get("type")).split(".")[-1]
+        if kind not in ("Transformer", "Normalize") and (kind, step.get("path")) != ("Pooling", "1_Pooling"):
+            raise UserError(f"{steps} has a step {kind!r:.40}, and tinyllm reads a mean in 1_Pooling: use "
+                            "sentence-transformers")
     if os.path.lexists(pooling):
         found = read_json(pooling, {}, 2**20)
         modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}
