@@ -76,6 +76,9 @@ class Tokenizer:
         self._tokens[i] = name.encode()
         self.vocab_size = max(self.vocab_size, i + 1)
 
+    def __len__(self):
+        return self.vocab_size
+
     if not TYPE_CHECKING:
         __getattr__ = missing
 
