@@ -1,4 +1,4 @@
-"""Check the interpreter of the world's programs: what it computes, and that it refuses the rest."""
+"""Check the interpreter: what it computes, that it refuses the rest, and that it judges programs."""
 
 import time
 
@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
+from tinyllm.rng import Random
+from tinyllm.world import KINDS, World
 from tinyllm.world.interpreter import evaluate, run
 
 GOOD = '''
@@ -45,16 +47,14 @@ def test_expressions_equal_those_of_python(expression):
 
 
 REFUSED = [
-    "9**9", "1 / 2", "~1", "1 << 3", "1.5", "b'a'", "...", "{}", "(1, 2)", "f'{1}'", "lambda: 1",
-    "(x := 1)", "1 is 1",
-    "[[1]]", "[].append([])", "[].insert(0, [])", "(1).__class__", "''.join.__self__", "'x'.format(1)",
-    "open('x')", "__import__('os')", "print(1)", "'%1000d' % 5", "'a' * 1000000000", "1000000000 * [1]",
-    "range(1000000000000)", "1000000 * 10000000", "int('9' * 100)", "[1] * 'a'", "'a' * 'b'", "len(1)",
-    "x", "", "1 1",
-    "'a'[::0]", "[0][1]", "'abc'[1, 2]", "1 // 0", "sorted([1, 'a'])", "sorted([1], reverse=True)", "min([])",
-    "[x for x in 'a' for y in 'b']", "\0", "-" * 3000 + "1",
-    "(" * 250 + "1" + ")" * 250, "1" * 5000, "{1: 2}[1]",
-    "len(*[1])", "zip([1])", "1 if", "*[1]", "[x async for x in y]", "[1 for x in range(900) for y in [1]]",
+    "9**9", "1 / 2", "~1", "1 << 3", "1.5", "b'a'", "...", "{}", "(1, 2)", "f'{1}'", "lambda: 1", "(x := 1)",
+    "1 is 1", "[[1]]", "[].append([])", "[].insert(0, [])", "(1).__class__", "''.join.__self__",
+    "'x'.format(1)", "open('x')", "__import__('os')", "print(1)", "'%1000d' % 5", "'a' * 1000000000",
+    "1000000000 * [1]", "range(1000000000000)", "1000000 * 10000000", "int('9' * 100)", "[1] * 'a'",
+    "'a' * 'b'", "len(1)", "x", "", "1 1", "'a'[::0]", "[0][1]", "'abc'[1, 2]", "1 // 0", "sorted([1, 'a'])",
+    "sorted([1], reverse=True)", "min([])", "[x for x in 'a' for y in 'b']", "\0", "-" * 3000 + "1",
+    "(" * 250 + "1" + ")" * 250, "1" * 5000, "{1: 2}[1]", "len(*[1])", "zip([1])", "1 if", "*[1]",
+    "[x async for x in y]", "[1 for x in range(900) for y in [1]]",
 ]
 
 
@@ -66,21 +66,19 @@ def test_anything_else_is_refused_in_one_line(expression):
 
 
 BODIES = [
-    "while True:\n  x = 1", "pass", "return f(x)", "return 1 if x else 2", "x[0] = 1",
-    "for a, b in x: a", "y = []\n y.append(y)", "for i in x:\n  x.append(i)",
-    "y = 'a'\n for i in range(99):\n  y += y",
+    "while True:\n  x = 1", "pass", "return f(x)", "return 1 if x else 2", "x[0] = 1", "for a, b in x: a",
+    "y = []\n y.append(y)", "for i in x:\n  x.append(i)", "y = 'a'\n for i in range(99):\n  y += y",
     "y = [z for z in x]\n return z", "import os", "global x", "def g(): pass", "class A: pass",
-    "try: pass\n finally: pass", "del x", "assert x",
-    "for i in x: x\n else: x", "a, b = 1, 2", "a = b = 1",
-    "x[0:1] = [5]", "x += [1]",
-    "with x: pass", "raise x", "return (yield)", "x: int = 1", "return len", "x.y = 1", "return x[0](1)",
-    "x[0] = x",
-    "match x:\n  case 1: pass", "return sum([y for y in range(1000)], [])",
+    "try: pass\n finally: pass", "del x", "assert x", "for i in x: x\n else: x", "a, b = 1, 2", "a = b = 1",
+    "x[0:1] = [5]", "x += [1]", "with x: pass", "raise x", "return (yield)", "x: int = 1", "return len",
+    "x.y = 1", "return x[0](1)", "x[0] = x", "match x:\n  case 1: pass",
+    "return sum([y for y in range(1000)], [])",
 ]
-HEADS = ["import os\ndef f(x): pass", "def f(*x): pass", "def f(x=1): pass", "def f(x, /): pass",
-         "def f(x: int): return x", "@f\ndef f(x): pass",
-         "async def f(x): pass", "def g(x): pass", "def f(x, y): pass", "f = 1", "def f(x",
-         "x" * 5000]
+HEADS = [
+    "import os\ndef f(x): pass", "def f(*x): pass", "def f(x=1): pass", "def f(x, /): pass",
+    "def f(x: int): return x", "@f\ndef f(x): pass", "async def f(x): pass", "def g(x): pass",
+    "def f(x, y): pass", "f = 1", "def f(x", "x" * 5000,
+]
 SOURCES = [*HEADS, *(f"def f(x):\n {body}" for body in BODIES)]
 
 
@@ -131,3 +129,30 @@ def test_the_budget_is_exact():
         evaluate("1 + 1", 3)
     with pytest.raises(UserError, match="more than 60 steps"):
         evaluate("max([0] * 100)", 60)
+
+
+WORLD, PROGRAM = World(), KINDS["program"]
+
+
+def program(i=0, **dials):
+    return PROGRAM(WORLD, Random(i), PROGRAM.dials(**dials))
+
+
+@pytest.mark.parametrize("body", [
+    "return None", "pass", "return [", "while True:\n        pass", "import os", "return open('x')",
+    "return exit()",
+])
+def test_wrong_and_hostile_bodies_fail(body):
+    for i in range(20):
+        assert PROGRAM.score_answer(f"\n    {body}", program(i)) == 0
+
+
+def test_the_body_of_another_function_hardly_ever_passes():
+    alike, passed = {}, 0
+    for i in range(800):
+        document = program(i, examples=0)
+        name = document.labels["entry_point"]
+        if name in alike and alike[name].prompt != document.prompt:
+            passed += PROGRAM.score_answer(alike[name].answer, document)
+        alike[name] = document
+    assert passed < 800 * 0.04, "some pairs are equal, such as even and below 9, even and below 10"

@@ -73,8 +73,8 @@ def test_no_text_is_read_slowly_or_raises(name):
     for text in texts:
         numbers = [re.sub(r"-?\d+", number, text) for number in ("0", "-1", "9" * 12)]
         *told, last = text.split(". ")
-        for changed in (*numbers, ". ".join([*told * 9, last]), "a b, " * 500, "1 " * 900,
-                        f"{text[:20]}{'a has b; c has d. ' * 100}", f"{text[:20]}{'1, ' * 500}"):
+        for changed in (*numbers, ". ".join([*told * 9, last]), "a b, " * 500, "1 " * 900, text + "x",
+                        text[:-3], f"{text[:20]}{'a has b; c has d. ' * 100}", f"{text[:20]}{'1, ' * 500}"):
             read = kind.read(WORLD, changed)
             assert read is None or read.text == changed
     assert time.process_time() - start < 1
@@ -83,9 +83,8 @@ def test_no_text_is_read_slowly_or_raises(name):
 @every_kind
 def test_no_test_item_is_in_the_training_split(name):
     kind = KINDS[name]
-    for by in kind.splits:
+    for by, key in kind.splits.items():
         train, test = (Stream(WORLD, kind, split=split, by=by) for split in ("train", "test"))
-        key = kind.splits[by]
         seen, held = ({str(key(s[i])) for i in range(60)} for s in (train, test))
         assert not seen & held
         assert train[3] == Stream(WORLD, kind, split="train", by=by)[3]
@@ -125,14 +124,6 @@ def test_a_world_in_which_nobody_has_a_grandmother_has_no_questions_about_one():
     with pytest.raises(UserError, match="take more people"):
         for i in range(60):
             kind(world, Random(i), kind.dials(about="family"))
-
-
-@pytest.mark.parametrize("kind", ["letters", "dialogues"])
-def test_friends_who_write_or_visit_live_in_different_towns(kind):
-    for i in range(200):
-        labels = KINDS[kind](WORLD, Random("towns", i)).labels
-        hero, friend = WORLD.person(labels["hero"]), WORLD.person(labels["friend"])
-        assert hero.best_friend == friend.name and hero.lives_in != friend.lives_in
 
 
 if __name__ == "__main__":

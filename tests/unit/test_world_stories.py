@@ -40,12 +40,6 @@ def parse(text):
     return story if end == len(text) else None
 
 
-@given(st.integers(0, 2**40))
-def test_a_story_reads_back_to_the_same_bits(seed):
-    story = stories.sample(Random(seed))
-    assert parse(story.text) == story and story.logprob < 0
-
-
 @given(st.integers(0, 10**6), st.data())
 def test_a_changed_story_is_another_story_or_none(seed, data):
     story = stories.sample(Random(seed))
