@@ -11,6 +11,7 @@ from tiny_models import MARK, MODELS, lively
 
 import tinyllm as tl
 from tinyllm import nn
+from tinyllm.data import read_picture
 from tinyllm.errors import UserError
 from tinyllm.eval import ask, find_task
 from tinyllm.tensor import no_grad
@@ -74,14 +75,15 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     model, tokenizer = opened.model, opened.tokenizer
     assert model.config.picture == tokenizer.special_tokens["<|picture|>"]
     picture, prompt, _ = tl.data.load_corpus("world:caption,n=1,seed=3").shown[0]
-    words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0"
-    answer = printed(*words, "--picture", "world:caption,seed=3")
+    pathlib.Path("scene.ppm").write_bytes(ppm(picture))
+    words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0", "--picture"
+    answers = [printed(*words, where) for where in ("world:caption,seed=3", "scene.ppm")]
     ids = [*model.picture_marks, *tokenizer.encode(f"{prompt}\n")]
     for _ in range(7):
         with no_grad():
             ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
     expected = tokenizer.decode(ids[len(model.picture_marks) :])
-    assert answer.rstrip("\n") == expected.rstrip("\n")
+    assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")
     engine = tl.Engine(model, tokenizer)
     long = engine.add(max_tokens=200, **opened.lay_out(prompt, 200, picture=picture))
     list(engine)
@@ -107,12 +109,15 @@ def test_training_looks_at_the_pictures_and_gives_each_row_its_own():
 
 
 def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
-    with pytest.raises(UserError, match="the model reads pictures of 16 x 16 dots"):
-        tl.open_model(run[0]).lay_out("The picture", 9, picture=np.zeros((8, 16, 3), np.uint8))
+    pathlib.Path("half.ppm").write_bytes(ppm(np.zeros((16, 16, 3), np.uint8))[:-1])
+    pathlib.Path("small.ppm").write_bytes(ppm(np.zeros((8, 16, 3), np.uint8)))
+    pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # must not be tried in 2^99 ways
     look = "generate", run[0], "--prompt", "The picture", "--picture"
     train = "train", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other"
     for words, message in (
-        ([*look, "scene.png"], "scene.png is about no pictures: take world:caption"),
+        ([*look, "half.ppm"], "half.ppm is not a whole PPM file"),
+        ([*look, "remarks.ppm"], "remarks.ppm is not a whole PPM file"),
+        ([*look, "small.ppm"], "the model reads pictures of 16 x 16 dots"),
         ([*look, "world:stories"], "world:stories is about no pictures"),
         ([*look, "world:caption", "--beams", "2"], "--beams reads no pictures"),
         (["generate", "shipped", "--picture", "world:caption"], "sees no pictures"),
@@ -122,3 +127,18 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     ):
         assert message in refused(*words)
     assert not pathlib.Path("other").exists()
+
+
+def ppm(picture):
+    """Return a picture (H, W, 3) as a PPM file."""
+    height, width, _ = picture.shape
+    return b"P6\n%d %d\n255\n" % (width, height) + picture.tobytes()
+
+
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=st.integers(0, 99))
+def test_a_ppm_file_comes_back(tmp_path_factory, shape, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("ppm") / "picture.ppm"
+    for data in (ppm(picture), ppm(picture).replace(b"P6\n", b"P6\n# by hand\n", 1)):
+        path.write_bytes(data)
+        assert np.array_equal(read_picture(str(path)), picture)

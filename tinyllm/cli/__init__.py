@@ -45,7 +45,7 @@ GONE = {  # a command, or some options of it, that were removed -> what to use i
     "bench --threads": "`TINYLLM_THREADS=N tinyllm bench` sets the threads",
     "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
     "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
-    "chat --picture": "`tinyllm generate RUN --picture NAME --prompt TEXT` answers about a picture",
+    "chat --picture": "`tinyllm generate RUN --picture FILE --prompt TEXT` answers about a picture",
     "course export": "`course grade` writes canvas.csv and moodle.csv; `course gradescope` an autograder",
     "course grade --overrides --received --roster --students":
         "all tables of students are one, students.csv in this folder",

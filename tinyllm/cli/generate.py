@@ -35,7 +35,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       beam search: keep the N likeliest beginnings
-    --picture NAME  show the model a picture, of world:caption,split=test for example
+    --picture FILE  show the model a picture: a PPM file, or one of world:caption
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
 

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
 from tinyllm.data.tokens import holds_tokens, read_token_file
@@ -73,17 +71,6 @@ def world_corpus(name: str) -> Corpus:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
     documents = tuple(asked) if len(asked) == len(texts) else ()
     return Corpus(name, "".join(texts).encode("ascii"), named.entropy_per_char, SEPARATOR.encode(), documents)
-
-
-def read_picture(name: str) -> np.ndarray:
-    """Return the first picture of a generated corpus such as world:caption,split=test -> uint8 (H, W, 3).
-
-    It holds red, green and blue of each pixel. Raises UserError for a corpus without pictures.
-    """
-    one = re.sub(r",n=\d+", "", name) + ",n=1"
-    if not (name.startswith(PREFIX) and (shown := load_corpus(one).shown)):
-        raise UserError(f"{name} is about no pictures: take world:caption or world:picture_question")
-    return shown[0][0]
 
 
 def load_pydocs() -> bytes:
