@@ -165,8 +165,9 @@ def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "hollow").mkdir()
     whole = gzip.compress(b"hello" * 99)
-    cases = {tmp_path / "missing.txt": "no file", tmp_path / "empty": "is empty", "": "is empty",
-             tmp_path / "hollow": "no text files", "nul\0byte": "cannot read", os.devnull: "not a regular"}
+    cases = {tmp_path / "missing.txt": "no file", "a" * 5000: "name too long", "": "is empty",
+             tmp_path / "empty": "is empty", tmp_path / "hollow": "no text files",
+             "nul\0byte": "cannot read", os.devnull: "not a regular"}
     for end in (0, 5, 15, -9, -1):
         cases[tmp_path / f"{end}.gz"] = "not a gzip file|empty"
         (tmp_path / f"{end}.gz").write_bytes(whole[:end])

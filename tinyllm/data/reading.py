@@ -25,7 +25,7 @@ def read(where: str) -> bytes:
     path = Path(where)
     if where == "-":
         return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES)
-    if path.is_dir():  # without hidden files
+    if os.path.isdir(path):  # without hidden files
         found = sorted(path.rglob("*"))
         return _read_many(where, [x for x in found if "/." not in f"/{x.relative_to(path).as_posix()}"])
     if not os.path.lexists(path) and glob.has_magic(where):
