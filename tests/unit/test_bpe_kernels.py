@@ -3,7 +3,9 @@
 The specs judge; that `Vocabulary.encode` agrees with them is in test_bpe_ops.py.
 """
 
+import copy
 import mmap
+import pickle
 import random
 from pathlib import Path
 
@@ -95,6 +97,8 @@ def test_tokenizers_are_the_same(pattern, text, n_threads):
         same = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
         assert list(same.merges) == list(trained.merges)
         assert [same.encode_batch(both, allowed) for allowed in ((), "all")] == ids
+    for twin in (pickle.loads(pickle.dumps(trained)), copy.deepcopy(trained)):
+        assert twin.encode_batch(both) == ids[0] and twin.decode_bytes(ids[0][0]) == text
 
 
 HOSTILE = [b"a", b"ab", b"abcabdacbbca", "😀😁".encode(), b" ", b"\xf0\x9f\x98", b"the cat's mat 1234 \n",

@@ -156,7 +156,8 @@ def test_special_tokens_by_example():
     more.add_special_tokens(["a", "b"])
     assert more.special_tokens == {"a": 256, "b": 257} and more.decode([256, 257]) == "ab"
     assert more.vocab_size == 258 and TOKENIZERS["foreign"].vocab_size == 401
-    for wrong in (lambda: ByteTokenizer("<|end|>"), trained(300, special_tokens="<|end|>")):
+    for wrong in (lambda: ByteTokenizer("<|end|>"),
+                  *(trained(300, special_tokens=names) for names in ("<|end|>", {"<|end|>": 300}))):
         with pytest.raises(TypeError, match=r"<\|end\|>"):
             wrong()
 

@@ -178,6 +178,10 @@ class Tokenizer:
         """Return an incremental decoder: `push(ids)` and `finish()` return the new text."""
         return ByteStream(self)
 
+    def __getstate__(self):
+        """Return the state for a copy or a pickle: everything except the kernels' object."""
+        return {name: value for name, value in vars(self).items() if name != "_kernel"}
+
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 

@@ -77,6 +77,8 @@ class BPETokenizer(Tokenizer):
         crosses from one text to the next, so do not cut one text into several; use a file instead. The
         kernels call `progress(done, total)` after every merge.
         """
+        if isinstance(special_tokens, dict):
+            raise TypeError(f"special_tokens is a list of names, which are numbered, not {special_tokens!r}")
         special_tokens = check_names(special_tokens)
         fixed = BYTES + len(special_tokens)
         n_merges = operator.index(vocab_size) - fixed
