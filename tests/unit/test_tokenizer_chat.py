@@ -9,7 +9,7 @@ from readers import Reader, check_good, check_mutations, check_no_json, check_ob
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.tokenizer.chat import CHAT_TEMPLATES, EACH, PROGRAMS, read_chat_template
+from tinyllm.tokenizer.chat import CHAT_TEMPLATES, EACH, PROGRAMS, UNSAID, read_chat_template
 
 NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
 byte = ByteTokenizer(NAMES)
@@ -52,6 +52,7 @@ BRIEF = CHATML.replace(
     "You are brief.<|im_end|>\\n' }}{% endif %}")
 WRITTEN = {  # a program -> the text of SAID and a reply, by transformers 5.24 and jinja2 3.1.6
     CHATML: IN_CHATML,
+    UNSAID + CHATML: IN_CHATML,
     BRIEF: "<|im_start|>system\nYou are brief.<|im_end|>\n" + IN_CHATML,
     LLAMA3: "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi </s><|eot_id|>"
     "<|start_header_id|>assistant<|end_header_id|>\n\nHello!<|eot_id|>"

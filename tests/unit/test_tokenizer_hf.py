@@ -1,6 +1,7 @@
 """Compare with Hugging Face's `tokenizers`: it opens what we save, and runs what we do not read."""
 
 import json
+import pickle
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,7 @@ def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids
     assert tokenizer.encode(text) == tokenizer.encode_batch([text.encode()])[0] == ids
     assert tokenizer.encode(text, "all") == allowed and tokenizer.decode(allowed) == back
     assert tokenizer.decode_bytes(allowed) == back.encode()
+    assert pickle.loads(pickle.dumps(tokenizer)).encode(text, "all") == allowed
     save_tokenizer(tokenizer, tmp_path / "again.json")
     assert load_tokenizer(tmp_path / "again.json").fingerprint() == tokenizer.fingerprint()
 

@@ -176,11 +176,12 @@ CHAT_TEMPLATES = {
 # --- the programs of folders ------------------------------------------------------------------------------
 
 EACH, REPLY = "{% for message in messages %}", "{% endfor %}{% if add_generation_prompt %}"
+UNSAID = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
 DEFAULT = re.compile(  # what ChatML says if no system text is given
     r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
     r"'<\|im_start\|>system\\n([^'\\<{]*)<\|im_end\|>\\n' }}{% endif %}"
 )
-PROGRAMS = {  # name in CHAT_TEMPLATES: the text of the program, without DEFAULT
+PROGRAMS = {  # name in CHAT_TEMPLATES: the text of the program, without UNSAID and DEFAULT
     "chatml": EACH  # of Qwen 2, SmolLM 2 and many others
     + "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}" + REPLY
     + "{{ '<|im_start|>assistant\\n' }}{% endif %}",
@@ -221,6 +222,7 @@ def known_template(source: Any, config: dict[str, Any]) -> ChatTemplate:
     config: the content of tokenizer_config.json, which names the tokens of the beginning and the end.
     """
     program = str(source).removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both break a line
+    program = program.removeprefix(UNSAID)
     default = DEFAULT.search(program)
     plain = DEFAULT.sub("", program)
     name = next((name for name, known in PROGRAMS.items() if plain == known), None)

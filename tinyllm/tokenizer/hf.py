@@ -49,6 +49,9 @@ class LibraryTokenizer(Tokenizer):
         super().__init__({i: word.encode() for word, i in vocab.items() if word not in special}, special)
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
 
+    def __reduce__(self):
+        return LibraryTokenizer, (self._content,), {"chat": self.chat}
+
     def _encode_text(self, text, names):
         try:
             text = bytes_from_text(text).decode()
