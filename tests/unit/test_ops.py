@@ -159,3 +159,10 @@ def as_tuple(result):
 def test_scalings_that_are_not_known_are_refused(scaling, message):
     with pytest.raises(ValueError, match=message):
         ops.scaled_rope_tables(np.arange(3), 8, 1e4, scaling)
+
+
+@pytest.mark.parametrize("backend", [backend for name, backend in WAYS if name == "split"])
+def test_an_empty_axis_is_not_cut_until_memory_ends(backend):
+    """Zero is a multiple of every number: 2**40 empty parts once took all memory of the machine."""
+    with pytest.raises(ValueError, match="cannot cut the last axis"):
+        OPS["split"].checked(backend)(np.zeros((2, 0), np.float32), 2**40)

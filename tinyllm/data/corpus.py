@@ -33,6 +33,9 @@ class Corpus:
     tokens: np.ndarray | None = None
     made_by: str = ""
 
+    def __repr__(self):
+        return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
+
     @property
     def content(self) -> Any:
         """Return the tokens if only these are known, else the bytes of the text."""

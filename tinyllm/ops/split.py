@@ -5,10 +5,12 @@ import numpy as np
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
+MOST = 1 << 16  # parts: an axis of length 0 is a multiple of every number
+
 
 def check_split(x: Array, n: int) -> None:
-    """Raise ValueError unless the length of the last axis is a multiple of n."""
-    if not isinstance(n, int) or n < 1 or x.ndim < 1 or x.shape[-1] % n:
+    """Raise ValueError unless the length of the last axis is a multiple of n, and n at most MOST."""
+    if not isinstance(n, int) or not 1 <= n <= MOST or x.ndim < 1 or x.shape[-1] % n:
         raise ValueError(f"cannot cut the last axis of {x.shape} into {n} equal parts")
 
 

@@ -15,6 +15,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
+from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
@@ -121,7 +122,8 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         model = build(sizes, seed=config.seed)
     check_fits(recipe, model)
     model = adapted(model, recipe, config, corpus, start)
-    config = dataclasses.replace(config, model=model.config)
+    # With the largest vocabulary, as a config is that was read: run.json leaves its size to the tokenizer.
+    config = dataclasses.replace(config, model=dataclasses.replace(model.config, vocab_size=SIZE["max"]))
     if model.objective != "masked":
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
