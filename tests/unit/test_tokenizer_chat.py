@@ -141,7 +141,8 @@ def test_a_template_lives_in_the_tokenizer_file_and_a_wrong_one_is_refused(chat,
     (tmp_path / "t.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=problem) as error:
         load_tokenizer(tmp_path / "t.json")
-    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+    said = str(error.value).replace(str(tmp_path), "")
+    assert "\n" not in said and len(said) < 200
 
 
 def test_chat_templates_refuse_wrong_messages():
