@@ -81,7 +81,7 @@ def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
     ("softmax that gives NaN for a row of nothing but -inf, where every token is masked", INFINITE),
 ])
 def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatch):
-    """And ordinary numbers are named before any others, where they fail too.
+    """If ordinary numbers fail too, they are named first.
 
     Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers.
     """

@@ -148,7 +148,7 @@ ONE = ["<f4", [1]]
     protocol.PREFIX.pack(protocol.MAGIC, 25) + b'{"value":NaN,"arrays":[]}',
 ])
 def test_liars_are_refused(data):
-    """In no more time than their bytes take: that of keys that collide grows with the square."""
+    """Refuse bad frames quickly, too: the time for keys whose hashes are equal grows with their square."""
     assert protocol.receive(Bytes(frame({"a": 0}, ONE)), 5).tobytes() == b"1234"  # where nothing is wrong
     began = time.process_time()
     with pytest.raises(REFUSALS):

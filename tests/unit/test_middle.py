@@ -11,7 +11,7 @@ from tiny_run import SETTINGS, write_text
 import tinyllm as tl
 from tinyllm.data import Batch, Corpus
 from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middles
-from tinyllm.decode.middle import fill_middle, middle_prompt
+from tinyllm.decode.middle import middle_prompt
 from tinyllm.errors import UserError
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
@@ -140,16 +140,6 @@ def test_a_prompt_is_what_training_showed_and_the_far_ends_are_left_out():
                                       (tl.ByteTokenizer(), 9, "no markers for a gap")):
         with pytest.raises(UserError, match=message):
             middle_prompt(model, tokenizer, "a", "b", count)
-
-
-def test_a_middle_ends_at_its_marker():
-    model, drawn = tiny_model(), {"max_tokens": 5, "sampling": tl.Sampling(0)}
-    (text,) = fill_middle(model, BYTES, [("ab", "c")], **drawn)
-    assert text == BYTES.decode(tl.generate(model, middle_prompt(model, BYTES, "ab", "c", 5), **drawn))
-    model.lm_head.weight.data[:] = 0
-    model.lm_head.weight.data[END] = model.hidden(np.array([[PRE, SUF, MID]])).data[0, -1]
-    assert fill_middle(model, BYTES, [("", "")], **drawn) == [""]
-    assert len(fill_middle(model, BYTES, [("a", "b"), ("", "c")], 5, n=3)) == 6
 
 
 def test_markers_that_a_tokenizer_has_are_kept():

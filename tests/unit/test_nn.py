@@ -240,7 +240,7 @@ def test_self_built_models_train():
 
 
 def test_layers_take_plain_arrays_and_lists_in_the_dtype_of_their_weights():
-    """Functions do, too: see test_functional.py."""
+    """test_functional.py checks the same of functions."""
     x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
     for layer in (nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
                   nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):

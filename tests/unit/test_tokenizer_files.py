@@ -355,7 +355,7 @@ def test_gpt2_files_are_read(tmp_path):
 
 
 def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_path):
-    """It was taken for a special token, and the merge was saved without it."""
+    """Such a token was once taken for a special one, and the merge was saved without it."""
     gpt2(tmp_path, GPT2_MERGES.replace("h e\n", ""))
     tokenizer = load_tokenizer(tmp_path)
     assert "he" not in tokenizer.special_tokens

@@ -106,7 +106,7 @@ def test_long_texts_and_many_heads_stay_below_the_limit(ids):
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
          "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
-         "--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--dump-dom")  # no way out, whoever asks
+         "--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--dump-dom")  # no network
 FRAMES = """<meta name="color-scheme" content="light dark"><pre id="seen"></pre>
 <iframe srcdoc="PAGE" width="1200" height="900"></iframe><iframe srcdoc="PAGE" width="400"></iframe><script>
 function look(frame) {

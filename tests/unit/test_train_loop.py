@@ -247,7 +247,7 @@ def a_batch(rows, seed):
 
 @given(st.sampled_from([2, 3, 4]), st.integers(1, 17), st.integers(0, 99))
 def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
-    """Also if a process has no piece, or a parameter gets a gradient in some pieces only, or in none."""
+    """Some processes have no piece; some parameters get a gradient in few pieces, or in none."""
 
     def loss(model, batch):
         return next_token(model, batch), {"read": batch.tokens.sum()}

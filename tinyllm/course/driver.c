@@ -38,7 +38,7 @@ static void caught(int number, siginfo_t *info, void *context) {
     siglongjmp(back, number);
 }
 
-/* What abort() and a failed assert become. The real ones send a signal, which the sandbox forbids. */
+/* Replace abort() and a failed assert, which send a signal that the sandbox forbids. */
 _Noreturn void tinyllm_abort(void) {
     fault = NULL;
     siglongjmp(back, SIGABRT);

@@ -46,7 +46,7 @@ MAX_SOURCE = 2**18  # bytes
 COMPLAINT = "[Ee]rror:|undefined|multiple definition"  # of the compiler or the linker, without a line
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # which functions in Python do not get
-# Mistakes that code makes which computes its own indices, or tests its sums.
+# Mistakes of code that computes indices itself, or tests its sums.
 KNOWN = {
     "softmax": [("x read as if it lay column by column",
                  lambda x: OPS["softmax"].reference(x.reshape(x.shape[::-1]).T)),

@@ -1,10 +1,8 @@
-"""Fill in the middle of a text with a decoder that was trained to do so."""
+"""Write the prompt for a decoder that was trained to fill in the middle of a text."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from tinyllm import ops
-from tinyllm.decode.generate import generate
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.middle import markers_of
 
@@ -24,16 +22,3 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
                         f"{context}: ask for fewer tokens")
     before, after = ops.trim_sides(tokenizer.encode(prefix), tokenizer.encode(suffix), room)
     return ops.move_middle(before, [], after, markers, suffix_first)[:-1]
-
-
-def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
-                **options: Any) -> list[str]:
-    """Write the missing text of each gap: a list of (prefix, suffix) -> a list of texts.
-
-    options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
-    Raises UserError if the tokenizer has no markers, or `max_tokens` fill the context.
-    """
-    end = markers_of(tokenizer)[-1]
-    prompts = [middle_prompt(model, tokenizer, *gap, max_tokens) for gap in gaps]
-    found = generate(model, prompts, max_tokens=max_tokens, stop=[end], **options)
-    return [tokenizer.decode(ids[:-1] if ids[-1:] == [end] else ids) for ids in found]

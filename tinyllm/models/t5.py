@@ -63,7 +63,7 @@ class T5Config:
     decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: the encoder's")
     buckets: int = setting(32, min=4, max=2**16, hf="relative_attention_num_buckets", help="of distances")
     max_distance: int = setting(128, **SIZE, hf="relative_attention_max_distance", help="then all are equal")
-    mlp: str = setting("relu", hf="feed_forward_proj", choices=("relu", "gated-gelu"), help="with a gate?")
+    mlp: str = setting("relu", hf="feed_forward_proj", choices=("relu", "gated-gelu"), help="of each block")
     dropout: float = setting(0.0, min=0, below=1, hf="dropout_rate", help="the part of numbers set to zero")
     eps: float = setting(1e-6, above=0, below=1, hf="layer_norm_epsilon", help="added to mean squares")
     tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")

@@ -36,7 +36,7 @@ _SIDES = [
     [side.strip().split(", ") for side in affair.replace("\n/ ", ";").replace("\n", " ").split(";")]
     for affair in _AFFAIRS.strip().split("\n\n")
 ]
-AFFAIRS = [(side[:2], side[2:]) for side in _SIDES]  # deeds that give, that ask; clues to the able, the needy
+AFFAIRS = [(side[:2], side[2:]) for side in _SIDES]  # (two deeds: give, ask), (two clues)
 CLUES = {
     (deed, clue): int(gives != able)  # 0 if the clue speaks of the first person, 1 if of the second
     for deeds, clues in AFFAIRS

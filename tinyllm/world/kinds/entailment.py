@@ -76,7 +76,7 @@ class Entailment(Kind):
                 break
         facts = [_fact(term, names) for term in terms]
         said = [_say(fact, random.integers(4)) for fact in facts]
-        random.shuffle(group for group in GROUPS if group not in names.values())  # for the same bits as ever
+        random.shuffle(group for group in GROUPS if group not in names.values())  # the texts need this draw
         premises = random.shuffle(said[:-1])
         return self._document(premises, said[-1], facts[:-1], facts[-1], answer)
 
