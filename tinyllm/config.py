@@ -6,13 +6,17 @@ Validation, flags, files and documentation are derived from these fields, such a
 
 import dataclasses
 import json
+import operator
 import types
 import typing
 from typing import Any
 
 from tinyllm.errors import UserError, did_you_mean
 
-BOUNDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
+BOUNDS = {  # words, and the test of a value
+    "min": ("at least", operator.ge), "above": ("above", operator.gt),
+    "max": ("at most", operator.le), "below": ("below", operator.lt),
+}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 LARGEST_NUMBER = 1e300  # no setting and no number in a file reaches it, so their sums and means stay finite
 WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
@@ -63,12 +67,8 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
     found = [kind for kind in kinds(field) if _is(value, kind)]
     if not found or value is None:
         return bool(found)
-    rule = field.metadata
-    return not (
-        ("min" in rule and value < rule["min"]) or ("above" in rule and value <= rule["above"])
-        or ("max" in rule and value > rule["max"]) or ("below" in rule and value >= rule["below"])
-        or ("choices" in rule and value not in rule["choices"])
-    )
+    bounds = [fits(value, field.metadata[key]) for key, (_, fits) in BOUNDS.items() if key in field.metadata]
+    return all(bounds) and value in field.metadata.get("choices", [value])
 
 
 def _is(value, kind):
@@ -85,7 +85,7 @@ def wish(field: dataclasses.Field, null: bool = False) -> str:
     """
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
-    bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
+    bounds = [f"{word} {field.metadata[key]}" for key, (word, _) in BOUNDS.items() if key in field.metadata]
     found = [typing.get_origin(kind) or kind for kind in kinds(field) if null or kind is not type(None)]
     words = " or ".join(WORDS.get(kind, kind.__name__) for kind in found)
     return ", ".join([words, *filter(None, [" and ".join(bounds)])])

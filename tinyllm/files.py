@@ -5,7 +5,6 @@ target, flush it to the disk, rename it over the target (an atomic step on all c
 flush the folder, because names are stored in the folder.
 """
 
-import datetime
 import errno
 import itertools
 import json
@@ -243,7 +242,8 @@ def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
     try:
         if DOTTED.search(text):
             raise RecursionError
-        conform(value := _plain(tomllib.loads(text, parse_float=_number)), kind)
+        as_json = json.dumps(tomllib.loads(text), default=lambda date: date.isoformat())
+        conform(value := parse_json(as_json), kind)
         return value
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
@@ -251,13 +251,3 @@ def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
         raise UserError(f"{path} {error}") from None
     except ValueError as error:  # also an integer of thousands of digits
         raise UserError(f"{path} is not valid TOML: {error}") from error
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return list(map(_plain, value))
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return _whole(str(value)) if type(value) is int else value
