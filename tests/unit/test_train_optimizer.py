@@ -14,9 +14,9 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
+from tinyllm.train.config import learning_rate
 from tinyllm.train.muon import Muon, muon_groups, orthogonalize
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
-from tinyllm.train.schedule import learning_rate
 
 
 def parameter(value, grad=None):

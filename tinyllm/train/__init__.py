@@ -1,13 +1,12 @@
 """Train models: the loop, objectives, optimizers and schedules."""
 
-from tinyllm.train.config import TrainConfig
+from tinyllm.train.config import TrainConfig, learning_rate
 from tinyllm.train.fit import fit
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Diverged, train
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
-from tinyllm.train.schedule import learning_rate
 
 __all__ = [
     "ALONE", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",

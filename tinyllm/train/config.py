@@ -1,9 +1,11 @@
-"""Define TrainConfig, the settings of the training loop."""
+"""Define TrainConfig, the settings of the training loop, and the learning rate that they give each step."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from tinyllm.config import check, fill_in, setting
 from tinyllm.errors import UserError
+from tinyllm.ops import lr_schedule
 
 COUNT = {"min": 1, "max": 2**31 - 1}
 
@@ -40,3 +42,17 @@ class TrainConfig:
         if self.batch % self.accumulate:
             raise UserError(f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
                             "(train.accumulate): choose a multiple")
+
+
+def learning_rate(step: int, config: Any) -> float:
+    """Return the learning rate of step `step`, counted from 0; the last step is `steps - 1`.
+
+    It rises from zero during the *warm-up*, because Adam's statistics are still poor and large steps would
+    damage the model. Then it falls to `min_lr_ratio` of lr, along half a cosine or a straight line.
+    """
+    if step < config.warmup or config.schedule == "cosine":
+        rate = lr_schedule(step, config.steps, config.lr, config.warmup, config.min_lr_ratio)
+    else:
+        done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+        rate = config.lr * (1.0 - (1.0 - config.min_lr_ratio) * done)
+    return float(f"{rate:.9g}")  # cos() may differ in its last bit between C libraries; nine digits do not

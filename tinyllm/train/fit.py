@@ -8,12 +8,11 @@ import numpy as np
 from tinyllm.data import Batch, get_batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
-from tinyllm.train.config import TrainConfig
+from tinyllm.train.config import TrainConfig, learning_rate
 from tinyllm.train.loop import Loop
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, decay_groups
-from tinyllm.train.schedule import learning_rate
 
 SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
 

@@ -14,6 +14,7 @@ from tinyllm.train.optimizer import AdamW, decay_groups
 # all numbers from 0.01 to 1 into 0.72 to 1.28; each is the best of its degree for the range that the one
 # before leaves (Amsel et al., "The Polar Express", 2025). Nearer to 1 would cost time and teach no more.
 POLYNOMIALS = ((7.5653, -21.5405, 15.7935), (3.8477, -3.2116, 0.7055), (2.6713, -1.9853, 0.4535))
+MOMENTUM, SIZE = 0.95, 0.3  # the share of the old mean; the mean change of a weight, as a part of lr
 TOGETHER = 1 << 20  # numbers in matrices that are orthogonalised together: 4 MiB, which stay in a near cache
 
 
@@ -44,12 +45,11 @@ class Muon(AdamW):
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.01, momentum: float = 0.95, size: float = 0.3):
+                 eps: float = 1e-8, weight_decay: float = 0.01):
         groups = list(parameters)
         if not (groups and isinstance(groups[0], dict)):
             raise ValueError("Muon needs groups: pass tl.muon_groups(model, weight_decay)")
         super().__init__(groups, lr, betas, eps, weight_decay)
-        self.momentum, self.size = momentum, size
         self.use_muon = [group.get("use_muon", False) for group in groups for _ in group["params"]]
         self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # Muon: none
 
@@ -75,7 +75,7 @@ class Muon(AdamW):
 
     def _move(self, indices: list[int], grad_scale: float) -> None:
         """Move matrices of the same shape along their orthogonalised momentum."""
-        beta, ahead = np.float32(self.momentum), []
+        beta, ahead = np.float32(MOMENTUM), []
         for i in indices:
             grad, m = self.parameters[i].grad * np.float32(grad_scale), self.m[i]
             m += (1 - beta) * (grad - m)
@@ -83,7 +83,7 @@ class Muon(AdamW):
         for i, direction in zip(indices, orthogonalize(np.stack(ahead)), strict=True):
             p = self.parameters[i]
             p.data *= np.float32(1 - self.lr * self.weight_decays[i])
-            p.data -= np.float32(self.lr * self.size * max(p.shape) ** 0.5) * direction
+            p.data -= np.float32(self.lr * SIZE * max(p.shape) ** 0.5) * direction
 
 
 def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -40,10 +40,14 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
     The batch may have lengths (B,); tokens after a row's length are padding.
     """
-    x = model.hidden(batch.tokens, seen=Seen(lengths=batch.lengths))
     counted = np.flatnonzero(batch.targets != IGNORED)
-    logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
-    return guess(logits, batch.targets.flat[counted])
+    return guess(logits_at(model, batch, counted), batch.targets.flat[counted])
+
+
+def logits_at(model: Any, batch: Batch, places: np.ndarray) -> Tensor:
+    """Return the logits of a batch (B, T) at some places, numbered from 0 to B * T - 1 -> (places, V)."""
+    x = model.hidden(batch.tokens, seen=Seen(lengths=batch.lengths))
+    return model.head(F.take(x.reshape(-1, x.shape[-1]), places))
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -91,9 +95,8 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
     tokens are hidden, each of them counts more. The mean over all t is the bound. (Sahoo et al., equation 10;
     Nie et al., LLaDA, 2025, equation 3.)
     """
-    x = model.hidden(batch.tokens)
     counted = np.flatnonzero(batch.targets != IGNORED)
     targets, weights = batch.targets.flat[counted], batch.weights.flat[counted]  # type: ignore[union-attr]
-    logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
+    logits = logits_at(model, batch, counted)
     loss = (F.token_losses(logits, targets) * weights).sum() / float(batch.count)
     return loss, accuracy(logits.data, targets)
