@@ -1,10 +1,7 @@
 """Pretrain an encoder-decoder as T5: read a text with gaps, and write the missing spans."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from tinyllm.config import setting
 from tinyllm.data.corruption import span_corruption
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
@@ -14,32 +11,22 @@ from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.objectives import next_token
 
-
-@dataclass(frozen=True)
-class SpansConfig:
-    """The settings of hiding spans."""
-
-    hidden: float = setting(0.15, help="the share of tokens to write", above=0, below=1)
-    span: float = setting(3.0, help="how many tokens are hidden together, on average", min=1)
-
-
 DEFAULTS = {  # a lower rate, because T5 does not divide its scores by sqrt(D)
     "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
     "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
 }
 
 
-@recipe("spans", "write the spans that are hidden in a text", SpansConfig, objectives=("spans",),
-        defaults=DEFAULTS)
+@recipe("spans", "write the spans that are hidden in a text", objectives=("spans",), defaults=DEFAULTS)
 def spans(parts: Parts) -> Plan:
-    """Return a plan that hides spans of random windows. Raises UserError if the context is too small."""
-    tokenizer, options, context = parts.tokenizer, parts.config.options, parts.model.config.context
+    """Return a plan that hides spans of random windows. Raises UserError if the context is too large."""
+    tokenizer, context = parts.tokenizer, parts.model.config.context
     ids = tokenizer.special_tokens
     sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
     end = parts.model.end_ids
 
     def layout(x, y, *key):
-        return span_corruption(x, sentinels, *key, end=end, rate=options.hidden, mean=options.span)
+        return span_corruption(x, sentinels, *key, end=end)
 
     def sample(model, tokens):
         shown = layout(np.array([tokens]), None, "sample").tokens[0].tolist()
@@ -47,9 +34,7 @@ def spans(parts: Parts) -> Plan:
         return f"{tokenizer.decode(shown)}\n\n{tokenizer.decode(answer)}"
 
     try:
-        example = layout(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
+        layout(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
     except ValueError as error:
-        raise UserError(f"{error}: take a larger spans.span, or a smaller model.context") from error
-    if (written := example.targets.shape[1]) > context:
-        raise UserError(f"{written} tokens to write exceed the context of {context}: hide less of the text")
+        raise UserError(f"{error}: take a smaller model.context") from error
     return plan_of_windows(parts, length, layout, next_token, sample=sample)
