@@ -94,7 +94,7 @@ def saving(tmp_path, text):
         with pytest.MonkeyPatch.context() as patch:
             calls = fail_at(patch, number, error)
             try:
-                list(training.loop.save())
+                training.loop.save()
             except (UserError, Killed) as stop:
                 assert error is Killed or "No space left on device" in str(stop)
         return calls

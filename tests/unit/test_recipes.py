@@ -143,12 +143,12 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name != "remembering"])  # each has own calls
 def test_several_processes_write_the_bits_of_one(tmp_path, data, name):
-    every = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged, events.Saved}
+    every = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged}
     for size in (1, 2, 3):
         folder = tmp_path / str(size)
         happened = together(size, lambda group, folder=folder: [*begun(folder, data, name, group=group)])
         kinds = [{type(event) for event in each} for each in happened]
-        assert kinds == [every, *[every - {events.Sampled, events.Saved}] * (size - 1)]
+        assert kinds == [every, *[every - {events.Sampled}] * (size - 1)]
         assert outcome(folder) == outcome(tmp_path / "1")
 
 

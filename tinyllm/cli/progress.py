@@ -1,16 +1,14 @@
 """Show a training as it happens: a bar in a terminal, plain lines in a file."""
 
-import math
 import shutil
 import sys
-import time
 from shlex import quote
 from typing import Any
 
 from tqdm import tqdm
 
 from tinyllm.errors import UserError
-from tinyllm.report.curves import characters_per_token, loss_curves, remark
+from tinyllm.report.curves import characters_per_token
 from tinyllm.report.terminal import columns, entry, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor
@@ -19,7 +17,6 @@ from tinyllm.runs.setup import TrainSetup
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
 
-QUIET = 10  # seconds without a line, if there is no bar
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left"
 
 
@@ -31,7 +28,6 @@ class Display:
         self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
         self.val_loss: float | None = None
-        self.last_line = time.perf_counter()
 
     def __enter__(self) -> "Display":
         return self
@@ -87,21 +83,19 @@ class Display:
                             mininterval=0.2)
 
     def logged(self, record: dict) -> None:
-        """Show the losses of a record, per character if that is known, and what the doctor says of them."""
-        step, val, now = record["step"], record["val_loss"], time.perf_counter()
-        if val is not None:
+        """Show a record's losses, per character if that is known: in the bar, or a line for an evaluation."""
+        if (val := record["val_loss"]) is not None:
             self.val_loss, self.size = val, characters_per_token([record]) or 1.0
-        named = {"loss": record["train_loss"], "val": val if self.bar is None else self.val_loss}
+        elif self.bar is None:
+            return
+        named = {"loss": record["train_loss"], "val": self.val_loss}
         parts = [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
         if record["tokens_per_second"]:
             parts.append(f"{record['tokens_per_second']:,.0f} tok/s")
         if self.bar is not None:
             self.bar.set_description_str(" ".join(parts))
-        elif val is not None or now - self.last_line > QUIET:
-            if 0 < step < self.steps:
-                parts.append(f"{duration(record['seconds'] / step * (self.steps - step))} left")
-            self.say("  ".join([f"step {step:>{len(str(self.steps))}}/{self.steps}", *parts]))
-            self.last_line = now
+        else:
+            self.say("  ".join([f"step {record['step']:>{len(str(self.steps))}}/{self.steps}", *parts]))
         if val is not None and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")
 
@@ -118,27 +112,17 @@ class Display:
         if not evaluated:
             raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
         last, floor = evaluated[-1], self.setup.facts.entropy_per_char
-        if (loss := last["val_loss_per_char"]) is not None:
-            self.say(f"\nvalidation loss {loss:.3f} nats per character, or {loss / math.log(2):.3f} bits")
-            if floor is not None:
-                self.say(f"this is {loss - floor:.3f} above the best possible loss on this text, {floor:.3f}")
-        nats = last["val_loss"]
-        self.say(f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}")
-        self.say(f"trained in {duration(last['seconds'])}, peak memory {last['peak_rss_mb'] or '?'} MiB")
-        if said := remark(loss_curves(records, floor)):
-            self.say(paragraph(said, further=0))
+        nats, loss = last["val_loss"], last["val_loss_per_char"]
+        lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}",
+                 f"trained in {last['seconds']:,.0f} s, peak memory {last['peak_rss_mb'] or '?'} MiB"]
+        if loss is not None:
+            best = "" if floor is None else f"; the best possible on this text is {floor:.3f}"
+            lines.insert(0, f"validation loss {loss:.3f} nats per character{best}")
         sample = next((record["text"] for record in reversed(records) if record["kind"] == "sample"), "")
-        self.say(f"\nit writes:\n{indented(printable(sample))}")
         folder = quote(str(self.run.folder))
         chat = [f"tinyllm chat {folder}"] if self.setup.model.objective != "masked" else []
         commands = [f"tinyllm generate {folder} --prompt TEXT", *chat,
                     f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
                     f"open {quote(str(self.run.report))} in a browser"]
-        self.say("\n  ".join(["\nwhat next:", *commands]))
-
-
-def duration(seconds: float) -> str:
-    """Write a time in words: 50 s, 4 minutes, 2.5 hours."""
-    if seconds >= 5400:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
+        self.say("\n".join(["", *lines, "", "it writes:", indented(printable(sample)), ""]))
+        self.say("\n  ".join(["what next:", *commands]))

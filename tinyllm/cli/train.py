@@ -108,14 +108,12 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
     """Raise UserError if arguments contradict each other; no file is read for this."""
-    if recipe is not None:
-        if recipe not in recipes() and Path(recipe).exists():
-            raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
+    if recipe and recipe not in recipes() and Path(recipe).exists():
+        raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
+    if recipe:
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
-    if resume and overwrite:
-        raise UserError("--overwrite is not allowed with --resume: choose one of them")
-    if resume and not out:
-        raise UserError("--resume needs --out DIR: which run do you mean?")
+    if resume and (overwrite or not out):
+        raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
@@ -150,7 +148,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
     stopping = threading.Event()
     loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
     display.introduce()
-    with plugins.explaining(run), stop_on_signals(stopping, plugins.on_interrupt), display:
+    with plugins.explaining(run), stop_on_signals(stopping), display:
         for event in loop:
             display.show(event)
     if isinstance(event, events.Stopped):
@@ -164,18 +162,15 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
 
 
 @contextmanager
-def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once.
-
-    `said` is written to standard error at the first signal.
-    """
+def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once."""
 
     def ask(number: int, frame: object) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
         with suppress(OSError):  # not print: the signal may interrupt another print
-            os.write(2, said.encode())
+            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

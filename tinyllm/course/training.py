@@ -11,14 +11,13 @@ from typing import Any
 from tinyllm.config import conform
 from tinyllm.errors import UserError
 from tinyllm.runs.run import Run
-from tinyllm.train.loop import Diverged
+from tinyllm.train.loop import SMALLER, Diverged
 
 SETTINGS = {
     "preset": "nano", "train.steps": 200, "train.eval_every": 50, "train.sample_every": 100,
     "train.sample_tokens": 200,
 }
 SLOWER = "what calls yours runs on NumPy, not on the kernels, so this is several times slower"
-AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\n"
 
 
 @dataclass
@@ -30,7 +29,6 @@ class Plugins:
     settings: dict[str, Any] = field(default_factory=dict)  # used if the user gives no others
     ending: str = ""  # the end of the name of the run's folder
     notes: dict[str, Any] = field(default_factory=dict)  # what the run records about these functions
-    on_interrupt: str = ""  # the message of the first Ctrl-C
 
     def try_out(self, setup: Any) -> None:
         """Train a new model for one step as a test, before anything is written."""
@@ -53,7 +51,7 @@ class Plugins:
             ways += [f"`tinyllm blame {quote(str(run.folder))}`"] if run else []
             names = ", ".join(part.op for part in called)
             ask = f"{', '.join(ways)} may find the one to blame"
-            raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
+            raise UserError(f"{str(error).removesuffix(SMALLER)}; these were yours: {names}; {ask}") from None
 
     def conclusion(self, run: Run) -> Iterator[str]:
         """Yield lines that say how often each function was called, and what to do next."""
@@ -97,4 +95,4 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     with plugins.plug_in(parts):
         notes = {"replaced_ops": [{"op": part.op, "lesson": part.lesson} for part in parts]}
         settings = functools.reduce(operator.or_, (lesson.mine or {} for lesson in chosen), SETTINGS)
-        yield Plugins(parts, lines, settings, "mine", notes, AGAIN)
+        yield Plugins(parts, lines, settings, "mine", notes)

@@ -1,7 +1,6 @@
 """Define the events that `train` yields: small records of what happened, which the caller may show."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 # The log's fields that differ from run to run; everything else in it is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
@@ -53,14 +52,6 @@ class Logged:
     """`record` has been added to log.jsonl."""
 
     record: dict
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A checkpoint has been written to `path`."""
-
-    step: int
-    path: Path
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,11 @@ from tinyllm.train.group import ALONE, Group
 from tinyllm.train.memory import peak_rss_mb
 from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 
+SMALLER = "; try a smaller --lr"
+
 
 class Diverged(UserError):
-    """The error for a loss, gradient or weight that is not finite. `what` is the message without advice."""
-
-    def __init__(self, what: str, advice: str):
-        super().__init__(f"{what}; {advice}")
-        self.what = what
+    """The error for a loss, gradient or weight that is not finite."""
 
 
 @dataclass
@@ -132,20 +130,19 @@ class Loop:
             if last or evaluation or progress.step % self.log_every == 0:
                 yield self.log(evaluation)
             if last or progress.step % self.checkpoint_every == 0 or (evaluation and evaluation.best):
-                yield from self.save()
+                self.save()
         if progress.step < self.steps:
-            yield from self.save()
+            self.save()
             yield events.Stopped(progress.step)
 
     def begin(self) -> Iterator[Any]:
         """Write the first lines of the log: the data, and the evaluation of the untrained model."""
         if self.about is not None:
             self.append({"kind": "data"} | self.about)
-        evaluation = None
-        if self.evaluate:
-            yield (evaluation := self.measure())
+        if evaluation := self.measure() if self.evaluate else None:
+            yield evaluation
         yield from self.write()
-        if self.evaluate:
+        if evaluation:
             yield self.log(evaluation)
 
     def train_step(self) -> events.Stepped:
@@ -209,7 +206,7 @@ class Loop:
         if self.checkpoint and self.group.rank == 0:
             self.checkpoint.log.append(record)
 
-    def save(self) -> Iterator[events.Saved]:
+    def save(self) -> None:
         """Check the weights; in process 0, write a checkpoint, and keep only it and the best one."""
         progress = self.progress
         if not self.checkpoint or progress.step == 0:  # at step 0 there is nothing to save
@@ -219,15 +216,14 @@ class Loop:
         if self.group.rank == 0:
             progress.seconds = time.perf_counter() - self.began
             states = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
-            yield events.Saved(progress.step, self.checkpoint.save(self.model, states, progress))
+            self.checkpoint.save(self.model, states, progress)
 
     def check_finite(self, step: int, what: str, value: float) -> None:
         """Raise Diverged if a value is not finite, so that nothing computed from it is saved."""
         if not math.isfinite(value):
             last = self.checkpoint.last_checkpoint() if self.checkpoint else None
             kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
-            what = f"the {what} is {value} at step {step}: training has blown up; {kept}"
-            raise Diverged(what, "try a smaller --lr")
+            raise Diverged(f"the {what} is {value} at step {step}: training has blown up; {kept}{SMALLER}")
 
 
 train = Loop  # so that one can write `for event in train(...)`
