@@ -29,7 +29,7 @@ begin()
 #
 # `tinyllm doctor` says what your machine and your installation can do, and what
 # to mend if something is missing. Here are the lines that matter now, above all
-# `ops`: with a C compiler most functions run as compiled code; without one
+# `kernels`: with a C compiler most functions run as compiled code; without one
 # everything runs on NumPy, more slowly, and gives the same results up to
 # rounding.
 
@@ -38,7 +38,7 @@ doctor = [sys.executable, "-m", "tinyllm", "doctor"]
 said = subprocess.run(doctor, capture_output=True, text=True).stdout
 facts, _, verdict = said.partition("\n\n")  # a blank line, then what is wrong
 for line in facts.splitlines():
-    if line.startswith(("compiler", "threads", "ops", "trial")):
+    if line.startswith(("kernels", "threads", "trial")):
         print(line)
 print(verdict)
 

@@ -17,7 +17,7 @@ from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Gaps, answers
 from tinyllm.eval.gaps import line
-from tinyllm.report.diagram import Box, diagram
+from tinyllm.report.diagram import box, diagram
 from tinyllm.world.interpreter import run
 
 folder = begin()
@@ -82,13 +82,13 @@ for order, suffix_first in (("PSM", False), ("SPM", True)):
 # %%
 boxes = []
 for row, (order, signs) in enumerate(orders.items()):
-    boxes.append(Box(40, 60 + 90 * row, order, width=60))
+    boxes.append(box(40, 60 + 90 * row, order, width=60))
     for i, sign in enumerate(signs):
         style = "other" if sign in names.values() else "train"
         if i >= len(signs) - 1 - len(parts[1]) and sign != "E":
             style = "val"
         at = 110 + 52 * i
-        boxes.append(Box(at, 60 + 90 * row, sign, style=style, width=46))
+        boxes.append(box(at, 60 + 90 * row, sign, style=style, width=46))
 words = "; ".join(f"{order}: {' '.join(s)}" for order, s in orders.items())
 size = (110 + 52 * len(orders["PSM"]), 210)
 picture = diagram("Two orders of one text", words, size, boxes, "tokens")

@@ -211,5 +211,5 @@ def test_a_new_word_is_not_glued_to_the_last_one():
 
 
 def test_what_a_terminal_would_obey_is_not_written(capsys):
-    cli.Writer()("a\x1b[2Jb\nc\td")
+    cli.write("a\x1b[2Jb\nc\td")
     assert capsys.readouterr().out == "a\ufffd[2Jb\nc\td"

@@ -3,6 +3,7 @@
 import fnmatch
 import io
 import os
+import re
 import shutil
 import time
 import tomllib
@@ -12,17 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shipped_model
-from helpers import Screen
-from hypothesis import given
-from hypothesis import strategies as st
 
 import tinyllm as tl
 from tinyllm.cli import chat as cli
-from tinyllm.cli import main, text
+from tinyllm.cli import main
 from tinyllm.cli.opening import ABOUT_SHIPPED
+from tinyllm.cli.text import write
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
-from tinyllm.report.terminal import STYLE
 from tinyllm.tokenizer.files import OF_THE_WORLD
 from tinyllm.world import stories
 
@@ -94,28 +92,13 @@ def test_shipped_is_the_name_of_a_model_only(here, refused):
             call("shipped")  # the user's own folder
 
 
-pieces = st.lists(st.text("ab \n語", max_size=12), max_size=12)
-
-
-@given(pieces, st.integers(4, 12), st.integers(0, 12))
-def test_a_terminal_breaks_lines_between_words(written, limit, bold):
-    """All letters are written, in order, and a line ends at a blank unless a word is longer than a line."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout", screen := Screen())
-        patch.setattr(text, "columns", lambda **_: limit)
-        patch.setenv("TERM", "xterm")
-        patch.delenv("NO_COLOR", raising=False)
-        write = text.Writer()
-        for i, piece in enumerate(written):
-            write(piece, bold=i == bold)
-        write("\n")
-    shown, whole = STYLE.sub("", screen.getvalue()), "".join(written)
-    assert shown.split() == whole.split() and shown.count("\n") >= whole.count("\n") + 1
-    assert all(text.width(line) <= limit for line in shown.split("\n") if " " in line.strip())
-
-
-def test_a_file_gets_the_text_as_it_is(capsys):
-    write = text.Writer()
-    for piece in ("Once ", "upon", " a  time\n", " ", "x" * 200):
-        write(piece, bold=True)
-    assert capsys.readouterr().out == "Once upon a  time\n " + "x" * 200
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_text_is_written_as_it_is_and_bold_in_a_terminal_only(capsys, monkeypatch, terminal):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal, raising=False)
+    for i, piece in enumerate(("Once ", "upon\n", " a  time", "x" * 200)):
+        write(piece, bold=i == 1)
+    out = capsys.readouterr().out
+    assert re.sub(r"\x1b\[\d*m", "", out) == "Once upon\n a  time" + "x" * 200
+    assert ("\x1b[1mupon\x1b[0m\n" in out) == terminal == ("\x1b" in out)

@@ -98,7 +98,7 @@ def test_long_texts_and_many_heads_stay_below_the_limit(ids):
     model = tiny_gpt(tokenizer.vocab_size, context=512, layers=12, heads=12, width=24)
     trace = examine(model, tokenizer, ids)
     page = render(trace, "big")
-    assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 3
+    assert 300_000 < len(page.encode()) < 2_000_000 and page.count(" are shown.") == 1
     last = heat_map(np.sqrt(trace.attention[0][0][-45:, -45:]), "")
     assert last[: last.index(' viewBox')] in page and last[last.index("<path") :] in page
 

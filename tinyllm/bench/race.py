@@ -66,10 +66,6 @@ class Contender:
             settle()
         return taken
 
-    def close(self) -> dict[str, Any]:
-        """Return no more fields for the record: the memory of a process that engines share says nothing."""
-        return {}
-
 
 class Apart:
     """Make a contender with `make()` in another process, and take all its samples there."""
@@ -83,10 +79,10 @@ class Apart:
         """Take a sample in the other process; see `Contender.sample`."""
         return self._run(_sample, calls, warm_up)
 
-    def close(self) -> dict[str, Any]:
-        """End the process, and return its peak memory in MiB as a field of the record."""
+    def close(self) -> float | None:
+        """End the process, and return its peak memory in MiB."""
         with self._process:
-            return {"peak_rss_mb": self._run(peak_rss_mb)}
+            return self._run(peak_rss_mb)
 
     def _run(self, task, *args):
         try:
@@ -134,19 +130,21 @@ def compare(makers: dict[str, Callable[[], Any]], seconds: float, least: int = 3
             yield {**about, "engine": name, "skipped": f"{type(error).__name__}: {reason}"}
             continue
         made[name] = contender
+        right = answer if right is None else right
         if right is not None and answer is not None:
             _must_agree(right, answer, contender.tolerance, name)
-        right = answer if right is None else right
     times = race(made, seconds, least)
     first = next(iter(times))
     for name, samples in times.items():
         taken = median(samples)
-        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)} | made[name].close()
-        for what, amount in made[name].amounts.items():
-            rate, unit = RATES[what]
-            record[rate] = amount / taken / unit
-        neighbours = zip(samples, times[first], strict=True)
-        yield record | ({} if name == first else {"times": median(a / b for a, b in neighbours)})
+        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)}
+        record |= {RATES[what][0]: amount / taken / RATES[what][1]
+                   for what, amount in made[name].amounts.items()}
+        if isinstance(made[name], Apart):  # the memory of a process that engines share says nothing
+            record["peak_rss_mb"] = made[name].close()
+        if name != first:
+            record["times"] = median(a / b for a, b in zip(samples, times[first], strict=True))
+        yield record
 
 
 def _must_agree(first: np.ndarray, other: np.ndarray, tolerance: float, name: str) -> None:

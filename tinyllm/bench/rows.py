@@ -154,8 +154,13 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
                 "tinyllm": make, "int8": partial(make, bits=8), "int4": partial(make, bits=4)})
 
 
+def batch_races(quick: bool = False) -> Iterator[Race]:
+    """Yield the writing after 256 prompts of 16 tokens, all at once."""
+    yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(generator, SIZES["nano"], many)})
+
+
 def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contender:
-    """Return the reading or the writing of a new model to time; logits of rounded weights may differ more."""
+    """Return the work of a new model to time; logits of rounded weights may differ more."""
     contender = work(model_of(sizes, bits))
     contender.tolerance = {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
     return contender
@@ -193,19 +198,13 @@ def writing(model: Any) -> Contender:
     return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": new})
 
 
-def batch_races(quick: bool = False) -> Iterator[Race]:
-    """Yield the writing of 40 tokens after 256 prompts of 16, all at once."""
-    yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(many, SIZES["nano"], 256)})
-
-
-def many(sizes: dict[str, Any], rows: int) -> Contender:
-    """Return the writing of many sequences at once to time."""
-    model = model_of(sizes)
+def many(model: Any) -> Contender:
+    """Return the writing of up to 40 tokens in each of 256 rows to time."""
     read = min(16, model.config.context // 2)
     new = min(40, model.config.context - read)
-    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, read)).tolist()
-    return Contender(partial(generate, model, prompts, max_tokens=new, batch=rows),
-                     amounts={"tokens": rows * new})
+    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, read)).tolist()
+    return Contender(partial(generate, model, prompts, max_tokens=new, batch=256),
+                     amounts={"tokens": 256 * new})
 
 
 BENCHES: dict[str, Callable[[bool], Iterator[Race]]] = {

@@ -9,7 +9,7 @@ from typing import Any
 from tinyllm.cli.command import command
 from tinyllm.cli.generate import INTERRUPTED
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
-from tinyllm.cli.text import Writer, typed
+from tinyllm.cli.text import typed, write
 from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
@@ -121,7 +121,7 @@ def _lines():
 
 def _answer(conversation, line, tokens):
     """Do what a line asks for; a line that the model cannot read gives a message, and the chat goes on."""
-    word, write = line.strip(), Writer()
+    word = line.strip()
     if word == "/reset":
         conversation.ids.clear()
     elif re.fullmatch(r"/\w+", word):

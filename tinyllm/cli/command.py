@@ -15,9 +15,9 @@
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
-required. Each has one line of help in the docstring, `--name METAVAR help`; the text above is the
-description, and what begins with `example` is shown at the end. Paragraphs are folded at 80 columns, unless
-they contain an indented line.
+required. Each has one line of help in the paragraph before `example`, `--name METAVAR help`; the text above
+is the description, and what begins with `example` is shown at the end. Paragraphs are folded at 80 columns,
+unless they contain an indented line.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)?(?: {2,}(\S.*))?")
+LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)? {2,}(\S.*)")
 
 
 COMMANDS: dict[tuple[str, ...], tuple] = {}  # words -> (function, extend), of the modules that are imported
@@ -49,34 +49,27 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
     return register
 
 
-def read_docstring(function: Callable) -> tuple[list[str], dict[str, tuple[str | None, str]], list[str]]:
-    """Cut a docstring into (paragraphs of text, {parameter: (metavar or None, help)}, paragraphs of the end).
+def read_docstring(function: Callable) -> tuple[str, dict[str, tuple[str | None, str]], str]:
+    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples).
 
     Raises TypeError when docstring and signature disagree.
     """
-    description: list[str] = []
+    text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nexample")
+    shown = {_shown(p) for p in _parameters(function)}
+    text, _, about = text.rpartition("\n\n") if shown else (text, "", "")
     lines: dict[str, tuple[str | None, str]] = {}
-    epilog: list[str] = []
-    for paragraph in inspect.cleandoc(function.__doc__ or "").split("\n\n"):
-        rows = re.sub(r"\n +", "  ", paragraph).split("\n")  # an indented line continues the one above
-        found = [LINE.fullmatch(row) for row in rows]
-        if epilog or paragraph.startswith("example"):
-            epilog.append(paragraph)
-        elif not (found[0] and found[0][3]):
-            description.append(paragraph)
-        else:
-            for match, row in zip(found, rows, strict=True):
-                if not match:
-                    raise TypeError(f"not a line about an argument: {row!r}")
-                name = match[1].removeprefix("--").replace("-", "_").lower()
-                lines[name] = (match[2] or "").strip() or None, " ".join((match[3] or "").split())
-    if odd := set(lines) ^ {_shown(p) for p in _parameters(function)}:
+    for row in re.sub(r"\n +", "  ", about).splitlines():  # an indented line continues the one above
+        if match := LINE.fullmatch(row):
+            name = match[1].removeprefix("--").replace("-", "_").lower()
+            lines[name] = (match[2] or "").strip() or None, " ".join(match[3].split())
+    if odd := lines.keys() ^ shown:
         raise TypeError(f"{function.__name__}: signature and docstring disagree about {sorted(odd)}")
-    return description, lines, epilog
+    return text, lines, f"example{examples}"
 
 
-def _folded(paragraphs: list[str]) -> str:
-    return "\n\n".join(text if "\n " in text else textwrap.fill(text, 80) for text in paragraphs)
+def _folded(text: str) -> str:
+    return "\n\n".join(paragraph if "\n " in paragraph else textwrap.fill(paragraph, 80)
+                       for paragraph in text.split("\n\n"))
 
 
 def _parameters(function: Callable) -> list[inspect.Parameter]:
@@ -109,10 +102,10 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
 def _add(add: Callable[..., argparse.ArgumentParser], name: str, function: Callable, extend: Callable | None
          ) -> None:
     """Add the parser of a command, which calls its function."""
-    description, lines, epilog = read_docstring(function)
-    summary = description[0].split("\n")[0].rstrip(".")
+    description, lines, examples = read_docstring(function)
+    summary = description.split("\n")[0].rstrip(".")
     parser = add(name, help=summary[0].lower() + summary[1:], description=_folded(description),
-                 epilog=_folded(epilog))
+                 epilog=_folded(examples))
     hints, parameters = typing.get_type_hints(function), _parameters(function)
     for p in parameters:
         _add_argument(parser, p, hints[p.name], *lines[_shown(p)])
@@ -130,24 +123,26 @@ def _add(add: Callable[..., argparse.ArgumentParser], name: str, function: Calla
 def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: Any, metavar: str | None,
                   text: str) -> None:
     many, choices, kind = _kind(hint)
-    is_option, has_default = p.kind is p.KEYWORD_ONLY, p.default is not p.empty
-    names = [f"--{_shown(p).replace('_', '-')}"] if is_option else [_shown(p)]
+    name, required = _shown(p), p.default is p.empty
+    default = None if required else p.default
+    if kind is not bool and default not in (None, "", ()) and "default" not in text:
+        text += f" (default {default})"
     settings: dict[str, Any] = {"help": text.replace("%", "%%")}
     if kind is bool:
-        parser.add_argument(*names, action="store_true", **settings)
-        return
-    if has_default and p.default not in (None, "", ()) and "default" not in text:
-        settings["help"] += f" (default {p.default})"
-    settings |= {"type": kind, "choices": choices, "default": p.default if has_default else None}
-    if is_option:
-        if many:
-            settings |= {"nargs": "+"} if (metavar or "").endswith("...") else {"action": "append"}
-        settings |= {"required": not has_default}
-        settings["metavar"] = (metavar or "").removesuffix(" ...") or (None if choices else _shown(p).upper())
+        settings["action"] = "store_true"
     else:
-        settings["nargs"] = ("*" if has_default else "+") if many else ("?" if has_default else None)
-        settings["metavar"] = metavar or _shown(p).upper()
-    parser.add_argument(*names, **settings)
+        settings |= {"type": kind, "choices": choices, "default": default}
+    if p.kind is not p.KEYWORD_ONLY:
+        settings["nargs"] = ("+" if required else "*") if many else (None if required else "?")
+        parser.add_argument(name, metavar=metavar or name.upper(), **settings)
+        return
+    if kind is not bool:
+        settings["metavar"] = metavar or (None if choices else name.upper())
+    if many and metavar and metavar.endswith(" ..."):
+        settings |= {"nargs": "+", "metavar": metavar.removesuffix(" ...")}
+    elif many:
+        settings["action"] = "append"
+    parser.add_argument(f"--{name.replace('_', '-')}", required=required, **settings)
 
 
 def _kind(hint: Any) -> tuple[bool, tuple | None, Callable]:

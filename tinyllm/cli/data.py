@@ -72,11 +72,11 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 def stats(name: str) -> None:
     """Measure a text: its size, and how varied and how predictable it is.
 
-    NAME  a corpus, file, folder, pattern, .gz or -
-
     Distinct trigrams are the different word triples as a share of all; the most frequent opening is the share
     of documents that begin with the most frequent four words. The entropy of a generated text is the lowest
     loss per character that is possible.
+
+    NAME  a corpus, file, folder, pattern, .gz or -
 
     example:
       tinyllm data stats stories

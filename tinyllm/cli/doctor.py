@@ -31,9 +31,10 @@ def doctor() -> int:
     """
     facts = examine()
     problems = diagnose(facts)
-    print("\n".join([*report(facts), "", "these need attention:" if problems else "all is well"]))
+    print("\n".join(entry(f"{name:11}", str(fact)) for name, fact in report(facts).items()))
+    print("\nthese need attention:" if problems else "\nall is well")
     for problem, advice in problems:
-        print(f"{entry('- ', problem, cut=True)}\n{entry('  -> ', advice, cut=True)}")
+        print(entry("- ", problem), entry("  -> ", advice), sep="\n")
     return 1 if problems else 0
 
 
@@ -47,15 +48,11 @@ def examine() -> dict[str, Any]:
 
 def why_no_kernels() -> str | None:
     """Return why there are no kernels, or None if there are."""
-    if registry._compiled is not None:
-        return None
     try:
         importlib.import_module("tinyllm.ops._compiled")
-    except ModuleNotFoundError:
-        return "they were not built"
     except ImportError as error:
         return str(error)
-    return "they did not start"
+    return None
 
 
 def trial(steps: int = 3) -> tuple[float, float]:
@@ -71,34 +68,32 @@ def trial(steps: int = 3) -> tuple[float, float]:
 def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Find problems in the facts; return [(what is wrong, what to do)]."""
     loss, of_specs = facts["losses"]
-    slowed = [name for name in SLOWING if name in facts["environment"]]
-    checks = [
-        (facts["no kernels"],
-         f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
-         f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"),
-        (not math.isclose(loss, of_specs, rel_tol=1e-2),
-         f"the kernels compute something else than their specs: a trial step has loss {loss:.4f}, "
-         f"on the specs {of_specs:.4f}", REINSTALL),
-        (slowed, f"{', '.join(slowed)} can make the kernels slower", f"unset {' '.join(slowed)}"),
-    ]
-    return [(problem, advice) for wrong, problem, advice in checks if wrong]
+    slowing = " ".join(name for name in SLOWING if name in facts["environment"])
+    found = []
+    if facts["no kernels"]:
+        found.append((f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
+                      f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"))
+    if not math.isclose(loss, of_specs, rel_tol=1e-2):
+        found.append((f"the kernels compute something else than their specs: a trial step has loss "
+                      f"{loss:.4f}, on the specs {of_specs:.4f}", REINSTALL))
+    if slowing:
+        found.append((f"{slowing} can make the kernels slower", f"unset {slowing}"))
+    return found
 
 
-def report(facts: dict[str, Any]) -> list[str]:
-    """Write the facts as lines, at most 80 columns wide."""
-    versions = f"tinyllm {__version__}, python {platform.python_version()}, numpy {np.__version__}"
-    best = next(level for level, reason in facts["isolation"].items() if reason is None)
-    isolation = [isolation_words(best).removeprefix("isolation: ")]
-    isolation += [f"{level} does not work: {reason}"
-                  for level, reason in facts["isolation"].items() if reason]
+def report(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts in words: {name: fact}."""
+    works = {level: reason is None for level, reason in facts["isolation"].items()}
+    best = isolation_words(next(level for level in works if works[level])).removeprefix("isolation: ")
+    weak = [f"; {level} does not work: {facts['isolation'][level]}" for level in works if not works[level]]
     memory = "unknown" if facts["memory"] is None else f"{facts['memory'] / 2**30:.1f} GiB available"
-    rows = {
-        "versions": f"{versions} with {facts['blas']}",
+    return {
+        "versions": f"tinyllm {__version__}, python {platform.python_version()}, "
+                    f"numpy {np.__version__} with {facts['blas']}",
         "cpu": facts["cpu"],
         "kernels": f"level {facts['level']} of {', '.join(facts['levels'])}" if facts["level"] else "none",
         "threads": f"{facts['threads']} of {facts['cpus']} CPUs", "memory": memory,
         "trial": "three training steps: loss {:.4f}, on the specs {:.4f}".format(*facts["losses"]),
-        "isolation": "; ".join(isolation),
+        "isolation": "".join([best, *weak]),
         "settings": ", ".join(f"{name}={value}" for name, value in facts["environment"].items()) or "none",
     }
-    return [entry(f"{label:11}", str(text), cut=True) for label, text in rows.items()]

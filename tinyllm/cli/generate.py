@@ -5,7 +5,7 @@ from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
-from tinyllm.cli.text import Writer, typed
+from tinyllm.cli.text import typed, write
 from tinyllm.data import read_picture
 from tinyllm.decode import fill
 from tinyllm.decode.beams import beam_search
@@ -62,11 +62,11 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     if beams:
         texts = _searched(opened, given, beams, options)
     steps = iter(()) if beams else stream(opened.model, [given], **options)
-    write = (lambda text, bold=False: None) if json else Writer()
+    say = (lambda text, bold=False: None) if json else write
     try:
-        _show(prompt, suffix or "", steps, texts, write)
+        _show(prompt, suffix or "", steps, texts, say)
     except KeyboardInterrupt:
-        write("\n")
+        say("\n")
         return INTERRUPTED
     if json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
@@ -92,22 +92,22 @@ def _searched(opened, prompt, beams, options):
     return texts
 
 
-def _show(prompt, suffix, steps, texts, write):
+def _show(prompt, suffix, steps, texts, say):
     """Add each step to the text of its row, and show all texts; the first as it is written."""
     for row, shown in enumerate(texts):
         if len(texts) > 1:
-            write(("\n" if row else "") + f"--- {row + 1} of {len(texts)}\n")
-        write(prompt, bold=True)
-        write(shown["text"])
+            say(("\n" if row else "") + f"--- {row + 1} of {len(texts)}\n")
+        say(prompt, bold=True)
+        say(shown["text"])
         for step in steps:  # of all rows, and all while the first is shown
             sample = texts[step.index]
             sample["text"] += step.text
             sample["tokens"].append(step.token)
             sample["finish"] = step.finish
             if step.index == 0:
-                write(step.text)
-        write(suffix, bold=True)
-    write("\n")
+                say(step.text)
+        say(suffix, bold=True)
+    say("\n")
 
 
 def _read_whole(opened, prompt, as_json):

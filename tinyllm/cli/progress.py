@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from tinyllm.errors import UserError
 from tinyllm.report.curves import characters_per_token
-from tinyllm.report.terminal import columns, entry, indented, paragraph, printable
+from tinyllm.report.terminal import entry, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor
 from tinyllm.runs.run import Run
@@ -79,8 +79,7 @@ class Display:
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():  # without nrows, nothing is shown if the size is unknown
             self.bar = tqdm(total=self.steps, initial=event.step, bar_format=BAR,
-                            ncols=columns(stream=sys.stderr), nrows=shutil.get_terminal_size().lines,
-                            mininterval=0.2)
+                            nrows=shutil.get_terminal_size().lines, mininterval=0.2)
 
     def logged(self, record: dict) -> None:
         """Show a record's losses, per character if that is known: in the bar, or a line for an evaluation."""

@@ -16,7 +16,7 @@ from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, open_regular, read_bytes, read_stream
 from tinyllm.report import tokens
-from tinyllm.report.terminal import FAINT, can_print, columns, has_colours, pad, paint, progress_bar, width
+from tinyllm.report.terminal import FAINT, columns, has_colours, pad, paint, printable, progress_bar, width
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, make_tokenizer, save_tokenizer
 
 MOST = 2**20  # bytes of a text to show: it takes hundreds of bytes of memory for each token
@@ -128,7 +128,7 @@ def rows(cells: list[tuple[int, bytes]]) -> Iterator[str]:
     used, room, colours = 1, columns(), has_colours()
     for i, token in cells:
         text = tokens.visible(token)
-        text = text if can_print(text) else repr(token)[2:-1]
+        text = text if text == printable(text) else repr(token)[2:-1]
         wide = max(width(text), len(str(i)))
         if used + wide + 1 > room:
             lines.append([])

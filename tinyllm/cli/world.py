@@ -4,7 +4,7 @@ from tinyllm.cli.command import command
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import entry
 from tinyllm.world import Fact, World
-from tinyllm.world.phrases import STATEMENTS, read_statements, say
+from tinyllm.world.phrases import read_statements
 
 
 @command("world ask")
@@ -38,20 +38,3 @@ def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool =
         print(entry(f"{fact.relation:<14} ", str(fact.object)))
         for reason in known.why(fact) if why else ():
             print(f"  because {reason}")
-
-
-@command("world person")
-def person(name: str, *, seed: int = 0) -> None:
-    """Describe a person of the world: say in sentences all that is known.
-
-    NAME      first and last name
-    --seed S  the seed of the world
-
-    example:
-      tinyllm world person "Emil Reed"
-    """
-    world = World(seed)
-    world.person(name)
-    for relation in STATEMENTS:
-        for fact in world.ask(Fact(name, relation, None)):
-            print(say(fact))

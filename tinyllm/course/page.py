@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.course.lesson_runner import show_page
-from tinyllm.report.diagram import Dial, diagram, label
+from tinyllm.report.diagram import diagram, dial, label
 from tinyllm.report.page import Html, assemble, figure, html, row_head, table, tag, write
 from tinyllm.report.svg import Series, chart, heat_map
 from tinyllm.report.tokens import plain, running, visible
@@ -60,12 +60,12 @@ def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
 
     A dial has two hands, for the query and for the key, at the angles frequency * position.
     """
-    gap, shapes = 200, list[Html | Dial]()
+    gap, shapes = 200, list[Html]()
     for column, f in enumerate(frequencies):
         shapes.append(label(250 + gap * column, 24, f"f = {f:.3g}", "big"))
         for row, positions in enumerate(pairs):
             query, key = (float(f * position) for position in positions)
-            shapes.append(Dial(250 + gap * column, 130 + 180 * row, 74, [(key, "val"), (query, "train")]))
+            shapes.append(dial(250 + gap * column, 130 + 180 * row, 74, (key, "val"), (query, "train")))
     for row, (query, key) in enumerate(pairs):
         shapes.append(label(20, 119 + 180 * row, f"query at {query}", "left train"))
         shapes.append(label(20, 141 + 180 * row, f"key at {key}", "left val"))

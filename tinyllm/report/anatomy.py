@@ -43,11 +43,8 @@ def _described(part):
 
 def explanations(model: Module) -> dict[str, str]:
     """Map the class of each part of a model to the first paragraph of the class's docstring."""
-    found = {}
-    for _, module in list(model.named_modules())[1:]:
-        if not isinstance(module, Dropout):
-            found[type(module).__name__] = " ".join((type(module).__doc__ or "").split("\n\n")[0].split())
-    return found
+    kinds = [type(part) for _, part in list(model.named_modules())[1:] if not isinstance(part, Dropout)]
+    return {kind.__name__: " ".join((kind.__doc__ or "").split("\n\n")[0].split()) for kind in kinds}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +88,8 @@ def differences(one: Any, other: Any) -> list[str]:
     matcher = difflib.SequenceMatcher(None, was, now, autojunk=False)
     lines = []
     for what, i, j, k, n in matcher.get_opcodes():
-        if what == "equal":
-            lines += [f"  {line}" for line in new[k:n]]
-        else:
-            lines += [f"- {line}" for line in old[i:j]] + [f"+ {line}" for line in new[k:n]]
+        lines += [f"- {line}" for line in old[i:j] if what != "equal"]
+        lines += [f"{' ' if what == 'equal' else '+'} {line}" for line in new[k:n]]
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.report.diagram import Arrow, Box, diagram, label
+from tinyllm.report.diagram import arrow, box, diagram, label
 from tinyllm.report.page import Html, assemble, write
 from tinyllm.tape import Node, gradients, topological
 from tinyllm.tensor import Tensor
@@ -60,22 +60,23 @@ def draw(y: Tensor, /, **names: Any) -> Picture:
     texts = {part: _text(part, called.get(part) or getattr(part, "name", "")) for part in [*leaves, *steps]}
     far = GAP + max(110, 9 * max(map(len, texts.values())))
     places = _places(steps, leaves)
-    boxes, shapes, words = dict[Any, Box](), list[Any](), list[str]()
-    for part, (column, row) in places.items():
+    columns, rows = (1 + max(axis) for axis in zip(*places.values(), strict=True))
+    centres = {part: (far * (column + 0.5), HIGH * (row + 0.5)) for part, (column, row) in places.items()}
+    shapes = [shape for step in steps for shape in _arrows(step, centres, far)]
+    words = []
+    for part, (x, height) in centres.items():
         operation, dx = _operation(part) if isinstance(part, Node) else "", grads.get(part)
         dx = np.zeros(1) if dx is None else dx  # a backward pass may return None in place of zeros
         said = f"{dx.item():+.4g}" if dx.size == 1 else f"of length {np.linalg.norm(dx):.3g}"
-        x, height = far * column + far / 2, HIGH * row + HIGH / 2
-        boxes[part] = Box(x, height, texts[part], operation, "train", far - GAP, 46)
-        shapes += [boxes[part], label(x, height + 37, f"gradient {said}", "val")]
+        shapes += [box(x, height, texts[part], operation, "train", far - GAP),
+                   label(x, height + 37, f"gradient {said}", "val")]
         words.append(f"{texts[part]}, gradient {said}")
-    arrows = [arrow for step in steps for arrow in _arrows(step, boxes, far)]
-    columns, rows = (1 + max(axis) for axis in zip(*places.values(), strict=True))
     title, unit = f"The graph of {called.get(last, 'a tensor')}", "blue: values; orange: gradients"
-    return Picture(diagram(title, "; ".join(words), (far * columns, HIGH * rows), arrows + shapes, unit))
+    return Picture(diagram(title, "; ".join(words), (far * columns, HIGH * rows), shapes, unit))
 
 
 def _text(part, name):
+    """Return the name and the value of a leaf or a step; of an array, its shape."""
     shape, value = (part.shape, part.data) if isinstance(part, Tensor) else part.outputs[0][::2]
     if np.prod(shape) != 1:
         return f"{name} {shape}".strip()
@@ -110,7 +111,7 @@ def _places(steps, leaves):
     return {part: (column[part], rows[part]) for part in users}
 
 
-def _arrows(step, boxes, far):
+def _arrows(step, centres, far):
     """Draw an arrow to a step from each of its inputs, with the slope where both are single numbers."""
     (shape, dtype, value), *others = step.outputs
     shares = step.sources if value is None or others else step.backward(np.ones(shape, dtype))
@@ -119,10 +120,11 @@ def _arrows(step, boxes, far):
         if source:
             single = isinstance(share, (np.ndarray, np.generic)) and share.size == 1
             slopes.setdefault(source[0], []).extend([f"{share.item():.4g}"] if single else [])
+    half = (far - GAP) / 2  # of a box
     for part, said in slopes.items():
-        start, end = boxes[part], boxes[step]
-        points = [(start.x + start.width / 2, start.y), (end.x - end.width / 2, end.y)]
-        if end.x - start.x > 1.5 * far:  # below the boxes between the two
-            low = max(start.y, end.y) + HIGH / 2
-            points[1:1] = [(start.x + far / 2, low), (end.x - far / 2 - 60, low)]
-        yield Arrow(points, f"slope {' + '.join(said)}" if said else "", "train")
+        (x, y), (end, height) = centres[part], centres[step]
+        points = [(x + half, y), (end - half, height)]
+        if end - x > 1.5 * far:  # below the boxes between the two
+            low = max(y, height) + HIGH / 2
+            points[1:1] = [(x + far / 2, low), (end - far / 2 - 60, low)]
+        yield arrow(points, f"slope {' + '.join(said)}" if said else "", "train")

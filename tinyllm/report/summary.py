@@ -20,11 +20,12 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     rows = _rows(model, batch, context)
     parameters = sum(n for _, _, n, _ in rows.values())
     flops = sum(f for _, _, _, f in rows.values())
-    head = ["part", "", "shape", "parameters", "share", "FLOPs", "share"]
     cells = [
-        [shorten(part), str(count), str(shape), f"{n:,}", _share(n, parameters), short(f) if f else "",
-         _share(f, flops)] for part, (count, shape, n, f) in rows.items()
+        [part if len(part) <= LONGEST else "..." + part[3 - LONGEST :], str(count), str(shape), f"{n:,}",
+         _share(n, parameters), short(f) if f else "", _share(f, flops)]
+        for part, (count, shape, n, f) in rows.items()
     ]
+    head = ["part", "", "shape", "parameters", "share", "FLOPs", "share"]
     total = [f"total, B={batch} T={context}", "", "", f"{parameters:,}", "", short(flops), ""]
     first, *lines, last = table(head, [*cells, total], "<><>>>>")
     rule = "-" * max(map(len, (first, *lines, last)))
@@ -32,18 +33,25 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
 
 
 def _rows(model, batch, context):
-    """Return {part: (how many, shape, parameters, FLOPs)}, in the order in which the parts are run."""
+    """Return {part: (how many, shape, parameters, FLOPs)}, in the order in which the parts are run.
+
+    The name of a part has `*` for the index of a layer in a stack.
+    """
     rows, seen = {}, set()
 
+    def add(name, shape, parameters, flops):
+        part = re.sub(r"\.\d+(?=\.|$)", ".*", name.strip("."))
+        count, shape, n, f = rows.get(part, (0, shape, 0, 0))
+        rows[part] = count + 1, shape, n + parameters, f + flops
+
     def visit(name, module):
-        shapes = own_shapes(module, seen)
-        work = module.flops(batch, context)
+        shapes, work = own_shapes(module, seen), module.flops(batch, context)
         if shapes:
-            _add(rows, name, shapes[0], sum(map(math.prod, shapes)), work.pop("", 0))
-        for child_name, child in module.named_children():
-            visit(f"{name}.{child_name}".strip("."), child)
+            add(name, shapes[0], sum(map(math.prod, shapes)), work.pop("", 0))
+        for child, inside in module.named_children():
+            visit(f"{name}.{child}", inside)
         for what, flops in work.items():
-            _add(rows, f"{name}.{what}".strip("."), "", 0, flops)
+            add(f"{name}.{what}", "", 0, flops)
 
     visit("", model)
     return rows
@@ -59,18 +67,6 @@ def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
     own = [p for p in vars(module).values() if isinstance(p, Parameter) and id(p) not in seen]
     seen.update(map(id, own))
     return [p.shape for p in own]
-
-
-def _add(rows, name, shape, parameters, flops):
-    """Add the numbers of one layer to a row; `name` has `*` for the index of a layer in a stack."""
-    part = re.sub(r"\.\d+(?=\.|$)", ".*", name)
-    count, first_shape, n, f = rows.get(part, (0, shape, 0, 0))
-    rows[part] = count + 1, first_shape, n + parameters, f + flops
-
-
-def shorten(part: str) -> str:
-    """Return "..." and the end of a name, if it is long."""
-    return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]
 
 
 def _share(n, total):

@@ -48,7 +48,7 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
     legend = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
     caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"),
                   tag("span", legend if len(series) > 1 else None, class_="legend"))
-    grid = tag("path", class_="grid", d="".join(f"M0 {_high(up, y)}H{SIZE}" for y in up.ticks))
+    grid = tag("path", class_="grid", d="".join(f"M0 {SIZE * (1 - up(y)):.2f}H{SIZE}" for y in up.ticks))
     picture = tag("svg", tag("title", title), tag("desc", description), grid,
                   [_draw(s, across, up) for s in series], viewBox=f"0 0 {SIZE} {SIZE}",
                   preserveAspectRatio="none", role="img", aria_label=f"{title}: {description}")
@@ -108,18 +108,11 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
-def _high(up: Axis, value: float) -> float:
-    """Return the vertical coordinate of a value in the SVG, which counts from the top."""
-    return round(SIZE * (1 - up(value)), 2)
-
-
 def _draw(series: Series, across: Axis, up: Axis) -> Html:
-    places = [(round(SIZE * across(x), 2), _high(up, y)) for x, y in series.points]
-    if series.look != "dots":
-        path = "M" + "L".join(f"{x} {y}" for x, y in places)
-        return tag("path", class_=f"{series.style} {series.look}", d=path)
-    dots = "".join(f"M{x} {y}h0" for x, y in places)  # lines of length 0 with round ends are never stretched
-    return tag("path", class_=f"{series.style} dots", d=dots)
+    """Draw a curve. Dots are lines of length 0 with round ends, because these are never stretched."""
+    places = [f"{SIZE * across(x):.2f} {SIZE * (1 - up(y)):.2f}" for x, y in series.points]
+    line = "".join(f"M{place}h0" for place in places) if series.look == "dots" else "M" + "L".join(places)
+    return tag("path", class_=f"{series.style} {series.look}", d=line)
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:

@@ -5,7 +5,7 @@ Only this module knows how wide a terminal is and what it can show. Commands pri
 
 import math
 import os
-import re
+import shutil
 import sys
 import textwrap
 import unicodedata
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-STYLE = re.compile(r"\x1b\[[\d;]*m")
 BOLD, FAINT, ITALIC = "1", "2", "3"  # SGR codes
 
 
@@ -27,22 +26,9 @@ def paint(text: str, code: str) -> str:
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
-def columns(most: int = 80, stream: Any = None) -> int:
-    """Return the columns of the terminal of a stream, by default standard output, but at most `most`."""
-    try:
-        found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
-    except (OSError, ValueError, AttributeError):  # no terminal; a notebook's stream has no file
-        return most
-    return min(found, most) if found > 0 else most
-
-
-def can_print(text: str) -> bool:
-    """Return True if the encoding of standard output has all letters of a text."""
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True
+def columns() -> int:
+    """Return the columns of the terminal, but at most 80."""
+    return min(shutil.get_terminal_size().columns, 80)
 
 
 def printable(text: str) -> str:
@@ -58,20 +44,17 @@ def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
     return _fold(text, " " * indent, " " * further)
 
 
-def entry(head: str, text: str, cut: bool = False) -> str:
-    """Fold a text and put it to the right of a heading, or below the heading if this is long.
-
-    `cut` breaks words that are longer than a line.
-    """
+def entry(head: str, text: str) -> str:
+    """Fold a text and put it to the right of a heading, or below the heading if this is long."""
     if len(head) > columns() // 2:
-        return head.rstrip() + "\n" + _fold(text, "    ", "    ", cut)
-    return _fold(text, head, " " * len(head), cut)
+        return head.rstrip() + "\n" + paragraph(text, 4, 4)
+    return _fold(text, head, " " * len(head))
 
 
-def _fold(text, first, further, cut=False):
-    """Fold a text into lines that fit into the terminal and into 80 columns."""
+def _fold(text, first, further):
+    """Fold a text into lines that fit into the terminal and into 80 columns, but break no word."""
     return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
-                         break_long_words=cut, break_on_hyphens=False)
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def indented(text: str, lines: int | None = None) -> str:
@@ -97,9 +80,9 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
 def width(text: str) -> int:
     """Return how many columns a text fills in a terminal: emoji and East Asian letters fill two.
 
-    Marks over other letters and escape codes for colours fill none.
+    Marks over other letters fill none.
     """
-    letters = [c for c in STYLE.sub("", text) if unicodedata.category(c) not in ("Mn", "Me")]
+    letters = [c for c in text if unicodedata.category(c) not in ("Mn", "Me")]
     return len(letters) + sum(unicodedata.east_asian_width(c) in "WF" for c in letters)
 
 
@@ -128,8 +111,7 @@ def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], No
     """
     from tqdm import tqdm
 
-    settings |= {"leave": False, "disable": None, "delay": 1e-6, "ncols": columns(stream=sys.stderr)}
-    with tqdm(desc=what, **settings) as bar:
+    with tqdm(desc=what, leave=False, disable=None, delay=1e-6, **settings) as bar:
 
         def move(done: int, total: int) -> None:
             bar.total = total

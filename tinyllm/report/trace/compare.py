@@ -20,18 +20,16 @@ class Difference:
     """A step whose results differ between two captures."""
 
     path: str  # the part of the model, such as h.0.attn
-    op_a: str  # the op that ran there, or "" for a part of several ops
+    op_a: str  # the op that ran there, or "several ops"
     op_b: str
     share: float  # the largest difference, as a share of the largest value in the first capture
     amount: str  # how much the two results differ, in numbers
 
     def place(self) -> str:
         """Describe where the difference is, such as "layer 0, h.0.attn: attention"."""
-        layer = next((piece for piece in self.path.split(".") if piece.isdigit()), None)
-        where = f"layer {layer}, {self.path}" if layer else self.path or "the model"
-        if self.op_a == self.op_b:
-            return f"{where}: {self.op_a}" if self.op_a else where
-        return f"{where}: {self.op_a or 'several ops'} in A, {self.op_b or 'several ops'} in B"
+        layer = next((f"layer {piece}, " for piece in self.path.split(".") if piece.isdigit()), "")
+        what = self.op_a if self.op_a == self.op_b else f"{self.op_a} in A, {self.op_b} in B"
+        return f"{layer}{self.path or 'the model'}: {what}"
 
 
 def compare(a: TracedCall, b: TracedCall) -> list[Difference]:
@@ -41,8 +39,7 @@ def compare(a: TracedCall, b: TracedCall) -> list[Difference]:
     else:
         parts, others = ({step.path: step for step in whole.steps if step.op is None} for whole in (a, b))
         pairs = [(parts[path], others[path]) for path in parts if path in others and path != a.path]
-    inner = [difference for pair in pairs for difference in compare(*pair)]
-    return inner + _difference(a, b)
+    return [*(found for pair in pairs for found in compare(*pair)), *_difference(a, b)]
 
 
 def first_difference(differences: list[Difference]) -> Difference | None:
@@ -72,9 +69,9 @@ def _difference(a: TracedCall, b: TracedCall) -> list[Difference]:
 
 
 def _op_names(step: TracedCall) -> str:
-    """Return the name of a step's op; for a part of one or two ops, return their names, else ""."""
+    """Return the name of a step's op, or the names of the one or two ops of a part."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
-    return " + ".join(ops) if len(ops) < 3 else ""
+    return " + ".join(ops) if len(ops) < 3 else "several ops"
 
 
 def describe_differences(a: TracedCall, b: TracedCall) -> str:

@@ -12,10 +12,9 @@ from tinyllm.report.tokens import label, plain, running
 from tinyllm.report.trace.examine import Lens, Trace
 from tinyllm.train.evaluate import perplexity
 
-TOKENS = 300  # the most in the text; with these limits a page has less than 2 MB
-LENS_CELLS = 3000  # the most in the table of the lens
+LENS_CELLS = 3000  # the most in the table of the lens; with these limits a page has less than 2 MB
 MAP_CELLS = 300_000  # the most in all attention maps together
-NAMED = 48  # tokens of a text up to which attention maps have their names
+NAMED = 48  # tokens up to which attention maps have their names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
@@ -26,22 +25,25 @@ def write_page(trace: Trace, title: str, path: str | Path) -> int:
 
 
 def render(trace: Trace, title: str) -> str:
-    """Return the page of a trace as HTML text; of a long text, only a part is shown."""
-    own = len(trace.ids) - trace.prompt_length
+    """Return the page of a trace as HTML text; of a long text, only the last tokens are shown."""
+    own, maps = len(trace.ids) - trace.prompt_length, sum(map(len, trace.attention))
+    most = min(LENS_CELLS // len(trace.lens), max(16, int((MAP_CELLS / maps) ** 0.5)))
+    shown = range(len(trace.ids))[-most:]
     wrote = f", of which it wrote the last {own:,}" if own else ""
-    lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}."
-    body = [_numbers(trace), _tokens(trace), _lens(trace), _attention(trace), _ops(trace), _cache(trace)]
+    cut = f" Only the last {len(shown)} are shown." if shown[0] else ""
+    lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}.{cut}"
+    body = [_numbers(trace), _tokens(trace, shown), _lens(trace, shown), _attention(trace, shown),
+            _ops(trace), _cache(trace)]
     return assemble(plain(title), lead, body, FOOTER)
 
 
 def _numbers(trace: Trace) -> Html:
-    work = short(sum(step.flops for step in trace.ops))
-    shown: list = [("Work", work, "operations in one pass")]
+    facts = [("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass")]
     if len(trace.ids) > 1:
         mean = float(trace.predicted.mean())
-        shown = [("Mean surprisal", f"{mean:.3f}", "nats per token"),
-                 ("Perplexity", perplexity(mean), "equally likely choices"), *shown]
-    return cards(shown)
+        facts = [("Mean surprisal", f"{mean:.3f}", "nats per token"),
+                 ("Perplexity", perplexity(mean), "equally likely choices"), *facts]
+    return cards(facts)
 
 
 def _heat(value: float, full: float) -> str:
@@ -52,13 +54,11 @@ def _percent(p: float) -> str:
     return f"{100 * p:.1f} %" if p >= 0.0005 else f"{100 * p:.1g} %"
 
 
-def _tokens(trace: Trace) -> Html:
-    T, first = len(trace.ids), max(0, len(trace.ids) - TOKENS)
-    cut = f" Only the last {TOKENS} are shown." if first else ""
-    own = " Underlined tokens are the model's own." if trace.prompt_length < T else ""
+def _tokens(trace: Trace, shown: range) -> Html:
+    own = " Underlined tokens are the model's own." if trace.prompt_length < len(trace.ids) else ""
     note = ("The stronger the colour, the less the model expected the token: its surprisal, −log p, in nats. "
-            f"Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}")
-    text = tag("div", [_token(trace, t) for t in range(first, T)], class_="text", role="group",
+            f"Point at a token, or move to it with Tab, to see the alternatives.{own}")
+    text = tag("div", [_token(trace, t) for t in shown], class_="text", role="group",
                aria_label="the text, token by token")
     expected = ", ".join(f"{label(trace.names[i])} {_percent(p)}" for i, p in trace.candidates[-1])
     after = tag("p", f"After the last token it expects {expected}.")
@@ -83,49 +83,40 @@ def _token(trace: Trace, t: int) -> Html:
                aria_label=f"{name}: {said}")
 
 
-def _lens(trace: Trace) -> Html:
-    T = len(trace.ids)
-    first = max(0, T - LENS_CELLS // (len(trace.lens) + 1))
-    shown = range(first, T)
-    cut = f" The last {T - first} positions are shown." if first else ""
+def _lens(trace: Trace, shown: range) -> Html:
     note = ("What the model would say next if it stopped there: the residual stream at each layer, sent "
             "through the last norm and the output layer. The stronger the colour, the more sure it is; "
-            f"underlined is what really came next. Read a column downwards.{cut}")
-    head = ["after", *(tag("th", label(trace.names[trace.ids[t]]), scope="col", class_="tok") for t in shown)]
-    truth = [tag("td", label(trace.names[trace.ids[t + 1]]), class_="tok truth") for t in shown[:-1]]
+            "underlined is what really came next. Read a column downwards.")
+    names = [label(trace.names[i]) for i in trace.ids]
+    head = ["after", *(tag("th", names[t], scope="col", class_="tok") for t in shown)]
+    truth = [tag("td", name, class_="tok truth") for name in names[shown[0] + 1 :]]
     body = [*(_lens_row(trace, lens, shown) for lens in trace.lens),
             [row_head("what came next", class_="truth"), *truth, ""]]
     return section("Logit lens", note, table("logit lens", head, body, class_="lens"))
 
 
 def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
-    T = len(trace.ids)
-    right = [t + 1 < T and lens.ids[t] == trace.ids[t + 1] for t in range(T)]
+    right = [guess == came for guess, came in zip(lens.ids, [*trace.ids[1:], None], strict=True)]
     cells = [tag("td", label(trace.names[lens.ids[t]]), class_=f"tok heat{' right' if right[t] else ''}",
                  style=_heat(lens.p[t], 1)) for t in shown]
-    nats = tag("small", f"{lens.nats.mean():.2f} nats") if T > 1 else None
+    nats = tag("small", f"{lens.nats.mean():.2f} nats") if len(right) > 1 else None
     return [row_head([lens.name, nats]), *cells]
 
 
-def _attention(trace: Trace) -> Html:
+def _attention(trace: Trace, shown: range) -> Html:
     """Return an attention map for every head of every layer."""
-    length, maps = len(trace.ids), sum(map(len, trace.attention))
-    side = min(length, max(16, int((MAP_CELLS / maps) ** 0.5)))
-    names = [label(trace.names[i])[:8] for i in trace.ids] if side == length <= NAMED else []
-    cut = f" Only the last {side} tokens are shown." if side < length else ""
+    names = [label(trace.names[i])[:8] for i in trace.ids] if len(trace.ids) <= min(NAMED, len(shown)) else []
     note = ("A row for each token, from the first at the top to the last; along it, how much the token reads "
             "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
-            f"Click a map, or move to it with Tab, to enlarge it.{cut}")
+            "Click a map, or move to it with Tab, to enlarge it.")
     body = []
-    for layer, weights in enumerate(trace.attention):
-        figures = [_map(trace.parts[layer], h, w, side, names) for h, w in enumerate(weights)]
-        body += [tag("h3", trace.parts[layer]), tag("div", figures, class_="heads")]
+    for part, layer in zip(trace.parts, trace.attention, strict=True):
+        maps = [heat_map(np.sqrt(weights[shown[0] :, shown[0] :]), f"{part}, head {h}", names)
+                for h, weights in enumerate(layer)]
+        figures = [tag("figure", each, tag("figcaption", tag("b", f"head {h}")), tabindex=0)
+                   for h, each in enumerate(maps)]
+        body += [tag("h3", part), tag("div", figures, class_="heads")]
     return section("Attention", note, body)
-
-
-def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) -> Html:
-    picture = heat_map(np.sqrt(weights[-side:, -side:]), f"{part}, head {h}", names)
-    return tag("figure", picture, tag("figcaption", tag("b", f"head {h}")), tabindex=0)
 
 
 def _ops(trace: Trace) -> Html:
