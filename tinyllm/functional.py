@@ -7,11 +7,11 @@ masks and tables get no gradient. The backward pass computes no product for a fr
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
-take float64. matmul, Tensor's operators, and functions from `exp` to `concat` take float64 with kernels too.
+take float64. With kernels too, matmul, Tensor's operators, and functions from `sigmoid` to `concat` take it.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial, wraps
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -110,13 +110,6 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 # Arithmetic without operators. Inputs broadcast.
 
 
-def _function(method):
-    return wraps(method)(lambda x: method(as_tensor(x)))
-
-
-exp, log, sqrt, tanh = map(_function, (Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.tanh))  # x (...) -> (...)
-
-
 def sigmoid(x: Tensor) -> Tensor:
     """Compute 1 / (1 + exp(-x)): x (...) -> (...)."""
     x = as_tensor(x)
@@ -168,13 +161,7 @@ def _choose(better, takes_first, x, y):
 
 def clip(x: Tensor, low: Any, high: Any) -> Tensor:
     """Limit x (...) to the range low..high. Elements outside the range get no gradient."""
-    x = as_tensor(x)
-    inside = (low <= x.data) & (x.data <= high)
-
-    def backward(dy):
-        return (dy * inside,)
-
-    return record(np.clip(x.data, low, high).astype(x.dtype, copy=False), (x,), backward)
+    return minimum(maximum(x, low), high)
 
 
 @instead(dim="axis=")
@@ -267,7 +254,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
-    """Look up rows of a table by their ids: w (V, C), ids (...) ints -> (..., C)."""
+    """Look up rows of a table by their numbers: w (V, C), ids (...) ints -> (..., C)."""
     w, ids = as_tensor(w), np.asarray(as_array(ids))
     vocab_size = w.shape[0]
 
@@ -275,11 +262,6 @@ def embedding(w: Tensor, ids: Ints) -> Tensor:
         return (ops.embedding_backward(dy, ids, vocab_size),)
 
     return record(ops.embedding(w.data, ids), (w,), backward)
-
-
-def take(x: Tensor, index: Ints) -> Tensor:
-    """Select rows by index: x (N, C), index (...) ints -> (..., C). Raises IndexError outside 0..N-1."""
-    return embedding(x, index)
 
 
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:

@@ -217,12 +217,6 @@ class Tensor:
 
         return record(self.data**n, (self,), backward)
 
-    def __abs__(self):
-        def backward(dy):
-            return (dy * np.sign(self.data),)
-
-        return record(np.abs(self.data), (self,), backward)
-
     def __neg__(self):
         return self * -1
 
@@ -237,9 +231,6 @@ class Tensor:
 
     def __rmatmul__(self, other):
         return self.like(other) @ self
-
-    def __rpow__(self, other):
-        return (self * self.like(other).log()).exp()
 
     __radd__ = __add__
     __rmul__ = __mul__

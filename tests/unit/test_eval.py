@@ -10,8 +10,8 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm.cli import main
+from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.engine import Engine
-from tinyllm.decode.middle import middle_prompt
 from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, interval, likeliest
 from tinyllm.eval.ask import log_probs, prompts
 from tinyllm.eval.task import behind

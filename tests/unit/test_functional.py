@@ -34,10 +34,6 @@ ROUTER = SimpleNamespace(gate=lambda rows: rows, top=2, normalise=False)
 # Functions that are no op, or do more than the op of their name: (function, the shapes of its inputs)
 CASES = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
-    "exp": (F.exp, (3, 5)),
-    "sqrt": (lambda x: F.sqrt(x * x + 1), (3, 5)),
-    "log": (lambda x: F.log(x * x + 1), (3, 5)),
-    "tanh": (F.tanh, (3, 5)),
     "sigmoid": (F.sigmoid, (3, 5)),
     "relu": (F.relu, (3, 5)),
     "log_sigmoid": (F.log_sigmoid, (3, 5)),
@@ -45,7 +41,6 @@ CASES = {
     "maximum": (lambda x: F.maximum(x, 0.1) * F.maximum(-0.2, x), (3, 5)),
     "clip": (lambda x: F.clip(x, -0.5, 0.5), (3, 5)),
     "concat": (lambda x, y: F.concat([x, y, x], axis=1), (2, 3, 4), (2, 1, 4)),
-    "take": (lambda x: F.take(x, IDS), (7, 4)),
     "attention, bias": (lambda q, k, v, bias: F.attention(q, k, v, bias=bias),
                         (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4), (2, 3, 5)),
     "attention, one bias for all queries": (lambda q, k, v, bias: F.attention(q, k, v, window=2, bias=bias),
@@ -116,7 +111,7 @@ def test_float32_stays_float32_and_plain_arrays_are_taken_as_tensors(name):
 def test_lists_numbers_and_tensors_of_ids_are_taken():
     assert F.maximum([0.0, 3.0], [1.0, 2.0]).data.tolist() == [1, 3]
     assert F.maximum(Tensor(np.zeros(1)), 0.1).data.tolist() == [0.1]  # in the dtype of the first Tensor
-    assert F.exp(0).data == 1 and F.concat([[1.0], [2.0]]).data.tolist() == [1, 2]
+    assert F.sigmoid(0).data == 0.5 and F.concat([[1.0], [2.0]]).data.tolist() == [1, 2]
     assert F.matmul([[2.0]], [[3.0]]).data.tolist() == [[6]]
     loss = F.cross_entropy([[0.0, 0.0]], [1]).item()
     assert F.linear_token_losses([[0.0]], [[1.0], [1.0]], [1]).item() == loss

@@ -10,8 +10,7 @@ from tiny_run import SETTINGS, write_text
 
 import tinyllm as tl
 from tinyllm.data import Batch, Corpus
-from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middles
-from tinyllm.decode.middle import middle_prompt
+from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middle_prompt, middles
 from tinyllm.errors import UserError
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED

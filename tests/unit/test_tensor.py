@@ -62,7 +62,6 @@ UNARY = {
     "no elements": lambda x: x[:, []].sum() + x,
     "a mask": lambda x: x[np.asarray(x) > 0],
     "powers": lambda x: (x * x + 1) ** -0.5 + x**3 + x**0,
-    "abs": lambda x: abs(x),
     "max": lambda x: x.max() * x.max(axis=(0, 1)) + x.max(axis=(0, -1), keepdims=True),
     "square roots and .T": lambda x: (x * x + 1).sqrt().T * 2,
     "exp, log, tanh": lambda x: (x.exp() + 1).log() * x.tanh(),
@@ -71,7 +70,6 @@ UNARY = {
     "@ array": lambda x: x @ x.transpose(0, 2, 1) @ np.ones((3, 2)) @ np.ones(2),
     "array @": lambda x: np.ones((5, 3)) @ x,
     "negative": lambda x: -x,
-    "a number to the power of a tensor": lambda x: 2**x + np.full(4, 3) ** x,
 }
 
 
@@ -97,7 +95,7 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype(backend):
     assert Tensor(np.zeros(2)).dtype == np.float64
     x = Tensor(np.ones(3, np.float32), requires_grad=True)
     for y in (x + 1, 1 - x, x * 0.1, x / np.float64(3), 2 / x, x.mean(), -x, x**2, x.exp(), x * np.ones(3),
-              np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3), abs(x), x.max(), x @ x, np.ones(3) @ x):
+              np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3), x.max(), x @ x, np.ones(3) @ x):
         assert y.dtype == np.float32
     x, y = Tensor(np.ones((2, 2), np.float32), requires_grad=True), leaf(2, 2)
     z = F.softmax(x * 2) + y * x - x @ y  # mixed: each gradient has the dtype of its tensor

@@ -99,24 +99,16 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Which = "best", **
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error
     try:
-        for line in _lines():
+        while True:
+            line = input("> ")
             if not sys.stdin.isatty():
                 print(printable(line))  # as a terminal shows what is typed
             if line.strip() == "/quit":
                 return 0
             _answer(conversation, line, tokens)
-    except KeyboardInterrupt:
+    except (EOFError, KeyboardInterrupt) as error:  # Ctrl-D, Ctrl-C
         print()
-        return INTERRUPTED
-    return 0
-
-
-def _lines():
-    """Yield the lines that somebody types, until Ctrl-D."""
-    with suppress(EOFError):
-        while True:
-            yield input("> ")
-    print()
+        return 0 if isinstance(error, EOFError) else INTERRUPTED
 
 
 def _answer(conversation, line, tokens):

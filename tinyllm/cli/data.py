@@ -23,8 +23,8 @@ def list_corpora() -> None:
     example:
       tinyllm data list
     """
-    for name, source in SOURCES.items():
-        print(entry(f"{name:<24} ", source.description))
+    for name, (description, *_) in SOURCES.items():
+        print(entry(f"{name:<24} ", description))
     print("\ntexts of the world, endless; `tinyllm data show NAME` shows some, with their dials")
     for name in ("mix", *sorted(KINDS, key=lambda name: KINDS[name].group)):
         print(entry(f"{PREFIX + name:<24} ", describe(name)))

@@ -50,14 +50,13 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
             raise UserError("an encoder reads a whole text: leave out --suffix, --beams and --samples")
         return _read_whole(opened, prompt, json)
     prompt += opened.frame.separator if prompt else ""
-    options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer} | drawn
     if picture and (beams or suffix is not None):
         raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     shown = read_picture(picture) if picture else None
     laid_out = opened.lay_out(typed(prompt), tokens, None if suffix is None else typed(suffix), shown)
-    options["stop"] += laid_out.pop("stop", [])
-    given = laid_out.pop("prompt")
-    options |= laid_out
+    options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer}
+    options |= drawn | laid_out | {"stop": drawn["stop"] + laid_out.get("stop", [])}
+    given = options.pop("prompt")
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams:
         texts = _searched(opened, given, beams, options)

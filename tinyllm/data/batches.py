@@ -110,24 +110,20 @@ def rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], con
     count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
     less padding; `starts` hides earlier pairs of a row from later pairs.
     """
-    lines: list[tuple[list[int], list[int], list[int]]] = []  # tokens, the same or -100, where pairs begin
+    inputs: list[list[int]] = []
+    goals: list[list[int]] = []  # the same tokens, or -100
+    begins: list[list[int]] = []  # for each token, where its pair begins
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = [*prompt, *answer][: context + 1]
-        goals = [*[IGNORED] * len(prompt), *answer][: context + 1]
-        if packed and lines and len(lines[-1][0]) + len(tokens) <= context + 1:
-            lines[-1][2].append(len(lines[-1][0]))
-            lines[-1][0].extend(tokens)
-            lines[-1][1].extend(goals)
-        else:
-            lines.append((tokens, goals, [0]))
-    inputs = pad_right([tokens for tokens, _, _ in lines], width=2)
-    targets = pad_right([goals for _, goals, _ in lines], IGNORED, width=2)
-    starts = np.zeros((len(lines), inputs.shape[1] - 1), np.int64)
-    for row, (_, _, begins) in zip(starts, lines, strict=True):
-        for begin in begins:
-            row[begin:] = begin
-    arrays = inputs[:, :-1].astype(np.int32, "C"), targets[:, 1:].astype(np.int32, "C")
-    return Batch(*arrays, starts=starts if packed else None)
+        if not (packed and inputs and len(inputs[-1]) + len(tokens) <= context + 1):
+            for lines in (inputs, goals, begins):
+                lines.append([])
+        begins[-1] += [len(inputs[-1])] * len(tokens)
+        inputs[-1] += tokens
+        goals[-1] += [*[IGNORED] * len(prompt), *answer][: context + 1]
+    x, y = pad_right(inputs, width=2)[:, :-1], pad_right(goals, IGNORED, width=2)[:, 1:]
+    starts = np.maximum.accumulate(pad_right(begins, width=2)[:, :-1], axis=1) if packed else None
+    return Batch(x.astype(np.int32, "C"), y.astype(np.int32, "C"), starts=starts)
 
 
 def two_texts(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int) -> Batch:

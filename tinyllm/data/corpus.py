@@ -72,13 +72,11 @@ class Corpus:
         if self.tokens is not None:
             raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
         try:
-            text = self.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            what = f"byte {error.start:,} is not UTF-8"
-        else:
-            if "\0" not in text:
+            if "\0" not in (text := self.data.decode("utf-8")):
                 return text
             what = f"byte {self.data.index(0):,} is NUL"
+        except UnicodeDecodeError as error:
+            what = f"byte {error.start:,} is not UTF-8"
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
     def split(self, fraction: float = 0.1) -> tuple:

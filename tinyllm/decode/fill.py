@@ -1,7 +1,7 @@
 """Use an encoder: fill in the masked tokens of a text, write a text from masks, or classify it.
 
 An encoder sees the tokens on both sides of a mask. If it was trained with random shares of masked tokens (the
-objective `diffusion`), it can write whole texts: it begins with masks only, and fills in some in each step.
+objective `diffusion`), it can write whole texts: it begins with masks only, and fills in one in each step.
 """
 
 from typing import Any
@@ -45,21 +45,18 @@ def fill(model: Any, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list
     return tokenizer.decode(tokens[1:-1].tolist()), guesses
 
 
-def write(model: Any, tokenizer: Any, prompt: Any, length: int, *, per_step: int = 1,
-          sampling: Sampling = DEFAULT, seed: int = 0) -> tuple[str, list[int]]:
+def write(model: Any, tokenizer: Any, prompt: Any, length: int, *, sampling: Sampling = DEFAULT,
+          seed: int = 0) -> tuple[str, list[int]]:
     """Write a text with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
-    Each step draws a token for every mask with `sampling`, but keeps only the `per_step` most probable ones.
-    More tokens per step are faster, but are drawn independently of each other. Fewer masks are added if the
-    context is too short. Returns the text and its ids, prompt included. Raises UserError on a bad setting, or
+    Each step draws a token for every mask with `sampling`, but keeps only the most probable one. Fewer masks
+    are added if the context is too short. Returns the text and its ids, prompt included. Raises UserError
     when the prompt leaves no space in the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al.,
     LLaDA, 2025, section 2.4.)
     """
     special, name = tokenizer.special_tokens, model.special_tokens["mask"]
     mask, ids, room = special[name], tokenizer.encode(prompt, {name}), model.config.context - 2
     ids = ids if mask in ids else ids + [mask] * min(length, room - len(ids))
-    if per_step < 1:
-        raise UserError(f"per_step must be at least 1, got {per_step}")
     if mask not in ids or len(ids) > room:
         raise UserError(f"the prompt has {len(ids)} tokens, and the model sees {room}: leave room to write")
     tokens = np.array(model.framed(special, ids)[0])
@@ -70,8 +67,8 @@ def write(model: Any, tokenizer: Any, prompt: Any, length: int, *, per_step: int
         logits[:, list(special.values())] = -np.inf
         drawn = sampling.choose(logits, [tokens.tolist()] * len(places), u[places])
         sure = ops.softmax(logits)[np.arange(len(places)), drawn]
-        keep = np.argsort(-sure, kind="stable")[:per_step]
-        tokens[places[keep]] = drawn[keep]
+        best = np.argmax(sure)
+        tokens[places[best]] = drawn[best]
     written = tokens[1:-1].tolist()
     return tokenizer.decode(written), written
 

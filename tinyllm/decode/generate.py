@@ -12,7 +12,6 @@ from tinyllm.tokenizer.text import is_one_prompt
 OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)"} | {
     name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
 }
-OF_ENGINE = "batch", "prefill_budget"
 
 
 @instead(**OTHER_NAMES)
@@ -27,9 +26,8 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     """
     options |= {"max_tokens": max_tokens, "logprobs": logprobs, "echo": echo}
     engine, sequences = _start(model, prompts, **options)
-    while engine.running or engine.waiting:
-        engine.advance(show=False)
-    _raise_errors(sequences)
+    for _ in _steps(engine, sequences):
+        pass
     ids, scores = [s.ids if echo else s.tokens for s in sequences], [s.logprobs for s in sequences]
     if is_one_prompt(prompts) and len(ids) == 1:
         return (ids[0], scores[0]) if logprobs else ids[0]
@@ -55,18 +53,15 @@ def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iter
 
 
 def _steps(engine: Engine, sequences: list[Sequence]) -> Iterator[Step]:
+    """Yield all steps, then raise UserError if a sequence has failed."""
     yield from (step for step in engine if step.finish != "error")
-    _raise_errors(sequences)
-
-
-def _raise_errors(sequences: list[Sequence]) -> None:
     for s in sequences:
         if s.error:
             raise UserError(s.error)
 
 
 def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, tokenizer: Any = None,
-           **options: Any) -> tuple[Engine, list[Sequence]]:
+           batch: int = 256, prefill_budget: int = 4096, **options: Any) -> tuple[Engine, list[Sequence]]:
     """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
     prompts = [prompts] if is_one_prompt(prompts) else prompts
     if n < 1:
@@ -74,8 +69,7 @@ def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, t
     if cache is not None and len(cache[0].lengths) != len(prompts):
         raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
     ids, cache = begin(model, prompts, tokenizer, cache)
-    engine = Engine(model, tokenizer, **{name: options.pop(name) for name in OF_ENGINE if name in options})
+    engine = Engine(model, tokenizer, batch=batch, prefill_budget=prefill_budget)
     rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
     return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
                     for i in range(n * len(ids))]
-

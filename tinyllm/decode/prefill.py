@@ -3,10 +3,7 @@
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tinyllm import ops
-from tinyllm.decode.choose import likeliest
 from tinyllm.decode.sequence import Sequence
 from tinyllm.decode.slots import Slots
 from tinyllm.padding import pad_right
@@ -108,7 +105,4 @@ def echo(batch: list[Chunk], x: Tensor, model: Any) -> None:
         tables = ops.log_softmax(model.head(x[:, start : start + piece]).data)
         for (_, s, size), table in zip(batch, tables, strict=True):
             at = s.cached + 1 + start
-            targets = s.ids[at : min(at + piece, s.cached + 1 + size)]
-            table = table[: len(targets)]
-            values = table[np.arange(len(targets)), targets].tolist()
-            s.score(at, values, likeliest(table, s.request.top_logprobs))
+            s.score(at, table, s.ids[at : min(at + piece, s.cached + 1 + size)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 
 
@@ -16,24 +17,16 @@ class Sampling:
     likeliest token, and the smallest id of equally likely tokens. Raises UserError on bad settings.
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
+    temperature: float = setting(1.0, min=0)
+    top_k: int | None = setting(None, min=1)
+    top_p: float | None = setting(None, above=0, max=1)
+    min_p: float | None = setting(None, min=0, max=1)
+    repetition_penalty: float = setting(1.0, min=0.01, max=100)
 
     def __post_init__(self) -> None:
-        if self.temperature != 0 and not 1e-6 <= self.temperature < np.inf:  # less would overflow float32
+        check(self)
+        if 0 < self.temperature < 1e-6:  # which would overflow float32
             raise UserError(f"temperature must be 0 (greedy) or at least 0.000001, got {self.temperature}")
-        if self.top_k is not None and not (self.top_k >= 1 and self.top_k == int(self.top_k)):
-            raise UserError(f"top_k must be a whole number of at least 1, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UserError(f"min_p must be from 0 to 1, got {self.min_p}")
-        if not 0.01 <= self.repetition_penalty <= 100:
-            found = self.repetition_penalty
-            raise UserError(f"repetition_penalty must be from 0.01 to 100 (1 is none), got {found}")
 
     def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
         """Choose the next token of every row.

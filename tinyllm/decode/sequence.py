@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm import ops
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.text import TextStream
@@ -117,18 +118,22 @@ class Sequence:
             half = max(1, context // 2)
             self.begin, self.unread = len(self.ids) - half, half - 1
 
-    def score(self, at: int, logprobs: Any, rows: Any) -> None:
-        """Store lists of log-probabilities and of likeliest tokens, the first as number `at`.
+    def score(self, at: int, table: np.ndarray, tokens: Any) -> None:
+        """Store the log-probability of each of n tokens, given that of all tokens there (n or more, V).
 
-        To store them twice, because the step was interrupted, changes nothing.
+        The first is number `at`. With top_logprobs, the likeliest tokens are stored, too; of equally likely
+        ones the smaller id comes first. To store twice, because the step was interrupted, changes nothing.
         """
-        self.logprobs[at : at + len(logprobs)] = logprobs
-        self.top_logprobs[at : at + len(rows)] = rows
+        for i, (row, token) in enumerate(zip(table, tokens, strict=False), at):
+            self.logprobs[i : i + 1] = [float(row[token])]
+            if count := self.request.top_logprobs:
+                _, best, values = ops.beam_step(np.zeros(1, row.dtype), row[None], count)
+                self.top_logprobs[i : i + 1] = [[*zip(best.tolist(), values.tolist(), strict=True)]]
 
-    def push(self, token: int, context: int, show: bool) -> str:
-        """Append a token, and set `finish` if the text ends -> the text to show now; "" if not `show`."""
+    def push(self, token: int, context: int) -> str:
+        """Append a token, and set `finish` if the text ends -> the text to show now."""
         stream, text, stopped, finish = self.text, "", token in self.stop_ids, None
-        if stream is not None and not stopped and (show or stream.stop):
+        if stream is not None and not stopped:
             text = stream.push(token)
             stopped = stream.stopped
         count = len(self.ids) + 1

@@ -71,11 +71,6 @@ class Slots:
             return self.model.hidden(tokens, cache)
         return None
 
-    def clear(self, row: int) -> None:
-        """Set the numbers of a row to 0: they may be NaN, and 0 * NaN would break the row's next text."""
-        for layer in self.cache:
-            layer.clear(row)
-
     def release(self, count: int, leaving: Sequence[int]) -> list[int]:
         """Free some of the rows 0 to count - 1 -> for each row that stays, the number that it had before.
 

@@ -71,7 +71,7 @@ class Experts(nn.Module):
         order = np.argsort(self.chosen, axis=None, kind="stable")  # token * top + rank, sorted by expert
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
-        y = self.apply(F.take(rows, order // self.top))
+        y = self.apply(F.embedding(rows, order // self.top))
         return F.apply(ops.combine_experts, y, weights, back.reshape(-1, self.top)).reshape(*x.shape)
 
     @property
@@ -85,7 +85,7 @@ class Experts(nn.Module):
         if replaced or not all(map(unchanged, self.experts)):
             parts = [(expert, np.arange(rows.start, rows.stop))
                      for expert, rows in zip(self.experts, groups(self.counts), strict=True)]
-            return F.concat([expert(F.take(x, rows)) for expert, rows in parts if len(rows)], axis=0)
+            return F.concat([expert(F.embedding(x, rows)) for expert, rows in parts if len(rows)], axis=0)
 
         def linear(x, part):
             return grouped_linear(x, [getattr(expert, part).weight for expert in self.experts], self.counts)

@@ -115,7 +115,7 @@ class LanguageModel(Module):
         if self._head_weight is not None:
             return F.linear_cross_entropy(x, self._head_weight, targets)  # never stores all logits
         counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
-        x = F.take(x.reshape(-1, x.shape[-1]), counted)
+        x = F.embedding(x.reshape(-1, x.shape[-1]), counted)
         return F.cross_entropy(self.head(x), targets.flat[counted])
 
     def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:

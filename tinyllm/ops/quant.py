@@ -92,17 +92,11 @@ def interleave(blocks: Array) -> Array:
     return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
 
 
-def separate(q: Array) -> Array:
-    """Undo `interleave`: (G, N, 8, 16, 4) -> (N, 32, 16 G)."""
-    groups, n = q.shape[:2]
-    return q.transpose(1, 2, 4, 0, 3).reshape(n, BLOCK, groups * OUTPUTS)
-
-
 def unpack(bits: int, q: Array) -> Array:
-    """Unpack weights of 8 or 4 bits into whole numbers -> (N, 32, 16 G) int8."""
+    """Unpack weights of 8 or 4 bits into whole numbers -> (N, 32, 16 G) int8, undoing `interleave`."""
     if bits == 4:
         q = np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2).astype(np.int8) - np.int8(8)
-    return separate(q)
+    return q.transpose(1, 2, 4, 0, 3).reshape(q.shape[1], BLOCK, len(q) * OUTPUTS)
 
 
 def spread(scales: Array) -> Array:

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tinyllm.decode.middle import middle_prompt
+from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained

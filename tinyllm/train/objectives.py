@@ -47,7 +47,7 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 def logits_at(model: Any, batch: Batch, places: np.ndarray) -> Tensor:
     """Return the logits of a batch (B, T) at some places, numbered from 0 to B * T - 1 -> (places, V)."""
     x = model.hidden(batch.tokens, seen=Seen(lengths=batch.lengths))
-    return model.head(F.take(x.reshape(-1, x.shape[-1]), places))
+    return model.head(F.embedding(x.reshape(-1, x.shape[-1]), places))
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
