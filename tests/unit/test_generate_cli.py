@@ -133,23 +133,23 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
-    template, prompts = CHAT_TEMPLATES["roles"], Mock(side_effect=chats.stream)
+    template, prompts = CHAT_TEMPLATES["chatml"], Mock(side_effect=chats.stream)
     tokenizer = ByteTokenizer(template.special_tokens)
     tokenizer.chat, stop = template, template.stop_id(tokenizer)
-    config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, context=256, layers=1, heads=1, width=8)
     conversation = chats.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
     asked = []
     monkeypatch.setattr(chats, "stream", prompts)
-    for text in ("ab", "", "b<|end|>"):  # the second goes on with what was cut off
+    for text in ("ab", "", "b<|im_end|>"):  # the second goes on with what was cut off
         reply = conversation.reply(text, 2)
         next(reply)
         asked.append([*conversation.ids[:-1]])
         list(reply)
     first, second, third = asked
     assert all(call.kwargs["stop"] == ["x", stop] for call in prompts.call_args_list)
-    assert tokenizer.decode(first) == "<|user|>ab<|end|><|assistant|>"
+    assert tokenizer.decode(first) == "<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n"
     assert len(second) == len(first) + 2 and second[: len(first)] == first
-    assert third[len(second) + 2 :] == template.user_turn(tokenizer, "b<|end|>", third[: len(second) + 2])
+    assert third[len(second) + 2 :] == template.user_turn(tokenizer, "b<|im_end|>", third[: len(second) + 2])
     assert third.count(stop) == 3
 
 

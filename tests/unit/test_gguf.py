@@ -101,8 +101,8 @@ def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
             assert np.abs(peer.scores[:40] - ours).max() < off * np.abs(ours).max()
 
 
-TALKING = BPETokenizer([], special_tokens=["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"])
-TALKING.chat = CHAT_TEMPLATES["roles"]
+TALKING = BPETokenizer([], special_tokens=["<|im_start|>", "<|im_end|>"])
+TALKING.chat = CHAT_TEMPLATES["chatml"]
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 
 

@@ -10,7 +10,7 @@ from sample_texts import BYTES, SPECIAL, TEXT, any_bytes, any_text, drawn_ranks
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled, override, use
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, bpe, make_tokenizer, save_tokenizer
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, make_tokenizer, save_tokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 # From elsewhere: other ids of the bytes, gaps between ids, and a token that no merge makes.
@@ -121,7 +121,7 @@ def ranked(change):
       for half in ("\ud83d\ude00", "a\udcff" * 999)),
     (lambda: byte.encode("text", allowed_special={"nobody"}), "no special token 'nobody'"),
     *((lambda names=names: ByteTokenizer(names), problem) for names, problem in (
-        (["a", "a"], "twice"), ([""], "not ''"), ([3], "not 3"), (["\ud800"], "whole characters"))),
+        (["a", "a"], "twice"), ([""], "not ''"), ([3], "not 3"), (["\ud800"], "half a character"))),
     (lambda: ByteTokenizer({"<e>": 97}), "'<e>' cannot have the id 97, which is taken"),
     *((lambda i=i: ByteTokenizer({"<e>": i}), "special token '<e>'") for i in (-1, 2**40, True, "x")),
     *((lambda i=i: TOKENIZERS["foreign"].decode([305, i]), f"no token {i}")
@@ -182,12 +182,6 @@ def test_progress_is_reported_and_an_error_in_it_ends_the_training():
     assert calls == [(i, 10) for i in range(1, 11)]
     with pytest.raises(ZeroDivisionError):
         trained(300, progress=lambda done, total: 1 // 0)()
-
-
-def test_of_too_many_words_the_most_frequent_become_tokens(monkeypatch):
-    monkeypatch.setattr(bpe, "WORDS", 258)
-    tokenizer = BPETokenizer.whole_words("owl owl owl hen hen frog")
-    assert [len(tokenizer.encode(word)) for word in (" owl", " hen", " frog")] == [1, 1, 5]
 
 
 def test_a_replaced_op_runs_in_every_backend_and_is_not_remembered():

@@ -80,7 +80,7 @@ def test_a_conversation_is_written_as_transformers_writes_it(source, tmp_path):
 def test_where_a_folder_keeps_its_template(tmp_path):
     assert read_chat_template(tmp_path, byte) is None
     assert read(tmp_path, LLAMA3, bos_token=None).begin == ()  # a token without a name writes nothing
-    assert read(tmp_path, MISTRAL, eos_token="<|end|>").special_tokens[-1] == "<|end|>"
+    assert read(tmp_path, MISTRAL, eos_token="<|im_end|>").special_tokens[-1] == "<|im_end|>"
     (tmp_path / "chat_template.jinja").write_text(LLAMA3)
     assert read(tmp_path, CHATML) == CHAT_TEMPLATES["llama3"]
 
@@ -125,8 +125,8 @@ GOOD = CHAT_TEMPLATES["chatml"].to_dict()
     ({}, "lacks chat.model"), (GOOD | {"unended": [3]}, "unended"), (GOOD | {"roles": []}, "object"),
     (GOOD | {"unended": ["assistant"]}, "lists others"), (GOOD | {"roles": {}}, "the role 'assistant'"),
     (GOOD | {"model": "nobody"}, "model"), (GOOD | {"end": "x"}, "list"), (GOOD | {"end": [3]}, "texts"),
-    (GOOD | {"end": [{"special": 3}]}, "texts"), (GOOD | {"end": ["typed"]}, "need a special token"),
-    (GOOD | {"roles": {"assistant": ["A: "]}}, "need a special token"),
+    (GOOD | {"end": [{"special": 3}]}, "texts"), (GOOD | {"end": ["typed"]}, "anyone can type"),
+    (GOOD | {"roles": {"assistant": ["A: "]}}, "anyone can type"),
     (GOOD | {"begin": [{"special": "<|missing|>"}]}, "'<|missing|>', which"),
 ])
 def test_a_template_lives_in_the_tokenizer_file_and_a_wrong_one_is_refused(chat, problem, tmp_path):

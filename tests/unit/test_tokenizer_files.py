@@ -366,7 +366,7 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
 @pytest.mark.parametrize("name, content, options, problem", [
     ("merges.txt", "#version: 0.2\n", {}, "without merges nothing makes the token 'th'"),  # no special token
     ("merges.txt", "a b\n" * (2**20 + 1), {}, "1048576 lines"), ("merges.txt", None, {}, r"merges\.txt"),
-    *(("merges.txt", GPT2_MERGES + line, {}, "merges.txt: line 6") for line in ("h e e", "he", " he")),
+    *(("merges.txt", GPT2_MERGES + line, {}, r"merges\[4\]") for line in ("h e e", "he", " he")),
     ("vocab.json", "[]", {}, "no model"), ("added_tokens.json", "{}", {}, "added_tokens"),
     ("merges.txt", GPT2_MERGES, {"special_tokens": ["x"]}, "of its own"),
     ("tokenizer.json", json.dumps(BPETokenizer([]).to_dict()), {"pattern": "gpt2"}, "of its own"),

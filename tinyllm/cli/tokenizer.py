@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import cycle, repeat
@@ -41,14 +40,11 @@ def train(file: str, *, vocab: int, out: str, pattern: Literal["gpt2", "gpt4", "
       tinyllm tokenizer train book.txt --vocab 999 --out b.json --special "<|end|>"
     """
     target = _free_path(out, overwrite)
-    start = time.perf_counter()
     with _opened(file) as data, progress_bar("merges", unit="") as move:
         tokenizer = BPETokenizer.train(data, vocab, pattern, special or (), move)
         n_bytes = data.tell()
-    seconds = time.perf_counter() - start
     save_tokenizer(tokenizer, target)
-    size = tokenizer.vocab_size
-    print(f"learnt {size:,} tokens from {n_bytes:,} bytes in {seconds:.2f} s; saved to {target}")
+    print(f"learnt {tokenizer.vocab_size:,} tokens from {n_bytes:,} bytes; saved to {target}")
 
 
 @command("tokenizer encode")
@@ -75,8 +71,8 @@ def encode(path: str, text: str | None = None, *, file: str | None = None, json:
             raise UserError("--out takes a --file to encode, without TEXT")
         _encode_file(load_tokenizer(path), _unpacked(file), _free_path(out, overwrite), json)
         return
-    data, tokenizer = _text_of(text, file), load_tokenizer(path)
-    ids = tokenizer.encode(data)
+    data = _text_of(text, file)
+    ids = load_tokenizer(path).encode(data)
     print(*[dumps({"ids": ids, "tokens": len(ids), "bytes": len(data)})] if json else ids)
 
 

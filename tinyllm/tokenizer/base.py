@@ -48,31 +48,29 @@ class Tokenizer:
         self.vocab_size = max(tokens, default=-1) + 1  # free ids and special tokens count, too
         self.special_tokens: dict[str, int] = {}
         self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
-        names = check_names(special_tokens)
-        numbered = zip(names, count(self.vocab_size), strict=False)
-        self._place(special_tokens if isinstance(special_tokens, dict) else numbered)
+        self._place(special_tokens)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
         """Give the next ids to names that are not special tokens yet. Raises UserError for a bad name."""
-        new = [name for name in check_names(names) if name not in self.special_tokens]
-        self._place(zip(new, count(self.vocab_size), strict=False))
+        self._place([name for name in check_names(names) if name not in self.special_tokens])
 
-    def _place(self, ids):
-        """Add special tokens, {name: id} or pairs. Raises UserError for a bad or taken id."""
-        for name, i in dict(ids).items():
+    def _place(self, names):
+        """Add special tokens, names or {name: id}. Raises UserError for a bad name, a bad or a taken id."""
+        numbered = zip(check_names(names), count(self.vocab_size), strict=False)
+        ids = names if isinstance(names, dict) else dict(numbered)
+        for name, i in ids.items():
             check_id(i, f"the special token {name[:40]!r}")
             if i in self._tokens:
                 raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
-            self._write(name, i)
-            self.special_tokens[name] = i
+            self._write(self.special_tokens, name, i)
 
     def add_tokens(self, names: dict[str, int]) -> None:
         """Add tokens {name: id} that are not special: their names are always encoded as these ids."""
         for name, i in names.items():
-            self._write(name, i)
-        self.added_tokens = dict(names)
+            self._write(self.added_tokens, name, i)
 
-    def _write(self, name, i):
+    def _write(self, ids, name, i):
+        ids[name] = i
         self._tokens[i] = name.encode()
         self.vocab_size = max(self.vocab_size, i + 1)
 
@@ -99,15 +97,17 @@ class Tokenizer:
         then a user could stop a program by typing one.) A str is encoded as its UTF-8 bytes. Bytes need not
         be UTF-8, except for a char tokenizer, which raises UserError.
         """
-        return self._encode_all([text], allowed_special)[0]
+        return self.encode_to_numpy(text, allowed_special).tolist()
 
     def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Encode a text, and return the ids as an int32 array."""
-        return self._encode_all([text], allowed_special, arrays=True)[0]
+        parts = cut_at_names(bytes_from_text(text), self._names(allowed_special))
+        return np.concatenate([np.array([part], np.int32) if isinstance(part, int)
+                               else self._encode_ordinary(part) for part in parts])
 
     def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
         """Encode several texts -> a list with a list of ids for each text."""
-        return self._encode_all(texts, allowed_special)
+        return [self.encode(text, allowed_special) for text in texts]
 
     def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
         """Encode a text that may be larger than memory -> iterator of int32 arrays of ids.
@@ -116,26 +116,14 @@ class Tokenizer:
         """
         return map(self.encode_to_numpy, blocks(file, self._last_cut))
 
-    def _encode_all(self, texts, allowed_special, arrays=False):
-        """Encode several texts, each as a list of ids, or as an int32 array."""
-        names = self._names(allowed_special)
-        found = [self._encode_text(text, names) for text in texts]
-        return found if arrays else [ids.tolist() for ids in found]
-
-    def _encode_text(self, text, names):
-        """Encode one text; names {bytes: id} in it become these ids -> int32 array."""
-        return np.concatenate([
-            np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
-            for part in cut_at_names(bytes_from_text(text), names)
-        ])
-
     def _names(self, allowed):
         """Return {bytes: id} of added and allowed special tokens. Raises UserError for an unknown name."""
-        allowed = list(self.special_tokens if allowed == "all" else allowed)
-        if unknown := [name for name in allowed if name not in self.special_tokens]:
-            have = ", ".join(self.special_tokens) or "none"
-            raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
-        ids = {name: self.special_tokens[name] for name in allowed} | self.added_tokens
+        ids = self.added_tokens.copy()
+        for name in self.special_tokens if allowed == "all" else allowed:
+            if name not in self.special_tokens:
+                have = ", ".join(self.special_tokens) or "none"
+                raise UserError(f"there is no special token {name!r} in this tokenizer; it has {have}")
+            ids[name] = self.special_tokens[name]
         return {name.encode(): i for name, i in ids.items()}
 
     def _encode_ordinary(self, data):
@@ -196,9 +184,7 @@ class Tokenizer:
         extra = {"tinyllm": {"chat": self.chat.to_dict()}} if self.chat else {}
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         return {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
+            "version": "1.0", "truncation": None, "padding": None,
             "added_tokens": [
                 {"id": i, "content": name, **flags, "special": name in self.special_tokens}
                 for name, i in added.items()

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from tinyllm.tokenizer.base import Allowed, Tokenizer
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, check_names
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-WAVE = 2**24  # bytes of small texts that the kernels get at once
-WORDS = 2**16  # tokens of `BPETokenizer.whole_words`, whose ids fit in 16 bits
+AT_ONCE = 1024  # texts of a list that the kernels count together, so that small ones keep all threads busy
 
 
 def kernels(operation: Any) -> Any:
@@ -58,12 +57,10 @@ class BPETokenizer(Tokenizer):
     def whole_words(cls, text: Text) -> BPETokenizer:
         """Make a tokenizer whose tokens are the words of a text, and all single bytes for other words.
 
-        A word is a piece of GPT-2's pattern, with the space before it. Beyond WORDS tokens, the least
-        frequent words are left out; of equally frequent words, those later in the order of bytes.
+        A word is a piece of GPT-2's pattern, with the space before it.
         """
-        counts = Counter(cls([]).pieces(text))
-        words = sorted((w for w in counts if len(w) > 1), key=lambda word: (-counts[word], word))
-        tokens = [bytes([byte]) for byte in range(BYTES)] + sorted(words[: WORDS - BYTES])
+        words = sorted({piece for piece in cls([]).pieces(text) if len(piece) > 1})
+        tokens = [*(bytes([byte]) for byte in range(BYTES)), *words]
         return cls(Vocabulary.from_ranks({token: i for i, token in enumerate(tokens)}))
 
     @classmethod
@@ -84,15 +81,15 @@ class BPETokenizer(Tokenizer):
         n_merges = operator.index(vocab_size) - fixed
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
-        empty = cls((), pattern, special_tokens)  # raises for a bad pattern or name
+        empty, at_once = cls((), pattern, special_tokens), AT_ONCE  # raises for a bad pattern or name
         if isinstance(texts, (str, bytes, bytearray, memoryview)):
             texts = [texts]
         elif hasattr(texts, "read"):
-            texts = blocks(texts, empty._last_cut)
+            texts, at_once = blocks(texts, empty._last_cut), 1
         data = map(bytes_from_text, texts)
         if kernels(bpe_train):
             counter = kernels(bpe_train).PieceCounter()
-            for some in _batches(data):
+            while some := list(islice(data, at_once)):
                 counter.add(some, pattern)
             return cls(counter.train(n_merges, progress), pattern, special_tokens)
         counts = Counter(piece for text in data for piece in empty.pieces(text))
@@ -110,22 +107,20 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Encode a text as a list of token ids; see `Tokenizer.encode`. Short texts take a faster path."""
-        if type(text) is str and self._is_plain(allowed_special):
-            ids = self._kernel.encode_short(text, self.pattern)
-            if ids is not None:
-                return ids
-        return super().encode(text, allowed_special)
+        if not self._is_plain(allowed_special):
+            return super().encode(text, allowed_special)
+        ids = self._kernel.encode_short(text, self.pattern) if type(text) is str else None
+        return self.encode_batch([text])[0] if ids is None else ids
 
     def _is_plain(self, allowed_special):
         """Return True if the kernels encode whole texts: no names are looked for, nothing is normalized."""
         return not (allowed_special or self.added_tokens or self.normalizer) and kernels(bpe_encode)
 
-    def _encode_all(self, texts, allowed_special, arrays=False):
-        """Encode several texts in C, on all threads, or one after another."""
+    def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
+        """Encode several texts -> a list with a list of ids for each text; kernels use all threads."""
         if not self._is_plain(allowed_special):
-            return super()._encode_all(texts, allowed_special, arrays)
-        data = [bytes_from_text(text) for text in texts]
-        return self._kernel.encode(data, self.pattern, arrays)
+            return super().encode_batch(texts, allowed_special)
+        return self._kernel.encode([bytes_from_text(text) for text in texts], self.pattern, False)
 
     def _encode_ordinary(self, data):
         data = self._normalized(data)
@@ -170,32 +165,16 @@ def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> dict[str
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     cut = level | {"use_regex": pattern == "gpt2"}
     if pattern not in (None, "gpt2"):
-        split = {"type": "Split", "pattern": {"Regex": PATTERNS[pattern]}, "behavior": "Isolated",
-                 "invert": False}
-        cut = {"type": "Sequence", "pretokenizers": [split, cut]}
+        cut = {"type": "Sequence", "pretokenizers": [split_at(PATTERNS[pattern]), cut]}
     model = {
         "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
-        "ignore_merges": vocabulary.ignore_merges,
-        "vocab": dict(sorted(words.items(), key=lambda item: item[1])),
-        "merges": merges,
+        **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")),
+        "fuse_unk": False, "byte_fallback": False, "ignore_merges": vocabulary.ignore_merges,
+        "vocab": dict(sorted(words.items(), key=lambda item: item[1])), "merges": merges,
     }
     return {"pre_tokenizer": cut, "decoder": level, "model": model}
 
 
-def _batches(texts):
-    """Collect texts into lists of about WAVE bytes, so that many small ones keep all threads busy."""
-    some, size = [], 0
-    for text in texts:
-        some.append(text)
-        size += len(text)
-        if size >= WAVE:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+def split_at(pattern: str) -> dict[str, Any]:
+    """Return the part of a tokenizer.json that cuts a text into the matches of a regular expression."""
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}

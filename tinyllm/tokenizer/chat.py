@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,15 @@ class ChatTemplate:
         if MODEL not in self.roles or not set(self.unended) <= self.roles.keys() - {MODEL}:
             raise UserError(f"a chat template needs the role {MODEL!r}, and lists others in `unended`")
         for parts in (self.begin, self.end, *self.roles.values()):
-            if not all(isinstance(part, (str, Special)) for part in parts):
-                raise UserError(f"a chat template has texts and special tokens, not {str(parts)[:40]}")
-            if parts is not self.begin and all(isinstance(part, str) for part in parts):
-                raise UserError("an opening and the end of a chat template need a special token, because "
-                                f"anyone can type a text: {str(parts)[:40]} has none")
+            kinds = {*map(type, parts)}
+            if not kinds <= {str, Special} or (parts is not self.begin and Special not in kinds):
+                raise UserError("a chat template has texts and special tokens, and a special token in every "
+                                f"opening and end, because anyone can type a text: not {str(parts)[:40]}")
 
     @property
     def special_tokens(self) -> list[str]:
         """Return the names of the special tokens that a tokenizer must have, without repetition."""
-        parts = [part for parts in (self.begin, *self.roles.values(), self.end) for part in parts]
+        parts = chain(self.begin, *self.roles.values(), self.end)
         return list(dict.fromkeys(part.name for part in parts if isinstance(part, Special)))
 
     def check(self, tokenizer: Any) -> None:
@@ -141,9 +141,8 @@ def _to_json(parts):
 
 def _from_json(parts):
     """Return parts from JSON as `ChatTemplate` takes them; its constructor refuses wrong ones."""
-    names = [part.get("special") if isinstance(part, dict) else None for part in parts]
-    return tuple(Special(name) if isinstance(name, str) else part
-                 for part, name in zip(parts, names, strict=True))
+    return tuple(Special(part["special"]) if isinstance(part, dict) and type(part.get("special")) is str
+                 else part for part in parts)
 
 
 def _roles(before, word, *after):
@@ -151,26 +150,16 @@ def _roles(before, word, *after):
 
 
 CHAT_TEMPLATES = {
-    # One token for every role: the shortest template.
-    "roles": ChatTemplate(
-        {role: (Special(f"<|{role}|>"),) for role in ("system", "user", "assistant")}, (Special("<|end|>"),)
-    ),
     # OpenAI, "Chat Markup Language" (openai-python, chatml.md, 2023); since used by Qwen, SmolLM and others.
     "chatml": ChatTemplate(_roles("<|im_start|>", "{}\n"), (Special("<|im_end|>"), "\n")),
     # Meta, "Llama 3 model card and prompt formats", 2024. Meta's code strips white space from messages;
     # here that is left to the caller.
-    "llama3": ChatTemplate(
-        _roles("<|start_header_id|>", "{}", Special("<|end_header_id|>"), "\n\n"),
-        (Special("<|eot_id|>"),),
-        (Special("<|begin_of_text|>"),),
-    ),
+    "llama3": ChatTemplate(_roles("<|start_header_id|>", "{}", Special("<|end_header_id|>"), "\n\n"),
+                           (Special("<|eot_id|>"),), (Special("<|begin_of_text|>"),)),
     # Mistral 7B Instruct, 2023: only users and the model speak.
     "mistral": ChatTemplate(
         {"user": (Special("[INST]"), " "), "assistant": (" ", Special("[/INST]"))},
-        (Special("</s>"),),
-        (Special("<s>"),),
-        unended=("user",),
-    ),
+        (Special("</s>"),), (Special("<s>"),), unended=("user",)),
 }
 
 # --- the programs of folders ------------------------------------------------------------------------------
@@ -223,16 +212,15 @@ def known_template(source: Any, config: dict[str, Any]) -> ChatTemplate:
     """
     program = str(source).removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both break a line
     program = program.removeprefix(UNSAID)
-    default = DEFAULT.search(program)
-    plain = DEFAULT.sub("", program)
-    name = next((name for name, known in PROGRAMS.items() if plain == known), None)
+    default, plain = DEFAULT.search(program), DEFAULT.sub("", program)
+    name = {text: name for name, text in PROGRAMS.items()}.get(plain)
     if name is None:
         raise UserError("its chat template is none that tinyllm knows; store another: give what "
                         "tl.load_tokenizer returns a `chat` of tl.CHAT_TEMPLATES, and tl.save_tokenizer it")
     template = CHAT_TEMPLATES[name]
     if default:
-        (mark, word), roles = template.roles["system"], template.roles.copy()
-        del roles["system"]
+        roles = template.roles.copy()
+        mark, word = roles.pop("system")
         return replace(template, roles=roles, begin=(mark, word + default[1], *template.end))
     if name == "chatml":
         return template

@@ -1,5 +1,15 @@
-"""Load tokenizers from files of several formats, recognised by their content, and save them in one."""
+"""Load tokenizers from files of several formats, recognised by their content, and save them in one.
 
+A line of a rank file (tiktoken's `load.py`, OpenAI 2022) has a token in base64 and its rank. It says neither
+how text is split nor which tokens are special: the caller says both. Every text gets tiktoken's ids.
+
+GPT-2's files (OpenAI, 2019) are `vocab.json`, {token: id}, and `merges.txt`, two tokens a line: together a
+`tokenizer.json` without its list of special tokens. Entries that no merge makes are special: those in plain
+ASCII, such as "<|endoftext|>", and those with a character that stands for no byte.
+"""
+
+import base64
+import binascii
 import os
 import re
 from collections.abc import Callable
@@ -7,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError, instead
-from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
-from tinyllm.tokenizer import foreign, huggingface
+from tinyllm.files import atomic_write_bytes, parse_json, read_bytes, read_json, read_text
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.huggingface import from_dict
 from tinyllm.tokenizer.simple import ByteTokenizer, CharTokenizer
+from tinyllm.tokenizer.vocabulary import CHARACTERS, Vocabulary, token_bytes
 
 OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tokenizer.py
+MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
+RANK = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
 def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens: Any = None) -> Tokenizer:
@@ -29,28 +42,69 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
             path = Path(path, name)
     data = read_bytes(path)
     try:
-        if foreign.looks_like_ranks(data):
-            return foreign.load_ranks(data, pattern, special_tokens)
-        if pattern is not None or special_tokens is not None:
-            raise UserError("this file has a pattern and special tokens of its own: do not give any")
-        return _build(Path(path), data)
+        return _read(Path(path).parent, data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
     except RecursionError:  # from quoting a value of it in a message
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
-def _build(path, data):
-    """Build a tokenizer from a JSON file, in Hugging Face's or in GPT-2's format."""
+def _read(folder, data, pattern, special_tokens):
+    """Build a tokenizer from the bytes of a file in a folder."""
+    first = re.match(rb"\s*%b(?=[\r\n]|\Z)" % RANK.pattern, data)
+    if first and len(first[1]) % 4 == 0:  # base64 writes four characters for three bytes
+        return _ranks(data, pattern, special_tokens)
+    if pattern is not None or special_tokens is not None:
+        raise UserError("this file has a pattern and special tokens of its own: do not give any")
     try:
         content = parse_json(data)
     except UserError as e:
         raise UserError(f"not a tokenizer file: it {e}") from None
     if isinstance(content, dict) and type(content.get("!")) is int:  # "model" may well be a token
-        return foreign.load_gpt2(path.parent)
+        return _gpt2(folder)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError("not a tokenizer file: it has no model")
-    return huggingface.from_dict(content)
+    return from_dict(content)
+
+
+def _ranks(data, pattern, special_tokens):
+    """Build a tokenizer from the bytes of a rank file. Raises UserError with the number of a bad line."""
+    if pattern is None:
+        raise UserError("a rank file does not say where text is cut: in Python, give tl.load_tokenizer a "
+                        'pattern, such as "gpt4", and save what it returns with tl.save_tokenizer')
+    ranks = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        match = RANK.fullmatch(line)
+        try:
+            token = base64.b64decode(match[1], validate=True) if match else b""
+        except binascii.Error:
+            token = b""
+        if line and (not token or token in ranks):
+            raise UserError(f"line {number} is not a new token in base64, a space and a rank")
+        if line:
+            ranks[token] = int(match[2])
+    return BPETokenizer(Vocabulary.from_ranks(ranks), pattern, special_tokens or ())
+
+
+def _gpt2(folder):
+    """Read the two files in a folder. Raises UserError if one is missing or wrong."""
+    if os.path.lexists(folder / "added_tokens.json"):
+        raise UserError("added_tokens.json in its folder cannot be read: take a folder with tokenizer.json")
+    vocab, lines = read_json(folder / "vocab.json", {}), read_text(folder / "merges.txt").split("\n", MOST)
+    if len(lines) > MOST:
+        raise UserError(f"merges.txt has more than {MOST} lines")
+    merges = [line.removesuffix("\r") for line in lines if line.strip() and not line.startswith("#version")]
+    made = {word for merge in merges for word in (*merge.split(" "), merge.replace(" ", ""))}
+    made |= {*CHARACTERS.values()}
+    special = [word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)]
+    if not merges and (words := [word for word in special if word.isascii() and word.isalnum()]):
+        raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
+    level = {"type": "ByteLevel", "add_prefix_space": False}
+    return from_dict({
+        "version": "1.0", "pre_tokenizer": level, "decoder": level,
+        "model": {"vocab": vocab, "merges": merges},
+        "added_tokens": [{"id": vocab[word], "content": word, "special": True} for word in special],
+    })
 
 
 @instead(format="the path alone: tinyllm writes tokenizer.json, which tokenizers converts")

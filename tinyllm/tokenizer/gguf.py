@@ -15,17 +15,21 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the settings of a byte-level BPE tokenizer for llama.cpp.
 
     A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
-    llama.cpp would choose another token. Raises UserError for other tokenizers.
+    llama.cpp would choose another token. Raises UserError for tokenizers with any other feature.
     """
-    bpe = _plain(tokenizer)
-    words, merges = bpe.vocabulary.words()
-    names = {number: word for word, number in (words | bpe.special_tokens).items()}
-    end = min(bpe.special_tokens.values(), default=words[characters(b"\0")])
-    control = {end, *bpe.special_tokens.values()}
-    ids = range(bpe.vocab_size)
+    if not isinstance(tokenizer, BPETokenizer):
+        raise UserError(f"GGUF holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    for name in ("chat", "normalizer", "post_processor", "added_tokens"):
+        if getattr(tokenizer, name):
+            raise UserError(f"GGUF has no place for the {name} of this tokenizer: save one without")
+    words, merges = tokenizer.vocabulary.words()
+    names = {number: word for word, number in (words | tokenizer.special_tokens).items()}
+    end = min(tokenizer.special_tokens.values(), default=words[characters(b"\0")])
+    control = {end, *tokenizer.special_tokens.values()}
+    ids = range(tokenizer.vocab_size)
     return {
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": CUTS[bpe.pattern],
+        "tokenizer.ggml.pre": CUTS[tokenizer.pattern],
         "tokenizer.ggml.tokens": [names.get(i, f"[unused {i}]") for i in ids],
         "tokenizer.ggml.token_type": [CONTROL if i in control or i not in names else NORMAL for i in ids],
         "tokenizer.ggml.merges": [" ".join(pair) for pair in merges],
@@ -33,13 +37,3 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
         "tokenizer.ggml.eos_token_id": end,
         "tokenizer.ggml.add_bos_token": False,
     }
-
-
-def _plain(tokenizer: Tokenizer) -> BPETokenizer:
-    """Return the tokenizer. Raises UserError if it has features besides BPE, pattern and special tokens."""
-    if not isinstance(tokenizer, BPETokenizer):
-        raise UserError(f"GGUF holds byte-level BPE, not a {tokenizer.kind} tokenizer")
-    for name in ("chat", "normalizer", "post_processor", "added_tokens"):
-        if getattr(tokenizer, name):
-            raise UserError(f"GGUF has no place for the {name} of this tokenizer: save one without")
-    return tokenizer

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Ids, Tokenizer
-from tinyllm.tokenizer.strings import bytes_from_text
+from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
+from tinyllm.tokenizer.strings import Text, bytes_from_text
 from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
@@ -52,12 +52,13 @@ class LibraryTokenizer(Tokenizer):
     def __reduce__(self):
         return LibraryTokenizer, (self._content,), {"chat": self.chat}
 
-    def _encode_text(self, text, names):
+    def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
+        """Encode a text, and return the ids as an int32 array. Raises UserError for a text not in UTF-8."""
+        library = self._restricted(frozenset(name.decode() for name in self._names(allowed_special)))
         try:
             text = bytes_from_text(text).decode()
         except UnicodeDecodeError as e:
             raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
-        library = self._restricted(frozenset(name.decode() for name in names))
         return np.array(self._run(library.encode, text, add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Ids, errors: str = "replace") -> str:
@@ -85,10 +86,8 @@ class LibraryTokenizer(Tokenizer):
 
     def to_dict(self) -> dict:
         """Return the content of the file that this tokenizer was read from, with the chat template."""
-        if not self.chat:
-            return self._content
-        model = self._content["model"] | {"tinyllm": {"chat": self.chat.to_dict()}}
-        return self._content | {"model": model}
+        extra = {"tinyllm": {"chat": self.chat.to_dict()}} if self.chat else {}
+        return self._content | {"model": self._content["model"] | extra}
 
     def _restrict(self, allowed):
         """Load a copy of the tokenizer that finds only the allowed special tokens.
@@ -148,8 +147,7 @@ def _load(document, feature="its pipeline"):
     try:
         import tokenizers
     except ImportError:
-        message = f"for {feature} this file needs the tokenizers library: pip install tokenizers"
-        raise UserError(message) from None
+        raise UserError(f"{feature} needs the tokenizers library: pip install tokenizers") from None
     library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
     library.encode_special_tokens = True
     return library

@@ -13,14 +13,13 @@ from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import PATTERNS
 from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.bpe import BPETokenizer
+from tinyllm.tokenizer.bpe import BPETokenizer, split_at
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.simple import EVERY_CHARACTER, ByteTokenizer, CharTokenizer
 from tinyllm.tokenizer.strings import check_names
 from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary, token_bytes
 
-NAMES = {source: name for name, source in PATTERNS.items()}
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = dict.fromkeys(
     ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)
@@ -31,6 +30,7 @@ EXTRA = {"chat": dict | None}  # in model["tinyllm"]
 MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None}
 UNUSED = ("unk_token", "fuse_unk")  # these change nothing: a byte without a token is an error
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+BYTE_LEVEL = "ByteLevel", False, "ByteLevel"  # the pre-tokenizer, no space before a text, and the decoder
 
 
 class NeedsLibrary(Exception):
@@ -108,34 +108,28 @@ def _bpe(document, model):
 def _pattern(document):
     """Return the name of the split pattern of a byte-level file, or None if text is not split."""
     part, decoder = document["pre_tokenizer"] or {}, document["decoder"] or {}
-    members = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
-    last = members[-1] if isinstance(members, list) and 1 <= len(members) <= 2 else None
-    if not isinstance(last, dict) or last.get("type") != "ByteLevel" or decoder.get("type") != "ByteLevel":
-        raise NeedsLibrary("BPE that is not byte-level")
-    if last.get("add_prefix_space") is not False:
-        raise NeedsLibrary("a space before every text")
-    whole = last.get("use_regex", True)
-    if len(members) == 1:
-        return "gpt2" if whole else None
-    pattern = members[0].get("pattern") if isinstance(members[0], dict) else None
-    source = pattern.get("Regex") if isinstance(pattern, dict) else None
-    if not isinstance(source, str) or source not in NAMES:
-        raise NeedsLibrary(f"the split pattern {str(source)[:40]!r}")
-    split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
-    # The known patterns match every character, so nothing is left to remove between their matches.
-    if whole or members[0] not in [split, split | {"behavior": "Removed", "invert": True}]:
-        raise NeedsLibrary("its pre_tokenizer")
-    return NAMES[source]
+    parts = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
+    conform(parts, [{}], "pre_tokenizer.pretokenizers")
+    *splits, level = parts or [{}]
+    if (level.get("type"), level.get("add_prefix_space"), decoder.get("type")) != BYTE_LEVEL:
+        raise NeedsLibrary("BPE that is not byte-level, or a space before every text")
+    if not splits:
+        return "gpt2" if level.get("use_regex", True) else None
+    for name, source in PATTERNS.items():
+        split = split_at(source)
+        # The patterns match every character, so nothing is left to remove between their matches.
+        ways = [split], [split | {"behavior": "Removed", "invert": True}]
+        if level.get("use_regex") is False and splits in ways:
+            return name
+    raise NeedsLibrary("its pre_tokenizer")
 
 
 def _merges(merges):
     """Read merges in both notations, "a b" and ["a", "b"] -> [(left, right)]."""
-    pairs = []
-    for i, merge in enumerate(merges):
-        pair = merge.split(" ", 2) if isinstance(merge, str) else merge
-        if not isinstance(pair, list) or [type(side) for side in pair] != [str, str]:
+    pairs = [merge.split(" ", 2) if isinstance(merge, str) else merge for merge in merges]
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, list) or [*map(type, pair)] != [str, str]:
             raise UserError(f"merges[{i}] is not two tokens")
-        pairs.append(tuple(pair))
     return pairs
 
 

@@ -7,16 +7,11 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES
 from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.bpe import byte_level_document
+from tinyllm.tokenizer.bpe import byte_level_document, split_at
 from tinyllm.tokenizer.strings import Text, bytes_from_text, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-EVERY_CHARACTER = {
-    "type": "Split",
-    "pattern": {"Regex": r"[\s\S]"},
-    "behavior": "Isolated",
-    "invert": False,
-}
+EVERY_CHARACTER = split_at(r"[\s\S]")
 
 
 class ByteTokenizer(Tokenizer):

@@ -32,9 +32,8 @@ def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[
         if not 0 <= i < config.vocab_size:
             vocabulary = f"the model's vocabulary of {config.vocab_size}"
             raise UserError(f"prompt {b} holds token {i}, outside of {vocabulary}")
-    if len(ids) > config.context:
-        size = f"{len(ids)} tokens and the model's context is {config.context}"
-        raise UserError(f"prompt {b} has {size}: shorten it")
+    if (n := len(ids)) > config.context:
+        raise UserError(f"prompt {b} has {n} tokens and the model's context is {config.context}: shorten it")
     return ids
 
 

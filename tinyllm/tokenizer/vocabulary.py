@@ -10,6 +10,7 @@ GPT-2's encoder.py, 2019). The space is "Ġ".
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,8 +78,7 @@ class Vocabulary:
                 raise UserError(f"the merge {[left, right]} is there twice")
             total += len(tokens[left]) + len(tokens[right])
             if total > MAX_BYTES:
-                limit = f"{MAX_BYTES >> 20} MB"
-                raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
+                raise UserError(f"merges[{i}] makes over {MAX_BYTES >> 20} MB: split the text finer")
             merges[left, right] = len(tokens)
             tokens[len(tokens)] = tokens[left] + tokens[right]
         return cls(tokens, list(range(BYTES)), merges)
@@ -92,8 +92,7 @@ class Vocabulary:
         token's ends. A token that no merge makes occurs only as a whole piece.
         """
         if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
-            limit = f"the squares of their lengths add up to over {MAX_SQUARES}"
-            raise UserError(f"the tokens are too long: {limit}")
+            raise UserError(f"the tokens are too long: the squares of their lengths exceed {MAX_SQUARES}")
         _check_ids(ranks)
         for byte in range(BYTES):
             if bytes([byte]) not in ranks:
@@ -101,7 +100,8 @@ class Vocabulary:
         tokens, merges, unreached = {}, {}, False
         for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
             tokens[rank] = token
-            parts = _parts(token, ranks)
+            parts = [token[i : i + 1] for i in range(len(token))]
+            parts = _merged(parts, lambda pair: ranks.get(b"".join(pair)), operator.add, until=2)
             if len(parts) == 2:
                 merges[ranks[parts[0]], ranks[parts[1]]] = rank
             unreached |= len(parts) > 2
@@ -178,11 +178,7 @@ class Vocabulary:
                             "token; take it out of the text, or take another tokenizer")
         if bpe_encode.replaced:
             return list(bpe_encode(ids, self.merges))
-        order = self.order or self.merges
-        while ranks := [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in order]:
-            _, i = min(ranks)
-            ids[i : i + 2] = [self.merges[ids[i], ids[i + 1]]]
-        return ids
+        return _merged(ids, (self.order or self.merges).get, lambda left, right: self.merges[left, right])
 
 
 def check_id(i: Any, what: str) -> None:
@@ -200,14 +196,15 @@ def _check_ids(vocab):
             raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
 
 
-def _parts(token, ranks):
-    """Merge neighbours in a token, the lowest rank first, until two parts or no more pairs are left."""
-    parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        pairs = ((ranks.get(left + right), i) for i, (left, right) in enumerate(pairwise(parts)))
-        found = [pair for pair in pairs if pair[0] is not None]
-        if not found:
+def _merged(parts, rank, join, until=1):
+    """Join neighbours, the pair of lowest rank first, then the leftmost, until none has a rank.
+
+    rank: a function of a pair, None for one that does not merge. until: stop at so many parts.
+    """
+    while len(parts) > until:
+        ranks = [(r, i) for i, pair in enumerate(pairwise(parts)) if (r := rank(pair)) is not None]
+        if not ranks:
             break
-        _, i = min(found)
-        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        _, i = min(ranks)
+        parts[i : i + 2] = [join(*parts[i : i + 2])]
     return parts
