@@ -61,8 +61,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
 def _opened(name: str, preset: str) -> Any:
     """Open a model; the name of a family gives one without weights."""
     if os.path.exists(locate(name)):
-        run = Run(locate(name))
-        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint())
+        return from_pretrained(Run(locate(name)).model_folder())
     if os.sep in name:
         raise UserError(f"there is no folder {name}")
     cls = family(name)

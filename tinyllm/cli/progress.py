@@ -25,16 +25,11 @@ class Display:
 
     def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.steps = run, setup, setup.config.train.steps
-        self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
         self.val_loss: float | None = None
-
-    def __enter__(self) -> "Display":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        # Without nrows, nothing is shown if the size of the terminal is unknown.
+        self.bar = tqdm(total=self.steps, bar_format=BAR, mininterval=0.2, disable=not sys.stderr.isatty(),
+                        nrows=shutil.get_terminal_size().lines)
 
     def say(self, text: str) -> None:
         """Print a text above the bar."""
@@ -64,36 +59,26 @@ class Display:
         match event:
             case events.Logged():
                 self.logged(event.record)
-            case events.Started():
-                self.start(event)
-            case events.Stepped() if self.bar is not None:
+            case events.Started() if event.step:
+                self.say(f"going on after step {event.step:,}")
+                self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
+                self.bar.initial = self.bar.n = event.step
+            case events.Stepped():
                 self.bar.update()
             case events.Sampled() if event.step < self.steps:
                 when = f"after {event.step:,} steps" if event.step else "before training"
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
-    def start(self, event: events.Started) -> None:
-        """Start the progress bar if the output is a terminal."""
-        if event.step:
-            self.say(f"going on after step {event.step:,}")
-            self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
-        if sys.stderr.isatty():  # without nrows, nothing is shown if the size is unknown
-            self.bar = tqdm(total=self.steps, initial=event.step, bar_format=BAR,
-                            nrows=shutil.get_terminal_size().lines, mininterval=0.2)
-
     def logged(self, record: dict) -> None:
         """Show a record's losses, per character if that is known: in the bar, or a line for an evaluation."""
         if (val := record["val_loss"]) is not None:
             self.val_loss, self.size = val, characters_per_token([record]) or 1.0
-        elif self.bar is None:
-            return
         named = {"loss": record["train_loss"], "val": self.val_loss}
         parts = [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
         if record["tokens_per_second"]:
             parts.append(f"{record['tokens_per_second']:,.0f} tok/s")
-        if self.bar is not None:
-            self.bar.set_description_str(" ".join(parts))
-        else:
+        self.bar.set_description_str(" ".join(parts))
+        if self.bar.disable and val is not None:
             self.say("  ".join([f"step {record['step']:>{len(str(self.steps))}}/{self.steps}", *parts]))
         if val is not None and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")

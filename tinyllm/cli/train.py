@@ -148,7 +148,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
     stopping = threading.Event()
     loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
     display.introduce()
-    with plugins.explaining(run), stop_on_signals(stopping), display:
+    with plugins.explaining(run), stop_on_signals(stopping), display.bar:
         for event in loop:
             display.show(event)
     if isinstance(event, events.Stopped):

@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.models.generation import sampling_settings, stop_ids
 from tinyllm.models.registry import locate
-from tinyllm.runs import checkpoint
+from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.runs.run import Run
@@ -28,7 +28,7 @@ class Opened:
     model: the model, in evaluation mode.
     frame: the text between a prompt and its answer, and the text after an answer, as in the model's training.
     folder: where the tokenizer is; None if the model comes from no folder.
-    config, run: the settings and the folder of the training; None if the folder is no run of tinyllm.
+    config: the settings of the training; None if the folder is no run of tinyllm.
     """
 
     model: Any
@@ -36,7 +36,6 @@ class Opened:
     frame: Frame = NO_FRAME
     folder: Path | None = None
     config: RunConfig | None = None
-    run: Run | None = None
 
     @property
     def stops(self) -> list[str | int]:
@@ -89,10 +88,10 @@ def open_model(place: str | Path, which: str = "best", bits: int | None = None) 
     quantised run needs no `bits`. Raises UserError, naming the file, when a file is missing or damaged.
     """
     run = Run(locate(place))
-    if run.is_model():
-        return Opened(*open_folder(run.folder, bits), folder=run.folder)
-    record, tokenizer, path = run.read(), run.read_tokenizer(), run.find_checkpoint(which)
-    checkpoint.verify(path, optimizer=False)
-    with checkpoint.naming(path / "model.safetensors"):
+    path = run.model_folder(which)
+    if path == run.folder:
+        return Opened(*open_folder(path, bits), folder=path)
+    record, tokenizer = run.read(), run.read_tokenizer()
+    with naming(path / "model.safetensors"):
         model = from_pretrained(path, bits)
-    return Opened(model, tokenizer, record.frame, run.folder, record.config, run)
+    return Opened(model, tokenizer, record.frame, run.folder, record.config)

@@ -85,7 +85,6 @@ class Run:
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
         self.files = [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
-        self._record: Record | None = None  # what `read` returns
 
     def holds_something(self) -> bool:
         """Return True if the folder contains a run, complete or not."""
@@ -133,7 +132,6 @@ class Run:
     def write(self, record: Record) -> None:
         """Write run.json."""
         atomic_write_text(self.file, json.dumps(record.content(), indent=2, ensure_ascii=False) + "\n")
-        self._record = record
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
         """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
@@ -152,25 +150,23 @@ class Run:
     # Reading.
 
     def read(self) -> Record:
-        """Return the content of run.json, which is read only once.
+        """Return the content of run.json.
 
         A setting that did not exist when the run was written gets its default. Raises UserError when the file
         is missing or damaged.
         """
-        if self._record is None:
-            if not os.path.lexists(self.file):
-                what = "it is the folder of a model" if self.is_model() else "there is no run.json"
-                beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
-                raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
-            content = read_json(self.file, CONTENT)
-            try:
-                conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
-                start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
-                self._record = Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
-                                      Frame(**content["frame"]), start, content["notes"])
-            except (ValueError, TypeError, KeyError) as error:
-                raise UserError(f"{self.file} is damaged: {error}") from error
-        return self._record
+        if not os.path.lexists(self.file):
+            what = "it is the folder of a model" if self.is_model() else "there is no run.json"
+            beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
+            raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
+        content = read_json(self.file, CONTENT)
+        try:
+            conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
+            start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
+            return Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
+                          Frame(**content["frame"]), start, content["notes"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.file} is damaged: {error}") from error
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
@@ -196,6 +192,14 @@ class Run:
         last = kept[max(kept)]
         best = progress_of(last)[0].best_step if which == "best" and len(kept) > 1 else None
         return last if best is None else kept.get(best, last)
+
+    def model_folder(self, which: str = "best") -> Path:
+        """Return the folder of the model: this one, or a checkpoint, whose files are verified."""
+        if self.is_model():
+            return self.folder
+        path = self.find_checkpoint(which)
+        checkpoint.verify(path, optimizer=False)
+        return path
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
         """Load the last checkpoint, or start from the beginning if there is none.

@@ -20,7 +20,7 @@ from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.ops.runtime import threads
-from tinyllm.runs.checkpoint import naming, verify
+from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe
@@ -166,12 +166,9 @@ def find_start(place: str | None) -> tuple[Origin | None, Frame]:
     if place is None:
         return None, NO_FRAME
     run = Run(locate(place))
-    if run.is_model():
-        place = os.path.abspath(place) if os.path.exists(place) else place  # else "shipped"
-        return Origin(place, hash_weights(run.folder)), NO_FRAME
-    frame, path = run.read().frame, run.find_checkpoint()
-    verify(path, optimizer=False)
-    return Origin(os.path.abspath(path), hash_weights(path)), frame
+    path, frame = run.model_folder(), NO_FRAME if run.is_model() else run.read().frame
+    folder = os.path.abspath(path) if os.path.exists(place) else place  # else "shipped"
+    return Origin(folder, hash_weights(path)), frame
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
