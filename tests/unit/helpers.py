@@ -59,7 +59,7 @@ class Threads(Group):
             received[self.rank].put(value)
         return [sent.get(timeout=300) for sent in self.queues[self.rank]]  # raises Empty if one has failed
 
-    def total(self, numbers):
+    def all_reduce(self, numbers):
         first, *others = self.gather(numbers)
         return sum(others, first)
 

@@ -10,8 +10,8 @@ class Group:
     """The processes that train one model together: this process is number `rank` of `size`.
 
     This class is a group of one. A subclass connects several processes, for example by MPI, with two methods,
-    `total` and `gather`, that all processes call in the same order; each call waits for the others. When a
-    process fails, the methods must raise in all others, or the launcher must end them: else they would wait
+    `all_reduce` and `gather`, that all processes call in the same order; each call waits for the others. When
+    a process fails, the methods must raise in all others, or the launcher must end them: else they would wait
     forever.
 
     N processes train with the bits of one, because sums are added in the order in which one process adds.
@@ -20,20 +20,11 @@ class Group:
     rank = 0
     size = 1
 
-    def all_reduce(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the sum x0 + x1 + x2 + ... of each array over all processes, added in the order of ranks.
+    def all_reduce(self, numbers: np.ndarray) -> np.ndarray:
+        """Return x0 + x1 + x2 + ..., the sum of an array over all processes, in the order of ranks.
 
-        All processes pass arrays of the same shapes, which are not changed, and get the same bits. They are
-        added as one array, because many short messages take longer than a long one.
+        All processes pass arrays of the same shape, which are not changed, and get the same bits.
         """
-        if self.size == 1 or not arrays:
-            return arrays
-        numbers = self.total(np.concatenate([array.ravel() for array in arrays]))
-        parts = np.split(numbers, np.cumsum([array.size for array in arrays[:-1]]))
-        return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
-
-    def total(self, numbers: np.ndarray) -> np.ndarray:
-        """Return x0 + x1 + x2 + ..., the sum of an array (n,) over all processes, in the order of ranks."""
         return numbers
 
     def gather(self, value: Any) -> list[Any]:

@@ -280,8 +280,6 @@ def piece_gradients(model: Any, piece: Any, loss: Callable, share: float) -> tup
 def add_gradients(parameters: list[Any], group: Group) -> None:
     """Replace gradients by their sums over a group; one that is None in all processes stays None."""
     found = group.gather([p.grad is not None for p in parameters])
-    used = [p for p, *flags in zip(parameters, *found, strict=True) if any(flags)]
-    # x + -0.0 is x for every x, bit for bit; -0.0 + 0.0 would be 0.0
-    grads = [np.full_like(p.data, -0.0) if p.grad is None else p.grad for p in used]
-    for p, grad in zip(used, group.all_reduce(grads), strict=True):
-        p.grad = grad
+    for p, *flags in zip(parameters, *found, strict=True):
+        if any(flags):  # x + -0.0 is x for every x, bit for bit; -0.0 + 0.0 would be 0.0
+            p.grad = group.all_reduce(np.full_like(p.data, -0.0) if p.grad is None else p.grad)
