@@ -1,6 +1,5 @@
 """Implement `tinyllm data`, which lists, shows and measures texts to learn from."""
 
-import math
 import sys
 from collections import Counter
 from dataclasses import fields, replace
@@ -70,7 +69,7 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 
 @command("data stats")
 def stats(name: str) -> None:
-    """Measure a text: its size, and how varied and how predictable it is.
+    """Measure how varied a text is, and how predictable.
 
     Distinct trigrams are the different word triples as a share of all; the most frequent opening is the share
     of documents that begin with the most frequent four words. The entropy of a generated text is the lowest
@@ -87,17 +86,10 @@ def stats(name: str) -> None:
     trigrams = set(zip(words, words[1:], words[2:], strict=False))
     texts = text.split(corpus.separator.decode()) if corpus.separator else []
     openings = Counter(" ".join(document.split()[:4]) for document in texts if document)
-    facts = {
-        "name": corpus.name,
-        "bytes": f"{corpus.size:,}",
-        "sha256": corpus.sha256,
-        "characters": f"{len(text):,}",
-        "distinct trigrams": f"{100 * len(trigrams) / max(1, len(words) - 2):.1f} %",
-    }
+    print(f"characters                {len(text):,}")
+    print(f"distinct trigrams         {100 * len(trigrams) / max(1, len(words) - 2):.1f} %")
     if documents := sum(openings.values()):
-        facts["documents"] = f"{documents:,}"
-        facts["most frequent opening"] = f"{100 * max(openings.values()) / documents:.1f} %"
+        print(f"documents                 {documents:,}")
+        print(f"most frequent opening     {100 * max(openings.values()) / documents:.1f} %")
     if (nats := corpus.entropy_per_char) is not None:
-        facts["entropy per char"] = f"{nats:.4f} nats = {nats / math.log(2):.4f} bits"
-    for fact, value in facts.items():
-        print(entry(f"{fact:<25} ", value))
+        print(f"entropy per char          {nats:.4f} nats")

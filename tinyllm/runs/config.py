@@ -90,17 +90,15 @@ class RunConfig:
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
-    cls: Any = family(kind or USUAL)
     chosen = find_recipe(recipe or usual_recipe(kind))
+    found = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
+    found |= describe(RunConfig) | describe(family(kind or USUAL).config_class, "model.")
+    found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
+    found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
+    for name in ("model", "train", "lora", "options", "model.vocab_size"):  # no settings of their own
+        del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
-    parts: dict[str, Any] = {"": RunConfig, "model.": cls.config_class, "train.": TrainConfig,
-                             "lora.": LoRAConfig, f"{chosen.name}.": chosen.options}
-    found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
-    for prefix, config_class in parts.items():
-        found |= describe(config_class, prefix) if config_class else {}
-    hidden = ("model", "train", "lora", "options", "model.vocab_size")
-    return {name: (of, usual.get(name, default), text)
-            for name, (of, default, text) in found.items() if name not in hidden}
+    return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
 
 
 def usual_preset(kind: str | None) -> str:
