@@ -39,21 +39,16 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
             model.embed_sentences(wrong)
 
 
-@pytest.mark.parametrize("modes, steps, message", [
-    ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "prompt": True}, "a.Pooling", ""),
-    ({"pooling_mode": "mean"}, "sentence_transformers.models.Transformer", ""),
-    ({"pooling_mode": "cls"}, "a.Pooling", "1_Pooling.*'cls'.*tinyllm has the mean"),
-    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "a.Pooling", "cls_token"),
-    ({}, "a.Pooling", "1_Pooling.*has the mean"), (None, "a.Dense", r"modules\.json has a step 'Dense'"),
-    (None, "pool", r"modules\.json has a step 'Pooling'"),  # whose settings would be ignored
+@pytest.mark.parametrize("modes, message", [
+    ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "prompt": True}, ""),
+    ({"pooling_mode": "mean"}, ""), ({"pooling_mode": "cls"}, "1_Pooling.*'cls'.*tinyllm has the mean"),
+    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls_token"),
+    ({}, "1_Pooling.*has the mean"),
 ])
-def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
+def test_other_poolings_are_refused(tmp_path, modes, message):
     made("bert").save_pretrained(tmp_path)
-    step = {"type": steps, "path": "1_Pooling"} if steps != "pool" else {"type": "a.Pooling", "path": steps}
-    (tmp_path / "modules.json").write_text(json.dumps([step]))
-    if modes is not None:
-        (tmp_path / "1_Pooling").mkdir()
-        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
     if message:
         with pytest.raises(UserError, match=message):
             from_pretrained(tmp_path)

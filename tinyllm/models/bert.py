@@ -140,13 +140,8 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_pooling(folder: Path) -> None:
-    """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
-    steps, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
-    for step in read_json(steps, [{}], 2**20) if os.path.lexists(steps) else []:
-        kind = str(step.get("type")).split(".")[-1]
-        if kind not in ("Transformer", "Normalize") and (kind, step.get("path")) != ("Pooling", "1_Pooling"):
-            raise UserError(f"{steps} has a step {kind!r:.40}, and tinyllm reads a mean in 1_Pooling: use "
-                            "sentence-transformers")
+    """Raise UserError if a file of sentence-transformers asks for other vectors of texts than the mean."""
+    pooling = folder / "1_Pooling" / "config.json"
     if os.path.lexists(pooling):
         found = read_json(pooling, {}, 2**20)
         modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}

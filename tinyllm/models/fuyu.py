@@ -21,12 +21,11 @@ from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
-from tinyllm.models.llama import LlamaBody
+from tinyllm.models.llama import LlamaBlock, LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles, Past
-from tinyllm.nn.decoder import Cache, positions_of
-from tinyllm.nn.language_model import check_tokens
+from tinyllm.nn.decoder import Cache
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
@@ -86,18 +85,16 @@ class FuyuMLP(nn.GeluMLP):
         return self.dense_4h_to_h(positive * positive)
 
 
-class FuyuBlock(nn.Module):
+class FuyuBlock(LlamaBlock):
     """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
-    def __init__(self, config: FuyuConfig, layer: int):
+    rotates = True  # in each layer
+
+    def __init__(self, config: Any, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attn = FuyuAttention(config)
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
-
-    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache, seen)
-        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 def with_text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -155,23 +152,19 @@ class Fuyu(Pretrained, nn.DecoderLM):
         patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
         return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
 
-    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
-               pictures: ArrayLike | None = None) -> Tensor:
-        """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
+    def embed(self, tokens: np.ndarray, positions: np.ndarray, pictures: ArrayLike | None = None) -> Tensor:
+        """Look up the vectors of tokens (B, T) -> (B, T, C).
 
         The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the
-        tokens, in reading order. Other arguments: see `DecoderLM.hidden`. Raises UserError when the numbers
-        of marks and patches differ, a token is out of range, or the context is too short.
+        tokens, in reading order. Raises UserError when the numbers of marks and patches differ.
         """
-        tokens = check_tokens(tokens, self.config.vocab_size)
-        positions = positions_of(tokens, cache, self.config.context)
-        x = self.embed(tokens, positions)
-        if pictures is not None:
-            vectors, at = self.look(pictures), tokens == self.config.picture
-            if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
-                raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
-            x = F.apply(ops.place, x, vectors.reshape(count, x.shape[2]), at)
-        return self.body(x, positions, cache, seen)
+        x = self.language_model.embed_tokens(tokens)
+        if pictures is None:
+            return x
+        vectors, at = self.look(pictures), tokens == self.config.picture
+        if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
+            raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
+        return F.apply(ops.place, x, vectors.reshape(count, x.shape[2]), at)
 
     def read(self, pictures: ArrayLike) -> list[nn.KVCache]:
         rows = len(np.asarray(pictures))
@@ -179,9 +172,6 @@ class Fuyu(Pretrained, nn.DecoderLM):
         with nn.inference(self):
             self.hidden([self.picture_marks] * rows, cache, pictures=pictures)
         return cache
-
-    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        return self.language_model.embed_tokens(tokens)
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         return self.language_model(x, positions, cache, seen)

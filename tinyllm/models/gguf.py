@@ -74,7 +74,17 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
         raise UserError("GGUF files need the library gguf: pip install 'tinyllm-lab[gguf]'") from None
     with atomic_write(path, "wb") as file:
         writer = gguf.GGUFWriter(file.name, layout.architecture)
-        write(gguf, writer, settings | vocabulary, _tensors(model, layout), bits)
+        writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
+        for name, value in (settings | vocabulary).items():
+            getattr(writer, ADD[type(value)])(name, value)
+        for name, array in _tensors(model, layout).items():
+            small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
+            kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
+            packed = gguf.quantize(np.ascontiguousarray(array, np.float32), kind)
+            writer.add_tensor(name, packed, raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
         writer.close()
 
 
@@ -90,21 +100,6 @@ def check(model: Any, bits: int) -> None:
         raise UserError("this model is quantized already: export the one that it was made from, with --bits")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:
         raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
-
-
-def write(gguf: Any, writer: Any, settings: dict[str, Any], tensors: dict[str, np.ndarray],
-          bits: int) -> None:
-    """Write settings and tensors; matrices have `bits`, if their rows are whole blocks of 32."""
-    writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
-    for name, value in settings.items():
-        getattr(writer, ADD[type(value)])(name, value)
-    for name, array in tensors.items():
-        small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
-        kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
-        writer.add_tensor(name, gguf.quantize(np.ascontiguousarray(array, np.float32), kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
 
 
 def _settings(model, layout):
@@ -133,8 +128,8 @@ def _tensors(model, layout):
         if layout.pairs and re.search(r"self_attn\.[qk]_proj\.", name):
             array = _neighbours(array, model.config.head_size)
         found[rename(name, layout.names)] = array
-    if factors := _frequency_factors(model, layout):
-        found["rope_freqs.weight"] = factors[0]
+    if getattr(model.config, "scaling", None):
+        found["rope_freqs.weight"] = _frequency_factors(model, layout)
     return found
 
 
@@ -145,16 +140,11 @@ def _neighbours(array, width):
 
 
 def _frequency_factors(model, layout):
-    """Return the divisor of each pair's frequency, as [array (D/2,)]; [] if the model has no scaling.
-
-    Raises UserError if llama.cpp has no place for this scaling.
-    """
+    """Return the divisor of each pair's frequency (D/2,). Raises UserError if llama.cpp has none for it."""
     c = model.config
-    if getattr(c, "scaling", None) is None:
-        return []
     plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
                      for scaling in (None, c.scaling))
     if layout.architecture != "llama" or not np.allclose(np.hypot(*scaled), 1):
         raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
     before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
-    return [(before / after).astype(np.float32)]
+    return (before / after).astype(np.float32)

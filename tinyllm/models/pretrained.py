@@ -7,9 +7,6 @@ A family's `layout` describes how its names differ: see `models/layout.py`.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -23,7 +20,7 @@ from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter,
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
-from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
+from tinyllm.nn import Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
@@ -92,7 +89,7 @@ class Pretrained(Module):
 
 def _transposed(model):
     """Return the names of weights that files hold transposed."""
-    return {f"{name}.weight" for name in model.of_kind((Linear, Matrix)) if model.layout.transposed}
+    return {f"{name}.weight" for name in model.of_kind(Matrix) if model.layout.transposed}
 
 
 def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None = None) -> Any:
@@ -106,8 +103,6 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     cls.layout.check(folder)
     generation = read_generation(folder, found)
     stored_bits = _read_bits(folder, found)
-    if stored_bits and bits not in (None, stored_bits):
-        raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
     stored = cls.layout.own_names(_read_headers(folder))
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
     if layers > len(stored):  # before that many blocks are made
@@ -119,7 +114,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         model = cls(config, seed=None)
         if stored_bits:
             quantized_zeros(model, stored_bits)
-    _fill(model, folder, stored, None if stored_bits else bits)
+    _fill(model, folder, stored, None if bits == stored_bits else bits)
     model.generation, model.origin = generation, Origin(os.path.abspath(folder))
     return model.eval()
 
@@ -141,32 +136,20 @@ def _fill(model, folder, stored, bits=None):
     def read(name, tensor):
         floats = stored[name].is_float and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
         array = stored[name].read(tensor.dtype if floats else None, name in transposed)
-        tensor.data = fitting(name, array, tensor)
+        return fitting(name, array, tensor)
 
     try:
         stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
         if bits:
             names = {id(tensor): name for name, tensor in model.named_tensors()}
-            quantize(model, bits, partial(_one_at_a_time, names, read))
+            quantize(model, bits, lambda tensor: read(names[id(tensor)], tensor))
         for name, tensor in model.named_tensors():
             if name in stored:  # layers that were quantised are no longer
-                read(name, tensor)
+                tensor.data = read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
-
-
-@contextmanager
-def _one_at_a_time(names: dict[int, str], read: Callable[[str, Any], None], layer: Module) -> Iterator[None]:
-    """Read the weights of a layer, and free them after the `with` block; names: {id of a tensor: name}."""
-    tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
-    empty = [tensor.data for tensor in tensors]
-    for tensor in tensors:
-        read(names[id(tensor)], tensor)
-    yield
-    for tensor, nothing in zip(tensors, empty, strict=True):
-        tensor.data = nothing
 
 
 def _read_bits(folder, found):

@@ -36,7 +36,6 @@ ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 BY_CONFIG: dict[type, Any] = {family.config_class: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
-NEAREST = {"gpt_neox": "falcon", "distilbert": "bert", "roberta": "bert", "mt5": "t5"}  # of those that went
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py
 
 
@@ -51,8 +50,6 @@ def family(name: Any) -> Any:
     if (found := FAMILIES.get(SHORT.get(text, text))) is None:
         known = [*SHORT, *FAMILIES]
         hint = did_you_mean(text, known) or f"; there are {', '.join(known)}"
-        if text in NEAREST:
-            hint = f" any more: train a {NEAREST[text]}, or open its folders with transformers"
         raise UserError(f"there is no model {text[:40]!r}{hint}")
     return found
 

@@ -56,11 +56,9 @@ class Sizes:
 
     def check_heads(self) -> None:
         """Raise UserError unless all heads have one width, which is a multiple of `head_parts`."""
-        if self.width % (self.heads * self.head_parts):
-            wanted = "a multiple of heads"
-            if self.head_parts > 1:
-                wanted = f"heads * a multiple of {self.head_parts}"
-            raise UserError(f"{self.heads} heads cannot share a width of {self.width}: make width {wanted}")
+        if self.width % (least := self.heads * self.head_parts):
+            raise UserError(f"{self.heads} heads cannot share a width of {self.width}: make it a multiple of "
+                            f"{least}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,24 +169,19 @@ class T5Stack(nn.Module):
         self.final_layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def bias(self, queries: int, keys: int, past: int = 0) -> Tensor:
-        """Return the learnt numbers for distances, which every layer adds to its scores: (H, queries, keys).
-
-        `past` is the number of positions before the first query.
-        """
-        distance = np.arange(keys) - np.arange(past, past + queries)[:, None]
-        buckets = ops.relative_buckets(distance, self.config.buckets, self.config.max_distance, self.causal)
-        return self.block[0].layer[0].part.relative_attention_bias(buckets).transpose(2, 0, 1)
-
     def forward(self, x: Tensor, lengths: Any, cache: list[nn.KVCache] | None = None,
                 memory: list[Memory] | None = None) -> Tensor:
-        past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
-        seen = Seen(bias=self.bias(x.shape[1], keys, past), lengths=None if self.causal else lengths)
+        c, T = self.config, x.shape[1]
+        past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, T)
+        distance = np.arange(keys) - np.arange(past, past + T)[:, None]
+        buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
+        bias = self.block[0].layer[0].part.relative_attention_bias(buckets).transpose(2, 0, 1)
+        seen = Seen(bias=bias, lengths=None if self.causal else lengths)  # bias (H, T, keys)
         x = self.drop(x)
         for i, block in enumerate(self.block):
             x = block(x, cache[i] if cache else None, seen, memory[i] if memory else None, lengths)
         x = self.drop(self.final_layer_norm(x))
-        return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
+        return x * c.width**-0.5 if self.causal and c.scaled else x
 
 
 class T5(Pretrained, nn.LanguageModel):

@@ -1,5 +1,7 @@
 """Define DecoderLM, the base of models that read tokens from left to right and predict the next one."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -28,16 +30,17 @@ class DecoderLM(LanguageModel):
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
+               **inputs: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
         With a cache, the tokens continue the cached tokens; decoding then calls `head` on the last position
         only. `Seen(starts=...)` separates packed documents, `Seen(ends=...)` lets the tokens of a prefix see
-        each other. Raises UserError for bad or too many tokens.
+        each other. Other inputs go to `embed`. Raises UserError for bad or too many tokens.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
-        return self.body(self.embed(tokens, positions), positions, cache, seen)
+        return self.body(self.embed(tokens, positions, **inputs), positions, cache, seen)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
         """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.

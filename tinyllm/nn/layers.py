@@ -24,16 +24,16 @@ def plain(layer: Any, kind: type[Module]) -> bool:
     return type(layer) is kind and not layer.hooks
 
 
-class Linear(Module):
-    """Multiply by a matrix and add a bias: y = x @ weight + bias.
+class Matrix(Module):
+    """Multiply by a matrix that `quantize` and adapters leave alone: y = x @ weight, (..., m) -> (..., n).
 
-    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch transposes it.
+    Use it where a small error has a large effect, such as in the choice of experts.
     """
 
-    @instead(in_features="n_in=", out_features="n_out=")
-    def __init__(self, n_in: int, n_out: int, bias: bool = True):
+    bias: Parameter | None = None
+
+    def __init__(self, n_in: int, n_out: int):
         self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
-        self.bias = Parameter(full(n_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
@@ -43,20 +43,16 @@ class Linear(Module):
         return {"": round(2 * batch * context * n_in * n_out * self.reached)}
 
 
-class Matrix(Module):
-    """Multiply by a matrix that `quantize` and adapters leave alone: y = x @ weight, (..., m) -> (..., n).
+class Linear(Matrix):
+    """Multiply by a matrix and add a bias: y = x @ weight + bias.
 
-    Use it where a small error has a large effect, such as in the choice of experts.
+    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch transposes it.
     """
 
-    def __init__(self, n_in: int, n_out: int):
-        self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
-
-    def flops(self, batch: int, context: int) -> dict[str, int]:
-        return {"": round(2 * batch * context * self.weight.data.size * self.reached)}
+    @instead(in_features="n_in=", out_features="n_out=")
+    def __init__(self, n_in: int, n_out: int, bias: bool = True):
+        super().__init__(n_in, n_out)
+        self.bias = Parameter(full(n_out)) if bias else None
 
 
 class Embedding(Module):

@@ -5,7 +5,6 @@ how large their errors are, and why the products are fast.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from tinyllm.nn.layers import Head, Linear
 from tinyllm.nn.lora import adapters
 from tinyllm.nn.module import Module, replace
 from tinyllm.ops.quant import packed_shapes
-from tinyllm.tensor import Tensor, record
+from tinyllm.tensor import Tensor, as_array, record
 
 
 class QuantizedLinear(Module):
@@ -85,14 +84,13 @@ def check_scales(name: str, scales: np.ndarray) -> None:
         raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 
 
-def quantize(model: Module, bits: int,
-             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:
+def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] = as_array) -> Module:
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
-    Norms, biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its
-    weights, for callers that load weights only when needed. Raises UserError, and changes nothing, when bits
-    is another number, the model has adapters or other bits already, or a layer's weights cannot be quantised.
+    Norms, biases and embeddings stay float32. `numbers` returns the array of a weight or bias, for callers
+    that read it only when needed. Raises UserError, and changes nothing, when bits is another number, the
+    model has adapters or other bits already, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -103,8 +101,7 @@ def quantize(model: Module, bits: int,
 
     def quantized(name, layer):
         try:
-            with reading(layer):
-                return LAYERS[bits].from_weights(*_matrix(layer))
+            return LAYERS[bits].from_weights(*_matrix(layer, numbers))
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 
@@ -115,17 +112,17 @@ def quantized_zeros(model: Module, bits: int) -> Module:
     """Replace all linear layers by quantized layers of zeros, to be loaded from a file; return the model."""
 
     def empty(name, layer):
-        weight, bias = _matrix(layer)
+        weight, bias = _matrix(layer, as_array)
         return LAYERS[bits](*weight.shape, bias=bias is not None)
 
     return replace(model, (Linear, Head), empty)
 
 
-def _matrix(layer):
+def _matrix(layer, numbers):
     """Return the weight (n_in, n_out) and the bias, or None, of a `Linear` or a `Head`."""
     if isinstance(layer, Head):
-        return layer.weight.data.T, None
-    return layer.weight.data, None if layer.bias is None else layer.bias.data
+        return numbers(layer.weight).T, None
+    return numbers(layer.weight), None if layer.bias is None else numbers(layer.bias)
 
 
 def bits_of(model: Module) -> int | None:
