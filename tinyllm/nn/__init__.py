@@ -24,7 +24,7 @@ from tinyllm.nn.layers import (
 )
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_adapter, merge
 from tinyllm.nn.module import Module, inference, replace
-from tinyllm.nn.passes import fuse, pack_cache, recompute, tap
+from tinyllm.nn.passes import pack_cache, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.seen import Seen
 
@@ -32,7 +32,7 @@ __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GeluMLP",
     "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm",
     "Linear", "LoRALinear", "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention",
-    "Sequential", "adapt", "adapter_state", "adapters", "full", "fuse", "inference", "init_normal",
+    "Sequential", "adapt", "adapter_state", "adapters", "full", "inference", "init_normal",
     "load_adapter", "merge", "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate",
     "tap",
 ]

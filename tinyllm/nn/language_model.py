@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn.init import full, init_normal
 from tinyllm.nn.layers import Head, plain
 from tinyllm.nn.module import Module
-from tinyllm.nn.passes import fuse, recompute
+from tinyllm.nn.passes import recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
 
@@ -65,7 +65,7 @@ class LanguageModel(Module):
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std
 
     def finish(self, seed: int | None) -> None:
-        """Initialise the matrices of a new model with normal numbers, and apply `fuse` and `recompute`.
+        """Initialise the matrices of a new model with normal numbers, and apply `recompute`.
 
         With `seed=None` the matrices stay zero.
         """
@@ -75,7 +75,7 @@ class LanguageModel(Module):
         else:
             for p in self.parameters():
                 p.data = full(p.shape) if p.ndim >= 2 else p.data
-        recompute(fuse(self))
+        recompute(self)
 
     def forward(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Score every token of the vocabulary at every position.

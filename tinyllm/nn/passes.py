@@ -1,19 +1,17 @@
 """Change how the modules of a finished model are run, by functions called passes.
 
-`fuse` and `recompute` keep every bit of the output; `tap` and `pack_cache` can change it. `LanguageModel`
-applies `fuse` and `recompute` to every new model, so model files contain only the mathematics.
+`recompute` keeps every bit of the output; `tap` and `pack_cache` can change it. `LanguageModel` applies
+`recompute` to every new model, so model files contain only the mathematics.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import CODECS
-from tinyllm.nn.layers import MLP, Linear, plain
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
@@ -79,20 +77,6 @@ def _remade(call, block, x, *args, **kwargs):
         return call(x, *args, **kwargs)
     with remaking():
         return call(x, *args, **kwargs)
-
-
-def fuse(model: Module) -> Module:
-    """Make every MLP of a model run its first layer and activation in one kernel; return the model."""
-    for module in model.of_kind(MLP).values():
-        if plain(module, MLP):
-            around(module, _fused)
-    return model
-
-
-def _fused(call, mlp, x):
-    if not plain(mlp.c_fc, Linear):
-        return call(x)
-    return mlp.c_proj(F.linear_gelu(x, mlp.c_fc.weight, mlp.c_fc.bias))
 
 
 def pack_cache(model: Module, kind: str) -> Module:
