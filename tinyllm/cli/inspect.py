@@ -10,16 +10,16 @@ from tinyllm.cli.opening import chosen
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
-from tinyllm.nn import DecoderLM
 from tinyllm.nn.init import without_memory
 from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
 from tinyllm.report.summary import summarise
-from tinyllm.report.terminal import entry, printable, short, table
+from tinyllm.report.terminal import entry, table
 from tinyllm.runs.run import Run
 
 VOCABULARY = 1024  # of a family that is given by its name
-COUNTED = {"parameters": "parameters", "weight_bytes": "bytes of weights",
-           "cache_bytes": "bytes of keys and values a token", "flops": "FLOPs a token"}
+COUNTED = {"parameters": "parameters", "active": "parameters that a token uses",
+           "weight_bytes": "bytes of weights", "cache_bytes": "bytes of keys and values a token",
+           "flops": "FLOPs a token"}
 
 
 @command("inspect")
@@ -55,7 +55,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     print(*drawing(found), sep="\n", end="\n\n")
     _explain(explanations(found))
     print(summarise(found, 1, found.config.context), end="\n\n")
-    _show_costs(found)
+    print(*table(["", found.model_type], _counted(found)), sep="\n")
 
 
 def _opened(name: str, preset: str) -> Any:
@@ -79,16 +79,10 @@ def _explain(said: dict[str, str]) -> None:
         print()
 
 
-def _show_costs(model: Any) -> None:
-    c, context = costs(model), model.config.context
-    used = f", of which a token uses {short(c.active)}" if c.active < c.parameters else ""
-    rows = [("parameters", f"{c.parameters:,}{used}"), ("weights", f"{c.weight_bytes:,} bytes of memory")]
-    if c.cache_bytes is not None:
-        whole = f"{c.cache_bytes * context:,} for the context of {context:,}"
-        rows.append(("keys and values", f"{c.cache_bytes:,} bytes a token, {whole}"))
-    which = "one more token at the end" if isinstance(model, DecoderLM) else "each token"
-    rows.append(("work", f"{short(c.flops)} FLOPs for {which} of a full context"))
-    print("\n".join(entry(f"{what:17} ", printable(text)) for what, text in rows))
+def _counted(*models: Any) -> list[list[str]]:
+    """Return a row for each cost, with a column for each model."""
+    counts = [asdict(costs(model)) for model in models]
+    return [[what, *(f"{c[field] or 0:,}" for c in counts)] for field, what in COUNTED.items()]
 
 
 def _show_difference(one: Any, other: Any) -> None:
@@ -96,7 +90,5 @@ def _show_difference(one: Any, other: Any) -> None:
     print("\n".join([*names, "", *differences(one, other)]), end="\n\n")
     said, others = explanations(one), explanations(other)
     _explain({name: text for name, text in (said | others).items() if (name in said) != (name in others)})
-    counts = [asdict(costs(model)) for model in (one, other)]
-    rows = [*map(list, settings_that_differ(one.config, other.config)),
-            *([what, *(f"{c[field] or 0:,}" for c in counts)] for field, what in COUNTED.items())]
-    print("\n".join(table(["", one.model_type, other.model_type], rows)))
+    rows = [*map(list, settings_that_differ(one.config, other.config)), *_counted(one, other)]
+    print(*table(["", one.model_type, other.model_type], rows), sep="\n")

@@ -198,17 +198,12 @@ class Bert(Pretrained, nn.LanguageModel):
         several texts, `starts` and `ends` in `seen` are the limits of each token's text, which begins at
         position 0. Raises UserError when tokens or segments are out of range, or the context is too short.
         """
-        tokens = check_tokens(tokens, self.config.vocab_size)
+        tokens, places = check_tokens(tokens, self.config, None if seen.starts is None else -seen.starts)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= kinds:
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        places = np.arange(tokens.shape[1]) - (0 if seen.starts is None else seen.starts)
-        if (longest := places.max() + 1) > self.config.context:
-            raise UserError(
-                f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
-            )
-        return self.encoder(tokens, np.broadcast_to(places, tokens.shape), segments, seen)
+        return self.encoder(tokens, places, segments, seen)
 
     def head(self, x: Tensor) -> Tensor:
         """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""

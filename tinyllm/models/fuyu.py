@@ -21,7 +21,7 @@ from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
-from tinyllm.models.llama import LlamaBlock, LlamaBody
+from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles, Past
@@ -85,16 +85,18 @@ class FuyuMLP(nn.GeluMLP):
         return self.dense_4h_to_h(positive * positive)
 
 
-class FuyuBlock(LlamaBlock):
+class FuyuBlock(nn.Module):
     """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
-    rotates = True  # in each layer
-
-    def __init__(self, config: Any, layer: int):
+    def __init__(self, config: FuyuConfig, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attn = FuyuAttention(config)
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
+
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), angles, cache, seen)
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 def with_text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         self.vision_embed_tokens = nn.Linear(config.patch**2 * COLOURS, config.width)
         self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
         self.language_model = LlamaBody(config, FuyuBlock, nn.LayerNorm)
-        self.lm_head = nn.Head(nn.Parameter(nn.full(self.language_model.embed_tokens.weight.shape)))
+        self.lm_head = nn.Head(self.language_model.embed_tokens.weight, tied=False)
         self.finish(seed)
 
     def look(self, pictures: ArrayLike) -> Tensor:

@@ -150,8 +150,7 @@ class Llama(Pretrained, nn.DecoderLM):
     def __init__(self, config: Any, seed: int | None = 0):
         self.config = config
         self.model = LlamaBody(config, self.block, self.norm)
-        embedding = self.model.embed_tokens.weight
-        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
+        self.lm_head = nn.Head(self.model.embed_tokens.weight, config.tied)
         self.finish(seed)
 
     def first_std(self, name: str) -> float:

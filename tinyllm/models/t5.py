@@ -24,7 +24,6 @@ from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import Past
-from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops.loss import IGNORED
@@ -219,8 +218,7 @@ class T5(Pretrained, nn.LanguageModel):
         self.shared = nn.Embedding(config.vocab_size, config.width)
         self.encoder = T5Stack(config, config.layers, decodes=False)
         self.decoder = T5Stack(config, config.decoder_layers or config.layers, decodes=True)
-        table = self.shared.weight
-        self.lm_head = nn.Head(table if config.tied else nn.Parameter(nn.full(table.shape)))
+        self.lm_head = nn.Head(self.shared.weight, config.tied)
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
@@ -250,8 +248,7 @@ class T5(Pretrained, nn.LanguageModel):
 
         Raises UserError when a token is out of range, or there are too many.
         """
-        tokens = check_tokens(tokens, self.config.vocab_size)
-        positions_of(tokens, None, self.config.context)  # raises when there are too many
+        tokens, _ = check_tokens(tokens, self.config)
         return self.encoder(self.shared(tokens), seen.lengths)
 
     @property
@@ -296,8 +293,7 @@ class T5(Pretrained, nn.LanguageModel):
         stored that text in the cache, and the tokens continue the cached tokens. Raises UserError for bad or
         too many tokens.
         """
-        tokens = check_tokens(decoder_tokens, self.config.vocab_size)
-        positions_of(tokens, cache, self.config.context)
+        tokens, _ = check_tokens(decoder_tokens, self.config, cache[0].lengths[:, None] if cache else None)
         if not cache:
             memory = None if source is None else self._memory(self.encode(source, seen))
             return self.decoder(self.shared(tokens), seen.lengths, memory=memory)

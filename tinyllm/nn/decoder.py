@@ -38,8 +38,7 @@ class DecoderLM(LanguageModel):
         only. `Seen(starts=...)` separates packed documents, `Seen(ends=...)` lets the tokens of a prefix see
         each other. Other inputs go to `embed`. Raises UserError for bad or too many tokens.
         """
-        tokens = check_tokens(tokens, self.config.vocab_size)
-        positions = positions_of(tokens, cache, self.config.context)
+        tokens, positions = check_tokens(tokens, self.config, cache[0].lengths[:, None] if cache else None)
         return self.body(self.embed(tokens, positions, **inputs), positions, cache, seen)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
@@ -56,15 +55,3 @@ class DecoderLM(LanguageModel):
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
         return [KVCache(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind, part.cache_parts)
                 for part in parts]
-
-
-def positions_of(tokens: np.ndarray, cache: Cache, context: int) -> np.ndarray:
-    """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
-
-    Positions are counted after the cached tokens. Raises UserError when they exceed the context.
-    """
-    past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
-    positions = past[:, None] + np.arange(tokens.shape[1])
-    if (total := positions.max() + 1) > context:
-        raise UserError(f"{total} tokens exceed the model's context of {context}: give fewer at a time")
-    return positions

@@ -134,10 +134,12 @@ class LanguageModel(Module):
         return 0 - self.token_losses(tokens, targets, **inputs)
 
 
-def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
-    """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).
+def check_tokens(tokens: ArrayLike, config: Any, past: np.ndarray | None = None
+                 ) -> tuple[np.ndarray, np.ndarray]:
+    """Check token ids, and return them and their positions: (B, T) or (T,), ints -> two arrays (B, T).
 
-    Raises UserError when there are no ids or one is outside the vocabulary, TypeError unless they are ints.
+    `past`, (B, 1) or (B, T), is added to the positions; the default is 0. Raises UserError when there are no
+    ids, one is outside the vocabulary, or a position outside the context; TypeError unless they are ints.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim == 1:
@@ -147,9 +149,12 @@ def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
     if tokens.dtype.kind not in "iu":
         raise TypeError(f"tokens must be whole numbers, got an array of {tokens.dtype}")
     for worst in (tokens.min(), tokens.max()):
-        if not 0 <= worst < vocab_size:
-            raise UserError(f"token {worst} is outside of the model's vocabulary of {vocab_size}")
-    return tokens
+        if not 0 <= worst < config.vocab_size:
+            raise UserError(f"token {worst} is outside of the model's vocabulary of {config.vocab_size}")
+    positions = (np.zeros((len(tokens), 1), np.int64) if past is None else past) + np.arange(tokens.shape[1])
+    if (total := positions.max() + 1) > (most := config.context):
+        raise UserError(f"{total} tokens exceed the model's context of {most}: give fewer at a time")
+    return tokens, positions
 
 
 def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:

@@ -73,11 +73,11 @@ class Embedding(Module):
 class Head(Module):
     """Score every token of the vocabulary by a product with its vector: x (..., C) -> x @ weight^T (..., V).
 
-    The weight (V, C) is a new Parameter, or the weight of an `Embedding`, which ties the two layers.
+    The weight (V, C) is that of an `Embedding`, which ties the two layers, or a new one of this shape.
     """
 
-    def __init__(self, weight: Tensor):
-        self.weight = weight
+    def __init__(self, weight: Tensor, tied: bool = True):
+        self.weight = weight if tied else Parameter(full(weight.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.matmul(x, self.weight, transpose_b=True)

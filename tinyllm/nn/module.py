@@ -66,13 +66,10 @@ class Module(metaclass=Naming):
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, parameter) in order of assignment, a shared parameter only under its first name."""
-        yield from self._named(Parameter)
+        return self.named_tensors(Parameter)
 
-    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def named_tensors(self, kinds: Any = (Parameter, Buffer)) -> Iterator[tuple[str, Any]]:
         """Yield (name, tensor) once for each parameter and buffer, which is everything that is saved."""
-        yield from self._named((Parameter, Buffer))
-
-    def _named(self, kinds):
         seen = set()
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
@@ -179,10 +176,9 @@ def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
     Raises UserError, with the name, when the array has another kind of numbers, NaN or infinity.
     """
     array, kind = np.asarray(array), tensor.dtype
-    if kind.kind != "f" and array.dtype != kind:
-        raise UserError(f"{name} is {array.dtype} in the weights and must be {kind}")
-    if kind.kind == "f" and array.dtype.kind != "f":
-        raise UserError(f"{name} is {array.dtype} in the weights and must be floating-point")
+    if array.dtype != kind and not array.dtype.kind == kind.kind == "f":
+        wanted = "floating-point" if kind.kind == "f" else kind
+        raise UserError(f"{name} is {array.dtype} in the weights and must be {wanted}")
     if array.dtype.kind == "f":
         array = np.ascontiguousarray(array, kind)
         if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # no large array of bools
