@@ -156,15 +156,11 @@ mistake("attention", "attention without subtracting the largest score, so that e
 mistake("attention", "NaN for a query that sees no key, whose y must be 0", "y.swapaxes(1, 2)",
         "np.where(logsumexp(scores)[..., None] == -np.inf, np.nan, y).swapaxes(1, 2)")
 mistake("attention", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
-mistake("attention", "one key more than lengths says", SEEN,
-        "attention_mask(q, k, causal, lengths if lengths is None else np.minimum(lengths + 1, k.shape[1]))")
 mistake("attention", "softmax over the queries, where it must be over the keys", "softmax(scores)",
         "softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)")
 mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
         "scores.max(axis=-1, initial=-np.inf)")
 mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
-mistake("attention_backward", "gradients of q and k without the 1/sqrt(D) factor",
-        "q.shape[2] // k.shape[2], q.shape[3] ** -0.5", "q.shape[2] // k.shape[2], 1.0")
 mistake("attention_backward", "a gradient that forgets the causal mask", *UNSEEN,
         SEEN, "attention_mask(q, k, False, lengths)")
 mistake("attention_backward", "a gradient that ignores lengths", *UNSEEN,

@@ -88,8 +88,6 @@ FLOPS = "layers * (2 * context * matrices + 4 * pairs * width) + 2 * context * w
 mistake("transformer_block", "norms after the sums, as in the first transformer; GPT-2 puts them before",
         MIXED, "mixed = linear(x, *qkv)", f"add(x, {ATTENDED})", f"layernorm(add(x, {ATTENDED}), *norm_1)[0]",
         f"add(x, {MLP})", f"layernorm(add(x, {BARE_MLP}), *norm_2)[0]")
-mistake("transformer_block", "a block without its residual sums", f"add(x, {ATTENDED})", ATTENDED,
-        f"add(x, {MLP})", MLP)
 mistake("transformer_block", "sums that add to the normalised x, not to x itself", MIXED,
         "x = layernorm(x, *norm_1)[0]\nmixed = linear(x, *qkv)", f"return add(x, {MLP})",
         f"x = layernorm(x, *norm_2)[0]\nreturn add(x, {BARE_MLP})")
@@ -131,10 +129,6 @@ SIDES = "[y, gelu_tanh(h)]"
 mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
         "gelu_tanh(linear(layernorm(add(x, linear(y, narrow[:C])), *norm)[0], widen[:, C + 2 * D :]))")
 mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
-mistake("parallel_block", "v taken before k", "", """
-q_end, D = x.shape[2], x.shape[2] // heads
-q, k, v, h = np.split(widen, [q_end, q_end + D, q_end + 2 * D], axis=1)
-widen = np.concatenate([q, v, k, h], axis=1)""")
 mistake("parallel_block", "the channels of the MLP taken first, before q, k and v",
         "", "widen = np.roll(widen, x.shape[2] - narrow.shape[0], axis=1)")
 mistake("parallel_block", "values turned by rope, as queries and keys are", "attention(q, k, v)",

@@ -83,21 +83,11 @@ mistake("matmul_backward", "gradients that forget that a or b was given transpos
 mistake("matmul_backward", "gradients that are not transposed back", "",
         "a = a.swapaxes(-1, -2) if transpose_a else a\nb = b.swapaxes(-1, -2) if transpose_b else b\n"
             "transpose_a = transpose_b = False")
-mistake("matmul_backward", "gradients divided by the number of rows, as if y were a mean",
-        "sum_to_shape(db, b.shape)", "sum_to_shape(db, b.shape) / max(dy.shape[-2], 1)")
 mistake("matmul_backward", "db that forgets dy: the sum of A's rows",
         "matmul(dy, a, transpose_a=True, transpose_b=transpose_a)",
         "matmul(np.ones_like(dy), a, transpose_a=True, transpose_b=transpose_a)",
         "matmul(a, dy, transpose_a=not transpose_a)",
         "matmul(a, np.ones_like(dy), transpose_a=not transpose_a)")
-mistake("matmul_backward", "da = dY B, without the transpose",
-        "matmul(b, dy, transpose_a=transpose_b, transpose_b=True)",
-        "matmul(b, dy, transpose_a=not transpose_b, transpose_b=True)",
-        "matmul(dy, b, transpose_b=not transpose_b)", "matmul(dy, b, transpose_b=transpose_b)")
-mistake("matmul_backward", "db = A dY, without the transpose",
-        "matmul(dy, a, transpose_a=True, transpose_b=transpose_a)",
-        "matmul(dy, a, transpose_a=True, transpose_b=not transpose_a)",
-        "matmul(a, dy, transpose_a=not transpose_a)", "matmul(a, dy, transpose_a=transpose_a)")
 mistake("linear", "the bias added to x, before the weights", "rows(x)", "rows(x if b is None else x + b)",
         "y if b is None else y + b", "y")
 mistake("linear", "a bias that holds a 0 taken for none", "y if b is None else y + b",

@@ -100,10 +100,6 @@ mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byt
         NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
 mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "ordered(bfloat16(scale))",
         "ordered(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127)))")
-mistake("quantize_int4", "the largest weight as -8 scales in every block", "SIZES", "(8,)")
-mistake("quantize_int4", "numbers from -7 to 7 and no negative scale, where -8 to 7 are exacter",
-        "scales = [from_bfloat16(bfloat16((0 - m) / np.float32(size))) for size in SIZES]",
-        "scales = [from_bfloat16(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(7)))]")
 mistake("quantize_rows", "one scale for a row, not one for each block of 32", BLOCK_SIZES,
         "np.broadcast_to(np.max(np.abs(x), axis=(-2, -1), initial=0)[..., None], x.shape[:-1])")
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",

@@ -105,8 +105,6 @@ mistake("scaled_rope_tables", "fast pairs slowed down and slow ones kept, the wr
         "kept + (1 - kept) / factor", "1 - kept + kept / factor")
 mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ramp belongs",
         "kept + (1 - kept) / factor", "np.round(kept) + (1 - np.round(kept)) / factor")
-mistake("scaled_rope_tables", "yarn's growth of cos alone; sin grows too", "np.sin(angle) * growth",
-        "np.sin(angle)")
 mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
         "YARN | scaling", "YARN | scaling | {'beta_fast': 32, 'beta_slow': 1}")
 
