@@ -144,11 +144,13 @@ def test_c_that_does_not_compile_is_one_line(judge_c, source, words, line):
 
 @pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 def test_a_compiler_behind_fences_compiles_and_sees_no_secret(tmp_path):
-    secret, work = tmp_path / "secret.h", tmp_path / "work"
+    secret, work, path = tmp_path / "secret.h", tmp_path / "work", tmp_path / "exercise.c"
     secret.write_text("the answer is 42\n")
     work.mkdir()
-    assert kernels.build(GOOD, "softmax", work, "landlock") == work / "program"
-    failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, "landlock")
+    path.write_text(GOOD)
+    assert kernels.build(path, "softmax", work, "landlock") == work / "program"
+    path.write_text(f'#include "{secret}"\n' + GOOD)
+    failure = kernels.build(path, "softmax", work, "landlock")
     assert "Permission denied" in failure.message and "answer" not in failure.message
 
 
@@ -157,10 +159,11 @@ def test_a_grader_that_has_to_end_leaves_no_compiler_behind(tmp_path, monkeypatc
         monkeypatch.undo()
         raise SystemExit(1)  # as SIGTERM does
 
+    (tmp_path / "exercise.c").write_text(GOOD)
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     before = descendants()
     with pytest.raises(SystemExit):
-        kernels.build(GOOD, "softmax", tmp_path, "plain")
+        kernels.build(tmp_path / "exercise.c", "softmax", tmp_path, "plain")
     assert descendants() == before
 
 

@@ -1,5 +1,6 @@
 """Check that `check` runs the function that it is given, and says in a few lines what is wrong."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from tinyllm.ops import OPS, override, use
 from tinyllm.testing import check
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import as_text, bits, copied, describe, require_form
+from tinyllm.testing.check import as_text, bits, describe, require_form
 from tinyllm.testing.relations import parameters
 
 X = np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
@@ -62,7 +63,7 @@ ADAMW = X, X, 0 * X, 0 * X, 1, 0.1
     ("124439808, got 124439809", "count_parameters", lambda *sizes: 124_439_809, (50257, 1024, 12, 768)),
 ])
 def test_each_property_is_checked(words, name, function, args):
-    assert words in complaint(name, function, *map(copied, args))
+    assert words in complaint(name, function, *map(copy.deepcopy, args))
 
 
 def test_the_case_is_shown_in_a_few_short_lines_and_contiguity_checked_where_it_is_promised():

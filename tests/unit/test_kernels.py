@@ -6,6 +6,7 @@ results and scratch memory. With TINYLLM_EXAMPLES=500, as in `make verify`, ther
 arithmetic on AVX2.
 """
 
+import copy
 import ctypes
 import os
 import re
@@ -23,7 +24,7 @@ from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import GUARDED, arrange
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import bits, copied
+from tinyllm.testing.check import bits
 from tinyllm.testing.relations import parameters
 
 pytestmark = [pytest.mark.skipif(_compiled is None, reason="no kernels are built"), pytest.mark.hypothesis,
@@ -54,7 +55,7 @@ def tables(tmp_path_factory):
 def cases(name):
     """Draw cases of an op; in every second one a sixteenth of the numbers are special."""
     for seed, args in enumerate(draw_cases(name, COUNT) + draw_cases(name, 2, empty=True)):
-        args, random = [copied(value) for value in args], Random(seed, "special")
+        args, random = [*map(copy.deepcopy, args)], Random(seed, "special")
         for a in args if seed % 2 else ():
             if isinstance(a, np.ndarray) and a.dtype == np.float32 and a.size:
                 a[random.uniform(a.shape) < 1 / 16] = SPECIAL[seed // 2 % SPECIAL.size]

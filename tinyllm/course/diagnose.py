@@ -5,6 +5,7 @@ input is looked for, among many that fail in the same way. If no edit fits, `con
 results have in common, and the specification's first variable that the function never computes is shown.
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import as_text, copied, describe
+from tinyllm.testing.check import as_text, describe
 from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import parameters
 
@@ -264,6 +265,6 @@ def in_any_layout(value: Any) -> Any:
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
     """Run a function; return (name, value) of its local variables at its end, in order."""
     with recorded(function) as steps:
-        function(*map(copied, args))
+        function(*map(copy.deepcopy, args))
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
     return sorted(steps.items(), key=lambda pair: order.get(pair[0], math.inf))

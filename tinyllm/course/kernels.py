@@ -69,8 +69,16 @@ def find_compiler() -> str | None:
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
-def build(source: str, op: str, folder: str | Path, level: str) -> Path | Failure:
-    """Compile a C source in a folder, in a sandbox; return the path of the program, or a Failure."""
+def build(path: Path, op: str, folder: str | Path, level: str) -> Path | Failure:
+    """Compile a student's file in an empty folder, in a sandbox; return the program's path, or a Failure."""
+    try:
+        source = read_text(path, MAX_SOURCE) if path.is_file() else ""
+    except UserError as error:
+        return Failure("failed", str(error).replace(f"{path.parent}{os.sep}", ""))
+    if not has_body(source, op):
+        return Failure("not_attempted", "still empty in exercise.c")
+    if not find_compiler():
+        return Failure("blocked", NONE)
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
     shutil.copyfile(Path(__file__).with_name("driver.c"), folder / "driver.c")
@@ -118,18 +126,12 @@ def measure(op: str, folder: str | Path) -> float | str:
 
     The unit is GFLOP/s for matmul, GB/s for softmax.
     """
-    path = Path(folder) / "exercise.c"
-    source = read_text(path, MAX_SOURCE) if path.is_file() else ""
-    if not has_body(source, op):
-        return "still empty in exercise.c"
-    if not find_compiler():
-        return NONE
     n, work = TIMED[op]
     inputs = [np.ones((n, n), np.float32)] * (len(NAMES[op]) - 1)
     times: list[int] = []
     end = time.monotonic() + TIMED_SECONDS
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch, Launcher("plain") as launcher:
-        program = build(source, op, scratch, "plain")
+        program = build(Path(folder) / "exercise.c", op, scratch, "plain")
         if isinstance(program, Failure):
             return program.message
         with KernelWorker(op, launcher, program, {}) as worker:
@@ -157,13 +159,13 @@ class KernelWorker(Worker):
         (m, k), n = args[0].shape, args[-1].shape[1]
         counts = [m * n, *(a.size for a in args)]
         numbers = [m, k, n, *counts, *[0] * (3 - len(counts))]
-        answer = super().call(function, [np.array(numbers, np.int64), *args])
+        answer = super().call(self.op, [np.array(numbers, np.int64), *args])
         if isinstance(answer, Failure):
             return answer
         several = answer if isinstance(answer, list) else []
         forms = [(a.dtype, a.shape) if isinstance(a, np.ndarray) else None for a in several]
         if forms != [(np.int64, (4,)), (np.float32, (counts[0],))]:
-            return Failure("failed", f"the answer of {function} cannot be read")
+            return Failure("failed", f"the answer of {self.op} cannot be read")
         number, operand, offset, self.nanoseconds = answer[0].tolist()
         if number:
             return fault(number, offset, list(zip(NAMES[self.op], counts, strict=True)), operand)
@@ -213,35 +215,22 @@ def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict
 
 
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
-          variant: int = 0, first: Callable[[str, str], Any] = lambda task, message: None,
-          **options: Any) -> Verdict:
+          variant: int = 0, **options: Any) -> Verdict:
     """Check a C function. The arguments are as in `checker.judge`.
 
     folder: contains exercise.c. The state is "blocked" if this machine has no compiler.
     """
-    every, path = cases(task, count, variant), Path(folder or ".") / "exercise.c"
-    untried = functools.partial(Verdict, task.name, broken=tuple(every))
-    if not path.exists():
-        return untried("not_attempted", message="there is no exercise.c")
-    try:
-        source = read_text(path, MAX_SOURCE)
-    except UserError as error:
-        return untried("failed", message=str(error).replace(f"{path.parent}{os.sep}", ""))
-    if not has_body(source, task.op):
-        return untried("not_attempted")
-    if not find_compiler():
-        return untried("blocked", message=NONE)
+    every = cases(task, count, variant)
     with start() as worker:
         launcher, limits = worker.launcher, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
-        program = build(source, task.op, scratch, launcher.level)
+        program = build(Path(folder or ".") / "exercise.c", task.op, scratch, launcher.level)
         if isinstance(program, Failure):
-            return untried(program.state, message=program.message, line=program.line)
-        options |= {"every": every, "known": KNOWN[task.op],
-                    "first": lambda _, message: first(task.name, message)}
+            return Verdict(task.name, program.state, broken=tuple(every), message=program.message,
+                           line=program.line)
         kernel = functools.partial(KernelWorker, task.op, launcher, program, limits)
-        verdict = checker.judge(Exercise(task.op, task.op), kernel, **options)
+        verdict = checker.judge(task, kernel, every=every, known=KNOWN[task.op], **options)
     message, mistake = verdict.message, verdict.mistake
     if "got nan" in message and (mistake is None or mistake.endswith("with nan at some places")):
         message += "; y is full of NaN before the call: is each element set?"
-    return replace(verdict, task=task.name, message=message, line=None)
+    return replace(verdict, message=message, line=None)

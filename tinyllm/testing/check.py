@@ -4,6 +4,7 @@ The right results are computed by the specification (the op's NumPy code) in flo
 The error bounds in `catalog` say how far an implementation may differ.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -94,12 +95,18 @@ def type_of(results: Any) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def widen(value: Any) -> Any:
+def widen(value: Any, old: type = np.float32, new: type = np.float64) -> Any:
     """Convert float32 arrays to float64, also inside a list; return other values unchanged."""
     if isinstance(value, list):
-        return [widen(element) for element in value]
-    is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32
-    return value.astype(np.float64) if is_float else value
+        return [widen(element, old, new) for element in value]
+    with np.errstate(all="ignore"):
+        is_old = isinstance(value, np.ndarray | np.generic) and value.dtype == old
+        return value.astype(new) if is_old else value
+
+
+def narrow(value: Any) -> Any:
+    """Convert float64 arrays to float32, also inside a list; return other values unchanged."""
+    return widen(value, np.float64, np.float32)
 
 
 def bits(value: Any) -> Any:
@@ -242,22 +249,13 @@ def digits(number: Any) -> str:
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
     """Run a function on copies of its arguments; return its results, or None if it raises an error."""
-    own = [copied(value) for value in args]
+    own = [copy.deepcopy(value) for value in args]  # a wrong function may write into them
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
             warnings.simplefilter("ignore")
             return run(name, function, own)
     except Exception:  # a function that raises explains no output
         return None
-
-
-def copied(value: Any) -> Any:
-    """Copy an argument, and arrays and lists inside it, because a wrong function may write into them."""
-    if isinstance(value, np.ndarray):
-        return np.array(value)
-    if isinstance(value, list):
-        return [copied(each) for each in value]
-    return dict(value) if isinstance(value, dict) else value
 
 
 def agree(a: Any, b: Any, close: float) -> bool:
@@ -319,12 +317,3 @@ def numbers_as_text(a: np.ndarray) -> str:
         return f"[{', '.join(map(numbers_as_text, a))}]"
     text = str(a[()])
     return f"np.{text}" if text in ("nan", "inf") else "-np.inf" if text == "-inf" else text
-
-
-def narrow(value: Any) -> Any:
-    """Convert float64 arrays to float32, also inside a list; return other values unchanged."""
-    if isinstance(value, list):
-        return [narrow(element) for element in value]
-    wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64
-    with np.errstate(all="ignore"):
-        return value.astype(np.float32) if wide else value
