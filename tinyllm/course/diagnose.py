@@ -8,7 +8,7 @@ results have in common, and the specification's first variable that the function
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -41,20 +41,6 @@ FEWEST = 3  # wrong results that a name must explain to be said without doubt, a
 MOST = 40  # more failing cases that must confirm a name
 
 
-class Cases(NamedTuple):
-    """Hold the cases of a check that failed, sorted by their use in a diagnosis.
-
-    title: the property that fails; it is one of numbers if they are wrong, and the same in every call.
-    wrong: pairs (case, what is wrong) that are to be explained. every_wrong: all cases that fail.
-    fine: the cases that pass.
-    """
-
-    title: str
-    wrong: list[tuple]
-    every_wrong: list[tuple]
-    fine: list[tuple]
-
-
 def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
              tried: Sequence[tuple], verdict: Any, options: Any) -> Any:
     """Explain a failure: choose cases, name the mistake, find a small input and the first wrong step.
@@ -62,20 +48,23 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. verdict: makes the
     Verdict of its fields. start, options: see `checker.judge`.
     """
-    # Wrong numbers say more about the cause than a wrong type, so their cases are explained first.
-    cases = sort_cases(broken, tried)
-    with Tries(task, start, cases.title, options.every, options.clock()) as tries:
-        failing = [(args, tries.output(args)) for args, _ in cases.wrong]
-        mistake = find_mistake(cases, failing, tries, options.known)
+    title, pairs = choose(broken)
+    wrong = confirming(pairs)
+    with Tries(task, start, title, options.every or {}, options.clock()) as tries:
+        failing = [(args, tries.output(args)) for args, _ in wrong]
+        mistake = find_mistake(failing, [args for args, _ in pairs], tried, tries, options.known)
         # The mistake is known before the input is made small: the input that is shown must still show it.
-        smallest, why = find_smallest(cases, failing, mistake, tries)
+        tries.mistake = mistake and mistake[1]
+        first = next(pair for pair, (args, out) in zip(wrong, failing, strict=True)
+                     if not mistake or mistake[1](args, out))
+        smallest, why = first if title == ARGUMENTS else tries.smallest(*first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         # A variable that differs says nothing about a result that has only the wrong type or shape.
         step = None if mistake or not formed else tries.first_different_step(smallest)
         tries.afresh(smallest)
     # The smallest input may break another property than the one that was tried: name that one first.
-    about = failed_property(cases.title, why, formed, tries.kind)
-    facts = contrast.describe(task.op, failing) if cases.title.startswith(RIGHT) and not mistake else None
+    about = failed_property(title, why, formed, case_kind(first[0]))
+    facts = contrast.describe(task.op, failing) if title.startswith(RIGHT) and not mistake else None
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
         message=format_failure(why), line=getattr(why, "line", None),
@@ -84,47 +73,39 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     )
 
 
-def sort_cases(broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
-    """Choose the property to diagnose, wrong numbers first, and the cases to explain; see `diagnose`."""
-    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # then comparing numbers is useless
+def choose(broken: dict[str, list[tuple]]) -> tuple[str, list[tuple]]:
+    """Choose the property to explain; return it and all pairs (case, what is wrong) to explain.
+
+    Wrong numbers say more about the cause than a wrong type. If results differ by chance, they say nothing.
+    """
+    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))
     numbers = [] if by_chance else [title for title in broken if title.startswith(RIGHT)]
     titles = numbers or ([STEADY] if by_chance else list(broken)[:1])
-    wrong = [pair for title in titles for pair in broken[title]]
-    failed = {id(args) for args, _ in wrong}
-    fine = [args for args in tried if id(args) not in failed]
-    return Cases(titles[0], confirming(wrong), [args for args, _ in wrong], fine)
+    return titles[0], [pair for title in titles for pair in broken[title]]
 
 
-def find_mistake(cases: Cases, failing: list[tuple], tries: "Tries", known: Sequence[tuple]) -> Any:
+def find_mistake(failing: list[tuple], wrong: list[tuple], tried: Sequence[tuple], tries: "Tries",
+                 known: Sequence[tuple]) -> Any:
     """Find the mistake that explains the failing cases -> (sentence, function) or None; see `name_mistake`.
 
-    failing: pairs (case, the student's results). known: more mistakes than those of the op.
+    failing: pairs (case, the student's results). wrong: all cases that fail, of all that were tried.
+    known: more mistakes than those of the op.
     """
 
     def is_normal(args):
         return case_kind(args) in (*PLAIN, VIEWS)
 
     # The name must also fit other failing cases, and cases that pass: a few are enough.
-    used = {id(args) for args, _ in cases.wrong}
-    rest = [args for args in cases.every_wrong if id(args) not in used]
-    rest = sorted(rest, key=is_normal, reverse=True)[:MOST]
-    passing = confirming([(args, None) for args in cases.fine if is_normal(args)])
-    extreme = [args for args in cases.fine if case_kind(args) == EXTREME]
+    used, failed = {id(args) for args, _ in failing}, set(map(id, wrong))
+    rest = sorted((args for args in wrong if id(args) not in used), key=is_normal, reverse=True)[:MOST]
+    fine = [args for args in tried if id(args) not in failed]
+    passing = confirming([(args, None) for args in fine if is_normal(args)])
+    extreme = [args for args in fine if case_kind(args) == EXTREME]
     # If there is no limit, this is inf - inf = NaN, which is not < 0.
     shrinking = (1 - NAMING) * tries.left()
     return name_mistake(tries.task.op, failing, known, [args for args, _ in passing],
                         lambda: tries.left() - shrinking, [(args, tries.output(args)) for args in rest],
                         extreme)
-
-
-def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
-                  tries: "Tries") -> tuple[tuple, Failure | str]:
-    """Find the smallest input that fails as the first failing case does -> (input, what is wrong)."""
-    tries.mistake = mistake and mistake[1]
-    first = next(args for args, out in failing if not mistake or mistake[1](args, out))
-    tries.kind = case_kind(first)
-    smallest = first if cases.title == ARGUMENTS else tries.smallest(first)
-    return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
 
 
 def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
@@ -199,18 +180,17 @@ class Tries:
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
         return None if isinstance(answer, Failure) else results_of(self.task.op, *answer)
 
-    def smallest(self, args: tuple) -> tuple:
-        """Return the smallest failing input of many; or `args`, if none is smaller."""
-        drawn = draw_cases(self.task.op, MORE_CASES)
-        if self.every:
-            drawn = [each for some in self.every.values() for each in some]
+    def smallest(self, args: tuple, why: Failure | str) -> tuple[tuple, Failure | str]:
+        """Return the smallest input of many that fails as `args` does, or `args`, and what is wrong there."""
+        self.kind = case_kind(args)
+        drawn = [x for some in self.every.values() for x in some] or draw_cases(self.task.op, MORE_CASES)
         smaller = [x for x in drawn if case_kind(x) == self.kind and weight(x) < weight(args)]
         args = next(filter(self.fails, sorted(smaller, key=weight)[:TRIES]), args)
         for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
             tried = first_of_axis(self.task.op, args, axis)
             if tried and is_valid(self.task.op, tried) and self.fails(tried):
                 args = tried
-        return args
+        return args, self.complaint(args) or why
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
         """Return "name = value" of the specification's first array that the function lacks, or None."""
