@@ -202,17 +202,24 @@ class PropertyChecks:
                 break
 
     def try_property(self, title: str, cases: list[tuple]) -> None:
-        """Check one property, and store what is wrong."""
-        if not self.broken:
+        """Check one property, and store what is wrong. After the first failure, stop when the time is up."""
+        wrong, told = [], bool(self.broken)
+        if not told:
             self.left = self.options.clock()  # the time counts from the first failure
         with self.start() as worker:
-            if worker.failure:  # no input is to blame
-                self.unusable = worker.failure
-                return
-            first = None if self.broken else self.options.first
-            wrong = list(complaints(self.task, title, worker, cases, first, self.left))
+            self.unusable = worker.failure  # no input is to blame
+            for args in () if worker.failure else cases:
+                if told and self.left() < 0:
+                    break
+                if not (why := complaint(self.task.op, title, worker, self.task.name, args)):
+                    continue
+                if not told and not unanswered(why):
+                    self.options.first(self.task.name, format_failure(why))
+                    told = True
+                # A complaint may quote what a worker sent.
+                wrong.append((args, why if isinstance(why, Failure) else printable(why)))
         if not wrong:
-            self.held.append(title)
+            self.held += [] if self.unusable else [title]
             return
         self.broken[title] = [pair for pair in wrong if not unanswered(pair[1])] or wrong
         self.failure = self.failure or wrong[0][1]
@@ -222,23 +229,6 @@ class PropertyChecks:
         """Return all cases whose numbers were checked."""
         tried = [title for title in (*self.held, *self.broken) if title.startswith(RIGHT)]
         return [args for title in tried for args in self.every[title] if id(args) not in self.stopped]
-
-
-def complaints(task: Exercise, title: str, worker: Any, cases: Sequence[tuple],
-               first: Callable[[str, str], Any] | None, left: Callable[[], float]) -> Iterator[tuple]:
-    """Yield (case, what is wrong) for each case that violates the property `title`; call `first` once.
-
-    first: None if another property is violated. Then, and after a violation, no case is tried after the time.
-    """
-    for args in cases:
-        if not first and left() < 0:
-            return
-        if not (why := complaint(task.op, title, worker, task.name, args)):
-            continue
-        if first and not unanswered(why):
-            first(task.name, format_failure(why))
-            first = None
-        yield args, why if isinstance(why, Failure) else printable(why)  # it may quote what a worker sent
 
 
 def unanswered(why: Failure | str) -> bool:
