@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tinyllm.course.classroom.collect import collect, left_out, load
+from tinyllm.course.classroom.collect import collect, load
 from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.syllabus import find_lesson
 
@@ -16,7 +16,8 @@ LESSON = find_lesson(4)
 
 def collected(folder):
     """Return the only submission in a folder."""
-    (submission,) = collect(folder)
+    (submission,), others = collect(folder)
+    assert not others
     return load(submission, [LESSON])
 
 
@@ -25,7 +26,9 @@ def names_of(folder, *students):
     for student in students:
         (folder / student / LESSON.folder).mkdir(parents=True)
         (folder / student / LESSON.folder / "exercise.py").write_text("x = 1\n")
-    return {found.student: found.problem for found in collect(folder)}
+    submissions, others = collect(folder)
+    assert not others
+    return {found.student: found.problem for found in submissions}
 
 
 def test_names_are_kept_as_people_write_them_but_for_what_turns_a_line_around(tmp_path):
@@ -33,15 +36,14 @@ def test_names_are_kept_as_people_write_them_but_for_what_turns_a_line_around(tm
                 "x" * 250 + "a", "x" * 250 + "b", "Ada.py", "notes.txt"]
     found = names_of(tmp_path, *students, "evil\u202egnp.exe")
     assert found == dict.fromkeys([*students, "evil\N{REPLACEMENT CHARACTER}gnp.exe"], "")
-    assert left_out(tmp_path) == []
 
 
-@pytest.mark.parametrize("names, kept", [(("Zo\u00eb", "Zoe\u0308"), 1), (("HONEST", "honest"), 2)])
-def test_two_spellings_of_one_name_are_refused_and_neither_vanishes(tmp_path, names, kept):
+@pytest.mark.parametrize("names", [("Zo\u00eb", "Zoe\u0308"), ("HONEST", "honest")])
+def test_two_spellings_of_one_name_are_refused_and_both_are_named(tmp_path, names):
     """The files of one of two twins were once read as those of both."""
-    found = names_of(tmp_path, *names)
-    assert len(found) == kept and all("2 submissions of one student" in why for why in found.values())
-    assert [load(twin, [LESSON]).files for twin in collect(tmp_path)] == [{}] * kept
+    (problem,) = names_of(tmp_path, *names).values()
+    assert "2 submissions of one student" in problem and all(name in problem for name in names)
+    assert not collected(tmp_path).files
 
 
 def test_a_zip_is_read_as_older_tools_on_windows_write_it_and_other_files_are_left_out(tmp_path):
@@ -107,14 +109,15 @@ def test_a_file_beside_the_submissions_is_no_student(tmp_path, name):
     names_of(tmp_path, "Ada")
     (tmp_path / name).write_bytes(b"Ada,Bob\n")
     (tmp_path / ".hidden").write_bytes(b"")
-    assert len(collect(tmp_path)) == 1 and left_out(tmp_path) == [name]
+    (student,), others = collect(tmp_path)
+    assert student.student == "Ada" and others == [name]
 
 
 @pytest.mark.parametrize("suffix", [".rar", ".tar.gz", ".GZ", ".ipynb", ".py"])
 def test_what_was_plainly_handed_in_is_a_student_who_is_told_how(tmp_path, suffix):
     (tmp_path / f"Ada L.{suffix}").write_bytes(b"x = 1")
     submission = collected(tmp_path)
-    assert submission.student == "Ada L." and not submission.files and left_out(tmp_path) == []
+    assert submission.student == "Ada L." and not submission.files
     assert f"hand in a folder or a zip with {LESSON.folder}/exercise.py" in submission.problem
 
 

@@ -85,16 +85,17 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
 
 
 @pytest.mark.parametrize("text, words", [
-    ("", "names no lessons"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
+    ("", "lacks lesson"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
-    ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
-    ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
+    ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"),
+    ("sede = 1\n[[lesson]]\nnumber = 4\n", "no setting 'sede'"),
+    ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "one [[lesson]] for each lesson"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
     ("[[lesson]]\nnumber = 4\nfolder = 'own/100_x'\n", "needs a number"),
     ("variants = 10000000000\n[[lesson]]\nnumber = 4", "at most 1000000"),
     ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be a whole number, at least 0"),
-    ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due should be a date such as 2026-10-01"),
-    ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
+    ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due is '2026-13-01'"),
+    ("[[lesson]]\nnumber = 4\ndue = false", "4.due, where a text belongs"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
     (None, "`tinyllm course init` writes one"),  # its seed was 0, which everybody knows
 ])

@@ -8,18 +8,9 @@ import pytest
 from plugin_run import write
 
 from tinyllm.cli import main
-from tinyllm.cli.lesson import next_lesson
 from tinyllm.cli.verdict import show
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import find_lesson, syllabus
-
-
-@pytest.mark.parametrize(("states", "expected"), [
-    (["", "", ""], 0), (["", "started", ""], 1), (["", "done", ""], 2), (["", "done", "done"], 0),
-    (["started", "done", ""], 0), (["done", "done"], None),
-])
-def test_next_lesson_follows_where_a_student_began(states, expected):
-    assert next_lesson(list(enumerate(states))) == expected
 
 
 def test_every_start_and_every_hint_fits_the_terminal(here, printed):

@@ -15,7 +15,6 @@ import pytest
 from tinyllm import api
 from tinyllm.course.stepping import cells
 from tinyllm.course.syllabus import lessons_folder, syllabus
-from tinyllm.course.workspace import hints
 from tinyllm.ops import OPS
 
 LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
@@ -198,7 +197,7 @@ def test_a_stub_has_the_signature_and_the_sentences_of_its_op_and_three_hints(le
     defaults = [ast.literal_eval(value) for value in stub.args.defaults]
     assert defaults == [p.default for p in theirs.values() if p.default is not p.empty]
     assert not left_out(ast.get_docstring(stub), inspect.getdoc(OPS[task.op]), task.name in GIVEN_AWAY)
-    given = hints(lesson, task.name)
+    given = lesson.hints(task.name)
     assert len(set(given)) == len(given) == 3 and all(given)
 
 

@@ -40,6 +40,7 @@ def folder(here):
     yield folder
     for name, table in itertools.product(set(OPS) - before, (OPS, CASES, BOUNDS, MISTAKES, VARIANTS)):
         table.pop(name, None)
+    own_tasks.LOADED.clear()
     for cached in (draw_cases, properties, defaults, parameters, parsed, links, shared_edits):
         cached.cache_clear()
 

@@ -93,19 +93,6 @@ def test_lessons_that_cannot_be_used(workspace, refused, numbers, words):
     assert not (workspace / "runs").exists()
 
 
-@pytest.mark.signals
-@pytest.mark.parametrize("when", ["while True: pass", "if len(calls) > 3: raise KeyboardInterrupt"])
-def test_ctrl_c_inside_a_function_says_where(workspace, capsys, monkeypatch, when):
-    """Try an endless loop in the step that is tried first, and Ctrl-C twice in a later one."""
-    loop = when.replace("pass", "raise KeyboardInterrupt")  # what Python raises in the line at hand
-    write(workspace, 4, f"calls = []\nfirst = softmax\ndef softmax(x):\n    calls.append(1)\n    {loop}\n"
-                   "    return first(x)\n")
-    assert train("--mine", "4") == 130
-    lines = (workspace / "04_softmax_and_loss/exercise.py").read_text().splitlines()
-    number = next(i for i, line in enumerate(lines, 1) if "raise KeyboardInterrupt" in line)
-    assert f"stopped inside {SOFTMAX}, line {number}\n" in capsys.readouterr().err
-
-
 def test_a_training_that_blows_up_says_which_functions_were_not_the_librarys(workspace, capsys):
     """Every function is finite by itself; what the library makes of their numbers is not."""
     write(workspace, 4, LATER.format(op="cross_entropy_backward", value="np.full_like(right, 1e38)"))
@@ -125,15 +112,6 @@ def test_what_is_not_attempted_is_said(workspace, capsys):
     said = capsys.readouterr().out
     assert "lesson 6: not attempted, so the library's: attention, rope_tables, rope" in said
     assert (workspace / "runs/text-nano-mine/run.json").is_file()
-
-
-def test_a_run_with_a_damaged_note_of_functions_is_refused(workspace, refused):
-    write(workspace, 4)
-    train("--mine", "4", "--out", "run", "--steps", "1")
-    damaged = {"notes": {"replaced_ops": [{"op": "softmax", "lesson": "4"}]}}
-    Path("run/run.json").write_text(json.dumps(json.loads(Path("run/run.json").read_text()) | damaged))
-    for words in (["blame", "run"], ["train", "--out", "run", "--resume"]):
-        assert re.search(r"run.json is damaged: holds .* as notes.replaced_ops", refused(*words))
 
 
 TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch": 2, "train.steps": 1}

@@ -2,12 +2,15 @@
 
 import functools
 
+import pytest
+
 from tinyllm.cli.course import format_row
 from tinyllm.course import answer_keys
 from tinyllm.course.classroom import selftest
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
+from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.properties import RIGHT, STEADY
@@ -31,5 +34,5 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setattr(selftest, "find_compiler", lambda: None)
-    row = selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())
-    assert f"blocked: {NONE}" in format_row(row) and not row.good
+    with pytest.raises(UserError, match=NONE[:20]):
+        selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())

@@ -107,8 +107,6 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     page = Path("out/feedback/Ada.html").read_text("utf-8")
     assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
     assert "<b>late" not in page and page.count("Override") == 1  # the other is a comment only
-    both = merge({}, course, "plain", judged(course, "Ada", "ADA"))
-    assert [record["student"] for record in both] == ["ADA", "Ada"]
 
 
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
@@ -123,7 +121,7 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("", "is empty"), ("name,id\nA,1\n", "no 'student'"), ("student,id,id\nA,1,2\n", "twice 'id'"),
+    ("", "no 'student'"), ("name,id\nA,1\n", "no 'student'"), ("student,id,id\nA,1,2\n", "twice 'id'"),
     ("student\nAda\n ADA \n", "line 3 is the second row for ada, no task"),
     ('student\n"Ada', "is not CSV"), ("student,id\nA,1,2,3\n", "more cells than there are columns, 2"),
     ("student,id\n,1\n", "no student"), (b"student\n\xff\n", "not text in UTF-8"),
@@ -169,7 +167,8 @@ def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, sepa
     path = tmp_path_factory.mktemp("sheet") / "a.csv"
     path.write_bytes(b"\xef\xbb\xbf" * mark + text.getvalue().encode())
     wanted = [[" ".join(value.split()) for value in row] for row in rows]
-    assert [list(row.cells.values()) for row in read_rows(path)] == [x for x in wanted if any(x)]
+    found = [[row.cells["student"], row.cells["x"]] for row in read_rows(path)]
+    assert found == [row for row in wanted if any(row)]
 
 
 @given(st.text(st.sampled_from("=+-@ab ,;\t\r\n\"'")) | st.text() | st.text(st.sampled_from("＝＋－＠ 1")))

@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from tinyllm.cli.command import command
 from tinyllm.course.blame import Blame, Finding
-from tinyllm.course.plugins import load_parts, parse_lessons
+from tinyllm.course.plugins import load_parts
+from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
@@ -33,10 +34,10 @@ def blame(run: str | None = None) -> int:
     """
     found = Run(run) if run else newest()
     config = found.read().config
-    recorded = {record["op"]: str(record["lesson"]) for record in replaced_ops(found)}
+    recorded = replaced_ops(found)
     if not recorded:
         raise UserError(f"{found.folder} was trained by the library alone; see `tinyllm train --mine N`")
-    lessons = parse_lessons(recorded.values())
+    lessons = list(map(find_lesson, dict.fromkeys(recorded.values())))
     parts = [part for part in load_parts(lessons, find_workspace())[0] if part.op in recorded]
     if not parts:
         raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")

@@ -8,12 +8,11 @@ from functools import partial
 from tqdm import tqdm
 
 from tinyllm.cli.command import command
-from tinyllm.course.classroom.collect import collect, left_out, load
+from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.feedback import number
-from tinyllm.course.classroom.gradescope import autograder
 from tinyllm.course.classroom.queue import grade_all
-from tinyllm.course.classroom.release import write_release
+from tinyllm.course.classroom.release import autograder, write_release
 from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.classroom.students import merge, read_students
 from tinyllm.course.classroom.tables import note, tasks_of, write_results
@@ -33,9 +32,8 @@ def init() -> None:
     if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
     atomic_write_text(COURSE_FILE, new_course())
-    what = "every lesson, a point for each exercise, and a secret seed"
-    print(paragraph(f"{COURSE_FILE} is written: {what}. Edit it, then", further=0))
-    print("  tinyllm course release handout")
+    print(f"{COURSE_FILE} is written: every lesson, a point for each exercise, a secret seed")
+    print("edit it, then `tinyllm course release handout`")
 
 
 @command("course release")
@@ -48,10 +46,8 @@ def release(out: str) -> None:
       tinyllm course release handout
     """
     paths = write_release(load_course(), out)
-    print(paragraph(f"{len(paths)} files in {out}; every exercise is a stub"))
-    back = "what comes back, a folder or a zip for each student, in `submissions`, then"
-    print(paragraph(f"Hand out that folder. Put {back}", further=0))
-    print("  tinyllm course grade submissions")
+    print(paragraph(f"{len(paths)} files in {out}; every exercise is a stub. Hand it out, and put what comes "
+                    "back, a folder or a zip for each student, into one folder for `tinyllm course grade`"))
 
 
 @command("course grade")
@@ -73,20 +69,15 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
-    course, submissions, level = load_course(), collect(folder), best_level()
+    course, level = load_course(), best_level()
+    submissions, others = collect(folder)
     rows = read_students(course, submissions)
     print(paragraph(isolation_words(level)), flush=True)
     with tqdm(desc="grading", total=len(submissions), unit="", file=sys.stderr, disable=None,
               leave=False) as bar:
         records = merge(rows, course, level, grade_all(submissions, course, level, workers, bar.update))
-    known = {submission.student: submission for submission in submissions}
-
-    def files_of(record):
-        found = known.get(record["student"])
-        return load(found, course.lessons).files if found else {}
-
-    write_results(out, course, records, files_of)
-    print("\n".join(format_grades(records, left_out(folder))))
+    write_results(out, course, records, submissions)
+    print("\n".join(format_grades(records, others)))
     print(f"see {out}/grades.csv, tasks.csv and feedback")
 
 
@@ -96,15 +87,13 @@ def format_grades(records: list, others: list) -> list[str]:
     others: names of files that are not submissions.
     """
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
-    found: dict[str, Counter] = {}
-    bugs: Counter = Counter()
     graded = [record for record in records if not record["problem"]]
-    for name, task in (pair for record in graded for pair in tasks_of(record)):
-        found.setdefault(name, Counter())[task["state"]] += 1
-        bugs[f"{name}: {task['mistake']}"] += bool(task["mistake"])
-    rows = [[f"{name:<25}", *(str(counts[state]) for state in states)] for name, counts in found.items()]
+    tried = [pair for record in graded for pair in tasks_of(record)]
+    found = Counter((name, task["state"]) for name, task in tried)
+    bugs = Counter(f"{name}: {task['mistake']}" for name, task in tried if task["mistake"])
+    rows = [[f"{name:<25}", *(str(found[name, state]) for state in states)] for name in dict(tried)]
     lines = [f"  {line}" for line in table(["exercise", *(WORDS.get(x, x) for x in states)], rows)]
-    common = [f"{many} times {bug}" for bug, many in bugs.most_common(20) if many]
+    common = [f"{many} times {bug}" for bug, many in bugs.most_common(20)]
     notes = [f"{record['student']}: {note(record)}" for record in records if note(record)]
     notes += [f"{name}: neither a folder nor a zip, so left out" for name in others]
     for head, said in (("common bugs", common), ("to be looked at", notes)):
@@ -153,8 +142,6 @@ def selftest() -> int:
 def format_row(row: Row) -> str:
     """Format a row of the self-test's table, and below it a line about every wrong judgement."""
     name = f"  {row.lesson:>2} {row.task:<22}"
-    if row.blocked:
-        return f"{name}    blocked: {row.blocked}"
     shares = f"{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}{row.killed:>10}"
     lines = [f"{name}{shares}{row.variants - len(row.wrongly):>10} of {row.variants}"]
     lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if broken is None]

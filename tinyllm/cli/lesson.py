@@ -17,13 +17,12 @@ from tinyllm.course.workspace import (
     copied,
     exercise_path,
     find_workspace,
-    hints,
     short_path,
     start_lesson,
 )
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
-from tinyllm.report.terminal import paragraph
+from tinyllm.report.terminal import entry, paragraph
 
 HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
 
@@ -52,26 +51,16 @@ def lesson(verb: str | None = None, n: str | None = None) -> None:
 def print_map() -> None:
     """Print what all lessons are about and how far the student is in them, and the next step."""
     progress = StudentProgress(find_workspace())
+    lessons: dict[str, list] = {"started": [], "": [], "done": []}
     for lesson in syllabus():
         word, passed = progress.state(lesson)
         state = f"{passed} of {len(lesson.tasks)} done" if word == "started" else word
         print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
         print(paragraph(lesson.what, 4, 4))
+        lessons[word].append(lesson)
     print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
-    if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
-        print(f"next: {next_of(following, progress)}")
-
-
-def next_lesson(states: Any) -> Any:
-    """Return the lesson to do next: the first that is started, else the first after the last one done.
-
-    states: pairs (lesson, state), where state is "", "started" or "done". Returns None if all are done.
-    """
-    begun = [lesson for lesson, word in states if word == "started"]
-    done = [i for i, (_, word) in enumerate(states) if word == "done"]
-    later = states[done[-1] + 1 :] if done else []
-    still_open = [lesson for lesson, word in [*later, *states] if word != "done"]
-    return next(iter(begun + still_open), None)
+    if todo := lessons["started"] + lessons[""]:
+        print(f"next: {next_of(todo[0], progress)}")
 
 
 def next_of(lesson: Any, progress: Any) -> str:
@@ -86,14 +75,12 @@ def next_of(lesson: Any, progress: Any) -> str:
 def start(lesson: Any) -> None:
     """Copy a lesson into the workspace, and print what to do with it."""
     folder, copied = start_lesson(lesson, find_workspace())
-    script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
-    place, name = short_path(folder), f"lesson {lesson.number}, {lesson.title}"
-    new, old = f"{name}: your copy is in {place}", f"{name}, is in {place} already; nothing was changed"
-    print(paragraph(new if copied else old))
-    check = f"tinyllm check {lesson.number}"
-    width = len(f"python {script}")
-    print(paragraph(f"python {script}  to step through it", 2, width + 4))
-    print(paragraph(f"{check:<{width}}  when you have filled in {exercise}", 2, width + 4))
+    place = short_path(folder)
+    said = f"your copy is in {place}" if copied else f"it is in {place} already; nothing was changed"
+    print(paragraph(f"lesson {lesson.number}, {lesson.title}: {said}"))
+    script, check = f"  python {place}/lesson.py  ", f"  tinyllm check {lesson.number}"
+    print(entry(script, "to step through it"))
+    print(entry(check.ljust(len(script)), f"when you have filled in {place}/{lesson.exercise}"))
 
 
 @command("check")
@@ -118,7 +105,8 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
     path = exercise_path(lesson, workspace, file)
     use_one_thread()
     level, progress = best_level(), StudentProgress(workspace)
-    own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / lesson.exercise)
+    usual = workspace / lesson.folder / lesson.exercise
+    own = os.path.realpath(path) == os.path.realpath(usual)
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {short_path(path)}\n", flush=True)
     verdicts = []
@@ -138,11 +126,10 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(dumps(found | {"isolation": level, "note": isolation_words(level)}))
     else:
-        if lines := list(afterwards(lesson, path, verdicts, progress)):
-            print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
+        lines = list(afterwards(lesson, path, verdicts, progress))
         if not own:
-            here = short_path(workspace / lesson.folder / lesson.exercise)
-            print(paragraph(f"not recorded, for `tinyllm lesson` counts {here} only"))
+            lines.append(f"not recorded, for `tinyllm lesson` counts {short_path(usual)} only")
+        print("\n" * (verdicts[-1].state != "failed") + "\n".join(map(paragraph, lines)))
     if own:
         progress.save()
     return 0 if all(v.state == "passed" for v in verdicts) else 1
@@ -161,14 +148,12 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
     """Yield lines that advise what to do after a check."""
     number = lesson.number
     if any(not v.runs for v in verdicts):
-        verdict = verdicts[0]
-        where = f" (line {verdict.line})" if verdict.line else ""
-        yield paragraph(f"{short_path(path)} does not run: {verdict.message}{where}")
-        return
-    if all(v.state == "passed" for v in verdicts):
+        where = f" (line {verdicts[0].line})" if verdicts[0].line else ""
+        yield f"{short_path(path)} does not run: {verdicts[0].message}{where}"
+    elif all(v.state == "passed" for v in verdicts):
         ops = [OPS[task.op].reference for task in lesson.tasks if task.kind == "op" and not lesson.home]
         if files := ", ".join(sorted({op.__module__.replace(".", "/") + ".py" for op in ops})):
-            yield paragraph(f"All right! The library does the same in {files}: compare.")
+            yield f"All right! The library does the same in {files}: compare."
         if lesson.mine is not None:
             kind = lesson.mine.get("model.type", "GPT")
             yield f"`tinyllm train --mine {number} --steps 50` trains the real {kind} on what you wrote"
@@ -176,8 +161,7 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
             yield f"next: {next_of(later[0], progress)}"
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
-        hint = f"`tinyllm hint {short_path(lesson.name)}`"
-        yield paragraph(f"write {what} in {short_path(path)}; {hint} helps")
+        yield f"write {what} in {short_path(path)}; `tinyllm hint {short_path(lesson.name)}` helps"
 
 
 @command("hint")
@@ -193,7 +177,7 @@ def hint(n: str, exercise: str | None = None) -> None:
     lesson, progress = named_lesson(n), StudentProgress(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
     found = lesson.task(exercise or [*open_tasks, lesson.tasks[0].name][0])
-    every = hints(lesson, found.name)
+    every = lesson.hints(found.name)
     if not every:
         raise UserError(f"there are no hints for {found.name}; its docstring says what it must do")
     record = progress.task(lesson, found.name)

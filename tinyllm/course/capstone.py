@@ -5,10 +5,8 @@ worker, called over a socket) and on the library's functions. The seed decides t
 batches, so the library's losses are exact numbers.
 """
 
-import ast
 import functools
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,8 @@ import numpy as np
 
 from tinyllm.course.blame import perturbed, tolerances
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
-from tinyllm.course.plugins import (
-    PartFailure,
-    Plugin,
-    attempted,
-    definitions,
-    import_file,
-    make_part,
-    plug_in,
-)
-from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
+from tinyllm.course.plugins import PartFailure, Plugin, attempted, import_file, make_part, plug_in
+from tinyllm.course.syllabus import Exercise, built_in, find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
@@ -34,12 +24,11 @@ from tinyllm.files import atomic_write_text, read_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.runs import TrainSetup, make_config, prepare
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.relations import specs_only
+from tinyllm.testing.relations import bind, specs_only
 from tinyllm.train.events import Sampled, Stepped
 
 (TASK,) = find_lesson(12).tasks
-BUILT = {task.op: lesson.number for lesson in syllabus() for task in lesson.tasks if task.kind == "op"}
-PARTS = {op: BUILT[op] for op in TASK.parts}  # what a GPT's training calls -> the lesson that builds it
+PARTS = {op: built_in()[op] for op in TASK.parts}  # what a GPT's training calls -> the lesson that builds it
 SETTINGS = {
     "preset": "nano", "tokenizer": "char",
     "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
@@ -56,7 +45,6 @@ ALONE = "yours, and right by itself: {}"
 NOT_YOURS = "not yours yet, but still the library's"
 TRAINED = "the losses of a training are the library's at every step"
 MARK = "# gathered from your lessons; SHA-256 of what follows: "
-FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)  # must come first in a file
 
 
 def gather(folder: str | Path) -> str:
@@ -73,18 +61,17 @@ def gather(folder: str | Path) -> str:
     sources, known = {}, dict[str, str]()
     for lesson in map(find_lesson, range(4, 10)):
         path = target.parents[1] / lesson.folder / "exercise.py"
-        source = read_text(path, MAX_FILE, "utf-8-sig") if path.is_file() else lesson.starter
+        source = read_text(path, MAX_FILE, "utf-8-sig") if path.is_file() else ""
         written = attempted(source, lesson.starter, path)
         if written:
             sources[lesson.number] = source
-        for name, code in definitions(ast.parse(source).body).items():
-            if name in written and known.setdefault(name, code) != code:
+        for name, code in written.items():
+            if known.setdefault(name, code) != code:
                 twice = f"{name} is something else in an earlier lesson; rename one"
                 raise UserError(f"{short_path(path)}: {twice}")
     if not sources:
         return f"nothing has been written in lessons 4 to 9 beside {short_path(folder)} yet"
     body = "\n\n".join(sources.values())
-    body = "".join(sorted({*FUTURE.findall(body)})) + FUTURE.sub("", body)
     atomic_write_text(target, MARK + hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
     return f"lessons {', '.join(map(str, sources))} were gathered in {short_path(target)}"
 
@@ -184,12 +171,11 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
     missing = [op for op in PARTS if getattr(answers[op], "state", "") == "not_attempted"]
     if len(missing) == len(PARTS):
         return Verdict(task.name, "not_attempted", broken=tuple(every))
-    yours = [op for op in PARTS if op not in missing]
-    held, why, state = parts_alone(yours, start, every)
+    held, why, state = parts_alone([op for op in PARTS if op not in missing], start, every)
     if not why and missing:
         why = f"{NOT_YOURS}: {', '.join(missing)}"
     elif not why:
-        why, state = train_in_worker(yours, start, variant)
+        why, state = train_in_worker(start, variant)
         held += [] if why else [TRAINED]
     return Verdict(task.name, state, tuple(held), tuple(title for title in every if title not in held), why)
 
@@ -217,11 +203,11 @@ def parts_alone(yours: list[str], start: Callable[[], Any],
     return held, why, "failed"
 
 
-def train_in_worker(ops: list[str], start: Callable[[], Any], seed: int) -> tuple[str, str]:
+def train_in_worker(start: Callable[[], Any], seed: int) -> tuple[str, str]:
     """Train with the functions of a worker -> (what is wrong or "", state of the check)."""
     try:
         with start() as worker:
-            wrong = difference(seed, train(seed, [in_worker(worker, op) for op in ops]))
+            wrong = difference(seed, train(seed, [in_worker(worker, op) for op in PARTS]))
     except PartFailure as failure:
         return str(failure), failure.state
     return wrong, "failed" if wrong else "passed"
@@ -231,25 +217,18 @@ def in_worker(worker: Any, op: str) -> Plugin:
     """Return a `Plugin` that replaces an op by the student's function, which runs in a worker."""
 
     def call(*args, **kwargs):
-        bound = OPS[op].__signature__.bind(*args, **kwargs)
-        bound.apply_defaults()
-        args = list(bound.arguments.values())
-        answer = worker.call(op, args, send_args=bool(OPS[op].mutates))
+        given, changes = bind(op, args, kwargs), OPS[op].mutates
+        answer = worker.call(op, list(given.values()), send_args=bool(changes))
         if isinstance(answer, Failure):
             line = f", line {answer.line}," if answer.line else ""
             raise PartFailure(f"your {op}{line} failed: {answer.message}", answer.state)
-        return written_back(op, args, *answer) if OPS[op].mutates else answer
+        value, after = answer if changes else (answer, [])
+        found = dict(zip(given, after, strict=False)) if isinstance(after, list) else {}
+        for name in changes:  # in the worker's copies
+            new, old = found.get(name), given[name]
+            if not isinstance(new, np.ndarray) or (new.shape, new.dtype) != (old.shape, old.dtype):
+                raise PartFailure(f"your {op} leaves {name} with another type or shape")
+            old[...] = new
+        return value
 
     return Plugin(op, 12, Path("exercise.py"), call)
-
-
-def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
-    """Copy arrays that an in-place op changed in a worker (`after`) into `args` here; return `value`."""
-    names = list(OPS[op].__signature__.parameters)
-    for name in OPS[op].mutates:
-        at = names.index(name)
-        new = after[at] if isinstance(after, list) and len(after) == len(args) else None
-        if not isinstance(new, np.ndarray) or (new.shape, new.dtype) != (args[at].shape, args[at].dtype):
-            raise PartFailure(f"your {op} leaves {name} with another type or shape")
-        args[at][...] = new
-    return value

@@ -18,7 +18,6 @@ from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.failures import complaint, format_failure
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher, printable
-from tinyllm.course.workspace import hints
 from tinyllm.testing.properties import RIGHT
 from tinyllm.testing.relations import specs_only
 
@@ -46,7 +45,7 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
     """Convert a verdict to a dict of plain values, for `check --json` and results.json."""
     record = {name: getattr(verdict, name) for name in
               ("task", "state", "mistake", "smallest_input", "message", "line", "step")}
-    hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None
+    hint = next(iter(lesson.hints(verdict.task)), None) if verdict.state != "passed" else None
     return record | {"properties_held": len(verdict.held), "hint": hint,
                      "properties": len(verdict.held) + len(verdict.broken)}
 

@@ -15,10 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.course.stepping import Stepper
-from tinyllm.course.syllabus import syllabus
-from tinyllm.course.workspace import passed_ops, short_path
+from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import BOLD, bar, paint, paragraph
+from tinyllm.report.terminal import BOLD, bar, paint
 
 try:
     import termios
@@ -42,49 +41,20 @@ def interactive() -> bool:
 def begin() -> Path:
     """Start stepping through the calling script; return its folder (in a notebook, the current folder).
 
-    Options of the script: --from N starts at step N; --library does not use the student's functions.
+    The script's option --from N starts at step N.
     """
     frame = sys._getframe(1)
-    path = frame.f_globals.get("__file__")  # notebooks have no file
-    folder = Path.cwd() if path is None else Path(path).absolute().parent
-    if path is None:
-        use_own(folder)
-    elif os.path.realpath(sys.argv[0]) == os.path.realpath(path):
+    path = frame.f_globals.get("__file__")
+    if path is None:  # a notebook
+        return Path.cwd()
+    if os.path.realpath(sys.argv[0]) == os.path.realpath(path):
         sys.excepthook = _leave
-        options = _options(path)
+        parser = argparse.ArgumentParser(prog=f"python {short_path(path)}", allow_abbrev=False)
+        parser.add_argument("--from", dest="start", type=int, default=1, metavar="N", help="start at step N")
+        start = parser.parse_args().start
         if not quiet():
-            Stepper(frame, Path(path).absolute(), ask if interactive() else None, options.start)
-        if not options.library:
-            use_own(folder)
-    return folder
-
-
-def _options(path):
-    parser = argparse.ArgumentParser(prog=f"python {short_path(path)}", allow_abbrev=False)
-    parser.add_argument("--from", dest="start", type=int, default=1, metavar="N", help="start at step N")
-    what = "run on the library's functions, also where yours have passed"
-    parser.add_argument("--library", action="store_true", help=what)
-    return parser.parse_args()
-
-
-def use_own(folder: Path) -> None:
-    """Replace ops by the student's functions that passed `tinyllm check`, and print their names."""
-    lesson = next((lesson for lesson in syllabus() if lesson.folder == folder.name), None)
-    passed = passed_ops(lesson, folder.parent) if lesson else set()
-    if not lesson or not passed:
-        return
-    from tinyllm.course.plugins import load_parts, plug_in  # imported here, because it takes a while
-
-    try:
-        parts = [part for part in load_parts([lesson], folder.parent)[0] if part.op in passed]
-    except UserError as error:
-        text = f"This lesson runs on the library's functions, because yours could not be used: {error}"
-        print(paragraph(text, further=0))
-        return
-    plug_in(parts)
-    if names := ", ".join(part.op for part in parts):
-        text = f"This lesson runs on functions of yours that have passed: {names}."
-        print(paragraph(f"{text} (With --library it runs on the library's.)", further=0))
+            Stepper(frame, Path(path).absolute(), ask if interactive() else None, start)
+    return Path(path).absolute().parent
 
 
 def _leave(kind, error, trace):
@@ -100,10 +70,8 @@ def _leave(kind, error, trace):
 
 def predict(question: str) -> float | None:
     """Ask for a number at a terminal before the result is shown; return None without an answer."""
-    how = "(a number, or Enter to pass) "
-    between = " " if len(question + how) < 76 else "\n  "
     while interactive():
-        answer = ask(f"{paint(f'? {question}', BOLD)}{between}{how}")
+        answer = ask(f"{paint(f'? {question}', BOLD)}\n  (a number, or Enter to pass) ")
         if not answer:
             return None
         try:
@@ -131,17 +99,13 @@ def ask(prompt: str) -> str:
 
 def compare(guess: float | None, actual: float) -> str:
     """Return a line that compares a prediction with the result."""
-    said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
+    said = f"it is {actual:,}" if isinstance(actual, int) else f"it is {actual:.4g}"
     if guess is None:
-        return f"it is {said}"
-    if guess == actual or (actual and abs(guess / actual - 1) < 0.02):
-        return f"it is {said}: you said {guess:.6g}, well predicted"
-    if actual and guess and guess * actual > 0:
-        ratio = max(guess / actual, actual / guess)
-        way = "large" if ratio == guess / actual else "small"
-        far = f"{ratio:.1f} times" if ratio < 1000 else "far"
-        return f"it is {said}; you said {guess:.6g}, {far} too {way}"
-    return f"it is {said}; you said {guess:.6g}"
+        return said
+    ratio = guess / actual if actual else float(guess == actual)
+    if abs(ratio - 1) < 0.02:
+        return f"{said}: you said {guess:.6g}, well predicted"
+    return f"{said}; you said {guess:.6g}" + f", which is {ratio:.2g} times as much" * (ratio > 0)
 
 
 def progress(losses: Iterable[Any], total: int) -> Iterable[Any]:

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tinyllm.course import protocol
 from tinyllm.course.plugins import import_file
 from tinyllm.course.syllabus import Exercise, Lesson
-from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops import OPS
@@ -33,15 +32,14 @@ FILES = "reference.py", "cases.py", "mistakes.py"
 SIZES, SEEDS = st.integers(0, 20), st.integers(0, 2**16)  # of a case; the simplest are tried first
 
 
-def ensure(lesson: Lesson) -> None:
-    """Load an instructor's exercises if this process does not have them yet. (A forked process has them.)"""
-    if lesson.home and any(task.op not in OPS for task in lesson.tasks):
-        load_lesson(lesson.home)
+LOADED: dict[str, Lesson] = {}  # folder -> its lesson, because an op can be registered once
 
 
 def load_lesson(folder: str | Path) -> Lesson:
     """Load the exercises in a folder as a Lesson. Raises UserError with the file for a bad one."""
     home = Path(os.path.realpath(folder))  # a link to itself raises no error here
+    if str(home) in LOADED:
+        return LOADED[str(home)]
     number = re.fullmatch(r"([1-9]\d{2,3})_\w+", home.name, re.ASCII)  # smaller ones are the library's
     if not number:
         raise UserError(f"{folder} should be named as 100_averages: a number from 100, and a name")
@@ -49,14 +47,13 @@ def load_lesson(folder: str | Path) -> Lesson:
         raise UserError(f"{folder} has no {missing[0]}; lessons/README.md has an example, with all files")
     text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
     names, stub, title = read_reference(text, home / FILES[0])
+    if taken := [name for name in names if name in OPS]:
+        raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     tasks = tuple(Exercise(name, name) for name in names)
     lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, (), tasks, (), home=str(home), stub=stub)
-    hints(lesson, names[0])  # raises now, not when a student asks for a hint
-    if taken := [name for name in names if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
-        raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
-    if not all(name in OPS for name in names):
-        register(lesson, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
-        import_file(home / FILES[2])
+    lesson.hints(names[0])  # raises now, not when a student asks for a hint
+    register(names, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
+    import_file(home / FILES[2])
     for name in names:
         if not MISTAKES.get(name):
             raise UserError(f"{home / FILES[2]} has no mistake of {name}, which a check must reject")
@@ -65,7 +62,7 @@ def load_lesson(folder: str | Path) -> Lesson:
                 getattr(function, "function", None)  # an edit is made when it is first asked for
             except Exception as error:
                 raise UserError(f"{home / FILES[2]}: the mistake {said!r} cannot be made: {error}") from None
-    return lesson
+    return LOADED.setdefault(str(home), lesson)
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
@@ -88,27 +85,26 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     return [node.name for node in functions], stub + "\n", title
 
 
-def register(lesson: Lesson, reference: Any, cases: Any) -> None:
+def register(names: list[str], reference: Any, cases: Any) -> None:
     """Register each function of an instructor's solution as an op, with cases and error bounds.
 
     Raises UserError for cases that are missing, that are not tuples, or on which the solution fails.
     """
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
-    for task in lesson.tasks:
-        made: Any = op(getattr(reference, task.name), outputs=("the result",), grads=())
-        made.home = lesson.home
-        where = f"{cases.__file__}: {task.name}"
-        if not callable(draw := getattr(cases, task.name, None)):
-            raise UserError(f"{where} is missing: a function of (random, size) that returns arguments")
-        CASES[task.name] = st.builds(lambda size, seed, draw=draw: drawn(draw(Random(seed, "case"), size)),
-                                     SIZES, SEEDS)
-        BOUNDS[task.name] = lambda args, expected: [bound(each, tolerance) for each in expected]
+    for name in names:
+        op(getattr(reference, name), outputs=("the result",), grads=())
+        if not callable(draw := getattr(cases, name, None)):
+            wanted = "a function of (random, size) that returns arguments"
+            raise UserError(f"{cases.__file__}: {name} is missing: {wanted}")
+        CASES[name] = st.builds(lambda size, seed, draw=draw: drawn(draw(Random(seed, "case"), size)),
+                                SIZES, SEEDS)
+        BOUNDS[name] = lambda args, expected: [bound(each, tolerance) for each in expected]
         try:
-            for args in draw_cases(task.name):
-                protocol.dump([list(args), run_spec(task.name, args)])  # as a worker receives and answers it
+            for args in draw_cases(name):
+                protocol.dump([list(args), run_spec(name, args)])  # as a worker receives and answers it
         except Exception as error:
-            why = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise UserError(f"{where}: no case can be drawn, or the reference fails on it: {why}") from None
+            why = f"no case can be drawn, or the reference fails on it: {type(error).__name__}: {error}"
+            raise UserError(f"{cases.__file__}: {name}: {why.splitlines()[0]}") from None
 
 
 def drawn(args: Any) -> tuple:

@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.syllabus import Lesson, find_lesson
+from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
+from tinyllm.testing.relations import bind
 
 
 class PartFailure(UserError):
@@ -47,7 +48,7 @@ class Plugin:
     path: Path
     function: Callable[..., Any]
     calls: int = 0
-    forms: dict = field(default_factory=dict)  # form of the arguments -> form of validated results
+    forms: set[str] = field(default_factory=set)  # of arguments and results that were validated
 
     def __post_init__(self):
         self.function = validated(self, self.function)
@@ -56,12 +57,6 @@ class Plugin:
     def title(self) -> str:
         """Return the function's name for messages."""
         return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
-
-
-def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
-    """Return the lessons that --mine names, as in ["4,7", "8"]. Raises UserError for unknown lessons."""
-    numbers = dict.fromkeys(number.strip() for text in texts for number in text.split(","))
-    return list(map(find_lesson, numbers))
 
 
 def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin], list[str]]:
@@ -91,17 +86,15 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin]
     return list(parts.values()), skipped
 
 
-def attempted(source: str, stub: str, path: Path) -> set[str]:
-    """Return the names that are defined differently than in the stub. Raises UserError for bad syntax."""
+def attempted(source: str, stub: str, path: Path) -> dict[str, str]:
+    """Return the definitions that differ from the stub's. Raises UserError for bad syntax."""
     untouched = definitions(ast.parse(stub).body)
     try:
         written = definitions(ast.parse(source).body).items()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(_at(path, getattr(error, "lineno", None), getattr(error, "msg", error))) from None
-    return {name for name, text in written if text not in (untouched.get(name), STUB)}
-
-
-STUB = "raise NotImplementedError"
+    stubs = "raise NotImplementedError"
+    return {name: text for name, text in written if text not in (untouched.get(name), stubs)}
 
 
 def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
@@ -158,32 +151,29 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
 def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
-    The form of the results (types and shapes) is checked once for each form of the arguments, and again if it
-    changes. Every result is searched for numbers that are not finite.
+    Types and shapes of the results are checked once for each form of arguments and results. Every result is
+    searched for numbers that are not finite.
     """
     o = OPS[part.op]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         part.calls += 1
-        bound = o.__signature__.bind(*args, **kwargs)
-        bound.apply_defaults()
-        before = bound.arguments | {name: np.array(bound.arguments[name]) for name in o.mutates}
+        given = bind(part.op, args, kwargs)
+        before = given | {name: np.array(given[name]) for name in o.mutates}
         try:
             result = function(*args, **kwargs)
         except PartFailure:
             raise  # from another function, called inside this one
-        except KeyboardInterrupt as stop:
-            raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
         except Exception as error:
-            said = f"{_place(part, error, ',')} failed: {type(error).__name__}: {error}"
-            raise PartFailure(said) from None
-        changed = [bound.arguments[name] for name in o.mutates] if result is None else []
+            said = f"failed: {type(error).__name__}: {error}"
+            raise PartFailure(f"{part.title}{_comma(_line(error, part.path))} {said}") from None
+        changed = [given[name] for name in o.mutates] if result is None else []
         results = changed or (list(result) if isinstance(result, tuple | list) else [result])
-        arguments, form = str([_form(value) for value in before.values()]), str([_form(x) for x in results])
-        if part.forms.get(arguments) != form or not all(map(_finite, results)):
+        form = str([[_form(value) for value in values] for values in (before.values(), results)])
+        if form not in part.forms or not all(map(_finite, results)):
             _look(part, function, results, tuple(before.values()))
-            part.forms[arguments] = form
+            part.forms.add(form)
         return result
 
     call.__signature__ = o.__signature__  # type: ignore[attr-defined]
@@ -202,9 +192,9 @@ def _look(part, function, results, args):
                 raise AssertionError(f"{label} has numbers that are not finite, where the right ones are")
     except AssertionError as error:
         code = getattr(function, "__code__", None)
-        line = f", line {code.co_firstlineno}," if code and code.co_filename == str(part.path) else ""
-        said = f"{part.title}{line} returns something else: {error}; `tinyllm check {part.lesson}` says more"
-        raise PartFailure(said) from None
+        line = code.co_firstlineno if code and code.co_filename == str(part.path) else None
+        said = f"returns something else: {error}; `tinyllm check {part.lesson}` says more"
+        raise PartFailure(f"{part.title}{_comma(line)} {said}") from None
 
 
 def _finite(value):
@@ -221,10 +211,8 @@ def _form(value):
     return type(value).__name__ if value is None or type(value) in (int, float) else repr(value)
 
 
-def _place(part, error, comma=""):
-    """Return the title of a student's function, and the line of its file that failed if it is known."""
-    line = _line(error, part.path)
-    return f"{part.title}, line {line}{comma}" if line else part.title
+def _comma(line):
+    return f", line {line}," if line else ""
 
 
 def _line(error, path):

@@ -97,6 +97,11 @@ class Lesson:
         """Return the name of the file that a student fills in."""
         return self.tasks[0].about.file
 
+    def hints(self, task: str) -> list[str]:
+        """Return the hints of an exercise, from a small hint to almost the answer."""
+        path = self.path / "hints.toml"
+        return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
+
     def broken(self, output: str) -> list[dict[str, Any]]:
         """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""
         return [promise for promise in self.expected if not kept(promise, output)]
@@ -139,6 +144,12 @@ def syllabus() -> tuple[Lesson, ...]:
     """Return all lessons in order."""
     data = read_toml(lessons_folder() / "syllabus.toml")
     return tuple(map(_lesson, data["lesson"]))
+
+
+@functools.cache
+def built_in() -> dict[str, int]:
+    """Return the number of the lesson in which each op is an exercise."""
+    return {task.op: lesson.number for lesson in syllabus() for task in lesson.tasks if task.kind == "op"}
 
 
 def _lesson(fields):

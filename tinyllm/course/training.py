@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
 
-from tinyllm.config import conform
+from tinyllm.course.syllabus import built_in, find_lesson
 from tinyllm.errors import UserError
 from tinyllm.runs.run import Run
 from tinyllm.train.loop import SMALLER, Diverged
@@ -61,17 +61,10 @@ class Plugins:
             yield f"tinyllm blame {quote(str(run.folder))}    compares this with the library's own functions"
 
 
-def replaced_ops(run: Run) -> list[dict[str, Any]]:
-    """Return what a run recorded about the student's functions: [{"op": ..., "lesson": ...}].
-
-    Raises UserError when the run or this record is damaged.
-    """
-    records = run.read().notes.get("replaced_ops", [])
-    try:
-        conform(records, [{"op": str, "lesson": int}], "notes.replaced_ops")
-    except UserError as error:
-        raise UserError(f"{run.file} is damaged: {error}") from None
-    return records
+def replaced_ops(run: Run) -> dict[str, str]:
+    """Return the student's functions in a run -> {op: its lesson}. Raises UserError when it is damaged."""
+    ops = [record["op"] for record in run.read().notes.get("replaced_ops", ())]
+    return {op: str(built_in().get(op)) for op in ops}
 
 
 @contextmanager
@@ -81,14 +74,15 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     resumed: the folder of a run that has recorded its lessons. Raises UserError before anything is written.
     """
     if resumed and not lessons:
-        lessons = list(dict.fromkeys(str(record["lesson"]) for record in replaced_ops(Run(resumed))))
+        lessons = list(replaced_ops(Run(resumed)).values())
     if not lessons:
         yield Plugins()
         return
     from tinyllm.course import plugins
     from tinyllm.course.workspace import find_workspace
 
-    chosen = plugins.parse_lessons(lessons)
+    numbers = dict.fromkeys(",".join(lessons).replace(" ", "").split(","))  # ["4,7", "8"]
+    chosen = list(map(find_lesson, numbers))
     parts, skipped = plugins.load_parts(chosen, find_workspace())
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
     lines = [f"yours: {names}", *skipped, SLOWER]

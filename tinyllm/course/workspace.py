@@ -14,7 +14,7 @@ from typing import Any
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, read_bytes, read_json, read_text, read_toml
+from tinyllm.files import atomic_write_text, read_bytes, read_json, read_text
 
 MARK = ".tinyllm"
 CODE = (".py", ".c")  # the files of a lesson that students get
@@ -82,12 +82,6 @@ def copied(path: Path) -> Iterator[Path]:
         yield python
 
 
-def hints(lesson: Lesson, task: str) -> list[str]:
-    """Return the hints of an exercise, from a small hint to almost the answer."""
-    path = lesson.path / "hints.toml"
-    return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
-
-
 class StudentProgress:
     """A student's progress: the state of each exercise, the properties that hold, and the hints given.
 
@@ -117,13 +111,6 @@ class StudentProgress:
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
-
-
-def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
-    """Return the ops of a lesson whose exercises have passed `tinyllm check` in a workspace."""
-    progress = StudentProgress(workspace)
-    ops = [task.name for task in lesson.tasks if task.kind == "op"]
-    return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}
 
 
 def short_path(path: str | Path) -> str:

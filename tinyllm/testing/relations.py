@@ -26,9 +26,9 @@ def parameters(name: str) -> tuple[str, ...]:
     return tuple(OPS[name].__signature__.parameters)
 
 
-def bind(name: str, args: Sequence[Any]) -> dict[str, Any]:
+def bind(name: str, args: Sequence[Any], named: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return {name: value} of an op's arguments, defaults included: bind("softmax", (x,)) is {"x": x}."""
-    bound = OPS[name].__signature__.bind(*args)
+    bound = OPS[name].__signature__.bind(*args, **named or {})
     bound.apply_defaults()
     return dict(bound.arguments)
 

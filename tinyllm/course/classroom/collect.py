@@ -1,7 +1,6 @@
 """Read the submissions of students, which are folders or zips, without trusting them.
 
-`collect` lists all submissions, and `load` reads the files of one: those of a whole class may not fit in
-memory.
+`collect` lists all submissions, and `load` reads the files of one: those of a class may not fit in memory.
 
 A zip is never unpacked to the paths in it: only the files that a lesson asks for are read into memory, each
 up to a limit.
@@ -14,7 +13,7 @@ import stat
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
@@ -32,67 +31,71 @@ JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but som
 Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
 
 
-@dataclass
+@dataclass(frozen=True)
 class Submission:
     """A student's files by lesson folder and name, or the reason why they were refused."""
 
     student: str
     source: Path
     problem: str = ""
-    files: dict = field(default_factory=dict)  # (folder of a lesson, name) -> bytes
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 class Refused(Exception):
     """The error for a submission that is refused; its message is one line."""
 
 
-def collect(folder: str | Path) -> list[Submission]:
-    """List every submission in a folder, sorted by name, without its files. Raises UserError without any.
+def collect(folder: str | Path) -> tuple[list[Submission], list[str]]:
+    """List the submissions in a folder, without their files, and the names of other files, such as lists.
 
     If a student has two submissions, ignoring case, both are refused, because nobody can know which counts.
+    Raises UserError if there is no submission.
     """
-    by_name: dict[str, list[Submission]] = {}
     if not Path(folder).is_dir():
         raise UserError(f"there is no folder {folder} with submissions")
-    for entry in filter(is_submission, entries(folder)):
+    by_name: dict[str, list[Submission]] = {}
+    others = []
+    for entry in sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name)):
         packed = entry.suffix.lower() in (".zip", *OTHERS) and not entry.is_dir()
         student = student_name(entry.stem.removesuffix(".tar") if packed else entry.name)
-        by_name.setdefault(student.casefold(), []).append(Submission(student, entry))
+        if hidden(entry.name):
+            continue
+        if packed or not entry.is_file() or entry.is_symlink():
+            by_name.setdefault(student.casefold(), []).append(Submission(student, entry))
+        else:
+            others.append(printable(entry.name, 80))
     if not by_name:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
-    kept: dict[str, Submission] = {}
-    for twins in by_name.values():
-        names = " and ".join(printable(twin.source.name, 80) for twin in twins)
-        problem = f"{len(twins)} submissions of one student: {names}; keep one" if len(twins) > 1 else ""
-        for twin in twins:
-            twin.problem = problem
-            kept.setdefault(twin.student, twin)
-    return list(kept.values())
+    return [only(twins) for twins in by_name.values()], others
+
+
+def only(twins: list[Submission]) -> Submission:
+    """Return a student's submission; if there are several, the first with this as its problem."""
+    names = " and ".join(printable(twin.source.name, 80) for twin in twins)
+    problem = f"{len(twins)} submissions of one student: {names}; keep one" if len(twins) > 1 else ""
+    return replace(twins[0], problem=problem)
 
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     """Return a submission with the files that lessons need; if they are refused, with the reason."""
-    found = Submission(submission.student, submission.source, submission.problem)
-    if found.problem:
-        return found
+    if submission.problem:
+        return submission
     try:
-        read_submission(found, lessons)
+        return replace(submission, files=read_submission(submission.source, lessons))
     except Refused as problem:
-        found.problem = printable(problem)
+        return replace(submission, problem=printable(problem))
     except (OSError, ValueError) as error:
-        found.problem = printable(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
-    if found.problem:
-        found.files = {}
-    return found
+        why = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+        return replace(submission, problem=printable(why))
 
 
-def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
+def read_submission(entry: Path, lessons: list[Lesson]) -> dict[tuple[str, str], bytes]:
     """Read one folder or zip. Raises Refused, OSError or ValueError."""
-    entry, where = submission.source, f"{lessons[0].folder}/exercise.py"
+    where = f"{lessons[0].folder}/exercise.py"
     if entry.is_symlink():
         raise Refused("it is a link, not a folder or a zip")
     if entry.is_dir():
-        take(submission, lessons, in_folder(entry))
+        found = needed(in_folder(entry), lessons)
     elif not entry.is_file():
         raise Refused("it is neither a folder nor a zip")
     elif entry.suffix.lower() != ".zip":
@@ -100,41 +103,27 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
     else:
         try:
             with Bounded(entry) as file, zipfile.ZipFile(file) as archive:
-                take(submission, lessons, in_zip(archive))
+                found = needed(in_zip(archive), lessons)
         except Refused:
             raise
         except Exception as error:  # damaged in one of the many ways that a zip can be
             raise Refused(f"it is not a readable zip ({type(error).__name__})") from None
-    if not submission.files:
+    if not found:
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
+    return found
 
 
-def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
+def needed(files: Files, lessons: list[Lesson]) -> dict[tuple[str, str], bytes]:
     """Read the files that lessons need. Raises Refused if they are too large."""
-    kept = submission.files
+    found: dict[tuple[str, str], bytes] = {}
     for path, read in files:
         if place := destination(path, lessons):
             data = read()
             if len(data) > MAX_FILE:
                 raise Refused(f"{path.name} has more than {MAX_FILE >> 20} MiB")
-            if kept.setdefault(place, data) != data:
+            if found.setdefault(place, data) != data:
                 raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
-
-
-def entries(folder: str | Path) -> list[Path]:
-    """List the files and folders in a folder, except hidden ones, sorted by name."""
-    found = sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name))
-    return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
-
-
-def is_submission(entry: Path) -> bool:
-    """Return True for a folder or an archive, False for other files, such as a list of names."""
-    return not entry.is_file() or entry.is_symlink() or entry.suffix.lower() in (".zip", *OTHERS)
-
-
-def left_out(folder: str | Path) -> list[str]:
-    """Return the names of files in a folder that are not submissions."""
-    return [printable(entry.name, 80) for entry in entries(folder) if not is_submission(entry)]
+    return found
 
 
 def student_name(name: str) -> str:
@@ -160,18 +149,16 @@ def hidden(name: str) -> bool:
 
 
 def in_folder(root: Path) -> Files:
-    """Find the files in a folder; ignore links to folders. Raises Refused if there are too many files."""
+    """Find the files in a folder; follow no links. Raises Refused if there are too many files."""
     seen = 0
-    for here, folders, names in os.walk(root, followlinks=False):
-        relative = PurePosixPath(*Path(here).relative_to(root).parts)
+    for here, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not hidden(name))
-        if len(relative.parts) >= MAX_DEPTH:
-            folders.clear()
         seen += len(names) + len(folders)
         if seen > MAX_ENTRIES:
             raise Refused(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
-            yield relative / name, functools.partial(read_regular, Path(here, name))
+            path = Path(here, name)
+            yield PurePosixPath(*path.relative_to(root).parts), functools.partial(read_regular, path)
 
 
 def read_regular(path: Path) -> bytes:

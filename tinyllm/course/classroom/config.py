@@ -10,13 +10,15 @@ import secrets
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tinyllm.config import check, setting
+from tinyllm.config import bounded, check, conform, setting
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 
 COURSE_FILE = "course.toml"
+POINTS = bounded(float, min=0, below=1e6)  # of an exercise
+DAY = datetime.timedelta(days=1)
 HEAD = """# A course: what counts, for how many points, and until when.
 # Keep this file to yourself.
 #
@@ -99,48 +101,45 @@ def load_course(path: str | Path = COURSE_FILE) -> Course:
     path = Path(path)
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course init` writes one")
-    data = read_toml(path)
+    data = read_toml(path, {"lesson": [{}]})
     try:
-        return _course(data, path.parent)
+        parts = [_part(path.parent, **each) for each in data.pop("lesson")]
+        _refuse_unknown("the course", data, [field.name for field in fields(Course) if field.name != "parts"])
+        course = Course(tuple(sorted(parts, key=lambda part: part.lesson.number)), **data)
+        check(course)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _course(data, here):
-    known = [field.name for field in fields(Course) if field.name != "parts"]
-    if unknown := sorted(data.keys() - {*known, "lesson"}):
-        raise UserError(f"the course has no setting {unknown[0]!r}; it has {', '.join([*known, 'lesson'])}")
-    lessons = data.get("lesson")
-    if not lessons or not isinstance(lessons, list) or not all(isinstance(each, dict) for each in lessons):
-        raise UserError("it names no lessons: it needs at least one [[lesson]]")
-    parts = sorted((_part(here, **each) for each in lessons), key=lambda part: part.lesson.number)
     numbers = [part.lesson.number for part in parts]
-    if len(set(numbers)) < len(numbers):
-        raise UserError(f"it names one of the lessons {numbers} twice; put all into one [[lesson]]")
-    course = Course(tuple(parts), **{name: data[name] for name in known if name in data})
-    check(course)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise UserError(f"{path} should have one [[lesson]] for each lesson, not for lessons {numbers}")
     if course.seed is None:  # a seed that is the same for every course is known to every student
         add = f"add this line at its top, and keep the file to yourself: seed = {secrets.randbits(48)}"
-        raise UserError(f"it has no secret seed, from which hidden inputs are drawn; {add}")
+        raise UserError(f"{path} has no secret seed, from which hidden inputs are drawn; {add}")
     return course
 
 
 def _part(here, number=None, folder=None, points=None, due="", **more):
-    if more:
-        raise UserError(f"a lesson has no setting {next(iter(more))!r}; it has number, folder, points, due")
+    _refuse_unknown("a lesson", more, ("number", "folder", "points", "due"))
     if (number is None) == (folder is None) or not isinstance(folder or "", str):
-        raise UserError('a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises')
+        raise UserError("a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises")
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
-    if not isinstance(points, dict) or not points:
-        raise UserError(f"lesson {lesson.number} needs points = {{ task = number, ... }}")
-    for name, value in points.items():
+    conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str}, f"lesson {lesson.number}")
+    for name in points:
         lesson.task(name)
-        if type(value) not in (int, float) or not 0 <= value < 1e6:
-            raise UserError(f"{name} should have 0 points or more, not {value!r}")
-    try:
-        if due != "":
-            datetime.datetime.fromisoformat(due)
-    except (ValueError, TypeError):
-        raise UserError(f"due should be a date such as 2026-10-01, not {due!r}") from None
+    moment(due, "due is")
     return Part(lesson, points, due)
+
+
+def _refuse_unknown(what, found, known):
+    if unknown := sorted(found.keys() - set(known)):
+        raise UserError(f"{what} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+
+
+def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
+    """Read a time such as 2026-10-01T23:59. A date alone means the day's start, or with `end` its end."""
+    try:
+        found = datetime.datetime.fromisoformat(text) if text else None
+        return found + DAY if found and end and len(text) <= len("2026-10-01") else found
+    except (ValueError, OverflowError):
+        raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None

@@ -17,7 +17,7 @@ from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.grading import empty_record, grade
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
-from tinyllm.course.own_tasks import ensure
+from tinyllm.course.own_tasks import load_lesson
 from tinyllm.testing.relations import specs_only
 
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -70,8 +70,9 @@ def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> No
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     if hasattr(signal, "alarm"):
         signal.alarm(SECONDS)
-    for part in course.parts:
-        ensure(part.lesson)
+    for lesson in course.lessons:
+        if lesson.home:  # a new process, unless it was forked, has not loaded it
+            load_lesson(lesson.home)
     record = grade(load(submission, course.lessons), course, level)
     pipe.send_bytes(json.dumps(record).encode())
 

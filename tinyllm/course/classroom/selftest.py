@@ -20,7 +20,7 @@ from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
-from tinyllm.course.own_tasks import ensure
+from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.errors import UserError
@@ -31,7 +31,6 @@ class Row(NamedTuple):
 
     rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
     wrongly: pairs (name of a right answer that was rejected, reason).
-    blocked: why the exercise cannot be tried here, or "".
     """
 
     lesson: int
@@ -41,7 +40,6 @@ class Row(NamedTuple):
     rejected: tuple = ()
     variants: int = 0
     wrongly: tuple = ()
-    blocked: str = ""
 
     @property
     def killed(self) -> int:
@@ -50,7 +48,7 @@ class Row(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Return True if every answer was judged as intended; False for a blocked exercise."""
+        """Return True if every answer was judged as intended."""
         judged = self.killed == len(self.rejected) > 0 and not self.wrongly
         return self.reference == 1 and self.starter == 0 and judged
 
@@ -94,8 +92,11 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
 
 
 def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
-    """Test the grader on one exercise."""
-    ensure(lesson)
+    """Test the grader on one exercise. Raises UserError for C without a compiler, and for a bad stub."""
+    if task.kind == "c" and not find_compiler():
+        raise UserError(f"lesson {lesson.number}: {NONE}; a course.toml can leave it out")
+    if lesson.home:  # a new process, unless it was forked, has not loaded it
+        load_lesson(lesson.home)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
 
         def of_file(place):
@@ -116,8 +117,6 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
                 return judge(task, lambda: Here(task.name, answer.function), explain=False)
 
         starter = of_text(lesson.stub) if lesson.stub else of_file(lesson.path)
-        if task.kind == "c" and not find_compiler():
-            return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
         if lesson.stub and starter.state != "not_attempted":
             raise UserError(f"the stub of {task.name} does not run: {starter.message}")
         known = answers(task)

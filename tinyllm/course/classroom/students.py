@@ -15,7 +15,6 @@ only times. Records keep the points from the check beside the points set by hand
 import csv
 import datetime
 import io
-import itertools
 import math
 import os
 import re
@@ -24,40 +23,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyllm.course.classroom.collect import Submission, student_name
-from tinyllm.course.classroom.config import Course, Part
+from tinyllm.course.classroom.config import DAY, Course, Part, moment
 from tinyllm.course.classroom.grading import MISSING, empty_record
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 
 FILE = "students.csv"
 LARGEST = 2**22  # bytes
-POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
-DAY = datetime.timedelta(days=1)
+NUMBER = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
 TIMES = {"received", "due"}
 OWN = {"student", "task", "points", "comment", *TIMES}  # the columns that are not the roster's
 Place = tuple[str, str, str]  # student, lesson or "", exercise or ""
 
 
 class TableRow(NamedTuple):
-    """A row of the table: its cells by column, and its file and line for messages."""
+    """A row of the table: its file and line for messages, its cells by column, and what some of them mean."""
 
-    cells: dict[str, str]
     where: str
-
-    def get(self, column: str) -> str:
-        """Return a cell; "" if there is no such column."""
-        return self.cells.get(column, "")
-
-    def points(self) -> float | None:
-        """Return the points, such as 1.5 or 1,5; None for an empty cell. Raises UserError for others."""
-        text = self.get("points")
-        if text and not POINTS.fullmatch(text):
-            raise UserError(f"{self.where}: points should be a number such as 2 or 1.5, not {text[:40]!r}")
-        return float(text.replace(",", ".")) if text else None
-
-    def time(self, column: str) -> datetime.datetime | None:
-        """Return a time; see `moment`."""
-        return moment(self.get(column), f"{self.where}: {column}", end=column == "due")
+    cells: dict[str, str]  # with all columns in OWN
+    points: float | None
+    received: datetime.datetime | None
+    due: datetime.datetime | None
 
 
 def read_students(course: Course, submissions: Sequence[Submission],
@@ -68,16 +54,15 @@ def read_students(course: Course, submissions: Sequence[Submission],
     """
     table: dict[Place, TableRow] = {}
     for row in read_rows(Path(path)) if os.path.lexists(path) else ():
-        if not row.get("student"):
+        cells, student = row.cells, student_name(row.cells["student"]).casefold()
+        if not cells["student"]:
             raise UserError(f"{row.where} names no student")
-        student = student_name(row.get("student")).casefold()
         lesson, task = find_task(course, row)
         if (student, lesson, task) in table:
-            raise UserError(f"{row.where} is the second row for {student}, {row.get('task') or 'no task'}")
-        row.points()
-        if not task and (row.get("points") or row.get("comment")):
+            raise UserError(f"{row.where} is the second row for {student}, {cells['task'] or 'no task'}")
+        if not task and (cells["points"] or cells["comment"]):
             raise UserError(f"{row.where} has points or a comment; its task should be an exercise: 4/softmax")
-        if task and (row.get("received") or row.get("due")):
+        if task and (cells["received"] or cells["due"]):
             raise UserError(f"{row.where} has a time; its task should be a lesson, such as 4, or empty")
         table[student, lesson, task] = row
     known = {submission.student.casefold() for submission in submissions} | roster_of(table).keys()
@@ -97,26 +82,37 @@ def read_rows(path: Path) -> list[TableRow]:
     text = read_text(path, LARGEST, "utf-8-sig")
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    rows, head = [], list[str]()
     try:
-        lines = [(f"{path}, line {reader.line_num}", [" ".join(cell.split()) for cell in cells])
-                 for cells in reader]
+        for line in reader:
+            where, cells = f"{path}, line {reader.line_num}", [" ".join(cell.split()) for cell in line]
+            if any(cells[len(head) :]) and head:
+                raise UserError(f"{where} has more cells than there are columns, {len(head)}")
+            if any(cells) and head:
+                rows.append(read_row(where, dict(zip(head, cells, strict=False))))
+            head = head or [cell.lower() for cell in cells if any(cells)]
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
-    (where, head), *lines = [line for line in lines if any(line[1])] or [(f"{path}, which is empty,", [])]
-    head = [cell.lower() for cell in head]
     twice = [name for name in head if name and head.count(name) > 1]
     if "student" not in head or twice:
         wrong = f"twice {twice[0]!r}" if twice else "no 'student'"
-        raise UserError(f"{where} should name the columns, such as student,name,id; it has {wrong}")
-    if long := [where for where, cells in lines if any(cells[len(head) :])]:
-        raise UserError(f"{long[0]} has more cells than there are columns, {len(head)}")
-    return [TableRow(dict(itertools.zip_longest(head, cells[: len(head)], fillvalue="")), where)
-            for where, cells in lines]
+        raise UserError(f"{path} should name the columns, such as student,name,id; it has {wrong}")
+    return rows
+
+
+def read_row(where: str, cells: dict[str, str]) -> TableRow:
+    """Read the cells of a row: points such as 1.5 or 1,5, and times. Raises UserError for others."""
+    cells = dict.fromkeys(sorted(OWN), "") | cells
+    points = cells["points"]
+    if points and not NUMBER.fullmatch(points):
+        raise UserError(f"{where}: points should be a number such as 2 or 1.5, not {points[:40]!r}")
+    times = {name: moment(cells[name], f"{where}: {name}", end=name == "due") for name in TIMES}
+    return TableRow(where, cells, float(points.replace(",", ".")) if points else None, **times)
 
 
 def find_task(course: Course, row: TableRow) -> tuple[str, str]:
     """Return the lesson and the exercise that a row names as "4" or "4/softmax"; "" for none."""
-    wanted = row.get("task")
+    wanted = row.cells["task"]
     known = [name for part in course.parts
              for name in (str(part.lesson.number), *(f"{part.lesson.number}/{task}" for task in part.points))]
     if wanted and wanted not in known:
@@ -124,15 +120,6 @@ def find_task(course: Course, row: TableRow) -> tuple[str, str]:
                         f"it has {', '.join(known)[:200]}")
     lesson, _, task = wanted.partition("/")
     return lesson, task
-
-
-def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
-    """Read a time such as 2026-10-01T23:59. A date alone means the day's start, or with `end` its end."""
-    try:
-        found = datetime.datetime.fromisoformat(text) if text else None
-        return found + DAY if found and end and len(text) <= len("2026-10-01") else found
-    except (ValueError, OverflowError):
-        raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None
 
 
 def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
@@ -144,7 +131,7 @@ def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | N
     due = moment(part.due, f"lesson {part.lesson.number}: due", end=True)
     for place in ((student, "", ""), (student, str(part.lesson.number), "")):
         if row := table.get(place):
-            received, due, where = row.time("received") or received, row.time("due") or due, row.where
+            received, due, where = row.received or received, row.due or due, row.where
     if not received or not due:
         return None if received is None else 0
     if (received.tzinfo is None) != (due.tzinfo is None):
@@ -157,7 +144,7 @@ def roster_of(table: dict[Place, TableRow]) -> dict[str, TableRow]:
     """Return {student: row} of the rows without a task, except those that hold only times."""
     found = {}
     for (student, lesson, _), row in table.items():
-        filled = {column for column in row.cells if row.get(column)} - {"student"}
+        filled = {column for column, cell in row.cells.items() if cell} - {"student"}
         if not lesson and not (filled and filled <= TIMES):
             found[student] = row
     return found
@@ -166,10 +153,10 @@ def roster_of(table: dict[Place, TableRow]) -> dict[str, TableRow]:
 def merge(table: dict[Place, TableRow], course: Course, level: str,
           records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Apply the table to records, in place, and add one for each student who handed in nothing."""
-    records = list(records)  # "Ada" and "ADA" have two records
+    records = list(records)
     known = {record["student"].casefold() for record in records}
     roster = roster_of(table)
-    records += [empty_record(student_name(row.get("student")), course, level, MISSING)
+    records += [empty_record(student_name(row.cells["student"]), course, level, MISSING)
                 for student, row in roster.items() if student not in known]
     for record in records:
         student = record["student"].casefold()
@@ -180,7 +167,7 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
         for part, lesson in zip(course.parts, record["lessons"], strict=True):
             merge_lesson(table, student, part, lesson, course.points_per_late_day)
         record["points"] = round(sum(map(points_of, record["lessons"])), 6)
-    return sorted(records, key=lambda record: (record["student"].casefold(), record["student"]))
+    return sorted(records, key=lambda record: record["student"].casefold())
 
 
 def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson: dict[str, Any],
@@ -188,8 +175,7 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
     """Apply the table to one lesson of a student's record, in place. price: points for a day late."""
     for task in lesson["tasks"]:
         if row := table.get((student, str(part.lesson.number), task["task"])):
-            given = row.points()
-            task |= {"comment": row.get("comment")} | ({} if given is None else {"points": given})
+            task |= {"comment": row.cells["comment"]} | ({} if row.points is None else {"points": row.points})
     lesson["late_days"] = days = days_late(table, student, part)
     lesson["deducted"] = min(sum(task["points"] for task in lesson["tasks"]), (days or 0) * price)
 

@@ -6,12 +6,13 @@ Text from students (names, messages) is never read as a formula in a spreadsheet
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.feedback import Files, feedback, feedback_name, headline, number, remarks
+from tinyllm.course.classroom.feedback import feedback, feedback_name, headline, number, remarks
 from tinyllm.course.classroom.students import points_of
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
@@ -28,11 +29,8 @@ MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID numbe
 
 
 def write_results(out: str | Path, course: Course, records: Sequence[Record],
-                  files_of: Callable[[Record], Files] = lambda record: {}) -> None:
-    """Write all results into a folder. Raises UserError if that is not possible.
-
-    files_of: returns the files of a record's student, to show the code.
-    """
+                  submissions: Sequence[Submission] = ()) -> None:
+    """Write all results into a folder, with the code of submissions. Raises UserError if it cannot."""
     out = Path(out)
     try:
         (out / "feedback").mkdir(parents=True, exist_ok=True)
@@ -44,8 +42,11 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
         atomic_write_text(out / name, as_csv(table(course, records)))
     if len(records) == 1:  # Gradescope grades one submission at a time
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
+    known = {submission.student: submission for submission in submissions}
     for record in records:  # last, because their names are made of what students chose
-        write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files_of(record)))
+        found = known.get(record["student"])
+        files = load(found, course.lessons).files if found else {}
+        write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
 
 
 def as_csv(rows: Sequence[Sequence[str]]) -> str:
