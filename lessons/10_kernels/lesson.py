@@ -16,7 +16,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.bench.roof import measure_roof
+from tinyllm.bench.machine import measure_roof
 from tinyllm.course.kernels import measure
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.course.page import roofline, write_page

@@ -17,7 +17,7 @@ from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Gaps, answers
 from tinyllm.eval.gaps import line
-from tinyllm.report.diagram import box, diagram
+from tinyllm.report.svg import box, diagram
 from tinyllm.world.interpreter import run
 
 folder = begin()

@@ -1,16 +1,26 @@
-"""Collect facts about this machine, for `tinyllm bench` and `tinyllm doctor`."""
+"""Collect facts about this machine, and measure its roof: the highest rates that it reaches.
+
+One probe of the roof does multiply-adds on registers: no kernel computes faster. In the other, all threads
+sum an array that is too large for any cache. If its data stays in a cache, a kernel may read faster: then its
+share is above 1. Source: Williams, Waterman and Patterson, "Roofline", 2009.
+"""
 
 import os
 import platform
 import re
 from contextlib import suppress
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from tinyllm.bench.race import settle
 from tinyllm.ops import runtime
 
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
+ROUNDS = 2000  # of the multiply-add probes: about half a millisecond a call
+BUFFER = 1 << 28  # bytes
 
 
 def facts() -> dict[str, Any]:
@@ -35,3 +45,35 @@ def cpu_model() -> str:
         if found := re.search(r"model name\s*:(.*)", file.read()):
             return " ".join(found[1].split())
     return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The highest measured rates, by the names of records: None without kernels or bf16 instructions."""
+
+    gflops: float | None = None
+    bf16_gflops: float | None = None
+    gb_per_second: float | None = None
+
+    def share(self, record: dict) -> float | None:
+        """Return a record's rate divided by the roof, or None if either is unknown."""
+        shares = (record[name] / most for name, most in vars(self).items() if most and name in record)
+        return next(shares, None)
+
+
+def measure_roof(seconds: float = 1.0) -> Roof:
+    """Run the probes in turn for `seconds`, with the kernels' number of threads; return a Roof."""
+    kernels: Any = runtime._compiled
+    if kernels is None:
+        return Roof()
+    buffer = np.ones(BUFFER // 4, np.float32)
+    best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
+    settle()
+    end, rounds = perf_counter() + seconds, 0
+    while rounds < 3 or perf_counter() < end:
+        for what in best:
+            start = perf_counter()
+            done = kernels.probe(what, 0, buffer) if what == "read" else kernels.probe(what, ROUNDS)
+            best[what] = max(best[what], done / (perf_counter() - start) / 1e9)
+        rounds += 1
+    return Roof(best["fma"], best["bf16"] or None, best["read"])

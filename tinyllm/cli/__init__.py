@@ -40,6 +40,7 @@ COMMANDS = {  # name -> module, what it does
 }
 
 GONE = {  # a command, or some options of it, that were removed -> what to use in their place
+    "bench --json": "in Python, tinyllm.bench.race.compare yields records",
     "bench --batch": "`tinyllm bench batch` writes 256 rows at once",
     "bench --peers": "in a checkout, `python benchmarks/race.py NAME` races other libraries",
     "bench --threads": "`TINYLLM_THREADS=N tinyllm bench` sets the threads",

@@ -1,12 +1,11 @@
 """Implement `tinyllm bench`, which measures speed and memory on this machine."""
 
 from collections.abc import Iterable
-from json import dumps
 from typing import Literal
 
 from tinyllm.bench import machine
+from tinyllm.bench.machine import Roof
 from tinyllm.bench.race import compare
-from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.rows import BENCHES, Race
 from tinyllm.cli.command import command
 from tinyllm.report.terminal import paragraph, short
@@ -18,8 +17,8 @@ RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP
 
 
 @command("bench")
-def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, quick: bool = False,
-          json: bool = False) -> None:
+def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *,
+          quick: bool = False) -> None:
     """Measure how fast this machine trains and generates.
 
     ops: each kernel beside its specification. train: steps of forward, backward, clip and AdamW. generate:
@@ -33,24 +32,19 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, q
 
     WORK     ops, train, generate or batch (default all)
     --quick  the preset nano only, for a rough idea in seconds
-    --json   print one JSON object per line
 
     examples:
       tinyllm bench --quick
       TINYLLM_THREADS=1 tinyllm bench train
-      tinyllm bench ops --json > ops.jsonl
     """
-    roof = introduce(json)
+    roof = introduce()
     for name in [work] if work else SECONDS:
-        run(name, BENCHES[name](quick), SECONDS[name] / (HURRY if quick else 1), roof, json)
+        run(name, BENCHES[name](quick), SECONDS[name] / (HURRY if quick else 1), roof)
 
 
-def introduce(json: bool = False) -> Roof:
+def introduce() -> Roof:
     """Measure the roof of this machine, print it with facts about the machine, and return it."""
-    about, roof = machine.facts(), measure_roof()
-    if json:
-        print(dumps({"bench": "machine"} | about | {"roof": vars(roof)}), flush=True)
-        return roof
+    about, roof = machine.facts(), machine.measure_roof()
     said = [f"{about['cpu']}, kernels {about['level']}, {about['threads']} threads on {about['cpus']} CPUs, "
             f"NumPy with {about['blas']}"]
     if roof.gflops:
@@ -63,18 +57,15 @@ def introduce(json: bool = False) -> Roof:
     return roof
 
 
-def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof, json: bool = False) -> None:
+def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof) -> None:
     """Run races, and print a line for each contender."""
-    if not json:
-        print(f"\n{bench}")
+    print(f"\n{bench}")
     for about, makers in races:
-        for record in compare(makers, seconds, bench=bench, **about):
-            share = roof.share(record)
-            record |= {} if share is None else {"share_of_roof": share}
-            print(dumps(record) if json else line(record), flush=True)
+        for record in compare(makers, seconds, **about):
+            print(line(record, roof.share(record)), flush=True)
 
 
-def line(r: dict) -> str:
+def line(r: dict, share_of_roof: float | None = None) -> str:
     """Write a record as a line of 80 columns: names, time, rate, share of the roof, ratio and memory."""
     name, engine = " ".join(r[part] for part in NAMES if part in r), r["engine"]
     if "skipped" in r:
@@ -82,7 +73,7 @@ def line(r: dict) -> str:
     room = 32 - len(engine)
     name = name if len(name) <= room else f"{name[: room - 2]}.."
     rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
-    share = f"{100 * r['share_of_roof']:.0f}%" if "share_of_roof" in r else ""
+    share = f"{100 * share_of_roof:.0f}%" if share_of_roof else ""
     ratio = f"{r['times']:.3g} x" if "times" in r else ""
     peak = f"{r['peak_rss_mb']:,.0f} MiB" if r.get("peak_rss_mb") else ""
     return f"{f'{name} {engine}':33} {r['seconds']:<7.3g} s {rate:>14}{share:>5} {ratio} {peak}".rstrip()

@@ -4,10 +4,9 @@ from typing import Any
 
 from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
-from tinyllm.report.terminal import BOLD, FAINT, has_colours, paint, paragraph
+from tinyllm.report.terminal import FAINT, has_colours, paint, paragraph
 
 COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
-EQUALS = "your output equals"
 
 
 def first_answer(task: str, message: str) -> None:
@@ -16,12 +15,9 @@ def first_answer(task: str, message: str) -> None:
 
 
 def show(state: str, paragraphs: list[str]) -> None:
-    """Print the paragraphs about an exercise, in a terminal in colours."""
+    """Print the paragraphs about an exercise; in a terminal, the first is coloured."""
     head, *others = paragraphs
-    if has_colours():
-        head = paint(head, COLOURS[state])
-        others = [paint(text, BOLD * text.lstrip().startswith(EQUALS)) for text in others]
-    print("\n".join([head, *others]), flush=True)
+    print("\n".join([paint(head, COLOURS[state] if has_colours() else ""), *others]), flush=True)
 
 
 def inset(text: str) -> str:
@@ -31,21 +27,20 @@ def inset(text: str) -> str:
 
 def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> list[str]:
     """Format a verdict as paragraphs; the first contains the name of the exercise."""
-    of = len(verdict.held) + len(verdict.broken)
+    task, held = lesson.task(verdict.task), len(verdict.held)
     line = f"  {verdict.task:<24} {WORDS.get(verdict.state, verdict.state):<14}"
-    kind = lesson.task(verdict.task).kind
     if not verdict.runs:
         return [line.rstrip()]
     if verdict.state == "not_attempted":
         lacks = verdict.message.startswith("there is no function")
         return [line.rstrip() + ", for the file lacks it" * lacks]
-    line += f" {len(verdict.held)} of {of} {lesson.task(verdict.task).about.counted}"
-    if before is not None and before != len(verdict.held):
+    line += f" {held} of {held + len(verdict.broken)} {task.about.counted}"
+    if before is not None and before != held:
         line += f", {before} before"
     if verdict.state == "passed":
         return [line, *map(inset, filter(None, verdict.message.split("\n"))), *format_output(printed)]
     helps = inset(f"`tinyllm hint {short_path(lesson.name)} {verdict.task}` helps") + "\n"
-    return [line, *reasons(verdict, kind), *format_output(printed), helps]
+    return [line, *reasons(verdict, task.kind), *format_output(printed), helps]
 
 
 def reasons(verdict: Any, kind: str) -> list[str]:
@@ -55,7 +50,7 @@ def reasons(verdict: Any, kind: str) -> list[str]:
         lines.append(inset(f"fails: {cause(verdict)}"))
     lines.append(inset(verdict.message + (f" (line {verdict.line})" if verdict.line else "")))
     if verdict.mistake:
-        lines.append(inset(f"{EQUALS} {verdict.mistake}"))
+        lines.append(inset(f"your output equals {verdict.mistake}"))
     elif verdict.step:
         lines.append(inset(f"the reference computes {verdict.step} at this point; "
                            "none of your variables ever has this value"))

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.course.lesson_runner import show_page
-from tinyllm.report.diagram import diagram, dial, label
 from tinyllm.report.page import Html, assemble, figure, html, row_head, table, tag, write
-from tinyllm.report.svg import Series, chart, heat_map
+from tinyllm.report.svg import Series, chart, diagram, dial, heat_map, label
 from tinyllm.report.tokens import plain, running, visible
 
 STYLES = ("train", "val", "floor", "other")  # four colours of the page's style sheet

@@ -1,10 +1,6 @@
-"""Read the loss curves of a training from its log, and judge them."""
+"""Read the loss curves of a training from its log."""
 
 from dataclasses import dataclass
-
-FEWEST = 5  # evaluations; the curves of a shorter run say nothing
-RISEN = 1.01  # a validation loss so many times its lowest has risen; the text is always the same
-FALLING = 0.98  # a validation loss below so many times the lowest before its last fifth still falls
 
 
 @dataclass(frozen=True)
@@ -47,21 +43,3 @@ def loss_curves(records: list[dict], floor_per_char: float | None = None) -> Los
         return LossCurves(train, column(records, "val_loss"), None, "nats per token")
     train = [(step, nats / size) for step, nats in train]
     return LossCurves(train, column(records, "val_loss_per_char"), floor_per_char, "nats per character")
-
-
-def remark(curves: LossCurves) -> str:
-    """Return advice about a finished training, in a few sentences; "" if there is nothing to say."""
-    val = [(step, loss) for step, loss in curves.val if step > 0]
-    if len(val) < FEWEST or not curves.train:
-        return ""
-    (best_step, best), (end, last) = min(val, key=lambda point: point[1]), val[-1]
-    before = [loss for step, loss in val if step <= 4 / 5 * end] or [val[0][1]]
-    trained = [loss for step, loss in curves.train if step > val[-2][0]] or [curves.train[-1][1]]
-    now = sum(trained) / len(trained)
-    if last > RISEN * best and now < best:
-        return (f"The validation loss was lowest at step {best_step:,} ({best:.3f}) and rose to {last:.3f}, "
-                f"while the training loss fell to {now:.3f}: the model learns its text by heart. This is "
-                "called overfitting; more text helps, or fewer steps. The best checkpoint is kept.")
-    if last < FALLING * min(before):
-        return "The validation loss was still falling at the end: more steps may help."
-    return ""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.report.diagram import arrow, box, diagram, label
 from tinyllm.report.page import Html, assemble, write
+from tinyllm.report.svg import arrow, box, diagram, label
 from tinyllm.tape import Node, gradients, topological
 from tinyllm.tensor import Tensor
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tinyllm.models import build
 from tinyllm.nn.init import without_memory
-from tinyllm.report.curves import LossCurves, column, loss_curves, remark
+from tinyllm.report.curves import LossCurves, column, loss_curves
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
@@ -42,8 +42,6 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     if replaced:
         lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
     curves = loss_curves(records, facts.entropy_per_char)
-    if done == config.train.steps:
-        lead += f" {remark(curves)}"
     body = [
         _numbers(steps, curves),
         _loss_chart(curves),
