@@ -18,7 +18,7 @@ from tinyllm.eval.task import behind
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import NO_FRAME, Frame
-from tinyllm.tokenizer.middle import add_markers, markers_of
+from tinyllm.tokenizer.text import add_markers, markers_of
 from tinyllm.world import KINDS, World
 
 BYTES = tl.ByteTokenizer()

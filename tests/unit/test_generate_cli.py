@@ -19,7 +19,7 @@ from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
-from tinyllm.tokenizer.middle import add_markers
+from tinyllm.tokenizer.text import add_markers
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 GREEDY = {"sampling": Sampling(temperature=0)}

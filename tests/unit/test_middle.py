@@ -14,7 +14,7 @@ from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middle
 from tinyllm.errors import UserError
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
-from tinyllm.tokenizer.middle import MARKERS, add_markers, markers_of
+from tinyllm.tokenizer.text import MARKERS, add_markers, markers_of
 
 PRE, SUF, MID, END = 256, 257, 258, 259
 BYTES = tl.ByteTokenizer()

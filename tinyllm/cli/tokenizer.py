@@ -66,24 +66,22 @@ def encode(path: str, text: str | None = None, *, file: str | None = None, json:
       tinyllm tokenizer encode book.json "To be, or not to be"
       tinyllm tokenizer encode book.json --file book.txt --out book.tokens
     """
+    if file and file.endswith(".gz"):  # its bytes would be taken for a text
+        raise UserError(f"{file} is packed: unpack it with gunzip first")
     if out is not None:
         if file in (None, "-") or text is not None:
             raise UserError("--out takes a --file to encode, without TEXT")
-        _encode_file(load_tokenizer(path), _unpacked(file), _free_path(out, overwrite), json)
+        from tinyllm.data import token_file  # here: encode starts faster without the corpora
+
+        target, tokenizer = _free_path(out, overwrite), load_tokenizer(path)
+        with progress_bar("encoding", unit="B", unit_scale=True) as move:
+            n, size = len(token_file(file, tokenizer, target, move)), os.stat(file).st_size
+        told = f"{size:,} bytes are {n:,} tokens, {size / max(n, 1):.2f} bytes each; written to {target}"
+        print(dumps({"path": str(target), "tokens": n, "bytes": size}) if json else told)
         return
     data = _text_of(text, file)
     ids = load_tokenizer(path).encode(data)
     print(*[dumps({"ids": ids, "tokens": len(ids), "bytes": len(data)})] if json else ids)
-
-
-def _encode_file(tokenizer, file, out, json):
-    from tinyllm.data import token_file  # here: encode starts faster without the corpora
-
-    with progress_bar("encoding", unit="B", unit_scale=True) as move:
-        n = len(token_file(file, tokenizer, out, move))
-    n_bytes = os.stat(file).st_size
-    told = f"{n_bytes:,} bytes are {n:,} tokens, {n_bytes / max(n, 1):.2f} bytes each; written to {out}"
-    print(dumps({"path": str(out), "tokens": n, "bytes": n_bytes}) if json else told)
 
 
 @command("tokenizer show")
@@ -143,14 +141,7 @@ def _text_of(text: str | None, file: str | None, most: int = LARGEST) -> bytes:
         raise UserError("give a TEXT or --file, not both")
     if file in (None, "-") and text in (None, "-"):
         return read_stream(sys.stdin.buffer, "standard input", most)
-    return typed(text or "") if file is None else read_bytes(_unpacked(file), most)
-
-
-def _unpacked(file: str) -> str:
-    """Return the name of a file. Raises UserError if it is packed: its bytes would be taken for a text."""
-    if file.endswith(".gz"):
-        raise UserError(f"{file} is packed: unpack it with gunzip first")
-    return file
+    return typed(text or "") if file is None else read_bytes(file, most)
 
 
 def _free_path(path: str, overwrite: bool) -> Path:

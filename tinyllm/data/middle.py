@@ -13,7 +13,7 @@ from tinyllm.data.batches import Batch, rows
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.tokenizer.middle import markers_of
+from tinyllm.tokenizer.text import markers_of
 
 
 def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,

@@ -18,7 +18,7 @@ from tinyllm.runs.run import Run
 from tinyllm.runs.start import open_folder
 from tinyllm.tokenizer import Tokenizer
 from tinyllm.tokenizer.chat import ChatTemplate, read_chat_template
-from tinyllm.tokenizer.middle import markers_of
+from tinyllm.tokenizer.text import markers_of
 
 
 @dataclass(frozen=True)

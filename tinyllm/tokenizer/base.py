@@ -190,10 +190,8 @@ class Tokenizer:
                 for name, i in added.items()
             ],
             "normalizer": {"type": self.normalizer} if self.normalizer else None,
-            "pre_tokenizer": document["pre_tokenizer"],
-            "post_processor": self.post_processor,
-            "decoder": document["decoder"],
-            "model": model | extra,
+            "pre_tokenizer": document["pre_tokenizer"], "post_processor": self.post_processor,
+            "decoder": document["decoder"], "model": model | extra,
         }
 
     def to_json(self) -> bytes:
@@ -205,8 +203,7 @@ class Tokenizer:
         lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields)
         data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
         if len(data) > LARGEST or count_values(data) > MOST:
-            most = f"{LARGEST >> 20} MB and {MOST} values"
-            raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+            raise UserError(f"a file has at most {LARGEST >> 20} MB and {MOST} values: take fewer tokens")
         return data
 
     def fingerprint(self) -> str:

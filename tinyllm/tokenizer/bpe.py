@@ -77,11 +77,11 @@ class BPETokenizer(Tokenizer):
         if isinstance(special_tokens, dict):
             raise TypeError(f"special_tokens is a list of names, which are numbered, not {special_tokens!r}")
         special_tokens = check_names(special_tokens)
-        fixed = BYTES + len(special_tokens)
-        n_merges = operator.index(vocab_size) - fixed
+        empty, at_once = cls((), pattern, special_tokens), AT_ONCE
+        n_merges = operator.index(vocab_size) - empty.vocab_size
         if n_merges < 0:
-            raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
-        empty, at_once = cls((), pattern, special_tokens), AT_ONCE  # raises for a bad pattern or name
+            least = f"bytes and specials are {empty.vocab_size}"
+            raise UserError(f"a vocabulary of {vocab_size} is too small: {least}")
         if isinstance(texts, (str, bytes, bytearray, memoryview)):
             texts = [texts]
         elif hasattr(texts, "read"):

@@ -64,13 +64,11 @@ def from_dict(document: dict) -> Tokenizer:
 
 def _char(document, model):
     """Build the char tokenizer that `CharTokenizer.to_dict` wrote."""
-    shape = [document[part] for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
-    if shape != [None, EVERY_CHARACTER, None, {"type": "Fuse"}]:
-        raise NeedsLibrary("a model of whole words")
     conform(model, {"vocab": dict}, "model")
     added, special = _added(document, model["vocab"])
-    if added:
-        raise NeedsLibrary("an added token that is not special")
+    shape = [document[part] for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
+    if added or shape != [None, EVERY_CHARACTER, None, {"type": "Fuse"}]:
+        raise NeedsLibrary("a model of whole words")
     characters = {word: i for word, i in model["vocab"].items() if special.get(word) != i}
     if list(characters.values()) != list(range(len(characters))):
         raise UserError("the characters of a char tokenizer are numbered from 0 in ascending order")

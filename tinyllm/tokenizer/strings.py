@@ -81,7 +81,6 @@ def blocks(file: BinaryIO, last_cut: Callable[[bytes], int]) -> Iterator[bytes]:
             held, chunk = [], chunk[at:]
         held.append(chunk)
         if sum(map(len, held)) > LARGEST_BLOCK:
-            limit = f"{LARGEST_BLOCK / 2**30:g} GiB"
-            raise UserError(f"the text has no place to cut it in {limit}; take a part of it")
+            raise UserError(f"the text has no place to cut it in {LARGEST_BLOCK} bytes; take a part of it")
     if any(held):
         yield b"".join(held)

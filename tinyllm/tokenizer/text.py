@@ -1,4 +1,4 @@
-"""Read prompts into token ids, and turn generated tokens into text as they come."""
+"""Read prompts into token ids, mark their gaps, and turn generated tokens into text as they come."""
 
 import codecs
 from collections.abc import Collection, Sequence
@@ -10,6 +10,8 @@ from tinyllm.errors import UserError
 
 START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if the tokenizer lacks it
 SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden part of a text
+# Before prefix, suffix and middle of a text with a gap, and at its end; Qwen2.5-Coder has them, too.
+MARKERS = "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", START
 
 
 def is_one_prompt(prompts: Any) -> bool:
@@ -44,6 +46,21 @@ def _start_token(tokenizer: Any) -> int:
         if tokenizer is not None:
             return tokenizer.encode("\n")[0]
     raise UserError(f"an empty prompt has neither {START} nor a newline to start from: give a prompt")
+
+
+def add_markers(tokenizer: Any) -> None:
+    """Add the markers of prefix, suffix, middle and end to a tokenizer that lacks them."""
+    if not (tokenizer.special_tokens | tokenizer.added_tokens).keys() >= {*MARKERS}:
+        tokenizer.add_special_tokens(MARKERS)
+
+
+def markers_of(tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids of the markers of prefix, suffix, middle and end. Raises UserError without markers."""
+    known = tokenizer.special_tokens | tokenizer.added_tokens
+    if not known.keys() >= {*MARKERS}:
+        raise UserError(f"this tokenizer has no markers for a gap ({', '.join(MARKERS)}): train a model with "
+                        "`--set pretrain.middle=0.5`, or take one that was trained to fill in the middle")
+    return tuple(known[name] for name in MARKERS)
 
 
 class ByteStream:

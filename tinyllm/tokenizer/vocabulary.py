@@ -94,9 +94,9 @@ class Vocabulary:
         if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
             raise UserError(f"the tokens are too long: the squares of their lengths exceed {MAX_SQUARES}")
         _check_ids(ranks)
-        for byte in range(BYTES):
-            if bytes([byte]) not in ranks:
-                raise UserError(f"there is no token for the byte 0x{byte:02x}, so some text has no tokens")
+        byte_ids = [ranks.get(bytes([byte]), -1) for byte in range(BYTES)]
+        if -1 in byte_ids:
+            raise UserError(f"there is no token for the byte 0x{byte_ids.index(-1):02x}, as any text needs")
         tokens, merges, unreached = {}, {}, False
         for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
             tokens[rank] = token
@@ -105,7 +105,7 @@ class Vocabulary:
             if len(parts) == 2:
                 merges[ranks[parts[0]], ranks[parts[1]]] = rank
             unreached |= len(parts) > 2
-        return cls(tokens, [ranks[bytes([byte])] for byte in range(BYTES)], merges, ignore_merges=unreached)
+        return cls(tokens, byte_ids, merges, ignore_merges=unreached)
 
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,

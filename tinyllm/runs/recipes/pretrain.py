@@ -10,7 +10,7 @@ from tinyllm.errors import UserError
 from tinyllm.runs.examples import plan_of
 from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
-from tinyllm.tokenizer.middle import add_markers, markers_of
+from tinyllm.tokenizer.text import add_markers, markers_of
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.objectives import next_token
 
