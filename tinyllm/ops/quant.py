@@ -56,12 +56,10 @@ def check_layer(bits: int) -> Callable[..., None]:
     def check(x, q, scales, n_out, b=None):
         if x.ndim < 1:
             raise ValueError(f"needs x (..., I), got shape {x.shape}")
-        if q.dtype != kind or scales.dtype != half:
-            types = f"{q.dtype} and {scales.dtype}; make them with quantize_int{bits}"
-            raise ValueError(f"needs q {kind} and scales uint16, got {types}")
-        if n_out < 0 or (q.shape, scales.shape) != packed_shapes(bits, x.shape[-1], n_out):
-            shapes = f"q {q.shape} and scales {scales.shape}; make them with quantize_int{bits}"
-            raise ValueError(f"needs weights ({x.shape[-1]}, {n_out}), got {shapes}")
+        fit = n_out >= 0 and (q.shape, scales.shape) == packed_shapes(bits, x.shape[-1], n_out)
+        if not fit or q.dtype != kind or scales.dtype != half:
+            found = f"q {q.dtype} {q.shape} and scales {scales.dtype} {scales.shape}"
+            raise ValueError(f"needs weights ({x.shape[-1]}, {n_out}) of quantize_int{bits}, got {found}")
         if b is not None and b.shape != (n_out,):
             raise ValueError(f"needs a bias of shape {(n_out,)}, got {b.shape}")
 

@@ -33,16 +33,14 @@ def first_backend() -> str:
     Raises UserError when the variable names an unknown backend, or kernels that were not built.
     """
     asked = os.environ.get("TINYLLM_BACKEND")
-    if asked:
-        if asked not in BACKENDS:
-            raise UserError(f"TINYLLM_BACKEND={asked}: choose one of {', '.join(BACKENDS)}")
-        if asked == "compiled" and _compiled is None:
-            raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
-        return asked
-    if _compiled is None and startup_error is None:
+    if asked and asked not in BACKENDS:
+        raise UserError(f"TINYLLM_BACKEND={asked}: choose one of {', '.join(BACKENDS)}")
+    if asked == "compiled" and _compiled is None:
+        raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
+    if not asked and _compiled is None and startup_error is None:
         message = "tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)"
         warnings.warn(message, stacklevel=2)
-    return "numpy" if _compiled is None else "compiled"
+    return asked or ("numpy" if _compiled is None else "compiled")
 
 
 def threads(n: int | None = None) -> int:

