@@ -34,28 +34,25 @@ TRIAL = {"data": "stories", "train.steps": 200, "train.batch": 8, "model.context
          "train.eval_windows": 240}
 
 
-class Trial:
-    """A training as `tinyllm train` does it, without a folder."""
+def run(settings):
+    """Train as `tinyllm train` does, without a folder -> (setup, figures).
 
-    def __init__(self, settings):
-        self.setup = tl.prepare(tl.make_config(settings))
-        self.model = self.setup.model
-
-    def run(self):
-        """Train -> {loss on held-out text at half of the steps and at the end, milliseconds a step}."""
-        c, plan = self.setup.config.train, self.setup.plan
-        found, seconds, began = [], 0.0, time.process_time()
-        for event in loop_of(c, self.model, plan.batches, plan.loss, self.setup.config.seed):
-            if isinstance(event, events.Stepped) and event.step in (c.steps // 2, c.steps):
-                seconds += time.process_time() - began
-                found.append(plan.evaluate(self.model)["val_loss_per_char"])
-                began = time.process_time()
-        return {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / c.steps}
+    Figures are the loss on held-out text at half of the steps and at the end, and milliseconds a step.
+    """
+    setup = tl.prepare(tl.make_config(settings))
+    steps, plan = setup.config.train.steps, setup.plan
+    found, seconds, began = [], 0.0, time.process_time()
+    for event in loop_of(setup.config.train, setup.model, plan.batches, plan.loss, setup.config.seed):
+        if isinstance(event, events.Stepped) and event.step in (steps // 2, steps):
+            seconds += time.process_time() - began
+            found.append(plan.evaluate(setup.model)["val_loss_per_char"])
+            began = time.process_time()
+    return setup, {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / steps}
 
 
 def recipe(seed, **settings):
     """Train with some settings, by default 200 steps on the stories."""
-    return Trial(TRIAL | {"seed": seed} | settings).run()
+    return run(TRIAL | {"seed": seed} | settings)[1]
 
 
 def prose(kind: str):
@@ -63,7 +60,7 @@ def prose(kind: str):
 
     def experiment(seed, **settings):
         settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480} | settings
-        return {"above floor": Trial(settings).run()["loss"] - read_name(settings["data"]).entropy_per_char()}
+        return {"above floor": run(settings)[1]["loss"] - read_name(settings["data"]).entropy_per_char()}
 
     return experiment
 
@@ -77,13 +74,13 @@ def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     before the gap, and writes to the end of the function.
     """
     kind = "world:program,parts=1,examples=0"
-    trial = Trial({
+    setup, trained = run({
         "data": f"{kind},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
         "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
         "model.init_std": 64**-0.5, "model.context": 256, "pretrain.middle": rate, "pretrain.lines": 0.9,
         "pretrain.documents": True, "train.steps": 1200, "train.batch": 32} | settings)
-    figures = {"loss": trial.run()["loss"]}
-    opened = tl.Opened(trial.model.eval(), trial.setup.tokenizer, trial.setup.frame)
+    figures = {"loss": trained["loss"]}
+    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
     drawn = {"sampling": tl.Sampling(0.8), "max_tokens": 64, "n": samples}
     for cut in (body, line, anywhere):
         task = Gaps(f"{kind},seed={seed}", cut, ahead=rate > 0)
@@ -182,10 +179,9 @@ class Rows:
     measure: Callable = answered
 
     def __call__(self, seed, **settings):
-        trained, figures = Trained(replace(self, **settings), seed), {}
-        for figure, documents in trained.asked.items():
-            figures |= self.measure(trained, figure, documents)
-        return figures
+        trained = Trained(replace(self, **settings), seed)
+        found = (self.measure(trained, *asked) for asked in trained.asked.items())
+        return {figure: value for each in found for figure, value in each.items()}
 
 
 class Trained:

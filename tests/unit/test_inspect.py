@@ -4,7 +4,7 @@ import pytest
 
 from tinyllm.models import build, family, names
 from tinyllm.nn import DecoderLM, quantize
-from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
+from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ
 
 
 def model(name="gpt2", **settings):

@@ -15,8 +15,7 @@ from sample_texts import any_bytes
 
 from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
-from tinyllm.report.curves import loss_curves
-from tinyllm.report.run import render, write_report
+from tinyllm.report.run import loss_curves, render, write_report
 from tinyllm.report.svg import Axis, heat_map, log_ticks
 from tinyllm.report.terminal import width
 from tinyllm.report.tokens import label, running, visible

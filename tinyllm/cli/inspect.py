@@ -11,8 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
 from tinyllm.nn.init import without_memory
-from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
-from tinyllm.report.summary import summarise
+from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ, summarise
 from tinyllm.report.terminal import entry, table
 from tinyllm.runs.run import Run
 

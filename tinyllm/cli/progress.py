@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.errors import UserError
-from tinyllm.report.curves import characters_per_token
+from tinyllm.report.run import characters_per_token
 from tinyllm.report.terminal import entry, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor

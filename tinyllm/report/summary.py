@@ -1,13 +1,21 @@
-"""Tabulate the parameters and floating-point operations of each part of a model."""
+"""Describe a model: draw and tabulate its parts, compute its costs, and compare it with another model.
 
+This works for every family of models, because all facts are read from the modules.
+"""
+
+import dataclasses
+import difflib
 import math
 import re
+from itertools import groupby
+from typing import Any
 
-from tinyllm.nn import Module, Parameter
+from tinyllm.nn import Buffer, DecoderLM, Dropout, Module, Parameter
+from tinyllm.nn.module import forward_flops
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.report.terminal import short, table
 
-LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
+LONGEST = 22  # letters of a part's name in the table, so that a line fits into 80 columns
 
 
 def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
@@ -71,3 +79,88 @@ def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
 
 def _share(n, total):
     return f"{100 * n / total:.1f}%" if n else ""
+
+
+def drawing(model: Module) -> list[str]:
+    """Return a line for each part of a model, with the parts inside it below; dropout is left out.
+
+    Equal neighbours in a list share a line.
+    """
+    parts = [(name, _described(part), drawing(part)) for name, part in model.named_children()
+             if not isinstance(part, Dropout)]
+    lines = []
+    for (_, what, inside), group in groupby(parts, lambda part: (part[0].partition(".")[0], *part[1:])):
+        names = [name for name, *_ in group]
+        label = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, each"
+        lines += [f"{label}: {what}", *("  " + line for line in inside)]
+    return lines
+
+
+def _described(part):
+    """Return the class of a part, the shapes of its own arrays, and the number of its parameters."""
+    arrays = [f", {name} {tuple(array.shape)}" for name, array in vars(part).items()
+              if isinstance(array, Parameter | Buffer)]
+    if isinstance(part, QuantizedLinear):
+        arrays = [f", weight {own_shapes(part, set())[0]} in {part.bits} bits"]
+    count = part.num_parameters()
+    return type(part).__name__ + "".join(arrays) + (f": {count:,}" if count else "")
+
+
+def explanations(model: Module) -> dict[str, str]:
+    """Map the class of each part of a model to the first paragraph of the class's docstring."""
+    kinds = [type(part) for _, part in list(model.named_modules())[1:] if not isinstance(part, Dropout)]
+    return {kind.__name__: " ".join((kind.__doc__ or "").split("\n\n")[0].split()) for kind in kinds}
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """The costs of a model: parameters and bytes of all weights; KV cache bytes and FLOPs for one token.
+
+    FLOPs are counted for the last token of a full context, with the tokens before it in the KV cache. For a
+    model without a cache, such as an encoder, FLOPs are the mean over all tokens of a full context.
+    """
+
+    parameters: int
+    active: int  # parameters that one token uses: fewer in a mixture of experts
+    weight_bytes: int
+    cache_bytes: int | None  # of keys and values, for one token; None without a cache
+    flops: int
+
+
+def costs(model: Any) -> Costs:
+    """Compute the costs of a model; only matrix products and attention count as FLOPs."""
+    count, active, seen = 0, 0, set[int]()
+    for _, module in model.named_modules():
+        numbers = sum(map(math.prod, own_shapes(module, seen)))
+        count, active = count + numbers, active + round(numbers * module.reached)
+    size = sum(t.data.nbytes for t in {id(t): t for _, t in model.named_tensors()}.values())
+    context = model.config.context
+    flops = forward_flops(model, context)
+    if not isinstance(model, DecoderLM):
+        return Costs(count, active, size, None, flops // context)
+    flops -= forward_flops(model, context - 1) if context > 1 else 0
+    held = sum(layer.nbytes for layer in model.new_cache(1, 1))
+    return Costs(count, active, size, held or None, flops)
+
+
+def differences(one: Any, other: Any) -> list[str]:
+    """List the parts of two models: lines begin with - (only in `one`), + (only in `other`) or a space.
+
+    Two parts are equal if they have the same class and the same weight shapes. Their names do not matter.
+    """
+    old, new = drawing(one), drawing(other)
+    was, now = ([re.sub(r"^.*?: |: [\d,]+$", "", line) for line in lines] for lines in (old, new))
+    matcher = difflib.SequenceMatcher(None, was, now, autojunk=False)
+    lines = []
+    for what, i, j, k, n in matcher.get_opcodes():
+        lines += [f"- {line}" for line in old[i:j] if what != "equal"]
+        lines += [f"{' ' if what == 'equal' else '+'} {line}" for line in new[k:n]]
+    return lines
+
+
+def settings_that_differ(one: Any, other: Any) -> list[tuple[str, str, str]]:
+    """Return (setting, value in one, value in other) where two configs differ; - is a missing setting."""
+    values = [{f.name: str(getattr(c, f.name)) for f in dataclasses.fields(c)} for c in (one, other)]
+    names = list(dict.fromkeys([*values[0], *values[1]]))
+    found = [(name, values[0].get(name, "-"), values[1].get(name, "-")) for name in names]
+    return [row for row in found if row[1] != row[2]]
