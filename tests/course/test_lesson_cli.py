@@ -43,7 +43,7 @@ def test_verdicts_have_colours_at_a_terminal(monkeypatch, capsys, terminal):
 
 def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):
     """It once promised fences where the system's own rights had refused, and there were none."""
-    monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
+    monkeypatch.setattr("tinyllm.cli.lesson.best_level", lambda: "plain")
     for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0):
         (here / "mine.py").write_text(f"def add(x, y):\n    {text}\n")
         main(["check", "0", "mine.py"])
@@ -61,7 +61,7 @@ def test_a_solution_shows_its_helpers_too(printed):
     assert answers(find_lesson(10).tasks[0]).reference in printed("solution", 10, "softmax_c")
     shown = printed("solution", 6, "attention")
     assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
-    at = [shown.index(f"def {name}(") for name in ("attention", "attention_mask", "masked_scores")]
+    at = [shown.index(f"def {name}(") for name in ("attention", "masked_scores", "attention_mask")]
     assert at == sorted(at) and shown.count("def row_max") == 1
 
 

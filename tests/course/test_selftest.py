@@ -27,9 +27,10 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     monkeypatch.setitem(answer_keys.MISTAKES, "softmax", known)
     monkeypatch.setitem(answer_keys.VARIANTS, "softmax", [right, wrong])
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
-    assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
-    assert row.variants == 2 and [name for name, _ in row.wrongly] == [wrong.__name__] and not row.good
-    assert "SURVIVES: nothing wrong" in format_row(row) and "TURNED DOWN" in format_row(row)
+    assert (row.killed, row.mutants, row.accepted, row.variants, row.good) == (1, 3, 1, 2, False)
+    survivors, (refused,) = row.wrong[:2], row.wrong[2:]
+    assert survivors == ("SURVIVES: nothing wrong", "SURVIVES: not for this")
+    assert refused.startswith(f"TURNED DOWN: {wrong.__name__}, by: ") and refused in format_row(row)
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):

@@ -8,6 +8,7 @@ is the seconds that `tinyllm course grade` takes, with one submission per core a
 is right throughout, and must have all points.
 """
 
+import ast
 import contextlib
 import csv
 import random
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tinyllm.cli import main as tinyllm
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.reference_solution import STANDARD, collect
+from tinyllm.course.reference_solution import STANDARD, collect, text_of
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
 from tinyllm.testing.edits import Edit
@@ -33,12 +34,15 @@ def answer(task, kind, rng):
     if kind == "reference" or (kind == "right" and not known.right):
         return known.reference
     chosen = rng.choice(known.right if kind == "right" else known.wrong)
-    function, found = chosen.function, {}
+    function, trees = chosen.function, {}
     if not function:
         return chosen.text
-    collect(OPS[task.op].reference if isinstance(function, Edit) else function, found)
-    found |= getattr(function, "texts", {})
-    return STANDARD + "\n\n".join(reversed(found.values())) + f"\n\n{task.name} = {function.__name__}\n"
+    if isinstance(function, Edit):
+        trees = function.trees() if callable(function.trees) else function.trees
+    found = collect(OPS[task.op].reference if trees else function, {})
+    texts = {name: text_of(name, value) for name, value in found.items()}
+    texts |= {each.__name__: ast.unparse(tree) for each, tree in trees.items()}
+    return STANDARD + "\n\n".join(reversed(texts.values())) + f"\n\n{task.name} = {function.__name__}\n"
 
 
 def hand_in(folder, lesson, kinds, rng):

@@ -11,7 +11,12 @@ from typing import Any
 from tinyllm.cli.command import command
 from tinyllm.cli.verdict import first_answer, format_verdict, inset, show
 from tinyllm.course.answer_keys import answers
+from tinyllm.course.checker import as_record, judge_lesson
+from tinyllm.course.own_tasks import load_lesson
+from tinyllm.course.processes import use_one_thread
+from tinyllm.course.reference_solution import collect
 from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.course.workers import Launcher, best_level, isolation_words
 from tinyllm.course.workspace import (
     StudentProgress,
     copied,
@@ -21,6 +26,7 @@ from tinyllm.course.workspace import (
     start_lesson,
 )
 from tinyllm.errors import UserError
+from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import entry, paragraph
 
@@ -97,10 +103,6 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
       tinyllm check 4              the exercise of lesson 4 in your workspace
       tinyllm check 4 other.py --json
     """
-    from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
-    from tinyllm.course.processes import use_one_thread
-    from tinyllm.course.workers import Launcher, best_level, isolation_words
-
     lesson, workspace = named_lesson(n), find_workspace()
     path = exercise_path(lesson, workspace, file)
     use_one_thread()
@@ -138,8 +140,6 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
 def named_lesson(n: str) -> Any:
     """Return the lesson with the number `n`, or the instructor's own exercises in the folder `n`."""
     if Path(n, "reference.py").is_file():
-        from tinyllm.course.own_tasks import load_lesson  # imported here: hypothesis takes a while to load
-
         return load_lesson(n)
     return find_lesson(n)
 
@@ -200,8 +200,6 @@ def solution(n: str, exercise: str) -> None:
     example:
       tinyllm solution 4 softmax
     """
-    from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
-
     lesson = find_lesson(n)
     found = lesson.task(exercise)
     if found.about.no_solution:
@@ -210,8 +208,8 @@ def solution(n: str, exercise: str) -> None:
         print(f"// the library's own kernel, which is faster, is csrc/{found.op}.c in its sources\n")
         print(answers(found).reference, end="")
         return
-    reference = OPS[found.op].reference
-    for function in (reference, *helpers(reference)):
+    functions = filter(callable, collect(OPS[found.op].reference, {}, ops=False).values())
+    for function in (each for each in functions if each.__module__ != shapes.__name__):  # which only checks
         file = function.__module__.replace(".", "/") + ".py"  # the same wherever the package is installed
         print(f"# {file}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))

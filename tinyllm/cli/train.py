@@ -163,16 +163,20 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> 
 
 @contextmanager
 def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once."""
+    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once.
+
+    Signals that are ignored, as SIGINT is in the background jobs of a shell, stay so.
+    """
 
     def ask(number: int, frame: object) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()
         with suppress(OSError):  # not print: the signal may interrupt another print
-            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+            os.write(2, b"\nstopping; Ctrl-C again stops at once\n")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+              if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
     finally:

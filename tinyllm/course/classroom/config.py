@@ -19,19 +19,14 @@ from tinyllm.files import read_toml
 COURSE_FILE = "course.toml"
 POINTS = bounded(float, min=0, below=1e6)  # of an exercise
 DAY = datetime.timedelta(days=1)
-HEAD = """# A course: what counts, for how many points, and until when.
-# Keep this file to yourself.
+HEAD = """# A course: what counts, for how many points, and until when. Keep it to
+# yourself: the seed decides the hidden inputs of every student.
 #
-# seed       decides the hidden inputs of every student; whoever knows the
-#            seed knows them
-# variants   how many different sets of hidden inputs there are; each student
-#            always meets the same one
-# points_per_late_day   what each day begun after `due` costs
-# due        a date, or a time such as 2026-10-01T23:59. Only the system that
-#            collected a submission knows when it came: `course grade` reads
-#            that from students.csv beside this file and counts late days
-# folder     of exercises of your own, instead of a number: see
-#            lessons/README.md
+# variants   how many different sets of hidden inputs there are
+# points_per_late_day   what each day begun after `due` costs; students.csv
+#            says when a submission came: see lessons/README.md
+# due        a date, or a time such as 2026-10-01T23:59
+# folder     of exercises of your own, instead of a number
 # points     of each exercise; leave out the exercises that do not count
 
 title = "A course on language models"

@@ -8,7 +8,7 @@ import multiprocessing.connection
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from tinyllm.course import capstone
@@ -27,40 +27,41 @@ STOPPED = "interrupted; nothing was written"
 
 
 def grade_all(submissions: list[Submission], course: Course, level: str, workers: int | None = None,
-              step: Callable[[], Any] = lambda: None) -> list[dict[str, Any]]:
+              step: Callable[[], Any] = lambda: None, stopped: Callable[[], bool] = lambda: False
+              ) -> list[dict[str, Any]]:
     """Grade submissions in `workers` processes at a time, and return their records in any order.
 
     step: called whenever a submission is done.
+    stopped: returns True after an interrupt, such as Ctrl-C; then KeyboardInterrupt is raised here. One that
+        is raised in a callback, such as the garbage collector's, would be printed and forgotten.
 
-    Raises KeyboardInterrupt after Ctrl-C or SIGTERM. If a process is killed, its workers end too, because
-    their server exits when the socket closes.
+    If a process is killed, its workers end too, because their server exits when the socket closes.
     """
     waiting, running, records = list(reversed(submissions)), dict[Any, Any](), []
-    with interrupts() as interrupted:
-        prepare(course, {course.variant(submission.student) for submission in submissions}, interrupted)
-        try:
-            while waiting or running:
-                if interrupted:
-                    raise KeyboardInterrupt(STOPPED)
-                while waiting and len(running) < (workers or os.cpu_count() or 1):
-                    submission = waiting.pop()
-                    ours, theirs = CONTEXT.Pipe(duplex=False)
-                    process = CONTEXT.Process(target=run_one, args=(theirs, submission, course, level))
-                    process.start()
-                    theirs.close()  # so that `ours` ends when the process does
-                    running[ours] = process, submission
-                for pipe in multiprocessing.connection.wait(list(running), timeout=1):
-                    process, submission = running.pop(pipe)
-                    records.append(receive(pipe) or empty_record(submission.student, course, level, LOST))
-                    process.join()
-                    step()
-        finally:
-            for process, _ in running.values():
-                process.terminate()  # so that it removes its temporary folders
-            for process, _ in running.values():
-                process.join(10)
-                process.kill()
+    prepare(course, {course.variant(submission.student) for submission in submissions}, stopped)
+    try:
+        while waiting or running:
+            if stopped():
+                raise KeyboardInterrupt(STOPPED)
+            while waiting and len(running) < (workers or os.cpu_count() or 1):
+                submission = waiting.pop()
+                ours, theirs = CONTEXT.Pipe(duplex=False)
+                process = CONTEXT.Process(target=run_one, args=(theirs, submission, course, level))
+                process.start()
+                theirs.close()  # so that `ours` ends when the process does
+                running[ours] = process, submission
+            for pipe in multiprocessing.connection.wait(list(running), timeout=1):
+                process, submission = running.pop(pipe)
+                records.append(receive(pipe) or empty_record(submission.student, course, level, LOST))
                 process.join()
+                step()
+    finally:
+        for process, _ in running.values():
+            process.terminate()  # so that it removes its temporary folders
+        for process, _ in running.values():
+            process.join(10)
+            process.kill()
+            process.join()
     return records
 
 
@@ -84,36 +85,18 @@ def receive(pipe: Any) -> Any:
     return None
 
 
-def prepare(course: Course, variants: set[int], interrupted: Collection[int] = ()) -> None:
+def prepare(course: Course, variants: set[int], stopped: Callable[[], bool]) -> None:
     """Generate all cases and right results now, so that processes forked later share them."""
     if CONTEXT.get_start_method() != "fork":
         return
     tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
     for task, variant in itertools.product(tasks, sorted(variants)):
-        if interrupted:
+        if stopped():
             return
         if task.kind == "run":
             capstone.tolerance(variant)
         if task.kind == "op":
             with specs_only():
                 for args in itertools.chain(*properties(task.op, variant=variant).values()):
-                    if not interrupted:
+                    if not stopped():
                         right(task.op, args)
-
-
-@contextlib.contextmanager
-def interrupts() -> Iterator[list[int]]:
-    """Yield a list to which every interrupt, such as Ctrl-C, is appended; no KeyboardInterrupt is raised.
-
-    One that is raised in a callback, such as the garbage collector's, would be printed and forgotten. Signals
-    that are ignored, as SIGINT is in the background jobs of a shell, stay so.
-    """
-    seen, before = list[int](), dict[int, Any]()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
-            before[number] = signal.signal(number, lambda number, frame: seen.append(number))
-    try:
-        yield seen
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

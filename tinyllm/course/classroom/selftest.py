@@ -27,30 +27,22 @@ from tinyllm.errors import UserError
 
 
 class Row(NamedTuple):
-    """The results of the self-test for one exercise.
-
-    rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
-    wrongly: pairs (name of a right answer that was rejected, reason).
-    """
+    """The results of the self-test for one exercise, with a line for every answer that was judged wrongly."""
 
     lesson: int
     task: str
     reference: float  # the share of properties that hold
     starter: float
-    rejected: tuple = ()
-    variants: int = 0
-    wrongly: tuple = ()
-
-    @property
-    def killed(self) -> int:
-        """Return how many mutants were rejected by the intended property."""
-        return sum(broken is not None for _, broken in self.rejected)
+    killed: int  # mutants that the intended property rejected
+    mutants: int
+    accepted: int  # right answers
+    variants: int
+    wrong: tuple[str, ...]
 
     @property
     def good(self) -> bool:
         """Return True if every answer was judged as intended."""
-        judged = self.killed == len(self.rejected) > 0 and not self.wrongly
-        return self.reference == 1 and self.starter == 0 and judged
+        return self.reference == 1 and self.starter == 0 and self.mutants > 0 and not self.wrong
 
 
 class Here:
@@ -121,10 +113,13 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
             raise UserError(f"the stub of {task.name} does not run: {starter.message}")
         known = answers(task)
         reference = of_text(known.reference)
-        rejected = tuple((x.sentence, broken_as_meant(x.breaks, of_answer(x))) for x in known.wrong)
+        survive = [f"SURVIVES: {x.sentence}" for x in known.wrong if not rejected(of_answer(x), x.breaks)]
         right = [(x.sentence, of_answer(x)) for x in known.right]
-    wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
-    return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
+    refused = [f"TURNED DOWN: {name}, by: {verdict.message or verdict.broken[0]}"
+               for name, verdict in right if verdict.state != "passed"]
+    return Row(lesson.number, task.name, share(reference), share(starter),
+               len(known.wrong) - len(survive), len(known.wrong), len(right) - len(refused), len(right),
+               (*survive, *refused))
 
 
 def share(verdict: Verdict) -> float:
@@ -132,7 +127,6 @@ def share(verdict: Verdict) -> float:
     return len(verdict.held) / max(len(verdict.held) + len(verdict.broken), 1)
 
 
-def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the property or message that rejected a wrong answer if it contains `breaks`, else None."""
-    found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
-    return found[0] if found and verdict.state != "passed" else None
+def rejected(verdict: Verdict, breaks: str) -> bool:
+    """Return True if a property or message that contains `breaks` rejects an answer."""
+    return verdict.state != "passed" and any(breaks in why for why in (*verdict.broken, verdict.message))
