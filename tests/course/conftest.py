@@ -1,7 +1,9 @@
 """Share a judge of texts, a workspace and a folder of submissions among the tests of the course."""
 
+import json
+
 import pytest
-from plugin_run import set_up
+from tiny_run import SETTINGS, write_text
 
 from tinyllm.course.checker import judge_task
 from tinyllm.course.syllabus import Exercise
@@ -26,4 +28,8 @@ def judge(launcher, tmp_path):
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """A workspace as the folder at hand, with a text and settings for a tiny run."""
-    return set_up(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items() if "steps" not in name]
+    (tmp_path / "tiny.toml").write_text("\n".join(lines))
+    write_text(tmp_path / "text.txt")
+    return tmp_path

@@ -1,23 +1,10 @@
-"""Make a workspace with solved lessons and a tiny run, for the tests of `train --mine` and `blame`."""
-
-import json
-
-from tiny_run import SETTINGS, write_text
+"""Write solved lessons into a workspace, and train there, for the tests of `train --mine` and `blame`."""
 
 from tinyllm.cli import main
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops.registry import OPS
-
-
-def set_up(tmp_path, monkeypatch):
-    """Make a workspace as the folder at hand, with a text and settings for a tiny run."""
-    monkeypatch.chdir(tmp_path)
-    lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items() if "steps" not in name]
-    (tmp_path / "tiny.toml").write_text("\n".join(lines))
-    write_text(tmp_path / "text.txt")
-    return tmp_path
 
 
 def write(folder, number, extra="", change=lambda source: source):

@@ -112,11 +112,11 @@ def test_good_and_bad_are_graded_side_by_side(graded):
     pages = [path.read_text("utf-8") for path in Path("out/feedback").iterdir()]
     assert len(pages) == len(found)
     assert all("isolation: " in page and "\x1b" not in page and "<b>" not in page for page in pages)
-    assert any("without subtracting the maximum" in page and "tinyllm check 4" in page
-               and "   3      return np.exp(x)" in page for page in pages)
-    assert any("ValueError: `&lt;b&gt;" in page and re.search("<mark .*>   2  ", page) for page in pages)
+    assert any("without subtracting the maximum" in page and "   3      return np.exp(x)" in page
+               for page in pages)
+    assert any("ValueError: `&lt;b&gt;" in page and "(line 2)" in page for page in pages)
     (page,) = [page for page in pages if "SyntaxError" in page]
-    assert page.count("SyntaxError") == 1 and re.search("<mark .*>   1  def softmax", page)
+    assert page.count("SyntaxError") == 1 and "   1  def softmax" in page
     assert "blocked" in page and "Hint" not in page  # of no use there
 
 

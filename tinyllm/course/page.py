@@ -76,11 +76,8 @@ def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
 def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Html:
     """Draw a picture (H, W, 3) of bytes as HTML, with lines between patches of `patch` dots."""
     H, W, _ = picture.shape
-    squares = [
-        tag("rect", x=x, y=y, width=1, height=1, fill="#" + bytes(picture[y, x]).hex())
-        for y in range(H)
-        for x in range(W)
-    ]
+    squares = [tag("rect", x=x, y=y, width=1, height=1, fill="#" + bytes(picture[y, x]).hex())
+               for y in range(H) for x in range(W)]
     lines = "".join(f"M{x} 0V{H}" for x in range(patch, W, patch))
     lines += "".join(f"M0 {y}H{W}" for y in range(patch, H, patch))
     drawn = [tag("title", title), *squares, tag("path", d=lines, stroke="#888", stroke_width=0.06)]

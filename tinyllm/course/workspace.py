@@ -32,12 +32,12 @@ def find_workspace(start: str | Path = ".") -> Path:
     return start
 
 
-def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
-    """Copy a lesson's files into the workspace; return the folder, and the names of the copied files.
+def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, bool]:
+    """Copy a lesson's files into the workspace; return the folder, and whether a file was copied.
 
     A file that exists already is not changed.
     """
-    folder, copied = workspace / lesson.folder, []
+    folder, copied = workspace / lesson.folder, False
     try:
         (workspace / MARK).mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
             target = folder / path.name
             if path.suffix in CODE and not os.path.lexists(target):
                 target.write_text(read_text(path), "utf-8")
-                copied.append(path.name)
+                copied = True
     except OSError as error:
         raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
     return folder, copied

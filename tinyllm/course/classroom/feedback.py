@@ -12,7 +12,7 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
 from tinyllm.course.workspace import EXERCISES
-from tinyllm.report.page import Html, assemble, details, html, tag
+from tinyllm.report.page import Html, assemble, details, tag
 from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
@@ -95,24 +95,14 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
             if text not in told or "\n" in text:
                 parts.append(tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n")))))
             told.add(text)
-    lines = {task["line"] for task in lesson["tasks"] if task["state"] != "passed"}
     for name in EXERCISES:
         if data := files.get((part.lesson.folder, name)):
-            marked = lines if name == part.lesson.exercise else set()
-            parts.append(details(f"your {name}", code(data, marked)))
-    wrong = any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"])
-    if wrong and not part.lesson.home:  # students do not have the folder of own exercises
-        check = tag("code", f"tinyllm check {part.lesson.number}")
-        parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
-                         class_="note"))
+            parts.append(details(f"your {name}", code(data)))
     return tag("section", parts)
 
 
-def code(data: bytes, marked: set[int]) -> Html:
-    """Return the beginning of a file with line numbers; the lines `marked` are highlighted."""
+def code(data: bytes) -> Html:
+    """Return the beginning of a file with line numbers."""
     text = data[:READ].decode("utf-8-sig", "replace")
-    rows = []
-    for i, line in enumerate(re.split(r"\r\n|\r|\n", text, maxsplit=MOST_LINES)[:MOST_LINES], 1):
-        row = f"{i:>4}  {plain(line[:WIDEST])}"
-        rows.append(tag("mark", row, class_="heat", style="--s:60; color: inherit") if i in marked else row)
-    return tag("pre", [html([row, "\n"]) for row in rows])
+    lines = re.split(r"\r\n|\r|\n", text, maxsplit=MOST_LINES)[:MOST_LINES]
+    return tag("pre", [f"{i:>4}  {plain(line[:WIDEST])}\n" for i, line in enumerate(lines, 1)])
