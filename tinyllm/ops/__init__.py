@@ -15,8 +15,6 @@ from tinyllm.ops.registry import OPS, Op, op, override, use
 for _file in pkgutil.iter_modules(__path__):
     if not _file.name.startswith("_"):
         importlib.import_module(f"{__name__}.{_file.name}")
-for _op in OPS.values():
-    _op.resolve()
 globals().update(OPS)
 __all__ = [*OPS, "OPS", "Op", "op", "override", "use"]
 
