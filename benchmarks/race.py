@@ -21,7 +21,7 @@ import numpy as np
 
 from tinyllm.bench import rows
 from tinyllm.bench.race import Contender, apart
-from tinyllm.bench.rows import BATCH, SIZES, Race, model_of, prompt_of, training_amounts
+from tinyllm.bench.rows import BATCH, NEW, SIZES, Race, model_of, prompt_of, training_amounts
 from tinyllm.cli.bench import introduce, run
 from tinyllm.data import load_corpus
 from tinyllm.ops.runtime import threads
@@ -123,7 +123,7 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
     with tempfile.TemporaryDirectory() as folder:
         ours.save_pretrained(folder)
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    prompt, half, new = prompt_of(ours)
+    prompt, half = prompt_of(ours), prompt_of(ours, ours.config.context // 2)
 
     def read(ids):
         with torch.inference_mode():
@@ -132,7 +132,7 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
     def write(out):
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of a name that old versions need
-            for _ in range(new):
+            for _ in range(NEW):
                 token = out.logits[:, -1:].argmax(-1)
                 out = model(token, past_key_values=out.past_key_values, use_cache=True)
 
@@ -141,7 +141,7 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
 
     if task == "prefill":
         return Contender(logits, amounts={"tokens": len(prompt)}, answer=logits, tolerance=1e-3)
-    return Contender(write, lambda: (read(prompt[:half]),), amounts={"tokens": new})
+    return Contender(write, lambda: (read(half),), amounts={"tokens": NEW})
 
 
 def tokenizer(quick: bool) -> Iterator[Race]:

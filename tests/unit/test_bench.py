@@ -25,7 +25,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(timing, "SHORTEST", 1e-9)
     monkeypatch.setattr(timing, "WARM_UP", 0)
     monkeypatch.setattr(timing, "sleep", lambda seconds: None)
-    monkeypatch.setattr(rows, "SIZES", dict.fromkeys(rows.SIZES, TINY))
+    monkeypatch.setattr(rows, "SIZES", dict.fromkeys(rows.SIZES, TINY | {"context": 64}))
     monkeypatch.setattr(rows, "BATCH", dict.fromkeys(rows.BATCH, 2))
 
 
@@ -78,8 +78,8 @@ def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing(where, m
     monkeypatch.setattr(timing, "race", lambda *given: {"ours": [1.0, 10.0, 6.0], "near": [2.0, 30.0, 6.0]})
     skipped, first, second = compare(where(makers), 0, task="x")
     assert (skipped["engine"], skipped["task"]) == ("gone", "x") and "absent" in skipped["skipped"]
-    assert cli.line(skipped).startswith("x gone: left out, ImportError: No module")
-    assert (first["seconds"], first["rounds"], first["tokens_per_second"]) == (6, 3, 1)
+    assert cli.line(skipped, Roof()).startswith("x gone: left out, ImportError: No module")
+    assert (first["seconds"], first["rates"]) == (6, {"tokens": 1})
     assert "times" not in first and (second["seconds"], second["times"]) == (6, 2)
     assert ("peak_rss_mb" in first) == (where is apart)
     assert 10 < (first.get("peak_rss_mb") or 11) < 1000
@@ -117,9 +117,8 @@ def test_a_training_step_trains_the_same_weights_on_the_same_batch():
 def test_a_share_is_of_the_roof_of_the_same_rate():
     assert (measure_roof(0).gflops is None) == (registry._compiled is None)
     roof = Roof(gflops=100.0, bf16_gflops=200.0, gb_per_second=50.0)
-    assert roof.share({"gflops": 50.0}) == roof.share({"bf16_gflops": 100.0}) == 0.5
-    assert roof.share({"gb_per_second": 25.0}) == 0.5 and roof.share({"seconds": 1.0}) is None
-    assert Roof().share({"gflops": 50.0}) is None
+    assert roof.share({"flops": 50e9}) == roof.share({"tokens": 9, "bf16_flops": 100e9}) == 0.5
+    assert roof.share({"text": 25e9}) is Roof().share({"flops": 50e9}) is None
 
 
 def test_the_command_measures_everything(monkeypatch, printed):
@@ -137,7 +136,7 @@ def test_the_command_measures_everything(monkeypatch, printed):
     assert [len(found[name]) for name in ("train", "generate", "batch")] == [2, 6, 1]
     assert bool(found["ops"]) == (registry._compiled is not None)
     full = {"setting": "mini", "op": "x" * 90, "engine": "torch compiled bf16", "peak_rss_mb": 1234.5,
-            "seconds": 1.234567, "tokens_per_second": 123456, "times": 1.2345}
-    said = cli.line(full, 0.987)
+            "seconds": 1.234567, "rates": {"tokens": 123456, "flops": 98.7e9}, "times": 1.2345}
+    said = cli.line(full, Roof(100.0))
     assert said.endswith("xx.. torch compiled bf16 1.23    s    123 k tok/s  99% 1.23 x 1,234 MiB")
     assert max(map(len, [*shown.splitlines(), said])) <= 80

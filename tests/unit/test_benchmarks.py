@@ -41,7 +41,7 @@ def test_every_experiment_trains_and_prints_its_figures(name, capsys):
 @pytest.fixture
 def records(monkeypatch):
     """Return a function that runs the races of a name with tiny models, in this process, once."""
-    tiny = {"vocab_size": 50, "layers": 1, "heads": 2, "width": 64, "context": 16}
+    tiny = {"vocab_size": 50, "layers": 1, "heads": 2, "width": 64, "context": 64}
     for module in (rows, race):
         monkeypatch.setattr(module, "apart", dict)
         monkeypatch.setattr(module, "SIZES", {

@@ -147,11 +147,3 @@ def test_rounding_is_no_difference_and_neither_is_nothing(model):
     assert max(map(len, said[2].split("\n"))) <= 80
     assert (found.op_b, found.path, found.share) == ("softmax", "h.0.attn", np.inf)
     assert "shapes" in first_difference(compare(ours, observe(model, IDS[:4]))).amount
-
-
-@pytest.mark.parametrize("bits", [8, 4])
-def test_quantised_weights_first_differ_in_the_first_product(bits):
-    models = [tiny_gpt(CHARS.vocab_size, width=32) for _ in range(2)]
-    quantize(models[1], bits)
-    found = first_difference(compare(*(observe(model, IDS) for model in models)))
-    assert (found.path, found.op_a, found.op_b) == ("h.0.attn.c_attn", "linear", f"linear_int{bits}")

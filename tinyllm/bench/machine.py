@@ -49,16 +49,16 @@ def cpu_model() -> str:
 
 @dataclass(frozen=True)
 class Roof:
-    """The highest measured rates, by the names of records: None without kernels or bf16 instructions."""
+    """The highest measured rates: None without kernels or bf16 instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None
     gb_per_second: float | None = None
 
-    def share(self, record: dict) -> float | None:
-        """Return a record's rate divided by the roof, or None if either is unknown."""
-        shares = (record[name] / most for name, most in vars(self).items() if most and name in record)
-        return next(shares, None)
+    def share(self, rates: dict) -> float | None:
+        """Return what the rates of a race are of the roof, or None if either is unknown."""
+        most = {"flops": self.gflops, "bf16_flops": self.bf16_gflops}
+        return next((rates[what] / 1e9 / top for what, top in most.items() if top and what in rates), None)
 
 
 def measure_roof(seconds: float = 1.0) -> Roof:

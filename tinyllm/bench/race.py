@@ -25,17 +25,13 @@ from tinyllm.train.memory import peak_rss_mb
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
 WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
-RATES = {  # amount -> name of its rate, unit
-    "tokens": ("tokens_per_second", 1), "text": ("mb_per_second", 1e6), "flops": ("gflops", 1e9),
-    "bf16_flops": ("bf16_gflops", 1e9),
-}
 
 
 @dataclass
 class Contender:
     """A function to time: `run(*prepare())`, of which only `run` is timed.
 
-    amounts: what one call does, such as {"tokens": 768, "flops": 2e9}; see RATES.
+    amounts: what one call does, such as {"tokens": 768, "flops": 2e9}.
     answer: returns an array that all contenders must compute; it may differ by `tolerance` times the largest
         number of the first contender's answer.
     """
@@ -110,12 +106,12 @@ def _sample(*args):
 
 def compare(makers: dict[str, Callable[[], Any]], seconds: float, least: int = 3, **about: Any
             ) -> Iterator[dict]:
-    """Time contenders in turns, and yield a record for each: its median time, its rates, the fields `about`.
+    """Time contenders in turns, and yield a record for each: its median time, rates, and the fields `about`.
 
-    `makers` are functions that make the contenders. The field "times" is the ratio to the first contender's
-    time. A contender that cannot be made, such as a library that is not installed, yields a record with the
-    reason as "skipped". Raises UserError when another contender than the first computes something else, which
-    would not be a race.
+    `makers` are functions that make the contenders. Rates are amounts a second. The field "times" is the
+    ratio to the first contender's time. A contender that cannot be made, such as a library that is not
+    installed, yields a record with the reason as "skipped". Raises UserError when another contender than the
+    first computes something else, which would not be a race.
     """
     made: dict[str, Any] = {}
     right: np.ndarray | None = None
@@ -137,9 +133,8 @@ def compare(makers: dict[str, Callable[[], Any]], seconds: float, least: int = 3
     first = next(iter(times))
     for name, samples in times.items():
         taken = median(samples)
-        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)}
-        record |= {RATES[what][0]: amount / taken / RATES[what][1]
-                   for what, amount in made[name].amounts.items()}
+        record = {**about, "engine": name, "seconds": taken,
+                  "rates": {what: amount / taken for what, amount in made[name].amounts.items()}}
         if isinstance(made[name], Apart):  # the memory of a process that engines share says nothing
             record["peak_rss_mb"] = made[name].close()
         if name != first:

@@ -141,7 +141,7 @@ def training_amounts(model: Any, batch: int, bf16: bool = False) -> dict[str, fl
 
 # Generating
 
-NEW = 32  # tokens that are written, or as many as fit into half a context
+NEW = 32  # tokens that are written
 LONGEST = 512  # tokens of a prompt
 
 
@@ -166,19 +166,14 @@ def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contende
     return contender
 
 
-def prompt_of(model: Any) -> tuple[list[int], int, int]:
-    """Return a prompt as long as the context (at most 512 tokens), half of the context, and what is written.
-
-    A model reads the first half of the context, and then writes as many tokens as the last number says.
-    """
-    c = model.config
-    half = c.context // 2
-    return [i * 7 % c.vocab_size for i in range(min(c.context, LONGEST))], half, min(NEW, c.context - half)
+def prompt_of(model: Any, length: int = LONGEST) -> list[int]:
+    """Return a prompt of some length, or as long as the context."""
+    return [i * 7 % model.config.vocab_size for i in range(min(model.config.context, length))]
 
 
 def reading(model: Any) -> Contender:
     """Return a model's reading of a prompt to time; its answer is the logits of the next token, (V,)."""
-    prompt, *_ = prompt_of(model)
+    prompt = prompt_of(model)
 
     def read():
         return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
@@ -188,23 +183,21 @@ def reading(model: Any) -> Contender:
 
 def writing(model: Any) -> Contender:
     """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
-    prompt, half, new = prompt_of(model)
+    prompt = prompt_of(model, model.config.context // 2)
 
     def begin():
-        steps = stream(model, [prompt[:half]], max_tokens=new + 1, sampling=GREEDY)
+        steps = stream(model, [prompt], max_tokens=NEW + 1, sampling=GREEDY)
         next(steps)
         return (steps,)
 
-    return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": new})
+    return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": NEW})
 
 
 def many(model: Any) -> Contender:
-    """Return the writing of up to 40 tokens in each of 256 rows to time."""
-    read = min(16, model.config.context // 2)
-    new = min(40, model.config.context - read)
-    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, read)).tolist()
-    return Contender(partial(generate, model, prompts, max_tokens=new, batch=256),
-                     amounts={"tokens": 256 * new})
+    """Return the writing of 40 tokens in each of 256 rows to time."""
+    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, 16)).tolist()
+    return Contender(partial(generate, model, prompts, max_tokens=40, batch=256),
+                     amounts={"tokens": 256 * 40})
 
 
 BENCHES: dict[str, Callable[[bool], Iterator[Race]]] = {

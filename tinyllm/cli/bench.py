@@ -13,7 +13,7 @@ from tinyllm.report.terminal import paragraph, short
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
 HURRY = 20  # --quick takes so many times less
 NAMES = ("setting", "task", "op", "shape")  # fields that name a race
-RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s"}
+UNITS = {"tokens": " tok/s", "text": "B/s", "flops": "FLOP/s"}  # of an amount a second
 
 
 @command("bench")
@@ -62,18 +62,19 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof) -> None:
     print(f"\n{bench}")
     for about, makers in races:
         for record in compare(makers, seconds, **about):
-            print(line(record, roof.share(record)), flush=True)
+            print(line(record, roof), flush=True)
 
 
-def line(r: dict, share_of_roof: float | None = None) -> str:
+def line(r: dict, roof: Roof) -> str:
     """Write a record as a line of 80 columns: names, time, rate, share of the roof, ratio and memory."""
     name, engine = " ".join(r[part] for part in NAMES if part in r), r["engine"]
     if "skipped" in r:
         return paragraph(f"{name} {engine}: left out, {r['skipped']}", further=0)
     room = 32 - len(engine)
     name = name if len(name) <= room else f"{name[: room - 2]}.."
-    rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
-    share = f"{100 * share_of_roof:.0f}%" if share_of_roof else ""
+    rates, share = r["rates"], roof.share(r["rates"])
+    rate = next((f"{short(rates[what])}{unit}" for what, unit in UNITS.items() if what in rates), "")
+    percent = f"{100 * share:.0f}%" if share else ""
     ratio = f"{r['times']:.3g} x" if "times" in r else ""
     peak = f"{r['peak_rss_mb']:,.0f} MiB" if r.get("peak_rss_mb") else ""
-    return f"{f'{name} {engine}':33} {r['seconds']:<7.3g} s {rate:>14}{share:>5} {ratio} {peak}".rstrip()
+    return f"{f'{name} {engine}':33} {r['seconds']:<7.3g} s {rate:>14}{percent:>5} {ratio} {peak}".rstrip()
