@@ -40,9 +40,8 @@ def evaluate(model: Any, batches: Iterable[Batch], loss: Callable,
 
 
 def perplexity(nats: float) -> str:
-    """Format the perplexity, exp(nats), as 12.34, 2.5e+30, or inf if it is too large for a float."""
-    value = math.exp(nats) if nats < 709 else math.inf
-    return f"{value:.2f}" if value < 1e6 else f"{value:.3g}"
+    """Format the perplexity, exp(nats), with four digits; a float cannot hold more than exp(709)."""
+    return f"{math.exp(min(nats, 709)):.4g}"
 
 
 def count_characters(tokenizer: Any) -> np.ndarray:

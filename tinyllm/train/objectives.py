@@ -40,14 +40,14 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
     The batch may have lengths (B,); tokens after a row's length are padding.
     """
-    counted = np.flatnonzero(batch.targets != IGNORED)
-    return guess(logits_at(model, batch, counted), batch.targets.flat[counted])
+    return guess(*counted(model, batch))
 
 
-def logits_at(model: Any, batch: Batch, places: np.ndarray) -> Tensor:
-    """Return the logits of a batch (B, T) at some places, numbered from 0 to B * T - 1 -> (places, V)."""
+def counted(model: Any, batch: Batch) -> tuple[Tensor, np.ndarray]:
+    """Return the logits (n, V) and the targets (n,) of the n targets of a batch that count."""
     x = model.hidden(batch.tokens, seen=Seen(lengths=batch.lengths))
-    return model.head(F.embedding(x.reshape(-1, x.shape[-1]), places))
+    places = np.flatnonzero(batch.targets != IGNORED)
+    return model.head(F.embedding(x.reshape(-1, x.shape[-1]), places)), batch.targets.flat[places]
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -95,8 +95,7 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
     tokens are hidden, each of them counts more. The mean over all t is the bound. (Sahoo et al., equation 10;
     Nie et al., LLaDA, 2025, equation 3.)
     """
-    counted = np.flatnonzero(batch.targets != IGNORED)
-    targets, weights = batch.targets.flat[counted], batch.weights.flat[counted]  # type: ignore[union-attr]
-    logits = logits_at(model, batch, counted)
+    logits, targets = counted(model, batch)
+    weights = batch.weights[batch.targets != IGNORED]  # type: ignore[index]
     loss = (F.token_losses(logits, targets) * weights).sum() / float(batch.count)
     return loss, accuracy(logits.data, targets)
