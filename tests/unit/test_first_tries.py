@@ -15,6 +15,8 @@ from tinyllm.models import family
 from tinyllm.runs import setup
 from tinyllm.tensor import Tensor
 from tinyllm.train.evaluate import evaluate
+from tinyllm.train.loop import forward_backward
+from tinyllm.train.objectives import next_token
 
 BYTES = tl.ByteTokenizer()
 MODEL = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
@@ -86,6 +88,7 @@ NOTHING, BATCH = np.full((1, 2), -100), np.array([[1, 2]])
     (lambda: tl.fit(MLP(), BATCH[0], 1), "say context=64"),
     (lambda: tl.fit(MLP(), BATCH[0], steps=0), r"train\.steps must be"),
     (lambda: evaluate(MLP(), [], None), "nothing to evaluate"),
+    (lambda: forward_backward(MODEL, tl.Batch(BATCH, NOTHING), next_token), "no target of a batch counts"),
     (lambda: evaluate(MLP(), [tl.Batch(BATCH, NOTHING)], lambda *_: Tensor(0.0)), "nothing to evaluate"),
 ])
 def test_what_cannot_work_is_refused_in_one_line(call, words):

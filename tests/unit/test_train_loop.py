@@ -15,6 +15,7 @@ import pytest
 from helpers import Threads, together
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gpt import CONTEXT, tiny
 from tiny_run import new_training, outcome, resumed_training, same
 
 import tinyllm as tl
@@ -59,17 +60,6 @@ def records(folder):
     return [r for r in read_log(f"{folder}/log.jsonl") if r["kind"] == "step"]
 
 
-def tiny_model():
-    sizes = {"vocab_size": 11, "context": 8, "layers": 1, "heads": 2, "width": 8}
-    return tl.build({"model_type": "gpt2"} | sizes, seed=0)
-
-
-def test_a_batch_in_which_nothing_counts_is_refused():
-    batch = Batch(np.zeros((2, 4), np.int32), np.full((2, 4), -100, np.int32))
-    with pytest.raises(UserError, match="no target of a batch counts"):
-        forward_backward(tiny_model(), batch, next_token)
-
-
 def test_numbers_of_a_loss_that_the_log_cannot_hold(tmp_path, text):
     setup = new_training(tmp_path / "run", text, train__steps=2, train__checkpoint_every=1).setup
     setup.plan.loss = lambda model, batch: (next_token(model, batch), {"ratio": float("nan")})
@@ -98,15 +88,12 @@ def test_rows_count_the_answers_alone(pairs, context, packed):
 
 
 def test_packed_pairs_do_not_see_each_other():
-    pairs = [([1, 2], [3, 4]), ([5], [6, 7, 8])]
-    model = tiny_model()
-    alone, together = (rows(*zip(*pairs, strict=True), 8, packed=packed) for packed in (False, True))
-    assert len(together.tokens) == 1 and together.starts.tolist() == [[0, 0, 0, 0, 4, 4, 4]]
+    model, batch = tiny(), rows([[1, 2], [5]], [[3, 4], [6, 7, 8]], CONTEXT, packed=True)
+    assert batch.starts.tolist() == [[0, 0, 0, 0, 4, 4, 4]]
     first = np.arange(7) < 4
-    second = dataclasses.replace(together, targets=np.where(first, -100, together.targets))
-    other = dataclasses.replace(second, tokens=np.where(first, 9, together.tokens))
+    second = dataclasses.replace(batch, targets=np.where(first, -100, batch.targets))
+    other = dataclasses.replace(second, tokens=np.where(first, 9, batch.tokens))
     assert next_token(model, other).item() == next_token(model, second).item()
-    assert alone.starts is None
 
 
 def test_what_changes_a_run_and_what_does_not(tmp_path, text, whole):
