@@ -8,18 +8,20 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import readers
 from tiny_run import new_training, outcome, resumed_training, same
 
 from tinyllm.errors import UserError
+from tinyllm.nn import Parameter
 from tinyllm.report.run import render
 from tinyllm.runs import Run, open_model
-from tinyllm.runs.checkpoint import list_checkpoints, write_state
+from tinyllm.runs.checkpoint import list_checkpoints, load_state, write_state
 from tinyllm.runs.log import read_log
 from tinyllm.runs.run import progress_of
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.train import events
+from tinyllm.train import AdamW, events
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
          "tokenizer_config.json", "optimizer.safetensors", "state.json"}
@@ -164,6 +166,11 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
     if READERS[name] is not signed_state:  # to sign what was no state makes it one
         readers.check_no_json(reader, tmp_path)
     readers.check_mutations(reader, tmp_path, 1, 80)
+
+
+def test_the_state_of_another_optimizer_is_refused(whole):
+    other, path = AdamW([Parameter(np.zeros(9, np.float32))]), Run(whole).last_checkpoint()
+    refused(lambda: load_state(path, "optimizer", other), "optimizer.safetensors", "from the same model")
 
 
 def test_missing_parts_are_named_and_the_log_stays(copy):

@@ -150,14 +150,18 @@ def test_a_single_number_can_be_trained(backend):
 
 # The learning rate.
 
-@pytest.mark.parametrize("schedule, half", [("cosine", 0.5 + 0.5 * 0.5**0.5), ("linear", 0.75)])
-def test_rates_are_those_of_nanogpts_get_lr_or_on_a_straight_line(schedule, half):
+SHARES = {"cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done), "linear": lambda done: 1 - done}
+
+
+@pytest.mark.parametrize("schedule, share", SHARES.items())
+def test_rates_are_those_of_nanogpts_get_lr_or_on_a_straight_line(schedule, share):
     def rates(low, *steps, warmup=100):
         config = SimpleNamespace(steps=2000, warmup=warmup, lr=1e-3, min_lr_ratio=low, schedule=schedule)
         return [learning_rate(step, config) for step in steps]
 
-    expected = [1e-3 / 101, 0.1 / 101, 1e-3, 1e-4 + 9e-4 * half, 5.5e-4, 1e-4, 1e-4]
-    assert rates(0.1, 0, 99, 100, 575, 1050, 2000, 2009) == pytest.approx(expected)
+    falling = [1e-4 + 9e-4 * share(done) for done in (0, 1 / 1900, 1 / 4, 1 / 2, 1, 1)]
+    expected = [1e-3 / 101, 0.1 / 101, *falling]
+    assert rates(0.1, 0, 99, 100, 101, 575, 1050, 2000, 2009) == pytest.approx(expected)
     assert rates(1, 100, 1777) == [1e-3, 1e-3] and rates(0.1, 2000, warmup=2000) == [1e-3]
     assert all(rate == float(f"{rate:.9g}") for rate in rates(0.3, *range(200)))
 

@@ -118,7 +118,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     if not model:
         config = with_special_tokens(config, tokenizer)
         sizes = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-        check_memory(sizes, config.train.optimizer)
+        check_memory(sizes)
         model = build(sizes, seed=config.seed)
     check_fits(recipe, model)
     model = adapted(model, recipe, config, corpus, start)
@@ -191,15 +191,11 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 
-def check_memory(settings: Any, optimizer: str) -> None:
-    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory.
-
-    AdamW keeps two means for each parameter; Muon keeps one mean for most parameters.
-    """
+def check_memory(settings: Any) -> None:
+    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory."""
     with without_memory():
         count = build(settings, seed=None).num_parameters()
-    free = free_memory()
-    needed = (12 if optimizer == "muon" else 16) * count
+    free, needed = free_memory(), 12 * count  # AdamW keeps a second mean of all, Muon of few
     if free is not None and needed > free:
         raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
                         f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")

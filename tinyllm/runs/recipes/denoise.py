@@ -1,11 +1,10 @@
 """Pretrain an encoder: guess hidden tokens of a text (BERT), or write whole texts (masked diffusion)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from tinyllm.config import setting
 from tinyllm.data import Batch
 from tinyllm.data.corruption import diffused, masked
 from tinyllm.decode.fill import fill, write
@@ -15,24 +14,16 @@ from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.train import objectives
 
 
-@dataclass(frozen=True)
-class DenoiseConfig:
-    """The settings of hiding tokens."""
-
-    hidden: float = setting(0.15, help="the share of tokens to guess", above=0, below=1)
-
-
-@recipe("denoise", "guess hidden tokens of a text", DenoiseConfig, objectives=("masked",))
+@recipe("denoise", "guess hidden tokens of a text", objectives=("masked",))
 def denoise(parts: Parts) -> Plan:
     """Return a plan that hides some tokens of random windows between [CLS] and [SEP]."""
-    model, rate = parts.model, parts.config.options.hidden
 
     def sample(model, tokens, mask):
         hidden = [mask if i % 7 == 3 else token for i, token in enumerate(tokens)]
         return fill(model, parts.tokenizer, hidden)[0]
 
     def hide(x, mask, *key):
-        return masked(x, mask, model.config.vocab_size, *key, rate=rate)
+        return masked(x, mask, parts.model.config.vocab_size, *key)
 
     return plan_of_hiding(parts, hide, objectives.masked_token, sample)
 
