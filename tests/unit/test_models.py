@@ -55,15 +55,11 @@ def test_initial_weights_of_gpt2_follow_its_paper():
             assert abs(p.data.std() / std - 1) < 0.05
 
 
-def test_published_sizes_have_their_numbers_of_parameters_and_a_summary_that_fits():
+def test_a_published_size_has_its_number_of_parameters():
     model = GPT(GPTConfig(vocab_size=50257, **GPT.PRESETS["small"]), seed=None)
     table = summarise(model, batch=1, context=1024)
     assert "124,439,808" in table.splitlines()[-1]
     assert sum(int(n.replace(",", "")) for n in re.findall(r"[\d,]\) +([\d,]+)", table)) == 124_439_808
-    rows = [line.split()[0] for line in table.splitlines()[2:-2]]
-    assert rows[:4] == ["wte", "wpe", "h.*.ln_1", "h.*.attn.c_attn"] and rows[-1] == "lm_head"
-    model.a_name_that_is_much_longer_than_the_column = model.h
-    assert max(map(len, [*table.splitlines(), *summarise(model).splitlines()])) <= 80
 
 
 @pytest.mark.parametrize("settings, message", [

@@ -20,27 +20,21 @@ from tinyllm.tensor import Tensor
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
-        self.norm_1, self.attn = nn.LayerNorm(width), nn.SelfAttention(width, heads)
-        self.norm_2, self.mlp = nn.RMSNorm(width), nn.MLP(width, 2 * width)
+    def __init__(self):
+        self.norm, self.attn, self.mlp = nn.RMSNorm(16), nn.SelfAttention(16, 2), nn.MLP(16, 32)
 
     def forward(self, x):
-        x = x + self.attn(self.norm_1(x))
-        return x + self.mlp(self.norm_2(x))
+        return x + self.mlp(self.attn(self.norm(x)))
 
 
 class Transformer(nn.Module):
-    def __init__(self, vocab_size=11, context=8, width=16, layers=2):
-        self.tokens, self.places = nn.Embedding(vocab_size, width), nn.Embedding(context, width)
-        self.blocks = [Block(width, 2) for _ in range(layers)]
-        self.norm = nn.LayerNorm(width)
+    def __init__(self):
+        self.tokens, self.blocks, self.norm = nn.Embedding(11, 16), [Block(), Block()], nn.LayerNorm(16)
         self.head = nn.Head(self.tokens.weight)
 
     def forward(self, ids):
-        x = self.tokens(ids) + self.places(np.arange(ids.shape[1]))
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x))
+        first, second = self.blocks
+        return self.head(self.norm(second(first(self.tokens(ids)))))
 
 
 class Backwards(Transformer):
@@ -49,7 +43,7 @@ class Backwards(Transformer):
     def __init__(self):
         self.extra = nn.Linear(5, 5)
         super().__init__()
-        self.blocks = [Block(16, 2), Block(16, 2)][::-1]
+        self.blocks = [Block(), Block()][::-1]
 
 
 class Net(nn.Module):
@@ -203,8 +197,8 @@ def test_layers_keep_the_size_of_their_input_and_a_free_router_uses_all_experts(
 def test_shapes_counts_and_reprs_read_nothing_and_families_are_filled_at_once():
     model = Transformer()
     names = unread(model)
-    assert names[:2] == ["tokens.weight", "places.weight"] and len(names) == 10
-    assert model.num_parameters() == 11 * 16 + 8 * 16 + 2 * (32 + 4 * 16 * 17 + 16 + 32 * 17 + 16 * 33) + 32
+    assert names[0] == "tokens.weight" and len(names) == 9
+    assert model.num_parameters() == 11 * 16 + 2 * (16 + 4 * 16 * 17 + 32 * 17 + 16 * 33) + 32
     weight = model.tokens.weight
     assert (weight.shape, weight.ndim, weight.dtype) == ((11, 16), 2, np.float32) and repr(model)
     assert unread(model) == names
@@ -218,25 +212,18 @@ def test_shapes_counts_and_reprs_read_nothing_and_families_are_filled_at_once():
 # What layers compute
 
 
-def test_self_built_models_train():
+def test_a_self_built_model_trains():
     """Each parameter gets a gradient in each step, and moves."""
-    x = tl.Random("xor").uniform((64, 2)).astype(np.float32) * 2 - 1
-    y = np.sign(x[:, :1] * x[:, 1:])  # no linear model can do this
-    ids = np.arange(36).reshape(4, 9) * 4 % 11  # each token follows from the one before
-    mlp, transformer = MLP(), Transformer()
-    for model, loss, steps, least in (
-        (mlp, lambda: ((mlp(x) - y) ** 2).mean(), 300, 0.35),
-        (transformer, lambda: F.cross_entropy(transformer(ids[:, :-1]), ids[:, 1:]), 60, 2.0),
-    ):
-        before, moving, first = numbers(model), tl.AdamW(model.parameters(), lr=0.02), float(loss())
-        for _ in range(steps):
-            step_loss = loss()
-            step_loss.backward()
-            assert all(p.grad is not None and p.grad.any() for p in model.parameters())
-            moving.step()
-            moving.zero_grad()
-        assert all(not np.array_equal(a, before[name]) for name, a in numbers(model).items())
-        assert float(step_loss) < min(least, first)
+    ids, model = np.arange(36).reshape(4, 9) * 4 % 11, Transformer()  # a token follows from the one before
+    before, moving = numbers(model), tl.AdamW(model.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = F.cross_entropy(model(ids[:, :-1]), ids[:, 1:])
+        loss.backward()
+        assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+        moving.step()
+        moving.zero_grad()
+    assert all(not np.array_equal(a, before[name]) for name, a in numbers(model).items())
+    assert float(loss) < 1.0
 
 
 def test_layers_take_plain_arrays_and_lists_in_the_dtype_of_their_weights():
@@ -299,9 +286,7 @@ def test_tensors_are_read_as_numbers_and_arrays_and_reprs_say_what_a_thing_is():
         float(x)
     for value, shown in (
         (Tensor([1.0, 2.0]), "Tensor([1., 2.], (2,))"), (nn.Linear(1, 1).weight, "Parameter([["),
-        (nn.Parameter(np.float32(2)), "Parameter(2., (), requires_grad=True)"),
-        (tl.load_corpus("stories"), "Corpus('stories', 7,"),
-        (tl.ByteTokenizer(), "<ByteTokenizer with 256 tokens>"),
+        (tl.load_corpus("stories"), "Corpus('stories', 7,"), (tl.ByteTokenizer(), "<ByteTokenizer with 256"),
     ):
         assert repr(value).startswith(shown)
     assert len(repr(Tensor(np.ones((1000, 1000), np.float32)))) < 300
