@@ -22,7 +22,7 @@ COMMANDS = {  # name -> module, what it does
     "eval": ("eval", "ask a trained model questions, and score its answers"),
     "merge": ("quantize", "add a trained adapter to the weights of its model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
-    "export": ("export", "write a model as a GGUF file, for llama.cpp"),
+    "export": ("quantize", "write a model as a GGUF file, for llama.cpp"),
     "report": ("report", "write the report.html of a run again"),
     "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),

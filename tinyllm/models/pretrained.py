@@ -46,13 +46,9 @@ class Pretrained(Module):
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     origin: Origin | None = None  # the folder that the weights were read from
 
-    def file_name(self, name: str) -> str:
-        """Return the name that a parameter has in files."""
-        return self.layout.file_name(name)
-
     def module_name(self, name: str) -> str:
         """Return the name that a parameter has in transformers' model."""
-        return self.layout.prefix + self.file_name(name)
+        return self.layout.prefix + self.layout.file_name(name)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
@@ -79,7 +75,7 @@ class Pretrained(Module):
         if base:
             return save_adapter(self, base, folder)
         turned = _transposed(self)
-        state = {self.file_name(name): array.T if name in turned else array
+        state = {self.layout.file_name(name): array.T if name in turned else array
                  for name, array in self.state_dict().items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         if bits := bits_of(self):

@@ -85,8 +85,6 @@ class RotarySizes(Sizes):
             kind = scaling.get("rope_type", scaling.get("type"))
             if kind == "ntk":
                 raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
-            if kind == "dynamic" and not scaling.get("factor", 0) >= 1:
-                raise UserError(f"rope_scaling 'dynamic' needs a factor of at least 1, got {self.scaling}")
             with np.errstate(all="ignore"):
                 tables = Rope(self.rotary_width, self.theta, self.scaling).tabulate(2)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:

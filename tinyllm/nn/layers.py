@@ -144,9 +144,6 @@ class Sequential(Module):
 
     def __init__(self, *layers: Callable[[Any], Any]):
         self.layers = list(layers)
-        for layer in layers:
-            if not callable(layer):
-                raise TypeError(f"a layer is a Module or a function, got {layer!r}")
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
