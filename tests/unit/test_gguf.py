@@ -9,7 +9,7 @@ import pytest
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
-from tinyllm.models.gguf import LAYOUTS, save_gguf
+from tinyllm.models.gguf import ARCHITECTURES, save_gguf
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, CharTokenizer, save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 
@@ -34,7 +34,7 @@ def read(path):
     return settings, {tensor.name: tensor for tensor in reader.tensors}
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_file_holds_every_weight(name, tmp_path):
     made = model(name)
     save_gguf(made, tmp_path / "m.gguf", vocabulary(TOKENS))

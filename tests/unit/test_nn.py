@@ -88,7 +88,7 @@ def test_names_follow_the_order_of_definition_and_a_tied_parameter_comes_once():
     assert net.parameters()[1] is net.h[0].weight and repr(net) == "<Net with 46 parameters>"
     nn.quantize(net, 8)
     assert isinstance(net.heads["a"], nn.Int8Linear) and isinstance(net.h[2], nn.Int8Linear)
-    assert len(row) == 3 and row[1] is F.relu and list(row)[2] is row[-1] and nn.Sequential()(3) == 3
+    assert len([*row]) == 3 and row[1] is F.relu and row[2] is row[-1] and nn.Sequential()(3) == 3
 
 
 @pytest.mark.parametrize("make, error, message", [

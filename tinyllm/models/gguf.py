@@ -7,7 +7,7 @@ Q4_0, where 32 neighbours in a row share one float16 scale.
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +22,10 @@ TYPES = {32: ("F32", "ALL_F32"), 8: ("Q8_0", "MOSTLY_Q8_0"), 4: ("Q4_0", "MOSTLY
 ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
 
 
-class GGUFLayout(NamedTuple):
-    """llama.cpp's names for the parts of a family, and the order of the channels that it rotates.
-
-    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if it rotates i and i + D/2.
-    """
-
-    architecture: str
-    names: tuple[tuple[str, str], ...]  # pairs (part of the model's name, of llama.cpp's)
-    eps: str
-    pairs: bool = False
-
-
-LLAMA = (
+ARCHITECTURES = {  # {model_type: its name in llama.cpp}
+    "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
+}
+LLAMA = (  # pairs (part of the model's name, of llama.cpp's)
     ("model.embed_tokens.", "token_embd."), ("model.norm.", "output_norm."), ("lm_head.", "output."),
     ("model.layers.", "blk."), ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
     ("self_attn.o_proj.", "attn_output."), ("self_attn.", "attn_"), ("_proj.", "."), ("mlp.", "ffn_"),
@@ -44,26 +35,18 @@ GPT2 = (
     ("ln_1.", "attn_norm."), ("ln_2.", "ffn_norm."), ("attn.c_attn.", "attn_qkv."),
     ("attn.c_proj.", "attn_output."), ("mlp.c_fc.", "ffn_up."), ("mlp.c_proj.", "ffn_down."),
 )
-LAYOUTS = {
-    "gpt2": GGUFLayout("gpt2", GPT2, "layer_norm_epsilon"),
-    "llama": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
-    "mistral": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
-    "qwen2": GGUFLayout("qwen2", LLAMA, "layer_norm_rms_epsilon"),
-    "qwen3": GGUFLayout("qwen3", LLAMA, "layer_norm_rms_epsilon"),
-}
 
 
 def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: int = 32) -> None:
     """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
-    result of `tokenizer.gguf.vocabulary`. Raises UserError when llama.cpp cannot run this model (a family
-    missing from LAYOUTS, YaRN, a window, quantized weights), the vocabulary has another size, the file cannot
-    be written, or `gguf` is missing.
+    result of `tokenizer.gguf.vocabulary`. Raises UserError when llama.cpp cannot run this model (another
+    family, YaRN, a window, quantized weights), the vocabulary has another size, the file cannot be written,
+    or `gguf` is missing.
     """
     check(model, bits)
-    layout = LAYOUTS[model.model_type]
-    settings = _settings(model, layout)
+    settings = _settings(model)
     if (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
         raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
     if not vocabulary["tokenizer.ggml.merges"]:
@@ -73,11 +56,11 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
     except ImportError:
         raise UserError("GGUF files need the library gguf: pip install 'tinyllm-lab[gguf]'") from None
     with atomic_write(path, "wb") as file:
-        writer = gguf.GGUFWriter(file.name, layout.architecture)
+        writer = gguf.GGUFWriter(file.name, ARCHITECTURES[model.model_type])
         writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
         for name, value in (settings | vocabulary).items():
             getattr(writer, ADD[type(value)])(name, value)
-        for name, array in _tensors(model, layout).items():
+        for name, array in _tensors(model).items():
             small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
             kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
             packed = gguf.quantize(np.ascontiguousarray(array, np.float32), kind)
@@ -90,8 +73,8 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
 
 def check(model: Any, bits: int) -> None:
     """Raise UserError if llama.cpp cannot run a model, or its weights cannot be written with these bits."""
-    if model.model_type not in LAYOUTS:
-        raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(LAYOUTS)} can")
+    if model.model_type not in ARCHITECTURES:
+        raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(ARCHITECTURES)} can")
     if bits not in TYPES:
         raise UserError(f"GGUF files are written with 32, 8 or 4 bits, not {bits}")
     if adapters(model):
@@ -102,15 +85,16 @@ def check(model: Any, bits: int) -> None:
         raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
 
 
-def _settings(model, layout):
-    c, a = model.config, layout.architecture
+def _settings(model):
+    c, a = model.config, ARCHITECTURES[model.model_type]
+    eps = "layer_norm_epsilon" if a == "gpt2" else "layer_norm_rms_epsilon"
     found = {
         f"{a}.vocab_size": c.vocab_size, f"{a}.context_length": c.context, f"{a}.embedding_length": c.width,
         f"{a}.block_count": c.layers, f"{a}.attention.head_count": c.heads,
         f"{a}.feed_forward_length": getattr(c, "hidden", 4 * c.width),
-        f"{a}.attention.{layout.eps}": float(c.eps),
+        f"{a}.attention.{eps}": float(c.eps),
     }
-    if layout.names is GPT2:
+    if a == "gpt2":
         return found
     size = {"attention.key_length": c.head_size, "attention.value_length": c.head_size,
             "attention.head_count_kv": c.kv_heads, "rope.dimension_count": c.head_size,
@@ -118,33 +102,33 @@ def _settings(model, layout):
     return found | {f"{a}.{name}": value for name, value in size.items()}
 
 
-def _tensors(model, layout):
+def _tensors(model):
     """Return {llama.cpp's name: array}, matrices as (n_out, n_in)."""
     linear = {f"{name}.weight" for name in model.of_kind(Linear)}
-    found = {}
+    architecture, found = ARCHITECTURES[model.model_type], {}
     for name, array in model.state_dict().items():
         if name in linear:
             array = array.T
-        if layout.pairs and re.search(r"self_attn\.[qk]_proj\.", name):
+        if architecture == "llama" and re.search(r"self_attn\.[qk]_proj\.", name):
             array = _neighbours(array, model.config.head_size)
-        found[rename(name, layout.names)] = array
+        found[rename(name, GPT2 if architecture == "gpt2" else LLAMA)] = array
     if getattr(model.config, "scaling", None):
-        found["rope_freqs.weight"] = _frequency_factors(model, layout)
+        found["rope_freqs.weight"] = _frequency_factors(model)
     return found
 
 
 def _neighbours(array, width):
-    """Reorder rows for attention that rotates channels 2i and 2i + 1 of a head instead of i and i + D/2."""
+    """Reorder rows for llama.cpp, which rotates channels 2i and 2i + 1 of a LLaMA, not i and i + D/2."""
     halves = array.reshape(-1, 2, width // 2, *array.shape[1:])
     return halves.swapaxes(1, 2).reshape(array.shape)
 
 
-def _frequency_factors(model, layout):
+def _frequency_factors(model):
     """Return the divisor of each pair's frequency (D/2,). Raises UserError if llama.cpp has none for it."""
     c = model.config
     plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
                      for scaling in (None, c.scaling))
-    if layout.architecture != "llama" or not np.allclose(np.hypot(*scaled), 1):
+    if ARCHITECTURES[model.model_type] != "llama" or not np.allclose(np.hypot(*scaled), 1):
         raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
     before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
     return (before / after).astype(np.float32)

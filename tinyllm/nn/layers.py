@@ -153,9 +153,6 @@ class Sequential(Module):
     def __getitem__(self, index: int) -> Any:
         return self.layers[index]
 
-    def __len__(self) -> int:
-        return len(self.layers)
-
 
 class MLP(Module):
     """Apply GPT-2's feed-forward block: widen, apply gelu, narrow: y = gelu(x @ c_fc) @ c_proj.
