@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tinyllm import ops, threads
 from tinyllm.models import build
-from tinyllm.models.mixtral import Experts, balance_loss
+from tinyllm.models.mixtral import Experts
 from tinyllm.nn import tap
 from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor
@@ -42,18 +42,19 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
     layer, x = made(4, 1)
     layer.gate.weight.data = np.zeros_like(layer.gate.weight.data)
     layer(x)
-    assert np.isclose(balance_loss([layer]).item(), 1)  # uniform probabilities
+    assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)  # uniform probabilities
     eye = Tensor(np.eye(16, dtype=np.float32)[None, :4] * 50)  # each token wants an expert of its own
     layer.gate.weight.data = np.eye(16, 4, dtype=np.float32)
     layer(eye)
-    assert np.isclose(balance_loss([layer]).item(), 1)
+    assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)
     layer(Tensor(np.repeat(eye.data[:, :1], 4, 1)))  # all tokens want the same one
-    assert np.isclose(balance_loss([layer]).item(), 4)
+    assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 4)
     sizes = {"context": 8, "layers": 2, "heads": 2, "width": 16, "hidden": 12, "experts": 4, "balance": 0.1}
     model = build({"model_type": "mixtral", "vocab_size": 13, **sizes}).train()
     tokens = np.random.default_rng(0).integers(0, 13, (8, 9))
-    loss = model.loss(tokens[:, :-1], tokens[:, 1:]).item()
-    extra = 0.1 * balance_loss([*model.of_kind(Experts).values()]).item()
+    loss, layers = model.loss(tokens[:, :-1], tokens[:, 1:]).item(), model.of_kind(Experts).values()
+    p, chosen = (np.concatenate(x) for x in zip(*[(e.p.data, e.chosen) for e in layers], strict=True))
+    extra = 0.1 * ops.balance_loss(p, chosen)
     assert np.isclose(model.eval().loss(tokens[:, :-1], tokens[:, 1:]).item() + extra, loss, rtol=1e-5)
 
 

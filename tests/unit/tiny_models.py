@@ -41,7 +41,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "deepseek_v3": LLAMA | {"model_type": "deepseek_v3", "kv_heads": 4, "head_width": 6, "plain_width": 7,
                             "value_width": 5, "latent": 10, "bias": True},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
-    "falcon scaled": {"model_type": "falcon", **SIZES, "hidden": 48, "scaling": DEEP},
     "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": MARK,
              "theta": 300.0},
     "t5": T5_SIZES | {"scaled": True},

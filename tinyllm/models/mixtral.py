@@ -1,8 +1,7 @@
 """Define Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
 Every token uses 2 of 8 MLPs, so the model has the parameters of a large model at the cost of a small one. The
-layer is `Experts`. While training, the loss contains `balance` times `balance_loss`, so that all experts are
-used.
+layer is `Experts`. While training, the loss contains a term that is small if all experts are used.
 """
 
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ class Experts(nn.Module):
     x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts. The weights are the
     probabilities of the chosen experts, divided by their sum if `normalise`. No token is dropped; of equal
     probabilities the expert with the lower number is chosen. After a call on N tokens, `p` (N, E) has the
-    probabilities, for `balance_loss`, and `chosen` (N, top) the experts that each token used.
+    probabilities, for the loss, and `chosen` (N, top) the experts that each token used.
 
     Sources: Shazeer et al., "Outrageously Large Neural Networks", 2017; Jiang et al., "Mixtral of Experts",
     2024, section 2.1.
@@ -121,16 +120,6 @@ def unchanged(expert: nn.GatedMLP) -> bool:
     return plain(expert, nn.GatedMLP) and all(plain(part, nn.Linear) for _, part in expert.named_children())
 
 
-def balance_loss(layers: list[Experts]) -> Tensor:
-    """Return `ops.balance_loss` for the last batch, with the tokens of all layers together -> ().
-
-    The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
-    other experts learn nothing.
-    """
-    p = F.concat([layer.p for layer in layers], axis=0)
-    return F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))
-
-
 class MixtralBlock(LlamaBlock):
     """Run LLaMA's transformer block with experts as the MLP: (B, T, C) -> (B, T, C)."""
 
@@ -162,8 +151,15 @@ class Mixtral(Llama):
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **inputs: Any) -> Tensor:
-        """Return `LanguageModel.loss`, in training mode plus the load-balancing loss of the experts."""
+        """Return `LanguageModel.loss`, in training mode plus `balance` times `ops.balance_loss`.
+
+        That is computed over the tokens of all layers together. It is `top` for a balanced router, and larger
+        when most tokens go to experts with a large p: then other experts learn nothing.
+        """
         loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:
             return loss
-        return loss + balance_loss([*self.of_kind(Experts).values()]) * self.config.balance
+        layers = self.of_kind(Experts).values()
+        p = F.concat([layer.p for layer in layers], axis=0)
+        balance = F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))
+        return loss + balance * self.config.balance

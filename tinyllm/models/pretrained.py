@@ -130,7 +130,7 @@ def _fill(model, folder, stored, bits=None):
     transposed = _transposed(model)
 
     def read(name, tensor):
-        floats = stored[name].is_float and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
+        floats = "F" in stored[name].dtype and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
         array = stored[name].read(tensor.dtype if floats else None, name in transposed)
         return fitting(name, array, tensor)
 

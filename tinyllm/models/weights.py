@@ -65,11 +65,6 @@ class Stored:
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
 
-    @property
-    def is_float(self) -> bool:
-        """Return True if the numbers are floating-point."""
-        return "F" in self.dtype
-
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
         """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
 
