@@ -24,35 +24,24 @@ NO_WINDOW: Json = {"use_sliding_window": (False,),
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Name what a family's config.json and weights have under other names than its models here.
+    """Name what a family's config.json and weights have under other names than its models here."""
 
-    fixed: {setting in config.json: the values that the family can run}, or functions of the config that
-        return them; the first value is written, others are refused.
-    defaults: {setting: its value where a config.json leaves it out}.
-    names: (part of a weight's name in files, in the model), in the order in which they are replaced.
-    old: more such pairs, from older files; they are read and never written.
-    prefix: stands before the names in some files.
-    base: a prefix that is missing in files of a model without its output layer.
-    ignored: a regular expression for names of weights that are left out if the model has none of this name.
-    copies: {a second name in files: the model's name of the same tensor}.
-    embedding: its name; if lm_head differs from it, they are untied, whatever config.json says.
-    transposed: True if weights of linear layers are stored as (n_out, n_in).
-    check: raises UserError if other files in a folder ask for what the family cannot do.
-    read, write: functions for what names and values cannot say. `read` converts a config.json before it is
-        read; `write` takes a finished one and the config, and returns the inverse.
-    """
-
+    # {setting in config.json: the values that the family can run}, or functions of the config that return
+    # them; the first value is written, others are refused:
     fixed: dict[str, Any] = field(default_factory=dict)
-    defaults: Json = field(default_factory=dict)
-    names: Names = ()
-    old: Names = ()
-    prefix: str = ""
-    base: str = ""
-    ignored: str = r"(?!)"
-    copies: dict[str, str] = field(default_factory=dict)
-    embedding: str = ""
-    transposed: bool = False
+    defaults: Json = field(default_factory=dict)  # {setting: its value where a config.json leaves it out}
+    names: Names = ()  # (part of a weight's name in files, in the model), replaced in this order
+    old: Names = ()  # more such pairs, from older files; they are read and never written
+    prefix: str = ""  # stands before the names in some files
+    base: str = ""  # a prefix that is missing in files of a model without its output layer
+    ignored: str = r"(?!)"  # names of weights that are left out if the model has none of this name
+    copies: dict[str, str] = field(default_factory=dict)  # {a second name in files: the tensor's own name}
+    embedding: str = ""  # its name; if lm_head differs from it, they are untied, whatever config.json says
+    transposed: bool = False  # True if weights of linear layers are stored as (n_out, n_in)
+    # Raises UserError if other files in a folder ask for what the family cannot do:
     check: Callable[[Any], None] = lambda folder: None
+    # For what names and values cannot say: `read` converts a config.json before it is read; `write` takes a
+    # finished one and the config, and returns the inverse:
     read: Callable[[Json], Json] = dict
     write: Callable[[Json, Any], Json] = lambda found, config: found
 
