@@ -4,11 +4,9 @@ import ast
 import subprocess
 import sys
 
-import pytest
 from plugin_run import write
 
 from tinyllm.cli import main
-from tinyllm.cli.verdict import show
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import find_lesson, syllabus
 
@@ -28,17 +26,6 @@ def test_a_lesson_that_training_calls_is_followed_by_training(here, printed):
     write(here, 3)
     said = printed("check", 3)
     assert "`tinyllm train --mine 3 --steps 50`" in said and "next: `tinyllm lesson start 4`" in said
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_verdicts_have_colours_at_a_terminal(monkeypatch, capsys, terminal):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
-    show("failed", [f"  {'add':<24} failed", "      your output is off"])
-    show("passed", [f"  {'softmax':<24} passed"])
-    said = capsys.readouterr().out
-    assert [code in said for code in ("\033[31m", "\033[32m")] == [terminal] * 2
 
 
 def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):

@@ -1,6 +1,5 @@
 """Implement `tinyllm blame`, which finds the student's function that breaks a run of `train --mine`."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -41,14 +40,8 @@ def blame(run: str | None = None) -> int:
     parts = [part for part in load_parts(lessons, find_workspace())[0] if part.op in recorded]
     if not parts:
         raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")
-    style = "{desc:<40} {n:>5} steps, {elapsed}"
-    with tqdm(unit=" steps", bar_format=style, leave=False, file=sys.stderr, disable=None) as bar:
-
-        def tick(title: str) -> None:
-            bar.set_description_str(title, refresh=False)
-            bar.update()
-
-        trials = Blame(reopen(found, config), parts, tick=tick)
+    with tqdm(unit=" steps", leave=False, disable=None) as bar:
+        trials = Blame(reopen(found, config), parts, tick=bar.update)
         finding = trials.find()
     print("\n".join(map(paragraph, format_finding(trials, finding))))
     return 1 if finding.culprits else 0

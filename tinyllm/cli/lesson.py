@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.verdict import first_answer, format_verdict, inset, show
+from tinyllm.cli.verdict import first_answer, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import as_record, judge_lesson
 from tinyllm.course.own_tasks import load_lesson
@@ -120,7 +120,7 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
                 lines = format_verdict(lesson, verdict, record.get("held"), printed)
                 if "PermissionError" in verdict.message:
                     lines.append(inset(isolation_words(level)))
-                show(verdict.state, lines)
+                print("\n".join(lines), flush=True)
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}

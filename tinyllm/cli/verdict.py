@@ -1,23 +1,15 @@
-"""Print the verdicts of a check: marks and colours in a terminal, plain text elsewhere."""
+"""Write the verdicts of a check for a person."""
 
 from typing import Any
 
 from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
-from tinyllm.report.terminal import FAINT, has_colours, paint, paragraph
-
-COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
+from tinyllm.report.terminal import paragraph
 
 
 def first_answer(task: str, message: str) -> None:
     """Print how an exercise fails, before the search for the cause, which takes seconds."""
     print(f"  {task}: {message}\n{inset('looking for the cause ...')}", flush=True)
-
-
-def show(state: str, paragraphs: list[str]) -> None:
-    """Print the paragraphs about an exercise; in a terminal, the first is coloured."""
-    head, *others = paragraphs
-    print("\n".join([paint(head, COLOURS[state] if has_colours() else ""), *others]), flush=True)
 
 
 def inset(text: str) -> str:

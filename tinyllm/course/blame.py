@@ -67,9 +67,9 @@ def tolerances(values: Any, control: Any, least: Any = ALLOWED) -> np.ndarray:
 
 
 class Blame:
-    """Repeat a training run with some of the student's functions. tick(title) is called before each step."""
+    """Repeat a training run with some of the student's functions. tick() is called before each step."""
 
-    def __init__(self, setup, parts, steps=STEPS, tick=lambda title: None):
+    def __init__(self, setup, parts, steps=STEPS, tick=lambda: None):
         self.setup = setup
         self.parts = {part.op: part for part in parts}
         self.steps = min(steps, setup.config.train.steps)
@@ -78,25 +78,25 @@ class Blame:
     @functools.cached_property
     def right(self) -> np.ndarray:
         """Return the losses and gradient norms (steps, 2) of training with the library's own functions."""
-        return self.run_through("the library's own")
+        return self.run_through()
 
     @functools.cached_property
     def allowed(self) -> np.ndarray:
         """Return the tolerance (steps, 2) of each loss and each gradient norm."""
         with override(**{op: perturbed(op) for op in self.parts}):
-            control = self.run_through("the control")
+            control = self.run_through()
         norms = self.right[:, 1]
         return tolerances(self.right, control, np.stack([0 * norms + ALLOWED, ALLOWED_NORM * norms], axis=1))
 
-    def run_through(self, title: str) -> np.ndarray:
+    def run_through(self) -> np.ndarray:
         """Train for all steps; return the losses and the gradient norms (steps, 2)."""
         training, steps = self.setup.steps(), []
         for _ in range(self.steps):
-            self.tick(title)
+            self.tick()
             steps.append(next(training))
         return np.array([(step.loss, step.grad_norm) for step in steps])
 
-    def trial(self, ops: Sequence[str], title: str) -> str:
+    def trial(self, ops: Sequence[str]) -> str:
         """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance.
 
         Return what happened then, or "".
@@ -104,7 +104,7 @@ class Blame:
         bounds, training = zip(self.right, self.allowed, strict=True), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, (right, allowed) in enumerate(bounds, 1):
-                self.tick(title)
+                self.tick()
                 try:
                     done = next(training)
                     got = np.array([done.loss, done.grad_norm])
@@ -122,12 +122,11 @@ class Blame:
     def find(self) -> Finding:
         """Find the functions to blame. The finding has no culprits if all losses are within tolerance."""
         ops = list(self.parts)
-        if not (what := self.trial(ops, "all of yours")):
+        if not (what := self.trial(ops)):
             return Finding()
         ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
-        single = [op for op in ops
-                  if len(ops) == 1 or not self.trial([x for x in ops if x != op], f"without your {op}")]
+        single = [op for op in ops if len(ops) == 1 or not self.trial([x for x in ops if x != op])]
         if len(single) == 1:
             return Finding(tuple(single), what)
-        guilty = tuple(op for op in ops if self.trial([op], f"with your {op} alone"))
+        guilty = tuple(op for op in ops if self.trial([op]))
         return Finding(guilty or tuple(single or ops), what, together=not guilty)

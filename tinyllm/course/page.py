@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.course.lesson_runner import show_page
-from tinyllm.report.page import Html, assemble, figure, html, row_head, table, tag, write
+from tinyllm.report.page import Html, assemble, figure, html, table, tag, write
 from tinyllm.report.svg import Series, chart, diagram, dial, heat_map, label
 from tinyllm.report.tokens import plain, running, visible
 
@@ -31,7 +31,7 @@ def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool 
 def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
     """Draw the attention weights `rows` (T, T) of T tokens as an HTML table with a row for each query."""
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
-    body = [[row_head(token, class_="tok"),
+    body = [[tag("th", token, scope="row", class_="tok"),
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]
             for token, row in zip(tokens, rows.tolist(), strict=True)]
     return tag("section", tag("h3", title), table(title, head, body, class_="lens"))

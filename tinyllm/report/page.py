@@ -68,23 +68,19 @@ def figure(title: str, unit: str, *content: Any, **attributes: Any) -> Html:
     return tag("figure", caption, *content, **attributes)
 
 
-def details(summary: str, *content: Any) -> Html:
-    """Return content that is hidden until the reader clicks on its summary."""
-    return tag("details", tag("summary", summary), *content)
-
-
 def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
-    """Return a table that scrolls; cells are text, or td and th elements; `label` is for screen readers."""
-    top = tag("tr", [cell if _is_cell(cell) else tag("th", cell, scope="col") for cell in head])
-    body = [tag("tr", [cell if _is_cell(cell) else tag("td", cell) for cell in row]) for row in rows]
+    """Return a table that scrolls; `label` is for screen readers.
+
+    Cells are elements td or th, or what is in them. The first cell of a row is its head.
+    """
+    top = tag("tr", [_cell(each, "col") for each in head])
+    body = [tag("tr", _cell(first, "row"), [_cell(each) for each in others]) for first, *others in rows]
     inside = tag("table", tag("thead", top), tag("tbody", body))
     return tag("div", inside, class_=f"scroll {class_}".strip(), tabindex=0, role="region", aria_label=label)
 
 
-def _is_cell(cell: Any) -> bool:
-    return isinstance(cell, Html) and cell.startswith(("<td", "<th"))
-
-
-def row_head(value: Any, **attributes: Any) -> Html:
-    """Return the header cell of a table row."""
-    return tag("th", value, scope="row", **attributes)
+def _cell(content: Any, scope: str | None = None) -> Html:
+    """Return a cell of a table: a head, if it has a scope."""
+    if isinstance(content, Html) and content.startswith(("<td", "<th")):
+        return content
+    return tag("th" if scope else "td", content, scope=scope)

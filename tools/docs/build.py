@@ -30,7 +30,7 @@ from run_cells import MARK
 
 from tinyllm.course.stepping import cells
 from tinyllm.course.syllabus import syllabus
-from tinyllm.report.page import Html, details, html, tag
+from tinyllm.report.page import Html, html, tag
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -134,7 +134,8 @@ def lesson_page(writer: Writer, folder: str, number: int, printed: list[str]) ->
         parts += [picture(copy / name) for name in re.findall(wrote, text, re.M)]
     exercise = copy / "exercise.c"
     exercise = exercise if exercise.exists() else copy / "exercise.py"
-    parts.append(details("The exercise", code(exercise.read_text("utf-8"), exercise.suffix[1:])))
+    parts.append(tag("details", tag("summary", "The exercise"),
+                     code(exercise.read_text("utf-8"), exercise.suffix[1:])))
     title = re.sub(r"^\d+\. ", "", source.split("\n")[1].lstrip("# "))
     return Page(path, "Lessons", f"{number}. {title}", html(parts))
 

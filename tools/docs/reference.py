@@ -13,7 +13,7 @@ from pathlib import Path
 import tinyllm as tl
 from tinyllm.cli import COMMANDS, build_parser
 from tinyllm.cli.command import COMMANDS as FUNCTIONS
-from tinyllm.report.page import Html, details, html, row_head, table, tag
+from tinyllm.report.page import Html, html, table, tag
 
 LIBRARY = Path(tl.__file__).parent
 PARTS = ["ops", "tape", "tensor", "functional", "nn", "models", "decode",
@@ -66,11 +66,11 @@ def _public_names() -> Html:
     for name in tl.__all__:
         value = getattr(tl, name)
         if isinstance(value, dict):  # such as CHAT_TEMPLATES: its keys say what it holds
-            rows.append([row_head(f"tl.{name}"), ", ".join(value)])
+            rows.append([f"tl.{name}", ", ".join(value)])
             continue
         module, qualified = value.__module__.split("."), getattr(value, "__name__", name)
         link = tag("a", f"tl.{name}", href=f"{module[1]}.html#{'.'.join([*module[1:], qualified])}")
-        rows.append([row_head(link), _ticks((value.__doc__ or "").partition("\n")[0])])
+        rows.append([link, _ticks((value.__doc__ or "").partition("\n")[0])])
     return html([tag("h1", "tinyllm"), tag("pre", "import tinyllm as tl"),
                  table("public names", ["name", "what it does"], rows, class_="names")])
 
@@ -92,7 +92,7 @@ def _module(file: Path, code) -> Html:
         said += [docstring(ast.get_docstring(node) or "")]
         said += [tag("div", tag("h4", _signature(m)), docstring(ast.get_docstring(m) or ""), class_="method")
                  for m in methods if ast.get_docstring(m)]
-        said.append(details("source", code(text)))
+        said.append(tag("details", tag("summary", "source"), code(text)))
     return html(said)
 
 

@@ -12,7 +12,7 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
 from tinyllm.course.workspace import EXERCISES
-from tinyllm.report.page import Html, assemble, details, tag
+from tinyllm.report.page import Html, assemble, tag
 from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
@@ -97,7 +97,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
             told.add(text)
     for name in EXERCISES:
         if data := files.get((part.lesson.folder, name)):
-            parts.append(details(f"your {name}", code(data)))
+            parts.append(tag("details", tag("summary", f"your {name}"), code(data)))
     return tag("section", parts)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyllm.report.page import Html, assemble, cards, row_head, section, table, tag, write
+from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.svg import heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
@@ -91,7 +91,7 @@ def _lens(trace: Trace, shown: range) -> Html:
     head = ["after", *(tag("th", names[t], scope="col", class_="tok") for t in shown)]
     truth = [tag("td", name, class_="tok truth") for name in names[shown[0] + 1 :]]
     body = [*(_lens_row(trace, lens, shown) for lens in trace.lens),
-            [row_head("what came next", class_="truth"), *truth, ""]]
+            [tag("th", "what came next", scope="row", class_="truth"), *truth, ""]]
     return section("Logit lens", note, table("logit lens", head, body, class_="lens"))
 
 
@@ -100,7 +100,7 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
     cells = [tag("td", label(trace.names[lens.ids[t]]), class_=f"tok heat{' right' if right[t] else ''}",
                  style=_heat(lens.p[t], 1)) for t in shown]
     nats = tag("small", f"{lens.nats.mean():.2f} nats") if len(right) > 1 else None
-    return [row_head([lens.name, nats]), *cells]
+    return [[lens.name, nats], *cells]
 
 
 def _attention(trace: Trace, shown: range) -> Html:
@@ -127,7 +127,7 @@ def _ops(trace: Trace) -> Html:
     rows = []
     for step in trace.ops:
         shapes = " ".join(str(x.shape) for x in step.inputs if isinstance(x, np.ndarray))
-        rows.append([row_head(step.path or "(model)"), tag("td", tag("code", step.op)), shapes,
+        rows.append([step.path or "(model)", tag("td", tag("code", step.op)), shapes,
                      str(np.shape(step.outputs[0])), tag("td", short(step.flops), class_="n"),
                      f"{100 * step.flops / total:.1f} %", step.backend])
     return section("Every op", note, table(
