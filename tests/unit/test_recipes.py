@@ -108,7 +108,9 @@ def begun(folder, data, name, more=(), group=ALONE):
     usual = {name: SETTINGS[name] for name in SETTINGS if name not in ("preset", "model.dropout")} | OFTEN
     own = RUNS[name] | {"recipe": name.split()[0], "data": str(data / RUNS[name]["data"])}
     setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
-    group.once(lambda: run.create(setup.record(), setup.tokenizer))
+    if group.rank == 0:
+        run.create(setup.record(), setup.tokenizer)
+    group.gather(None)  # waits for process 0
     setup.group = group
     return Training(run, setup)
 

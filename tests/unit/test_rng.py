@@ -1,5 +1,7 @@
 """Check that random numbers are the published ones, the same everywhere, and resumable at any position."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from tinyllm.rng import Random
 
 keys = st.lists(st.one_of(st.integers(-(2**70), 2**70), st.text(max_size=4)), max_size=3)
-shapes = st.one_of(st.integers(0, 7), st.lists(st.integers(0, 4), max_size=3).map(tuple))
 
 
 def test_bits_are_splitmix64():
@@ -28,6 +29,8 @@ def test_golden_values():
     assert rng.normal(3).tolist() == [0.074493408203125, 0.1374664306640625, 0.7586822509765625]
     assert rng.shuffle("abcdef") == ["c", "b", "f", "a", "d", "e"]
     assert rng.counter == 23
+    for draw in (rng.bits, rng.uniform, rng.normal, functools.partial(rng.integers, 9)):
+        assert [draw(shape).shape for shape in (0, (), (2, 0), (2, 3))] == [(0,), (), (2, 0), (2, 3)]
 
 
 @given(keys, st.integers(0, 20), st.integers(0, 2**64 + 5))
@@ -46,16 +49,6 @@ def test_different_keys_give_different_streams(a, b):
     assert (Random(*a).bits(2).tolist() == Random(*b).bits(2).tolist()) == same
 
 
-@given(shapes, st.integers(1, 2**31))
-def test_shapes_dtypes_and_ranges(shape, n):
-    rng = Random("shapes")
-    full = (shape,) if isinstance(shape, int) else shape
-    for got, dtype, low, high in ((rng.uniform(shape), np.float64, 0, 1 - 2**-53),
-                                  (rng.integers(n, shape), np.int64, 0, n - 1),
-                                  (rng.normal(shape), np.float32, -6, 6)):
-        assert got.shape == full and got.dtype == dtype and np.all((got >= low) & (got <= high))
-
-
 def test_the_distributions_are_what_they_say():
     """Check that mean and variance are within five standard errors of 40,000 draws."""
     n = 40_000
@@ -63,6 +56,7 @@ def test_the_distributions_are_what_they_say():
     assert abs(uniform.mean() - 1 / 2) < 5 * (1 / 12 / n) ** 0.5
     assert abs(normal.mean()) < 5 / n**0.5 and abs(normal.var() - 1) < 5 * (2 / n) ** 0.5
     assert np.all(abs(np.bincount(die, minlength=6) - n / 6) < 5 * (n * 5 / 36) ** 0.5)
+    assert uniform.min() >= 0 and uniform.max() < 1 and abs(normal).max() < 6 and Random(4).integers(1) == 0
     assert abs(np.corrcoef(normal[1:], normal[:-1])[0, 1]) < 5 / n**0.5
 
 

@@ -59,8 +59,7 @@ def test_toml_and_assignments(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('data = "x.txt"\n[model]\nheads = 2\n[train]\nlr = 1\n')
     assert flatten(read_toml(path)) == {"data": "x.txt", "model.heads": 2, "train.lr": 1}
-    words = ["model.heads = 4", "train.sample_prompt= a=b "]
-    assert parse_assignments(words) == {"model.heads": " 4", "train.sample_prompt": " a=b "}
+    assert parse_assignments(["model.heads =4", "data= a=b "]) == {"model.heads": "4", "data": " a=b "}
 
 
 def test_what_a_resumed_run_may_change():
@@ -71,7 +70,8 @@ def test_what_a_resumed_run_may_change():
     assert resumed(gpt, {"model.type": "gpt"}) == gpt  # a short name for gpt2
     with pytest.raises(UserError, match=r"train\.steps"):
         resumed(old, {"train.steps": "0"})
-    for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "gpt2")]:
+    for name, value in {"train.lr": 1.0, "model.width": 64, "seed": 1, "model.type": "gpt2",
+                        "recipe": "sft"}.items():
         with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
             resumed(old, {name: value})
 

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import math
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +25,6 @@ from tinyllm.rng import Random
 from tinyllm.runs import Run, open_model, reopen
 from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
-from tinyllm.runs.plan import doctor
 from tinyllm.train import ALONE, AdamW, events, next_token, train
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.loop import forward_backward
@@ -121,13 +119,6 @@ def test_the_log_tells_everything_and_training_helps(whole, text):
     assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # it knows nothing yet
     assert last["val_loss"] < first["val_loss"] - 0.01
     assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
-
-
-def test_the_doctor_says_what_is_out_of_range_and_what_helps():
-    plan = SimpleNamespace()
-    plan.healthy = {"unsure": (0, 0.1, "be surer"), "sure": (0.75, 1, "dare"), "never": (0, 1, "")}
-    told = doctor(plan, {"unsure": 0.5, "sure": 0.75, "never": None, "other": 3.0})
-    assert told == "unsure 0.5 (healthy: 0 to 0.1; be surer), sure 0.75"
 
 
 def test_best_and_last_are_kept(tmp_path, text):

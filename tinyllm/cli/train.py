@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.progress import Display
@@ -24,9 +24,6 @@ from tinyllm.runs.recipe import find_recipe, recipes
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
 from tinyllm.train import events
-
-if TYPE_CHECKING:
-    from tinyllm.course.training import Plugins
 
 FLAGS = {  # settings that have a flag -> flag, metavar
     "data": ("--data", "FILE|NAME"),
@@ -141,10 +138,10 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
 
-def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> int:
+def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: Any) -> int:
     """Train, show the events of the training, and return the exit code."""
     if not resume:
-        setup.group.once(lambda: run.create(setup.record(plugins.notes), setup.tokenizer))
+        run.create(setup.record(plugins.notes), setup.tokenizer)
     stopping = threading.Event()
     loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
     display.introduce()

@@ -77,8 +77,8 @@ def digest(state: dict[str, Any]) -> str:
 
 def list_checkpoints(folder: Path) -> dict[int, Path]:
     """Return {step: path} of the checkpoints in a folder, in order of steps."""
-    found = [(match, path) for path in Path(folder).glob("step-*") if (match := STEP.fullmatch(path.name))]
-    return dict(sorted((int(match[1]), path) for match, path in found if path.is_dir()))
+    found = [path for path in Path(folder).glob("step-*") if STEP.fullmatch(path.name) and path.is_dir()]
+    return dict(sorted((int(path.name.removeprefix("step-")), path) for path in found))
 
 
 def pin(path: Path) -> None:

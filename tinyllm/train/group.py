@@ -1,6 +1,5 @@
 """Define Group, the processes that train one model together, and ALONE, a group of one process."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,15 +27,8 @@ class Group:
         return numbers
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the small values, such as numbers, of all processes, in the order of ranks."""
+        """Return the small values of all processes, such as numbers, in the order of ranks; wait for all."""
         return [value]
-
-    def once(self, work: Callable[[], Any]) -> None:
-        """Let process 0 call work(), when all processes are here; all of them go on when it is done."""
-        self.gather(None)
-        if self.rank == 0:
-            work()
-        self.gather(None)
 
 
 ALONE = Group()
