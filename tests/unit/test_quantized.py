@@ -1,19 +1,26 @@
 """Check quantised layers and models: how far off they are, what they refuse, and what is fused.
 
-That they save and load is tested in test_family_folders; that rows do not depend on each other, in test_bits.
+That they save and load is tested in test_family_folders; that rows do not depend on each other, in test_bits;
+refusals of `tinyllm quantize` are in sessions/train.txt.
 """
+
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_run import outcome
 
 from tinyllm import ops
+from tinyllm.decode.generate import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.nn import Int4Linear, Int8Linear, Linear, quantize
 from tinyllm.ops.quant import dequantize, spread
 from tinyllm.rng import Random
+from tinyllm.runs import open_model
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing import CASES
 
@@ -131,3 +138,18 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
     with pytest.raises(UserError, match=f"{name}.*{said}"):
         model.load_state_dict(before | {name: change(before[name])})
     assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
+
+
+@bits
+def test_a_copy_of_a_run_lies_beside_it_and_writes_alike(tmp_path, whole, monkeypatch, printed, bits):
+    before = outcome(shutil.copytree(whole, tmp_path / "run"))
+    monkeypatch.chdir(tmp_path / "run")
+    assert printed("quantize", ".", "--bits", str(bits)).endswith(f"wrote ../run-int{bits}\n")
+    assert outcome(tmp_path / "run") == before
+    old, new = open_model("."), open_model(f"../run-int{bits}")
+    assert type(new.model.h[0].mlp.c_fc) is LAYERS[bits]
+    y, near = (opened.model([[1, 2, 3]]).data for opened in (old, new))
+    assert 0 < np.abs(y - near).max() < 0.1 * np.abs(y).max()
+    words = ["generate", f"../run-int{bits}", "--prompt", "the cat", "--tokens", "9", "--temperature", "0"]
+    ids = generate(new.model, ["the cat"], max_tokens=9, tokenizer=new.tokenizer, sampling=Sampling(0))[0]
+    assert printed(*words) == f"the cat{new.tokenizer.decode(ids)}\n"

@@ -16,7 +16,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.eval.task import Item, Task, behind
 from tinyllm.nn import inference
-from tinyllm.nn.seen import Seen
+from tinyllm.nn.attention import Seen
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 

@@ -24,8 +24,8 @@ from tinyllm.files import read_json
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
+from tinyllm.nn.attention import EVERYTHING, Seen
 from tinyllm.nn.language_model import check_tokens
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base

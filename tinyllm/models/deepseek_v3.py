@@ -14,8 +14,7 @@ from tinyllm import nn
 from tinyllm.config import fill_in, setting
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn.attention import Angles, Past
-from tinyllm.nn.seen import EVERYTHING, Seen
+from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.tensor import Tensor
 
 EPS = 1e-6  # of the norms of short vectors, which config.json does not mention

@@ -14,8 +14,7 @@ from tinyllm.config import fill_in, setting
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
 from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
-from tinyllm.nn.attention import Angles, Past
-from tinyllm.nn.seen import EVERYTHING, Seen
+from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}

@@ -14,8 +14,8 @@ from tinyllm.errors import instead
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import OTHERS, PART, PRESETS, Sizes
+from tinyllm.nn.attention import EVERYTHING, Seen
 from tinyllm.nn.decoder import Cache
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 

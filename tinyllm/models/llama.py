@@ -18,9 +18,8 @@ from tinyllm.errors import UserError, instead
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, OTHERS, SIZE, TIED, RotarySizes
-from tinyllm.nn.attention import Angles, Past
+from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.nn.decoder import Cache
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = {

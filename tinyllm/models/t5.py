@@ -23,9 +23,8 @@ from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn.attention import Past
+from tinyllm.nn.attention import EVERYTHING, Past, Seen
 from tinyllm.nn.language_model import check_tokens
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops.loss import IGNORED
 from tinyllm.padding import by_length, pad_right
 from tinyllm.tensor import Tensor

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tinyllm.errors import missing
-from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention, rotate
+from tinyllm.nn.attention import Attention, GroupedAttention, Rope, Seen, SelfAttention, rotate
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
@@ -26,7 +26,6 @@ from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_ada
 from tinyllm.nn.module import Module, inference, replace
 from tinyllm.nn.passes import pack_cache, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
-from tinyllm.nn.seen import Seen
 
 __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GeluMLP",

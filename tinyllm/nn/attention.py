@@ -1,5 +1,8 @@
 """Define self-attention layers: each position averages the values of earlier positions and its own."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 import tinyllm.functional as F
@@ -7,11 +10,36 @@ from tinyllm import ops
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Linear, RMSNorm
 from tinyllm.nn.module import Module
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
 Past = KVCache | None  # the keys and values of earlier positions in one layer, if they are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Say which keys each query may see, and what is added to its scores; by default every limit is off.
+
+    A caller makes it once for all layers. A layer adds its own limits: see `Attention.mix`. The fields are
+    arguments of `F.attention`, in the same order.
+
+    causal: no query sees a key after its own position.
+    lengths (B,): row b has only its first lengths[b] keys; the rest is padding.
+    bias: an array or Tensor that broadcasts to (H, S, T) and is added to the scores.
+    window: how many keys a query sees, counted back from its own position, which is included.
+    starts (B, S): the first key that each query sees, such as the start of its document in a packed row.
+    ends (B, S): one more than the last key that each query sees; replaces `causal`.
+    """
+
+    causal: bool = True
+    lengths: np.ndarray | None = None
+    bias: Any = None
+    window: int | None = None
+    starts: np.ndarray | None = None
+    ends: np.ndarray | None = None
+
+
+EVERYTHING = Seen()  # whatever the layer itself lets a query see
 
 
 class Rope:

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyllm.errors import UserError
-from tinyllm.nn.attention import Attention
+from tinyllm.nn.attention import EVERYTHING, Attention, Seen
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.language_model import LanguageModel, check_tokens
 from tinyllm.nn.layers import Embedding
-from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 Cache = list[KVCache] | None

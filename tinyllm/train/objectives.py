@@ -12,7 +12,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.data import Batch
 from tinyllm.data.corruption import DiffusedBatch
-from tinyllm.nn.seen import Seen
+from tinyllm.nn.attention import Seen
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor, record
 
