@@ -25,7 +25,7 @@ from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
-from tinyllm.nn.decoder import Cache
+from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}

@@ -15,7 +15,7 @@ from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import OTHERS, PART, PRESETS, Sizes
 from tinyllm.nn.attention import EVERYTHING, Seen
-from tinyllm.nn.decoder import Cache
+from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
 

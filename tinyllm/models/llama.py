@@ -19,7 +19,7 @@ from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, OTHERS, SIZE, TIED, RotarySizes
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
-from tinyllm.nn.decoder import Cache
+from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
 PRESETS = {

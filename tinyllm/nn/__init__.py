@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, Seen, SelfAttention, rotate
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
-from tinyllm.nn.language_model import LanguageModel
+from tinyllm.nn.language_model import DecoderLM, LanguageModel
 from tinyllm.nn.layers import (
     MLP,
     Dropout,

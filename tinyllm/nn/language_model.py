@@ -1,4 +1,4 @@
-"""Define LanguageModel, the base of all models, with logits, losses and initial weights."""
+"""Define LanguageModel, the base of all models, and DecoderLM, the base of those that continue a text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,16 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import UserError
+from tinyllm.nn.attention import EVERYTHING, Attention, Seen
+from tinyllm.nn.cache import KVCache
 from tinyllm.nn.init import full, init_normal
-from tinyllm.nn.layers import Head, plain
+from tinyllm.nn.layers import Embedding, Head, plain
 from tinyllm.nn.module import Module
 from tinyllm.nn.passes import recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
+
+Cache = list[KVCache] | None
 
 
 class LanguageModel(Module):
@@ -132,6 +136,47 @@ class LanguageModel(Module):
     def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the log-probability of every target, 0 if ignored: tokens, targets (B, T) -> (B, T)."""
         return 0 - self.token_losses(tokens, targets, **inputs)
+
+
+class DecoderLM(LanguageModel):
+    """Base of models that score every possible next token: tokens (B, T) -> logits (B, T, V).
+
+    A subclass makes the modules, among them `lm_head`, and defines `embed` and `body`.
+    """
+
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
+        raise NotImplementedError
+
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
+        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
+        raise NotImplementedError
+
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
+               **inputs: Any) -> Tensor:
+        """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
+
+        With a cache, the tokens continue the cached tokens; decoding then calls `head` on the last position
+        only. `Seen(starts=...)` separates packed documents, `Seen(ends=...)` lets the tokens of a prefix see
+        each other. Other inputs go to `embed`. Raises UserError for bad or too many tokens.
+        """
+        tokens, positions = check_tokens(tokens, self.config, cache[0].lengths[:, None] if cache else None)
+        return self.body(self.embed(tokens, positions, **inputs), positions, cache, seen)
+
+    def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
+        """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.
+
+        Without a length, each row has space for the whole context. Raises UserError unless every block has
+        one `nn.Attention`; a model with other blocks overrides this method.
+        """
+        c = self.config
+        dtype = next(iter(self.of_kind(Embedding).values())).weight.dtype
+        room = c.context if length is None else min(length, c.context)
+        parts = self.of_kind(Attention).values()
+        if len(parts) != c.layers:
+            raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
+        return [KVCache(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind, part.cache_parts)
+                for part in parts]
 
 
 def check_tokens(tokens: ArrayLike, config: Any, past: np.ndarray | None = None
