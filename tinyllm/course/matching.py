@@ -125,7 +125,8 @@ class Suspect:
             if alike(got, theirs, ROUNDED) or within(self.name, args, got, theirs):
                 against += got is not None and theirs is not None and not self.same_errors(args, got, theirs)
                 continue  # rounding
-            if not plain and undefined(theirs) != undefined(got) and not has_nan(right(self.name, args)[0]):
+            is_nan = any(np.isnan(a).any() for a in floats(right(self.name, args)[0]))
+            if not plain and undefined(theirs) != undefined(got) and not is_nan:
                 continue  # one of the two avoids a NaN that the other gives
             if plain or case_kind(args) == VIEWS:
                 return True
@@ -187,21 +188,20 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
         return False
 
 
+def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
+    """Return what is an array of floats, or a float, in results."""
+    numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
+    return [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
+
+
 def has_fraction(results: list[Any] | None) -> bool:
     """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on it by chance."""
-    numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
-    fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
-    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
+    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in floats(results))
 
 
 def undefined(results: list[Any] | None) -> bool:
     """Return True if there are no results, or if a number is not finite."""
-    return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
-
-
-def has_nan(results: Sequence[Any]) -> bool:
-    """Return True if there is a NaN in the results."""
-    return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
+    return results is None or not all(np.isfinite(a).all() for a in floats(results))
 
 
 def numbers_wrong(name: str, results: list[Any], args: Case) -> bool:

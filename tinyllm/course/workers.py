@@ -174,9 +174,7 @@ class Worker:
         With `send_args` the result is (value, the arguments after the call). With `names` the arguments are
         passed by keyword.
         """
-        message: dict[str, Any] = {"function": function, "args": list(args)}
-        message |= {"send_args": True} if send_args else {}
-        message |= {"names": list(names)} if names else {}
+        message = {"function": function, "args": list(args), "send_args": send_args, "names": list(names)}
         answer = self._ask(message, function, "value")
         if isinstance(answer, Failure):
             return answer

@@ -156,7 +156,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
     """Compile the syntax trees of an op and of its helper functions; return the op's function."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
-        exec(compiled(function, tree, name), spaces[function.__module__])
+        exec(compiled(tree, name), spaces[function.__module__])
     made = {function: spaces[function.__module__][function.__name__] for function in trees}
     for module, key, function in links(*trees):
         spaces[module][key] = made[function]
@@ -174,19 +174,12 @@ def links(*functions: Any) -> list[tuple[str, str, Any]]:
     return found
 
 
-_compiled: dict = {}  # function -> (its own tree, compiled): most edits change one function of many
-
-
-def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
+@functools.lru_cache(maxsize=256)  # most edits change one function of many
+def compiled(tree: ast.FunctionDef, name: str) -> types.CodeType:
     """Compile a function's definition; a loop that runs too long will raise an error."""
-    if function in _compiled and _compiled[function][0] is tree:
-        return _compiled[function][1]
     loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
     ended = EndedLoops().visit(copy.deepcopy(tree)) if loops else tree
-    made = compile(ast.fix_missing_locations(ast.Module([ended], [])), f"<{name}, edited>", "exec")
-    if tree_of(function) is tree:
-        _compiled[function] = tree, made
-    return made
+    return compile(ast.fix_missing_locations(ast.Module([ended], [])), f"<{name}, edited>", "exec")
 
 
 @functools.cache

@@ -36,9 +36,9 @@ STATEMENTS = [
     ("{old} left out", "A += B", "pass"), ("{old} left out", "A -= B", "pass"),
     ("= where += belongs in {old}", "A += B", "A = B"), ("*= where += belongs in {old}", "A += B", "A *= B"),
     *(("`{a} = ...`, which leaves the caller's array as it was", f"A {sign}= B", f"A = A {sign} B")
-      for sign in "+-*/"),
+      for sign in "+-*"),
     ("{new}, which keeps only the last of equal indices", "np.add.at(A, B, C)", "A[B] += C"),
-    *(("{old} left out", f"A.{name}(*R)", "pass") for name in ("append", "extend", "update")),
+    ("{old} left out", "A.append(*R)", "pass"),
     ("+= where = belongs in {old}", "A[B] = C", "A[B] += C"), ("{old} left out", "A[B] = C", "pass"),
     ("0 where {B} belongs", "A = B", "A = 0"), ("1 where {B} belongs", "A = B", "A = 1"),
     ("the last of {A} lost", "return A", "return A[:-1]"),
@@ -77,7 +77,7 @@ PRODUCTS = [
     ("the elementwise product where {old} belongs", "A @ B", "A * B"),
     ("np.dot where {old} belongs: it pairs each matrix of one stack with all of the other", "A @ B",
      "np.dot(A, B)"),
-    ("{old} left out", "A *= B", "pass"), ("{old} left out", "A /= B", "pass"),
+    ("{old} left out", "A *= B", "pass"),
 ]
 BRACKETS = [
     *(("", old, new) for sign in "+-" for old in (f"A * (B {sign} C)", f"(B {sign} C) * A")
@@ -108,8 +108,7 @@ CALLS = [
         ("np.clip(A, B, C)", "np.maximum(A, B)"), ("np.clip(A, B, C)", "np.minimum(A, C)"),
         ("A(B, 0)", "A(B, 1)"), ("A(B, 1)", "A(B, 0)"), ("A(1, B)", "A(0, B)"))),
     *(("", f"{name}(A)", f"{name}(A + {tiny})") for name in ("np.sqrt", "math.sqrt") for tiny in TINY),
-    *((f"the first of {{A}}, not its {name}", f"{name}(A{key})", "next(iter(A))") for name in ("min", "max")
-      for key in ("", ", key=B")),
+    ("the first of {A}, not its min", "min(A, key=B)", "next(iter(A))"),
     *((f"{tiny} added inside the logarithm", "np.log(A)", f"np.log(A + {tiny})") for tiny in TINY),
     ("the last of equal numbers first in {old}", "np.argsort(A, *R)",
      "A.shape[-1] - 1 - np.argsort(A[..., ::-1], axis=-1, kind='stable')"),

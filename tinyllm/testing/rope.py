@@ -112,28 +112,23 @@ mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever w
 @variant("scaled_rope_tables")
 def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
     """Compute the frequency of each pair of channels from its wavelength, like Hugging Face's code."""
-    kind, factor = scaling["rope_type"], scaling["factor"]
-    context, growth = scaling.get("original_max_position_embeddings"), 1.0
+    kind, factor, pair = scaling["rope_type"], scaling["factor"], np.arange(width // 2)
+    context, growth, slowed = scaling.get("original_max_position_embeddings"), 1.0, 1.0
     if kind == "ntk":
         base, factor = base * factor ** (width / max(width - 2, 1)), 1.0
-    frequencies = np.zeros(width // 2)
+    frequencies = base ** (-2 * pair / width)
+    if kind == "llama3":
+        fast, slow = scaling["high_freq_factor"], scaling["low_freq_factor"]
+        slowed = np.clip((fast - context * frequencies / (2 * np.pi)) / (fast - slow), 0, 1)
     if kind == "yarn":
         growth = scaling.get("attention_factor") or 0.1 * np.log(max(factor, 1)) + 1
-        ends = [width * np.log(context / (scaling.get(beta, usual) * 2 * np.pi)) / (2 * np.log(base))
-                for beta, usual in (("beta_fast", 32), ("beta_slow", 1))]
+        low, high = (width * np.log(context / (scaling.get(beta, usual) * 2 * np.pi)) / (2 * np.log(base))
+                     for beta, usual in (("beta_fast", 32), ("beta_slow", 1)))
         if scaling.get("truncate", True):
-            ends = [np.floor(ends[0]), np.ceil(ends[1])]
-        low, high = max(ends[0], 0), min(ends[1], width - 1)
-    for i in range(width // 2):
-        f, slowed = base ** (-2 * i / width), 1.0
-        wavelength = 2 * np.pi / f
-        if kind == "llama3":
-            fast, slow = scaling["high_freq_factor"], scaling["low_freq_factor"]
-            slowed = np.clip((fast - context / wavelength) / (fast - slow), 0, 1)
-        if kind == "yarn":
-            slowed = np.clip((i - low) / max(high - low, 0.001), 0, 1)
-        frequencies[i] = f * (1 - slowed) + f / factor * slowed
-    angle = np.multiply.outer(np.asarray(positions), frequencies)
+            low, high = np.floor(low), np.ceil(high)
+        low, high = max(low, 0), min(high, width - 1)
+        slowed = np.clip((pair - low) / max(high - low, 0.001), 0, 1)
+    angle = np.multiply.outer(np.asarray(positions), frequencies * (1 - slowed + slowed / factor))
     return (growth * np.cos(angle)).astype(np.float32), (growth * np.sin(angle)).astype(np.float32)
 
 
