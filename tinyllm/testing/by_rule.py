@@ -32,8 +32,9 @@ from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.testing.values import ONE_OFF, ROWS, TINY, changes, kind, result_changes
 
-PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
-         "{} without its first": "1:", "{} in reverse order": "::-1"}
+CONSTANTS = ("0", "1", "max({0}, 1)", "min({0}, 1)", "1 - {0}", "1 + {0}", "1 / {0}")
+PARTS = {"the last of {0} alone": "-1:", "the first of {0} alone": ":1", "{0} without its last": ":-1",
+         "{0} without its first": "1:", "{0} in reverse order": "::-1"}
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
@@ -49,44 +50,38 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
     names = [argument.arg for argument in tree.args.args]
     defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
     for name, value in example.items():
-        fixed = [defaults[name]] if name in defaults else []
-        fixed += ["True", "False", f"not {name}"] if isinstance(value, bool) else []
-        others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
-        fixed += others if isinstance(value, int | float) and not isinstance(value, bool) else []
-        fixed += TINY if isinstance(value, float) else ()
-        for other in dict.fromkeys(fixed):
-            yield f"{name} ignored and taken as {other}", f"{name} = {other}"
-        if type(value) is int:
-            yield f"{name} ignored, as if there were no limit", f"{name} = 1_000"
         if isinstance(value, list | bytes) or (kind(value) == "f" and np.ndim(value)):
             yield f"nothing done to {name}", f"return {name if kind(value) else f'list({name})'}"
-        if isinstance(value, list | tuple | bytes) or (np.ndim(value) and kind(value) in ("i", "u", "b")):
-            rows = "..., " if kind(value) else ""
-            for said, part in PARTS.items():
-                yield said.format(name), f"{name} = {name}[{rows}{part}]"
         where_given = f"if {name} is not None: " * (defaults.get(name) == "None")
-        for said, new in replacements(value, name in kept):
-            new = new.format(name)  # a number of Python stays one
-            line = f"{name} = type({name})({new}) if isinstance({name}, (int, float)) else {new}"
-            yield said.format(name), where_given + line
+        for said, new in taken(value, defaults.get(name), name in kept).items():
+            yield said.format(name), f"{where_given}{name} = {new.format(name)}"
     yield from of_several(example, kept)
 
 
-def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a sentence about an argument and of what is taken in its place; {} is its name.
+def taken(value: Any, default: str | None, kept: bool) -> dict[str, str]:
+    """Return what is taken in place of an argument -> {sentence: expression}; {0} is the argument's name.
 
-    kept: False if the argument may be replaced by a new array.
+    kept: True if the argument must not be replaced by a new array.
     """
-    if type(value) is int or kind(value) in ("i", "u"):
-        yield from ONE_OFF.items()
-    if kept or not (kind(value) or isinstance(value, float)):
-        return
-    if kind(value) == "f":
-        yield "{0} ignored and taken as 0", "np.zeros_like({0})"
-        yield "{0} ignored and taken as 1", "np.ones_like({0})"
-    if kind(value) == "f" and np.ndim(value) > 1:
-        yield "{0} transposed", "np.swapaxes({0}, -1, -2)"
-    yield from changes(value).items()
+    letter, is_number = kind(value), isinstance(value, int | float) and not isinstance(value, bool)
+    fixed = [default] if default else []
+    fixed += ["True", "False", "not {0}"] if isinstance(value, bool) else []
+    fixed += CONSTANTS if is_number else ()
+    fixed += TINY if isinstance(value, float) else ()
+    found = {f"{{0}} ignored and taken as {other}": other for other in fixed}
+    if type(value) is int:
+        found["{0} ignored, as if there were no limit"] = "1_000"
+    if isinstance(value, list | tuple | bytes) or (np.ndim(value) and letter in ("i", "u", "b")):
+        found |= {said: f"{{0}}[{'..., ' * bool(letter)}{part}]" for said, part in PARTS.items()}
+    others = ONE_OFF if type(value) is int or letter in ("i", "u") else {}
+    if not kept and letter == "f":
+        others = {"{0} ignored and taken as 0": "np.zeros_like({0})",
+                  "{0} ignored and taken as 1": "np.ones_like({0})"}
+        others |= {"{0} transposed": "np.swapaxes({0}, -1, -2)"} if np.ndim(value) > 1 else {}
+    if not kept and (letter or isinstance(value, float)):
+        others = others | changes(value)
+    number = "type({{0}})({})" if is_number else "{}"  # of Python stays one
+    return found | {said: number.format(new) for said, new in others.items()}
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
