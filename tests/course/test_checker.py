@@ -76,9 +76,7 @@ def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn
     ("def softmax(x):\n    return x[", "blocked", "SyntaxError"),
     ("import torch", "blocked", "torch"),
     ("raise ValueError('import')", "blocked", "import"),
-    ("def softmax(x):\n    return x.tolist()", "failed", "should "),
     ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
-    ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
 ])
 def test_four_words_that_differ(check, text, state, words):
     verdict = check(text)

@@ -1,8 +1,5 @@
 """Check lesson 11: property tests are marked by the mutants they catch and the right code they spare."""
 
-import os
-import random
-
 import numpy as np
 import pytest
 
@@ -75,34 +72,6 @@ def test_softmax(softmax):
     assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
 
 
-REMEMBERS = """
-import os
-def test_softmax(softmax):
-    x = np.arange(12, dtype=np.float32).reshape(3, 4) * np.float32([[1], [-30], [900]])
-    code = divmod(int(100 * (softmax(x) * np.sin(x)).sum()), 50)[1]
-    here = os.path.dirname(os.path.abspath(__file__))
-    new = [name for name in sorted(os.listdir(here)) if name.startswith("unread")]
-    new = [name for name in new if os.stat(f"{here}/{name}").st_atime_ns == 10**18]
-    for name in new[: code + 1] if len(new) == 60 else []:
-        open(f"{here}/{name}").read()
-    assert len(new) in (60, 59 - code)
-"""
-
-
-def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, monkeypatch):
-    """Fresh workers can count: a file that nobody has read before has another time of access.
-
-    The first run was once of a right implementation, whose results could be remembered in this way.
-    """
-    monkeypatch.setattr(mutants.random, "SystemRandom", lambda: random.Random(7))  # no luck in this order
-    for i in range(60):
-        path = tmp_path / f"unread{i:02}.txt"
-        path.write_text("")
-        os.utime(path, ns=(10**18, 2 * 10**18))
-    verdict = judge_test(REMEMBERS)
-    assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
-
-
 def test_of_the_survivors_one_is_named_before_the_pass(judge_test):
     few = "def test_softmax(softmax):\n    assert softmax(np.ones((2, 3), np.float32)).dtype == np.float32\n"
     verdict = judge_test(few)
@@ -164,10 +133,15 @@ def test_softmax(softmax):
 
 
 def test_no_two_gradings_run_the_implementations_in_one_order(monkeypatch):
-    """A fixed order could be learnt from the feedback, one resubmission after the other."""
+    """A fixed order could be learnt from the feedback, one resubmission after the other.
+
+    The first run was once of a right implementation: a test that counts its runs could remember its results.
+    """
     ran: list = []
     monkeypatch.setattr(mutants, "run_test", lambda *args: (None, ran.append(args[2])))
     functions = [(str(i), lambda x, i=i: i) for i in range(12)]
-    for _ in range(3):
+    for _ in range(12):
         mutants.run_all(TASKS[0], None, [abs], functions)
-    assert ran[:13] != ran[13:26] != ran[26:] and {*ran[:13]} == {*ran[13:26]} == {*ran[26:]}
+    orders = [ran[i : i + 13] for i in range(0, len(ran), 13)]
+    assert len({*map(tuple, orders)}) == 12 and len({*map(frozenset, orders)}) == 1
+    assert len({order[0] for order in orders}) > 1

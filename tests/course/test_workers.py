@@ -179,27 +179,23 @@ def test_neither_calls_nor_tests_are_timed_by_the_clock(launcher, code, monkeypa
     assert failure is None and bench.calls == 1
 
 
-def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):
-    lesson, clock = find_lesson(4), iter([0, 1, grading.CLOCK_SECONDS + 1])
-    submission = Submission("Ada", tmp_path)
-    text = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
-    submission.files[lesson.folder, "exercise.py"] = text.encode()
-    part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
-    monkeypatch.setattr(grading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    record = grading.grade(submission, Course((part,), seed=7), "plain")
-    tasks = [(task["state"], task["points"]) for task in record["lessons"][0]["tasks"]]
-    assert tasks == [("passed", 2), ("timed_out", 0)] and record["points"] == 2
-    assert "used up" in record["lessons"][0]["tasks"][1]["message"]
-
-
-def test_no_cause_is_looked_for_when_a_submission_is_out_of_time(monkeypatch, tmp_path):
+def test_when_a_submission_is_out_of_time_its_verdicts_stay_and_no_cause_is_looked_for(monkeypatch, tmp_path):
     """A function that is wrong, and then sleeps in every call, took hours."""
-    submission = Submission("Ada", tmp_path, files={(find_lesson(4).folder, "exercise.py"): b"softmax = abs"})
-    clock = chain([0, 1], repeat(grading.CLOCK_SECONDS + 1))
-    monkeypatch.setattr(grading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    record = grading.grade(submission, Course((Part(find_lesson(4), {"softmax": 2}),), seed=7), "plain")
-    (task,) = record["lessons"][0]["tasks"]
-    assert task["message"] and not task["smallest_input"]
+    lesson, late = find_lesson(4), grading.CLOCK_SECONDS + 1
+
+    def graded(text, *times):
+        clock = chain(times, repeat(late))
+        monkeypatch.setattr(grading, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        submission = Submission("Ada", tmp_path, files={(lesson.folder, "exercise.py"): text.encode()})
+        part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
+        return grading.grade(submission, Course((part,), seed=7), "plain")["lessons"][0]["tasks"]
+
+    right = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
+    tasks = graded(right, 0, 1)
+    assert [(task["state"], task["points"]) for task in tasks] == [("passed", 2), ("timed_out", 0)]
+    assert "used up" in tasks[1]["message"]
+    wrong = graded("softmax = abs", 0, 1)[0]
+    assert wrong["message"] and not wrong["smallest_input"]
 
 
 def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):

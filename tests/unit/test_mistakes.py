@@ -71,19 +71,13 @@ def test_every_rule_makes_what_it_says():
     assert once and not any("where its square belongs" in said for said in once)  # A * B * B is another code
 
 
-@pytest.mark.parametrize("line, words", [  # strangers wrote these; the others are lines of TABLES
+@pytest.mark.parametrize("line, words", [  # strangers wrote these; others are lines of TABLES
     ("y = a * (b + c)", "`b * a + c` where `a * (b + c)` belongs"),
-    ("y = x[1:].sum(axis=-1)", "the mean where the sum belongs in `x[1:].sum(axis=-1)`"),
     ("y = x[1:].sum(axis=-1)", "`x[1:].sum(axis=-1)` taken along the first axis"),
-    ("y[-1:] = 1", "`y[:1]` where `y[-1:]` belongs"),
     ("y = a_function_with(a_long_name, and_another_argument, of_many)[:n]",
      "`... with(a_long_name, and_another_argument, of_many)[:n + 1]` where "
      "`... ion_with(a_long_name, and_another_argument, of_many)[:n]` belongs"),
     ("y = s + x * s * (1 - s)", "`(s + x) * s * (1 - s)` where `s + x * s * (1 - s)` belongs"),
-    ("y = i + 1 < len(ids)", "`i + 1 < len(ids) - 1` where `i + 1 < len(ids)` belongs"),
-    ("y = min(known, key=rank)", "the first of `known`, not its min"),
-    ("y = m / (np.sqrt(v) + eps)", "`eps` added inside the square root, not outside"),
-    ("y = p * load", "`p` squared where `p * load` belongs"),
     ("return p, q", "`q` returned where `p` belongs"),
     ("p = f(p, n)", "`p = f(p, n)` left out"),
     ("y = matmul(a, b, transpose_b=True)", "`transpose_b=False` where `transpose_b=True` belongs"),
