@@ -17,9 +17,9 @@ softmax = OPS["softmax"].reference
 calls = itertools.count()
 
 
-def complaint(name, function, *args, **options):
+def complaint(name, function, *args):
     with pytest.raises(AssertionError) as error:
-        check(name, function, args, **options)
+        check(name, function, args)
     return str(error.value)
 
 
@@ -66,11 +66,8 @@ def test_each_property_is_checked(words, name, function, args):
     assert words in complaint(name, function, *map(copy.deepcopy, args))
 
 
-def test_the_case_is_shown_in_a_few_short_lines_and_contiguity_checked_where_it_is_promised():
-    def strided(x):
-        return np.asfortranarray(softmax(x))
-    check("softmax", strided, (X,))
-    assert "not contiguous" in complaint("softmax", strided, X, contiguous=True)
+def test_the_case_is_shown_in_a_few_short_lines():
+    check("softmax", lambda x: np.asfortranarray(softmax(x)), (X,))  # in any layout
     said = complaint("softmax", lambda x: x * 0, np.zeros((40, 50), np.float32)[:, ::2])
     assert said.startswith("softmax: y[0, 0] should be 0.04, got 0, more than")
     assert "x = float32 (40, 25): [[" in said and "# x is a view: not contiguous" in said

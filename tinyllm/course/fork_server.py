@@ -161,11 +161,9 @@ def work(sock: socket.socket, request: dict[str, Any]) -> None:
         call = protocol.receive(sock)
         allow(request["call_seconds"])
         try:
-            frame = protocol.dump(answer(sock, module, call, last))
+            protocol.send(sock, answer(sock, module, call, last))
         except BaseException as error:
-            frame = protocol.dump({"error": describe(error, code)})
-        sock.settimeout(None)
-        sock.sendall(frame)
+            protocol.send(sock, {"error": describe(error, code)})
 
 
 def allow(seconds: float) -> None:

@@ -38,8 +38,7 @@ def start_python(first: Any, output: str | Path) -> tuple[subprocess.Popen, sock
     """
     ours, theirs = socket.socketpair()
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
-    if "SYSTEMROOT" in os.environ:  # Windows starts no process without it
-        environment["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
+    environment |= {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # for Windows
     fds = [] if sys.platform == "win32" else [theirs.fileno()]
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     command += [str(SCRIPT), str(Path(np.__file__).parents[1]), *map(str, fds)]

@@ -18,30 +18,29 @@ from tinyllm.testing.relations import bind, parameters, specs_only
 MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to compute
 
 
-def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
+def check(name: str, function: Callable[..., Any], args: Sequence[Any]) -> None:
     """Check that a function agrees with an op's specification (its NumPy code) on one case.
 
     Results must have the right number, types and shapes, and share no memory with inputs or with each other.
     They must lie within the op's error bound around the specification's float64 results, and be NaN or
-    infinite in the same places. A second run must give the same bits. Inputs must not be changed. With
-    `contiguous`, results must also be contiguous. Raises AssertionError with the op, the case, and the
-    expected and the actual result.
+    infinite in the same places. A second run must give the same bits. Inputs must not be changed. Raises
+    AssertionError with the op, the case, and the expected and the actual result.
     """
     args = tuple(bind(name, args).values())
     try:
         with specs_only():
-            require_all(name, function, args, contiguous)
+            require_all(name, function, args)
     except AssertionError as error:
         raise AssertionError(f"{name}: {error}\n{describe(name, args)}") from None
 
 
-def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
+def require_all(name: str, function: Callable[..., Any], args: tuple) -> None:
     """Check all properties listed in `check`; raise AssertionError at the first that does not hold."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):
         require(bits(value) == old, f"it changed its input {argument}")
-    require_own_memory(name, results, args, contiguous)
+    require_own_memory(name, results, args)
     require_close(name, results, expectation(name, args))
     again = run(name, function, args)
     require([bits(x) for x in again] == [bits(x) for x in results], "two runs on one input differ")
@@ -126,7 +125,7 @@ def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
             yield value
 
 
-def require_own_memory(name: str, results: list[Any], args: Sequence[Any], contiguous: bool) -> None:
+def require_own_memory(name: str, results: list[Any], args: Sequence[Any]) -> None:
     """Raise AssertionError if a result shares memory with an input or with another result."""
     if name in MAY_RETURN_INPUTS:
         return
@@ -134,7 +133,6 @@ def require_own_memory(name: str, results: list[Any], args: Sequence[Any], conti
     for label, result in zip(OPS[name].outputs, arrays(results), strict=False):
         require(not any(np.may_share_memory(result, other) for other in taken),
                 f"{label} shares memory with an input or another result; return a copy")
-        require(not contiguous or result.flags.c_contiguous, f"{label} is not contiguous")
         taken.append(result)
 
 
