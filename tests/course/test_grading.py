@@ -16,7 +16,7 @@ import pytest
 
 from tinyllm.cli import main
 from tinyllm.course import capstone, kernels
-from tinyllm.course.classroom import queue
+from tinyllm.course.classroom import grading
 from tinyllm.course.classroom.config import Course, whole_course
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
@@ -144,8 +144,8 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
             os.kill(os.getpid(), 9)
         return graded_well(submission, course, level)
 
-    graded_well = queue.grade
-    monkeypatch.setattr(queue, "grade", grade_or_die)
+    graded_well = grading.grade
+    monkeypatch.setattr(grading, "grade", grade_or_die)
     Path("course.toml").write_text(COURSE)
     hand_in("wrong", WRONG)
     hand_in("right", solved(LESSON.task("softmax")))
@@ -159,7 +159,7 @@ def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, m
     points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
     lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 2 }}\n" for n, name in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))
-    monkeypatch.setattr(queue, "prepare", lambda *arguments: None)
+    monkeypatch.setattr(grading, "prepare", lambda *arguments: None)
     monkeypatch.setattr(kernels, "find_compiler", lambda: None)
     hand_in("Ada", "import os\ndef softmax(x):\n    open(os.path.join(os.getcwd(), 'x'))\n")
     grade()
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, caps
     """
     before = Path("out/results.json").read_bytes()
     for number, ignored in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)):
-        monkeypatch.setattr(queue, "prepare", lambda *rest, number=number: signal.raise_signal(number))
+        monkeypatch.setattr(grading, "prepare", lambda *rest, number=number: signal.raise_signal(number))
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         kept = signal.signal(ignored, signal.SIG_IGN), signal.signal(number, usual)
         try:
@@ -203,9 +203,9 @@ def test_right_results_are_computed_before_the_fork_until_an_interrupt(monkeypat
     """Each process once trained for itself; and after Ctrl-C a training for each variant went on."""
     asked, seen = [], []
     monkeypatch.setattr(capstone, "tolerance", asked.append)
-    monkeypatch.setattr(queue, "right", lambda op, args: seen.append(op))
-    queue.prepare(Course(whole_course().parts[12:13]), {1}, lambda: False)
-    queue.prepare(whole_course(), {1, 2}, lambda: True)
+    monkeypatch.setattr(grading, "right", lambda op, args: seen.append(op))
+    grading.prepare(Course(whole_course().parts[12:13]), {1}, lambda: False)
+    grading.prepare(whole_course(), {1, 2}, lambda: True)
     assert len(asked) == (sys.platform == "linux") and not seen
-    queue.prepare(Course(whole_course().parts[4:5]), {1}, lambda: bool(seen))
+    grading.prepare(Course(whole_course().parts[4:5]), {1}, lambda: bool(seen))
     assert len(seen) == (sys.platform == "linux")

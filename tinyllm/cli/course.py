@@ -12,7 +12,7 @@ from tinyllm.cli.train import stop_on_signals
 from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.feedback import number
-from tinyllm.course.classroom.queue import grade_all
+from tinyllm.course.classroom.grading import grade_all
 from tinyllm.course.classroom.release import autograder, write_release
 from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.classroom.students import merge, read_students

@@ -30,8 +30,6 @@ from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import entry, paragraph
 
-HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
-
 
 @command("lesson")
 def lesson(verb: str | None = None, n: str | None = None) -> None:
@@ -51,7 +49,7 @@ def lesson(verb: str | None = None, n: str | None = None) -> None:
     elif verb == "start" and n is not None:
         start(find_lesson(n))
     else:
-        raise UserError(HOW_TO_START)
+        raise UserError("to copy lesson N type `tinyllm lesson start N`, to see them all `tinyllm lesson`")
 
 
 def print_map() -> None:

@@ -6,6 +6,7 @@ comments on it afterwards.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,6 @@ from tinyllm.course.stepping import Stepper
 from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, bar, paint
-
-try:
-    import termios
-except ImportError:  # Windows
-    termios = None  # type: ignore[assignment]
 
 STOPPED = "stopped; with --from N the lesson starts at step N"
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
@@ -84,8 +80,11 @@ def predict(question: str) -> float | None:
 
 def ask(prompt: str) -> str:
     """Read a line from the user at a terminal; q or the end of the input ends the program."""
-    if termios and sys.stdin.isatty():  # keys typed during a computation must not answer this question
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    if sys.stdin.isatty():  # keys typed during a computation must not answer this question
+        with contextlib.suppress(ImportError):  # Windows has no termios
+            import termios
+
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
     try:
         answer = input(prompt).strip()
     except EOFError:

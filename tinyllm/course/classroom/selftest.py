@@ -18,7 +18,7 @@ from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.queue import CONTEXT
+from tinyllm.course.classroom.grading import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Exercise, Lesson
