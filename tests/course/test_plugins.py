@@ -13,6 +13,7 @@ from tiny_run import write_text
 
 from tinyllm.cli import main
 from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.course.training import plugged_in
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops.registry import OPS, override
 from tinyllm.runs import make_config, prepare
@@ -145,14 +146,10 @@ def test_the_map_says_what_trains_the_functions_of_a_lesson(tmp_path):
     assert set(find_lesson(12).tasks[0].parts) <= by_gpt
 
 
-def test_a_lesson_about_llama_trains_a_llama(workspace, capsys):
+def test_a_lesson_about_llama_trains_a_llama(workspace):
     write(workspace, 13)
-    settings = (workspace / "tiny.toml").read_text()
-    settings = re.sub("(?m)^model.dropout.*$", "model.kv_heads = 1", settings)
-    (workspace / "tiny.toml").write_text(settings)
-    assert train("--mine", "13", "--out", "run") == 0
-    assert re.search(r"swiglu [1-9]\d* times", " ".join(capsys.readouterr().out.split()))
-    assert json.loads((workspace / "run/run.json").read_text())["settings"]["model"]["type"] == "llama"
+    with plugged_in(["13"]) as plugins:
+        assert plugins.settings["model.type"] == "llama" and plugins.settings["preset"] == "nano"
 
 
 def test_the_way_that_lesson_6_shows_into_llama_works(workspace, capsys, monkeypatch):

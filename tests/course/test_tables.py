@@ -85,7 +85,7 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
-    assert "Nothing was handed in" in Path("out/feedback/Bob.html").read_text("utf-8")
+    assert "Nothing was graded: nothing was handed in." in Path("out/feedback/Bob.html").read_text("utf-8")
     heads, possible, ada, bob, eve = read("canvas.csv")
     assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Test"]
     assert possible == ["Points Possible", "", "", "", "", "4"]

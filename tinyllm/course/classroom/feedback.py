@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
 from tinyllm.course.workspace import EXERCISES
 from tinyllm.report.page import Html, assemble, tag
@@ -72,9 +71,7 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
            f"{number(record['of'])} points"
     body: list[Html | None] = []
     if record["problem"]:
-        what = "Nothing was handed in." if record["problem"] == MISSING else \
-               f"Nothing could be graded: {record['problem']}."
-        body.append(tag("p", plain(what), class_="found"))
+        body.append(tag("p", plain(f"Nothing was graded: {record['problem']}."), class_="found"))
     for part, lesson in zip(course.parts, record["lessons"], strict=True):
         if not record["problem"] or any(task["points"] or task["comment"] for task in lesson["tasks"]):
             body.append(lesson_section(part, lesson, files))

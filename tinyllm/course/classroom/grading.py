@@ -33,11 +33,7 @@ from tinyllm.testing.relations import specs_only
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 SECONDS = 4 * 3600  # by the clock, after which a grading process is killed
 LOST = "its grading process ended, by a crash or after four hours; grade again"
-STOPPED = "interrupted; nothing was written"
-MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
-UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CLOCK_SECONDS = 3600  # the limit by the clock for one submission
-USED_UP = "it and the exercises before it used up the time for a whole submission"
 
 
 def grade_all(submissions: list[Submission], course: Course, level: str, workers: int | None = None,
@@ -56,7 +52,7 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
     try:
         while waiting or running:
             if stopped():
-                raise KeyboardInterrupt(STOPPED)
+                raise KeyboardInterrupt("interrupted; nothing was written")
             while waiting and len(running) < (workers or os.cpu_count() or 1):
                 submission = waiting.pop()
                 ours, theirs = CONTEXT.Pipe(duplex=False)
@@ -159,12 +155,13 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
     def judge(task, start, folder):  # if the judge itself fails, the other exercises are still judged
         if time.monotonic() > end:
-            return Verdict(task.name, "timed_out", broken=titles_of(task), message=USED_UP)
+            text = "it and the exercises before it used up the time for a whole submission"
+            return Verdict(task.name, "timed_out", broken=titles_of(task), message=text)
         try:
             return judge_task(task, start, folder, variant=course.variant(submission.student),
                               clock=lambda: lambda: end - time.monotonic())
         except Exception as error:
-            text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
+            text = f"it could not be judged ({type(error).__name__}); tell your instructor"
             return Verdict(task.name, "blocked", message=text)
 
     tasks = map(part.lesson.task, part.points)
