@@ -5,7 +5,6 @@ target, flush it to the disk, rename it over the target (an atomic step on all c
 flush the folder, because names are stored in the folder.
 """
 
-import errno
 import itertools
 import json
 import os
@@ -25,7 +24,6 @@ from tinyllm.errors import UserError
 
 LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
-PATIENCE = 10  # seconds
 DIGITS = 300  # of a whole number: as many as LARGEST_NUMBER has
 # Tables in tables in one line of TOML; tomllib would take memory with the square of their number.
 DOTTED = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){30}""")
@@ -102,40 +100,26 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
     """Open a regular file for reading in binary mode, as a context manager.
 
     Use it for files that somebody else may have written: opening a pipe could block the program, and reading
-    a device may never end. (Texts may come from pipes: see data/reading.py.) Without `follow`, a link is
-    refused. Raises UserError, with the path, when the system refuses to open the file or to read it.
+    a device may never end. Without `follow`, a link is refused. Raises UserError, with the path, when the
+    system refuses to open the file or to read it.
     """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
-    try:  # without patience, because a pipe may take the file's place now
+    waits = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | waits | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    try:
         mode = os.stat(path, follow_symlinks=follow).st_mode
-        handle = pipe_or_file(path, flags, patience=0) if stat.S_ISREG(mode) else None
+        handle = os.open(path, flags) if stat.S_ISREG(mode) else None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if handle is None:
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise UserError(f"cannot read {path}: it is {what}")
     with open(handle, "rb") as file:
+        if waits and not select.select([file], [], [], 0)[0]:  # such as /proc/kmsg, or one that came just now
+            raise UserError(f"cannot read {path}: it is a pipe, and nobody writes to it")
         try:
             yield file
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def pipe_or_file(path: Path | str, flags: int, patience: float | None = None) -> int:
-    """Open a file, or a pipe such as a shell's <(...); for use as the `opener` of open().
-
-    Waits until somebody writes to a pipe; some files of /proc are pipes, too. Raises OSError when nobody does
-    within `patience` seconds (PATIENCE).
-    """
-    patience = PATIENCE if patience is None else patience
-    waits = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
-    handle = os.open(path, flags | waits)
-    if waits and not select.select([handle], [], [], patience)[0]:
-        os.close(handle)
-        raise OSError(errno.EAGAIN, "it is a pipe, and nobody writes to it")
-    if waits and patience:
-        os.set_blocking(handle, True)
-    return handle
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:

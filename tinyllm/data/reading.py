@@ -7,13 +7,12 @@ that unpacks to a huge one is refused.
 import glob
 import gzip
 import os
-import stat
 import sys
 import zlib
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.files import pipe_or_file, read_stream
+from tinyllm.files import open_regular, read_stream
 
 MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer encode --out`
 
@@ -36,21 +35,17 @@ def read(where: str) -> bytes:
 def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
-        found = os.stat(path)
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
-            raise UserError(f"{path} is not a regular file")
-        if found.st_size > MAX_BYTES:  # before memory is taken
-            raise UserError(f"{path} holds more than {MAX_BYTES / 2**20:,g} MiB; take a part of it")
-        with open(path, "rb", opener=pipe_or_file) as f:
-            return read_stream(gzip.GzipFile(fileobj=f) if path.suffix == ".gz" else f, path, MAX_BYTES)
-    except UserError:
+        with open_regular(path) as f:
+            if os.fstat(f.fileno()).st_size > MAX_BYTES:  # before memory is taken
+                raise UserError(f"{path} holds more than {MAX_BYTES / 2**20:,g} MiB; take a part of it")
+            try:
+                return read_stream(gzip.GzipFile(fileobj=f) if path.suffix == ".gz" else f, path, MAX_BYTES)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as why:
+                raise UserError(f"{path} is cut short, or not a gzip file ({why}); fetch it again") from None
+    except UserError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
         raise
-    except FileNotFoundError:
-        raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is cut short, or not a gzip file ({error}); fetch it again") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _read_many(where, paths):
