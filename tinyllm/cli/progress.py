@@ -65,6 +65,10 @@ class Display:
                 self.bar.initial = self.bar.n = event.step
             case events.Stepped():
                 self.bar.update()
+            case events.Stopped():
+                saved = self.run.last_checkpoint() or "nothing, because no step was done"
+                folder = quote(str(self.run.folder))
+                self.say(f"\nstopped; saved: {saved}\ngo on with:  tinyllm train --out {folder} --resume")
             case events.Sampled() if event.step < self.steps:
                 when = f"after {event.step:,} steps" if event.step else "before training"
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
@@ -82,12 +86,6 @@ class Display:
             self.say("  ".join([f"step {record['step']:>{len(str(self.steps))}}/{self.steps}", *parts]))
         if val is not None and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")
-
-    def say_how_to_resume(self) -> None:
-        """Print what a stopped run has saved, and the command that resumes it."""
-        saved = self.run.last_checkpoint() or "nothing, because no step was done"
-        folder = quote(str(self.run.folder))
-        self.say(f"\nstopped; saved: {saved}\ngo on with:  tinyllm train --out {folder} --resume")
 
     def conclude(self) -> None:
         """Print a summary of a finished run, from its log."""

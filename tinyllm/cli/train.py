@@ -149,7 +149,6 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: Any) -> int:
         for event in loop:
             display.show(event)
     if isinstance(event, events.Stopped):
-        display.say_how_to_resume()
         return 130
     write_report(run)
     display.conclude()

@@ -22,7 +22,6 @@ from typing import Any
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_bytes, read_json, sync_folder
-from tinyllm.models import save_weights
 from tinyllm.models.weights import hash_file, load_weights
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
@@ -31,13 +30,11 @@ PINNED = "pinned"  # the name of an empty file, see `pin`
 STEP = re.compile(r"step-(\d{8,})")  # the name of a checkpoint's folder
 
 
-def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], states: dict[str, dict],
-                    state: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], state: dict[str, Any]) -> Path:
     """Write a checkpoint after step number `step`, and return its path.
 
-    `write(path)` writes the model's files into the new folder. `states` is {"optimizer": {name: array}, ...},
-    and each entry becomes a file. `state` is written to state.json. Raises UserError when a file cannot be
-    written; earlier checkpoints then stay intact.
+    `write(path)` writes all files but state.json into the new folder, `state` goes to state.json. Raises
+    UserError when a file cannot be written; earlier checkpoints then stay intact.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -46,8 +43,6 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
     try:
         temporary.mkdir()
         write(temporary)
-        for name, named_arrays in states.items():
-            save_weights(named_arrays, temporary / f"{name}.safetensors")
         hashes = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
         os.rename(temporary, target)

@@ -31,12 +31,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
-MAY_CHANGE = {  # on --resume
-    "data",  # run.json holds its SHA-256
-    "threads",
-    "train.checkpoint_every",
-    "train.steps",  # the only one that changes the weights: the schedule stretches
-}
+# On --resume. run.json has the data's SHA-256. Of these, only the steps change the weights.
+MAY_CHANGE = {"data", "threads", "train.checkpoint_every", "train.steps"}
 
 @dataclass(frozen=True)
 class LoRAConfig:

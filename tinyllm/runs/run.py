@@ -18,7 +18,7 @@ from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.models.pretrained import load_into
-from tinyllm.models.weights import Origin
+from tinyllm.models.weights import Origin, save_weights
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, make_config
 from tinyllm.runs.log import RunLog
@@ -140,10 +140,11 @@ class Run:
             model.save_pretrained(folder)
             atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
             atomic_write_text(folder / "tokenizer_config.json", FOR_TRANSFORMERS)
+            for name, part in states.items():
+                save_weights(part.state_dict(), folder / f"{name}.safetensors")
 
-        arrays = {name: part.state_dict() for name, part in states.items()}
         state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
-        path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
+        path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, state)
         checkpoint.prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
         return path
 

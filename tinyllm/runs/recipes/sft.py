@@ -29,14 +29,9 @@ class SFTConfig:
     packed: bool = setting(False, help="put several pairs into a row, so that less is padding")
 
 
-def frame(options: SFTConfig) -> Frame:
-    """Return what stands around an answer."""
-    return Frame(options.separator, options.end)
-
-
 def texts(config: Any, corpus: Any) -> bytes:
     """Return all prompts and answers as bytes, in the layout that the tokenizer will see."""
-    between, end = frame(config.options)
+    between, end = config.options.separator, config.options.end
     pairs = read_records(corpus, "prompt", "answer")
     return "".join(pair["prompt"] + between + pair["answer"] + end for pair in pairs).encode()
 
@@ -51,8 +46,8 @@ def encode_pairs(parts: Parts, marks: list[int]) -> list[tuple]:
             for picture, prompt, answer in pairs]
 
 
-@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
-        objectives=("causal", "spans"))
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts,
+        frame=lambda options: Frame(options.separator, options.end), objectives=("causal", "spans"))
 def sft(parts: Parts) -> Plan:
     """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
 
