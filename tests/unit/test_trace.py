@@ -84,9 +84,6 @@ def test_flops_are_those_of_the_modules(model, length):
     adds = [step.flops for step in trace.ops if step.op == "add"]
     assert set(adds) == {length * C.width} and len(adds) >= 2 * C.layers
     assert np.shape(trace.attention) == (C.layers, C.heads, length, length)
-    assert trace.cache_bytes == sum(layer.nbytes for layer in model.new_cache(1, 1))
-    whole, before = (forward_flops(model, n) for n in (length, length - 1))
-    assert trace.work == (whole - before, whole)
 
 
 def test_a_text_is_read_written_on_and_cut_at_the_context(model):

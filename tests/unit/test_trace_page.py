@@ -11,6 +11,7 @@ import pytest
 from html_page import EVIL, Page
 from tiny_gpt import tiny_gpt
 
+from tinyllm.nn.module import forward_flops
 from tinyllm.report.svg import heat_map
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label
@@ -44,8 +45,8 @@ def facts(trace):
         yield f"token {t}, {names[trace.ids[t]]}: {said}. Expected: {expected}"
     for lens in trace.lens[1:]:
         yield "".join([lens.name, f"{lens.nats.mean():.2f} nats", *(names[i] for i in lens.ids)])
-    for layer, weights in enumerate(trace.attention):
-        yield trace.parts[layer]
+    for lens, weights in zip(trace.lens[1:], trace.attention, strict=True):
+        yield lens.name
         yield from (f"head {h}" for h in range(len(weights)))
     total = sum(step.flops for step in trace.ops)
     for step in trace.ops:
@@ -53,8 +54,9 @@ def facts(trace):
         shapes += str(np.shape(step.outputs[0]))
         share = f"{100 * step.flops / total:.1f} %"
         yield f"{step.path or '(model)'}{step.op}{shapes}{short(step.flops)}{share}{step.backend}"
-    yield f"{trace.cache_bytes * len(trace.ids):,} bytes for {len(trace.ids)} tokens"
-    yield "{} FLOPs with the cache, {} without".format(*map(short, trace.work))
+    T, whole, past = len(trace.ids), *(forward_flops(trace.model, len(trace.ids) - n) for n in (0, 1))
+    yield f"{sum(layer.nbytes for layer in trace.model.new_cache(1, T)):,} bytes for {T} tokens"
+    yield f"{short(whole - past)} FLOPs with the cache, {short(whole)} without"
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

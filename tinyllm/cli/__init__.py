@@ -58,6 +58,7 @@ GONE = {  # a command, or some options of it, that were removed -> what to use i
     "generate --length-penalty": "in Python, beam_search of tinyllm.decode.beams takes length_penalty=",
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
+    "report --out": "copy report.html from the folder of the run",
     "tokenizer convert": "in Python, tl.save_tokenizer(tl.load_tokenizer(PATH, PATTERN), OUT)",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
     "tokenizer encode --allow-special": "in Python, tl.load_tokenizer(PATH).encode(text, {NAME}) finds it",

@@ -30,17 +30,16 @@ class LossCurves:
     unit: str
 
 
-def write_report(run: Any, path: str | Path | None = None) -> Path:
-    """Write the report of a training run and return its path, by default report.html in the run's folder.
+def write_report(run: Any) -> Path:
+    """Write report.html into the folder of a training run, and return its path.
 
     Raises UserError if the folder holds no run, the log is damaged, or the page cannot be written.
     """
     record, log = run.read(), read_log(run.log.path)
     replaced = record.notes.get("replaced_ops", ())
     text = render(run.folder.absolute().name, record.config, record.facts, log, replaced)
-    path = Path(path or run.report)
-    write(path, text)
-    return path
+    write(run.report, text)
+    return run.report
 
 
 def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:

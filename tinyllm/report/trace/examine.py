@@ -10,7 +10,6 @@ from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import DecoderLM, inference
-from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
 from tinyllm.report.trace.capture import TracedCall, observe
 from tinyllm.tensor import Tensor
@@ -36,6 +35,7 @@ class Lens:
 class Trace:
     """The results of one forward pass over a text of T tokens (L layers, H heads, a vocabulary of V)."""
 
+    model: Any
     ids: list  # T
     prompt_length: int  # how many of the ids were given; the model wrote the others
     names: list  # V, the bytes of each token
@@ -44,11 +44,6 @@ class Trace:
     attention: list  # L arrays (H, T, T): row s is where token s looks
     lens: list  # L + 1 of Lens
     ops: list  # every TracedCall of the forward pass that the model called
-    parts: list  # the names of the layers
-    work: tuple  # FLOPs of the last token with a KV cache, and without
-    cache_bytes: int  # of the keys and values of a token
-    parameters: int
-    context: int
 
     @property
     def predicted(self) -> np.ndarray:
@@ -87,19 +82,16 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     parts = list(root.parts())
     blocks = [part for part in parts if part.is_block]
     norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # behind the last layer
-    whole, past = (forward_flops(model, n) for n in (len(ids), len(ids) - 1))
     states = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     return Trace(
-        ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
+        model=model, ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
         names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
         surprisal=surprisal, candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
                                          for t, row in enumerate(best.tolist())],
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], states, strict=True)],
-        ops=list(root.ops()), parts=[b.path for b in blocks], work=(whole - past, whole),
-        cache_bytes=sum(layer.nbytes for layer in model.new_cache(1, 1)),
-        parameters=model.num_parameters(), context=model.config.context,
+        ops=list(root.ops()),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyllm.nn.module import forward_flops
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.svg import heat_map
 from tinyllm.report.terminal import short
@@ -31,7 +32,8 @@ def render(trace: Trace, title: str) -> str:
     shown = range(len(trace.ids))[-most:]
     wrote = f", of which it wrote the last {own:,}" if own else ""
     cut = f" Only the last {len(shown)} are shown." if shown[0] else ""
-    lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}.{cut}"
+    size = trace.model.num_parameters()
+    lead = f"What a model of {size:,} parameters did with {len(trace.ids):,} tokens{wrote}.{cut}"
     body = [_numbers(trace), _tokens(trace, shown), _lens(trace, shown), _attention(trace, shown),
             _ops(trace), _cache(trace)]
     return assemble(plain(title), lead, body, FOOTER)
@@ -110,7 +112,7 @@ def _attention(trace: Trace, shown: range) -> Html:
             "from each token up to itself. Each row sums to 1; the shade is the square root of the weight. "
             "Click a map, or move to it with Tab, to enlarge it.")
     body = []
-    for part, layer in zip(trace.parts, trace.attention, strict=True):
+    for part, layer in zip((lens.name for lens in trace.lens[1:]), trace.attention, strict=True):
         maps = [heat_map(np.sqrt(weights[shown[0] :, shown[0] :]), f"{part}, head {h}", names)
                 for h, weights in enumerate(layer)]
         figures = [tag("figure", each, tag("figcaption", tag("b", f"head {h}")), tabindex=0)
@@ -136,9 +138,9 @@ def _ops(trace: Trace) -> Html:
 
 def _cache(trace: Trace) -> Html:
     """Say what the KV cache costs, and what it saves."""
-    T, each = len(trace.ids), trace.cache_bytes
-    words = "{} FLOPs with the cache, {} without".format(*map(short, trace.work))
+    model, T, context = trace.model, len(trace.ids), trace.model.config.context
+    each, whole = sum(layer.nbytes for layer in model.new_cache(1, 1)), forward_flops(model, T)
     note = (f"The keys and values of the past are {each:,} bytes for each token: {each * T:,} bytes for {T} "
-            f"tokens, and {each * trace.context:,} for the whole context of {trace.context}. The last token "
-            f"costs {words}.")
+            f"tokens, and {each * context:,} for the whole context of {context}. The last token costs "
+            f"{short(whole - forward_flops(model, T - 1))} FLOPs with the cache, {short(whole)} without.")
     return section("KV cache", note)
