@@ -10,7 +10,7 @@ from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, use
 
 WELL = {
-    "cpu": "A CPU", "cpus": 2, "load": 0.1, "level": "avx512", "levels": ["avx512", "avx2"], "threads": 2,
+    "cpu": "A CPU", "cpus": 2, "level": "avx512", "levels": ["avx512", "avx2"], "threads": 2,
     "memory": 2**33, "blas": "openblas 0.3", "no kernels": None, "losses": (3.7, 3.7),
     "isolation": {"landlock": None, "plain": None}, "environment": {},
 }

@@ -34,7 +34,6 @@ def facts() -> dict[str, Any]:
         "levels": kernels.levels() if kernels else [],  # all that this CPU can run, best first
         "threads": runtime.threads(),
         "blas": " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown",
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # over the last minute
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
     }
 

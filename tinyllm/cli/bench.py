@@ -51,8 +51,6 @@ def introduce() -> Roof:
         bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
         said.append(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
     said += [f"{name}={value}" for name, value in about["environment"].items()]
-    if (about["load"] or 0) > 0.5:
-        said.append(f"this machine is busy (a load of {about['load']:.1f}): do not trust these numbers")
     print("\n".join(paragraph(text, further=0) for text in said), flush=True)
     return roof
 
