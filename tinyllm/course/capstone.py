@@ -42,7 +42,6 @@ STORY = {  # large enough to write, and still half a minute in NumPy
 }
 CASES = 20  # cases on which each function is tried alone
 ALONE = "yours, and right by itself: {}"
-NOT_YOURS = "not yours yet, but still the library's"
 TRAINED = "the losses of a training are the library's at every step"
 MARK = "# gathered from your lessons; SHA-256 of what follows: "
 
@@ -173,7 +172,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         return Verdict(task.name, "not_attempted", broken=tuple(every))
     held, why, state = parts_alone([op for op in PARTS if op not in missing], start, every)
     if not why and missing:
-        why = f"{NOT_YOURS}: {', '.join(missing)}"
+        why = f"not yours yet, but still the library's: {', '.join(missing)}"
     elif not why:
         why, state = train_in_worker(start, variant)
         held += [] if why else [TRAINED]

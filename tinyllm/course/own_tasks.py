@@ -30,8 +30,6 @@ from tinyllm.testing.relations import run_spec
 
 FILES = "reference.py", "cases.py", "mistakes.py"
 SIZES, SEEDS = st.integers(0, 20), st.integers(0, 2**16)  # of a case; the simplest are tried first
-
-
 LOADED: dict[str, Lesson] = {}  # folder -> its lesson, because an op can be registered once
 
 

@@ -32,7 +32,6 @@ from tinyllm.testing.relations import specs_only
 
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 SECONDS = 4 * 3600  # by the clock, after which a grading process is killed
-LOST = "its grading process ended, by a crash or after four hours; grade again"
 CLOCK_SECONDS = 3600  # the limit by the clock for one submission
 
 
@@ -62,7 +61,8 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
                 running[ours] = process, submission
             for pipe in multiprocessing.connection.wait(list(running), timeout=1):
                 process, submission = running.pop(pipe)
-                records.append(receive(pipe) or empty_record(submission.student, course, level, LOST))
+                lost = "its grading process ended, by a crash or after four hours; grade again"
+                records.append(receive(pipe) or empty_record(submission.student, course, level, lost))
                 process.join()
                 step()
     finally:

@@ -45,14 +45,11 @@ class Row(NamedTuple):
         return self.reference == 1 and self.starter == 0 and self.mutants > 0 and not self.wrong
 
 
-class Here:
+class Here(contextlib.AbstractContextManager):
     """A substitute for a Worker that runs a trusted function of the library in this process."""
 
     def __init__(self, name, function):
         self.name, self.function, self.failure = name, function, None
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exc):
         pass
