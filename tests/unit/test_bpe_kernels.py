@@ -1,6 +1,7 @@
 """Compare byte pair encoding in C with Python: drawn vocabularies, bytes, patterns, threads.
 
-The specs judge; that `Vocabulary.encode` agrees with them is in test_bpe_ops.py.
+That the two kernels of ops are their specifications is a law in test_ops.py, and that `Vocabulary.encode`
+agrees with these is one in test_bpe_ops.py.
 """
 
 import copy
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.ops.bpe import bpe_encode, bpe_train
 from tinyllm.ops.registry import use
 from tinyllm.ops.runtime import _compiled, threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
@@ -33,15 +33,6 @@ texts = st.one_of(
     st.lists(st.one_of(pieces, st.sampled_from(SCRAPS))).map(b"".join),
     st.text().map(str.encode),
 )
-
-
-@given(some_pieces, some_pieces, st.data(), st.integers(-1, 60))
-def test_the_kernels_are_the_specification(pieces, others, data, n_merges):
-    counts = data.draw(st.lists(st.integers(1, 4), min_size=len(pieces), max_size=len(pieces)))
-    merges = _compiled.bpe_train(pieces, counts, n_merges)
-    assert list(merges.items()) == list(bpe_train.reference(pieces, counts, n_merges).items())
-    for piece in pieces + others:
-        assert _compiled.bpe_encode(piece, merges) == bpe_encode.reference(piece, merges)
 
 
 @st.composite
@@ -139,6 +130,4 @@ def test_a_long_part_leaves_no_memory_behind():
 def test_wrong_arguments_of_the_kernels():
     with pytest.raises(ValueError, match="larger token"):
         _compiled.bpe_encode(b"ab", {(97, 98): 5})
-    with pytest.raises(ValueError, match=r"2\^40"):
-        _compiled.bpe_train([b"ab"], [2**41], 1)
     assert _compiled.bpe_train([b"ab", b"bc"], [2**33, 2**33 + 1], 1) == {(98, 99): 256}

@@ -62,17 +62,3 @@ def test_training_takes_the_best_pair_every_time_in_any_order_of_the_pieces(some
     assert len(merges) == n_merges or not tally([retrace(piece, done) for piece in pieces], counts)
     random.shuffle(some)
     assert bpe_train([word for word, _ in some], [count for _, count in some], n_merges) == merges
-
-
-def test_training_on_a_worked_example():
-    """The words of Sennrich et al. 2016, worked by hand; "lower" is new and falls into "low" and "er"."""
-    e, ell, n, o, r, w = b"elnorw"
-    merges = bpe_train([b"low", b"lowest", b"newer", b"wider"], [5, 2, 6, 3], 5)
-    assert merges == {
-        (e, r): 256,  # 6 + 3; the next best is "lo" with 5 + 2, and "ow", which is larger
-        (ell, o): 257,
-        (257, w): 258,
-        (e, w): 259,  # 6, as are "ne" and "w" + "er"
-        (n, 259): 260,
-    }
-    assert bpe_encode(b"lower", merges) == [258, 256]

@@ -1,6 +1,6 @@
-"""Compare the splitting in C with the package `regex` on any text, UTF-8 or not.
+"""Compare the splitting in C with the package `regex` on all texts of a kind, UTF-8 or not.
 
-All know the characters of Unicode 16.0 and no newer ones.
+All know the characters of Unicode 16.0 and no newer ones. Drawn texts are in test_ops.py.
 """
 
 from itertools import product
@@ -57,13 +57,6 @@ def test_letters_of_later_versions_are_no_letters(pattern, newer):
 
 
 # Equal pieces
-
-
-@EVERY
-@settings(max_examples=300)
-@given(text=st.one_of(texts, cut_anywhere()))
-def test_pieces_are_those_of_regex(pattern, text):
-    check_equal(text, pattern)
 
 
 def utf8_limits():
@@ -148,8 +141,7 @@ def test_both_sides_of_a_cut_between_any_two_characters():
 
 
 @pytest.mark.parametrize("text, start, cut", [
-    ("two words", 0, 3), ("two words", 3, 3), ("two words", 4, 9), ("two words", 100, 9),
-    ("", 0, 0), (" a", 0, 2), ("it's", 0, 4), ("a\u0301", 0, 3), ("!\n", 0, 2), ("! ", 0, 1),
+    ("two words", 3, 3), ("two words", 4, 9), ("two words", 100, 9), ("", 0, 0), ("it's", 0, 4), ("! ", 0, 1),
     ("1\udce2\udc82", 0, 3),  # more bytes would make it a character, maybe a number
     ("é ", 0, 2), ("é ", 1, 2),  # from inside of a character too
 ])

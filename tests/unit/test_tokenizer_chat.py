@@ -112,8 +112,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
     check_good(reader, tmp_path)
     check_obstacles(reader, tmp_path)
     check_no_json(reader, tmp_path)
-    for seed in range(3):
-        check_mutations(reader, tmp_path, seed)
+    check_mutations(reader, tmp_path, 1, times=60)
 
 
 # In the file of a tokenizer

@@ -39,8 +39,6 @@ def test_the_library_opens_what_we_save(tokenizer, tmp_path):
     save_tokenizer(tokenizer, tmp_path)
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     ours = load_tokenizer(tmp_path)
-    assert type(ours) is type(tokenizer) and ours.fingerprint() == tokenizer.fingerprint()
-
     @given(texts)
     def same(text):
         if isinstance(tokenizer, CharTokenizer):

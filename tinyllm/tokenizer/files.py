@@ -51,8 +51,7 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
 def _read(folder, data, pattern, special_tokens):
     """Build a tokenizer from the bytes of a file in a folder."""
-    first = re.match(rb"\s*%b(?=[\r\n]|\Z)" % RANK.pattern, data)
-    if first and len(first[1]) % 4 == 0:  # base64 writes four characters for three bytes
+    if re.match(rb"\s*%b(?=[\r\n]|\Z)" % RANK.pattern, data):
         return _ranks(data, pattern, special_tokens)
     if pattern is not None or special_tokens is not None:
         raise UserError("this file has a pattern and special tokens of its own: do not give any")
