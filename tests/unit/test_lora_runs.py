@@ -55,8 +55,7 @@ def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, requ
 
 @pytest.mark.parametrize("change, message", [
     ({"lora.where": "k_proj"}, "ends in 'k_proj'; there are c_attn, c_proj, c_fc"),
-    ({"lora.rank": -1}, "lora.rank must be a whole number, at least 0"),
-    ({"lora.alpha": 0.0}, "lora.alpha must be a number, above 0"), ({"start": None}, "give start=RUN, too"),
+    ({"start": None}, "give start=RUN, too"),
 ])
 def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, message):
     of_base = {"data": str(text), "start": str(whole)} | LORA | change

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tinyllm as tl
 import tinyllm.functional as F
-from tinyllm import nn, ops
+from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models.mixtral import Experts
 from tinyllm.nn.init import without_memory
@@ -109,7 +109,6 @@ GOOD = numbers(filled(1))
     ({"h.9.weight": GOOD["scale"]}, r"hold h\.9\.weight"),
     ({"h.2.weight": GOOD["h.2.weight"].T}, r"h\.2\.weight has shape \(3, 4\) .* \(4, 3\) in the model"),
     ({"norm.bias": np.array([0, np.nan, 0], np.float32)}, r"norm\.bias holds numbers that are not finite"),
-    ({"h.0.bias": np.array([-np.inf, 0, 0, 0], np.float32)}, r"h\.0\.bias holds numbers that are not finite"),
     ({"scale": np.arange(3)}, r"scale is int64"),
 ])
 def test_a_state_is_copied_and_a_bad_one_is_named_and_changes_nothing(changes, message):
@@ -225,7 +224,7 @@ def test_a_self_built_model_trains():
     assert float(loss) < 1.0
 
 
-def test_layers_take_plain_arrays_and_lists_in_the_dtype_of_their_weights():
+def test_layers_take_plain_arrays_and_lists():
     """test_functional.py checks the same of functions."""
     x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
     for layer in (nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
@@ -235,11 +234,6 @@ def test_layers_take_plain_arrays_and_lists_in_the_dtype_of_their_weights():
         assert y.dtype == np.float32
         for plain in (batch, batch.astype(np.float64), batch.tolist()):
             assert np.array_equal(layer(plain).data, y)
-    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.RMSNorm(4))
-    for p in model.parameters():
-        p.data = p.data.astype(np.float64)
-    with ops.use("numpy"):
-        assert model(np.ones((2, 3), np.float32)).dtype == np.float64
 
 
 def test_dropout_streams_depend_on_key_piece_and_layer_and_count_within_a_piece():
