@@ -126,7 +126,7 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 
 @pytest.mark.parametrize("edit, message", [
-    ({"peft_type": "IA3"}, "peft_type = 'IA3', which tinyllm cannot apply"),
+    ({"peft_type": "IA3"}, "holds 'IA3' as peft_type, where one of LORA belongs"),
     *[({name: value}, name) for name, value in (
         ("bias", "all"), ("use_dora", True), ("rank_pattern", {"q_proj": 4}), ("new_trick", 3),
         ("modules_to_save", ["lm_head"]), ("init_lora_weights", "pissa"))],

@@ -25,14 +25,13 @@ PREFIX = "base_model.model."  # peft's two wrappers around the base model
 PARTS = (".lora_A.weight", ".lora_B.weight")
 DIGEST, LABELS = "base_sha256", "labels"  # in the metadata of the weights
 TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS"}
-SETTINGS = {"peft_type": str, "r": bounded(int, min=1, max=2**24), "lora_alpha": float,
-            "base_model_name_or_path": str}
+SETTINGS = {"peft_type": bounded(str, choices=["LORA"]), "r": bounded(int, min=1, max=2**24),
+            "lora_alpha": float, "base_model_name_or_path": str}
 # Settings that change no output of a trained adapter, or that are read below.
 HARMLESS = {*SETTINGS, "auto_mapping", "fan_in_fan_out", "inference_mode", "lora_dropout", "megatron_core",
-            "peft_version", "qalora_group_size", "target_modules", "task_type"} - {"peft_type"}
+            "peft_version", "qalora_group_size", "target_modules", "task_type"}
 # The values of others that tinyllm can apply. An `init_lora_weights` such as pissa also changes the base.
-ALLOWED = {"peft_type": ("LORA",), "bias": ("none",),
-           "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
+ALLOWED = {"bias": ("none",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 NEUTRAL: tuple = (None, False, [], {})
 
 

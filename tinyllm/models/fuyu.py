@@ -11,7 +11,7 @@ their products cannot grow without limit; half of each head is rotated; and the 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.layout import Layout
+from tinyllm.models.layout import Layout, object_in
 from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
@@ -98,17 +98,6 @@ class FuyuBlock(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-def with_text_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Copy the settings in `text_config` of a config.json to the top level, which takes precedence.
-
-    Raises UserError when `text_config` is not an object.
-    """
-    text = config.get("text_config") or {}
-    if not isinstance(text, dict):
-        raise UserError(f"text_config must be an object, got {text!r}")
-    return text | config
-
-
 class Fuyu(Pretrained, nn.DecoderLM):
     """A Fuyu model: tokens (B, T), with a mark for each patch of the pictures -> logits (B, T, V)."""
 
@@ -128,7 +117,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
             "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
             "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
         },
-        read=with_text_config,
+        read=lambda config: object_in(config, "text_config") | config,  # what stands outside takes precedence
     )
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 

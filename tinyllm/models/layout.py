@@ -132,6 +132,14 @@ def read_config(cls: Any, folder: Any, found: Json) -> Any:
     return config
 
 
+def object_in(config: Json, *names: str) -> Json:
+    """Return the object under the first of these names, or {}. Raises UserError for another value."""
+    found: Any = next((config[name] for name in names if config.get(name)), {})
+    if not isinstance(found, dict):
+        raise UserError(f"{names[0]} must be an object, got {found!r}")
+    return found
+
+
 def read_rope(config: Json) -> Json:
     """Convert the settings of rotary positions in config.json, if there are any, to their older format.
 
@@ -140,9 +148,7 @@ def read_rope(config: Json) -> Json:
     a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context unless the
     scaling has original_max_position_embeddings. Raises UserError for a rope setting that is not an object.
     """
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(rope, dict):
-        raise UserError(f"rope_scaling must be an object, got {rope!r}")
+    rope = object_in(config, "rope_scaling", "rope_parameters")
     plain = ("rope_theta", "partial_rotary_factor")
     scaling = {key: value for key, value in rope.items() if key not in plain}
     kind = rope.get("rope_type", rope.get("type", "default"))

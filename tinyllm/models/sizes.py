@@ -82,8 +82,7 @@ class RotarySizes(Sizes):
         """Raise UserError if `scaling` is invalid, unknown to transformers, or its angles are not finite."""
         try:
             scaling: Any = self.scaling
-            kind = scaling.get("rope_type", scaling.get("type"))
-            if kind == "ntk":
+            if scaling.get("rope_type", scaling.get("type")) == "ntk":
                 raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
             with np.errstate(all="ignore"):
                 tables = Rope(self.rotary_width, self.theta, self.scaling).tabulate(2)
