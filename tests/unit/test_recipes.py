@@ -236,9 +236,9 @@ def bad_lines(fields):
     """Return lines that are no record -> what the message says."""
     second, last = fields[1], fields[-1]
     whole = dict.fromkeys(fields, "x")
-    yield json.dumps(dict.fromkeys(fields[:-1], "x")), f"has no field '{last}'"
-    yield json.dumps(whole | {last: 1}), f"has no text in the field '{last}'"
-    yield "one", f"has no field '{second}'"
+    yield json.dumps(dict.fromkeys(fields[:-1], "x")), f"lacks {last}"
+    yield json.dumps(whole | {last: 1}), f"holds a whole number as {last}, where a text belongs"
+    yield "one", f"lacks {second}"
     yield "a" + "\tb" * (len(fields) + 1), f"has {len(fields) + 2} texts"
     yield "a" + "\t" * (len(fields) - 1), f"has no text in the field '{second}'"
     yield "{", "is not JSON"
@@ -283,7 +283,7 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
     corpus = tl.load_corpus("world:parity,n=5")
     found = [tuple(record.values()) for record in read_records(corpus, "text", "second?", "label")]
     assert found == [(document.prompt, document.truth) for document in corpus.documents]
-    with pytest.raises(UserError, match=r"world:parity,n=5 document 1 has no field 'chosen'"):
+    with pytest.raises(UserError, match=r"world:parity,n=5 document 1 lacks chosen"):
         read_records(corpus, "prompt", "chosen")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.config import conform
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
@@ -33,11 +34,15 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
             continue
         try:
             found = _of_line(item, names, needed) if isinstance(item, str) else _of_document(item, names)
-            records.append({name: _text(found, name) for name in names if name in needed or found.get(name)})
+            wanted = [name for name in names if name in needed or found.get(name)]
+            conform(found, dict.fromkeys(wanted, str))
+            records.append({name: found[name] for name in wanted})
+            if empty := [name for name in wanted if not found[name].strip()]:
+                raise UserError(f"has no text in the field {empty[0]!r}")
         except UserError as error:
-            unit, wanted = "document" if corpus.documents else "line", ", ".join(needed)
+            unit = "document" if corpus.documents else "line"
             raise UserError(f"{corpus.name} {unit} {number} {error}: a record is an object of JSON with "
-                            f"{wanted}, or these texts with a tab between them") from None
+                            f"{', '.join(needed)}, or these texts with a tab between them") from None
     return records
 
 
@@ -45,11 +50,10 @@ def _of_line(line: str, names: list[str], needed: list[str]) -> dict[str, Any]:
     if line.startswith("{"):
         return parse_json(line)
     cells = [cell.replace("\\n", "\n").replace("\\t", "\t") for cell in line.rstrip("\r").split("\t")]
-    for given in (names, needed):
-        if len(cells) == len(given):
-            return dict(zip(given, cells, strict=True))
-    missing = needed[len(cells) :]
-    raise UserError(f"has no field {missing[0]!r}" if missing else f"has {len(cells)} texts")
+    given = names if len(cells) == len(names) else needed
+    if len(cells) > len(given):
+        raise UserError(f"has {len(cells)} texts")
+    return dict(zip(given, cells, strict=False))
 
 
 def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
@@ -57,15 +61,6 @@ def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
     if "chosen" in names:  # the prompt of such a document goes on with the answer that was liked better
         prompt = document.labels.get("question", prompt)
     return document.labels | {"prompt": prompt, "answer": answer, "text": prompt, "label": answer}
-
-
-def _text(found: dict[str, Any], name: str) -> str:
-    """Return the text of a field. Raises UserError if there is none; the message begins with a verb."""
-    if name not in found:
-        raise UserError(f"has no field {name!r}")
-    if not (isinstance(text := found[name], str) and text.strip()):
-        raise UserError(f"has no text in the field {name!r}")
-    return text
 
 
 def hold_out(examples: list, fraction: float, name: str) -> tuple[list, list]:
