@@ -59,16 +59,16 @@ class Progress:
             total = math.nan if (before := self.unlogged.get(name, 0)) is None else before + number
             self.unlogged[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
 
-    def take_means(self) -> tuple[dict[str, Any], float | None]:
+    def take_means(self) -> dict[str, Any]:
         """Return the means and the tokens per second since the last line of the log, and reset the sums."""
         sums: dict[str, Any] = self.unlogged
         seconds = self.unlogged_seconds
         self.unlogged, self.unlogged_seconds = {}, 0.0
         if not sums:
-            return {}, None
+            return {}
         steps, tokens = sums.pop("steps"), sums.pop("tokens")
         means = {name: None if total is None else total / steps for name, total in sums.items()}
-        return means, round(tokens / seconds, 1)
+        return means | {"tokens_per_second": round(tokens / seconds, 1)}
 
 
 @dataclass
@@ -188,16 +188,11 @@ class Loop:
         """Add a line to the log: means since the last line, and the evaluation, if there is one."""
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
-        means, tokens_per_second = progress.take_means()
-        measured = evaluation.numbers if evaluation else {}
+        means, measured = progress.take_means(), evaluation.numbers if evaluation else {}
         record = {"kind": "step", "step": progress.step} | dict.fromkeys(STEP_FIELDS)
         record |= {name: x if x is None or math.isfinite(x) else None for name, x in measured.items()} | means
-        record |= {
-            "lr": self.optimizer.lr if means else None,
-            "tokens_per_second": tokens_per_second,
-            "seconds": round(progress.seconds, 3),
-            "peak_rss_mb": peak_rss_mb(),
-        }
+        record |= {"lr": self.optimizer.lr if means else None, "seconds": round(progress.seconds, 3),
+                   "peak_rss_mb": peak_rss_mb()}
         self.append(record)
         return events.Logged(record)
 
