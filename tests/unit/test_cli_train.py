@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from terminal import at_terminal
@@ -18,8 +17,6 @@ from tinyllm.cli import main
 from tinyllm.cli.train import stop_on_signals
 from tinyllm.runs.config import settings_help
 from tinyllm.runs.log import read_log
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +28,16 @@ def tiny(tmp_path_factory):
     return ["--data", str(write_text(folder / "text.txt")), "--config", str(folder / "tiny.toml")]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty current folder."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
-
-
-PATH = {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-
-
 def start(*words, stdout=subprocess.PIPE):
     """Start `tinyllm` in another process."""
-    return subprocess.Popen([sys.executable, "-m", "tinyllm", *map(str, words)], env=os.environ | PATH,
-                            stdout=stdout, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tinyllm", *map(str, words)]
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
 
 
 def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(here, tiny):
     """A22: the width is that of the terminal that the bar is in, not of standard output."""
     command = f"{shlex.quote(sys.executable)} -m tinyllm train {shlex.join(tiny)} --out run > text"
-    shown, code = at_terminal(["sh", "-c", command], cwd=here, env=PATH, columns=60)
+    shown, code = at_terminal(["sh", "-c", command], cwd=here, columns=60)
     bars = re.split(r"[\r\n]", shown)
     assert code == 0 and any("12/12" in bar and "val" in bar for bar in bars), shown
     assert max(map(len, bars)) <= 60
