@@ -65,11 +65,6 @@ class BertConfig(Sizes):
         if self.labels is not None and not (self.labels and all(isinstance(x, str) for x in self.labels)):
             raise UserError(f"labels must be a list of names, got {self.labels!r}")
 
-    @property
-    def architecture(self) -> str:
-        """Return the name of this model's class in transformers, which config.json needs."""
-        return TASKS[self.task]
-
 
 class BertBlock(nn.Module):
     """Run one transformer block: x = norm(x + attention(x)), then norm(x + mlp(x)), all (B, T, C)."""
@@ -124,7 +119,7 @@ def write_task(found: dict[str, Any], config: Any) -> dict[str, Any]:
     """Return a config.json plus the name of transformers' class and two tables of labels."""
     ids = {name: i for i, name in enumerate(config.labels or [])} or None
     names = dict(enumerate(config.labels or [])) or None
-    return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
+    return found | {"architectures": [TASKS[config.task]], "id2label": names, "label2id": ids}
 
 
 def read_task(config: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +176,7 @@ class Bert(Pretrained, nn.LanguageModel):
     )
 
     def __init__(self, config: BertConfig, seed: int | None = 0):
-        self.config, self.architecture = config, config.architecture
+        self.config, self.architecture = config, TASKS[config.task]  # the name of transformers' class
         self.encoder = BertEncoder(config)
         self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
         if config.task == "classify":

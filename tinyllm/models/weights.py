@@ -37,23 +37,20 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
     """
     state = model_or_state if isinstance(model_or_state, dict) else model_or_state.state_dict()
     state = {name: np.asarray(array) for name, array in state.items()}
-    header = _header(state, metadata or {})
-    with atomic_write(path, "wb") as f:
-        f.write(len(header).to_bytes(8, "little") + header)
-        for array in state.values():
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            f.write(little.reshape(-1).view(np.uint8).data)
-
-
-def _header(state, metadata):
-    entries, end = {"__metadata__": metadata} if metadata else {}, 0
+    entries: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
     for name, array in state.items():
         if array.dtype.name not in DTYPES:
             raise TypeError(f"{name} holds {array.dtype}; a safetensors file holds {', '.join(DTYPES)}")
         dtype, start, end = DTYPES[array.dtype.name], end, end + array.nbytes
         entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (start, end)}
     header = json.dumps(entries, separators=(",", ":")).encode()
-    return header + b" " * (-len(header) % 8)  # the numbers start at a multiple of eight
+    header += b" " * (-len(header) % 8)  # the numbers start at a multiple of eight
+    with atomic_write(path, "wb") as f:
+        f.write(len(header).to_bytes(8, "little") + header)
+        for array in state.values():
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            f.write(little.reshape(-1).view(np.uint8).data)
 
 
 @dataclass(frozen=True)
