@@ -5,6 +5,7 @@ input is looked for, among many that fail in the same way. If no edit fits, `con
 results have in common, and the specification's first variable that the function never computes is shown.
 """
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Sequence
@@ -188,7 +189,7 @@ class Tries:
         args = next(filter(self.fails, sorted(smaller, key=weight)[:TRIES]), args)
         for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
             tried = first_of_axis(self.task.op, args, axis)
-            if tried and is_valid(self.task.op, tried) and self.fails(tried):
+            if tried and self.fails(tried):
                 args = tried
         return args, self.complaint(args) or why
 
@@ -216,7 +217,7 @@ def declared(name: str) -> list[Any]:
 def first_of_axis(name: str, args: tuple, axis: str) -> tuple | None:
     """Cut an axis, given by its letter, to its first element in all arguments that declare it.
 
-    Return None if it has one element only.
+    Return None if it has one element only, or if the specification refuses these arguments.
     """
     found, largest = list(args), 0
     for i, axes in enumerate(declared(name)):
@@ -224,17 +225,12 @@ def first_of_axis(name: str, args: tuple, axis: str) -> tuple | None:
             at = axes.index(axis) - len(axes)
             largest = max(largest, args[i].shape[at])
             found[i] = np.take(args[i], [0], at) if args[i].shape[at] else args[i]
-    return tuple(found) if largest > 1 else None
-
-
-def is_valid(name: str, args: tuple) -> bool:
-    """Return True if the specification accepts these arguments."""
-    try:
-        OPS[name].check(*args)
-        right(name, args)
-    except Exception:  # any error means that the arguments are refused
-        return False
-    return True
+    cut = tuple(found)
+    with contextlib.suppress(Exception):  # any error means that they are refused
+        OPS[name].check(*cut)
+        right(name, cut)
+        return cut if largest > 1 else None
+    return None
 
 
 def in_any_layout(value: Any) -> Any:

@@ -152,7 +152,7 @@ def each_result(name: str, failing: Sequence[tuple], passing: Sequence[tuple],
     parts = []
     for i in range(len(labels)):
         wrong, fine = part_of(name, answered, i)
-        more = part_of(name, [pair for pair in later if pair[1] is not None], i)[0]
+        more = part_of(name, later, i)[0]
         parts += [FailingCases(name, wrong, [*passing, *fine], more, output=i)] if wrong else []
     return parts if len(parts) > 1 else []
 
