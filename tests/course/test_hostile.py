@@ -139,18 +139,8 @@ def write(folder, name, text):
 
 def attacked(launcher, path, monkeypatch):
     """Judge a file, and return the verdict and all that its workers printed."""
-    workers = []
-
-    class Kept(Worker):
-        def __init__(self, *args):
-            workers.append(self)
-            super().__init__(*args)
-
-    class KeptKernel(Kept, kernels.KernelWorker):
-        pass
-
-    monkeypatch.setattr("tinyllm.course.workers.Worker", Kept)
-    monkeypatch.setattr(kernels, "KernelWorker", KeptKernel)
+    workers, begin = [], Worker.__init__
+    monkeypatch.setattr(Worker, "__init__", lambda self, *args: workers.append(self) or begin(self, *args))
     task = SOFTMAX_C if path.suffix == ".c" else SOFTMAX
     code = path.with_suffix(".py")
     verdict = judge_task(task, lambda: launcher.start(code, SHORT), path.parent, count=12)
