@@ -117,13 +117,10 @@ def detach(control: socket.socket, fd: int) -> socket.socket:
 
 def run_worker(sock: socket.socket, request: dict[str, Any]) -> None:
     """Run as a worker until the grader closes the connection, then exit. This function never returns."""
-    code = 1
     try:
         work(sock, request)
-    except protocol.Closed:
-        code = 0
     finally:
-        os._exit(code)
+        os._exit(0)  # also if the grader has gone; nobody asks for the number
 
 
 def work(sock: socket.socket, request: dict[str, Any]) -> None:
