@@ -95,12 +95,6 @@ def test_what_is_no_known_program_is_refused(source, tmp_path):
         read(tmp_path, source)
 
 
-def test_a_template_whose_marks_are_no_tokens_is_refused(tmp_path):
-    """As in LLaMA 2, whose marks anyone could type."""
-    with pytest.raises(UserError, match=r"'<\|im_start\|>', which this tokenizer lacks"):
-        read(tmp_path, CHATML, ByteTokenizer(["<|im_end|>"]))
-
-
 def files(path):
     (path / "chat_template.jinja").write_text(LLAMA3)
     read(path, CHATML)
@@ -144,8 +138,10 @@ def test_a_template_lives_in_the_tokenizer_file_and_a_wrong_one_is_refused(chat,
     assert "\n" not in said and len(said) < 200
 
 
-def test_chat_templates_refuse_wrong_messages():
+def test_chat_templates_refuse_wrong_messages_and_marks_that_are_no_tokens(tmp_path):
     template, user = CHAT_TEMPLATES["chatml"], {"role": "user", "content": "x"}
     for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None}):
         with pytest.raises(UserError, match="a message"):
             template.encode(byte, [wrong])
+    with pytest.raises(UserError, match=r"'<\|im_start\|>', which this tokenizer lacks"):  # as in LLaMA 2
+        read(tmp_path, CHATML, ByteTokenizer(["<|im_end|>"]))

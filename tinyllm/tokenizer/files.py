@@ -9,7 +9,6 @@ ASCII, such as "<|endoftext|>", and those with a character that stands for no by
 """
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable
@@ -26,7 +25,8 @@ from tinyllm.tokenizer.vocabulary import CHARACTERS, Vocabulary, token_bytes
 
 OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tokenizer.py
 MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
-RANK = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
+BASE64 = rb"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
+RANK = re.compile(BASE64 + rb" ([0-9]{1,9})")
 
 
 def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens: Any = None) -> Tokenizer:
@@ -73,15 +73,13 @@ def _ranks(data, pattern, special_tokens):
                         'pattern, such as "gpt4", and save what it returns with tl.save_tokenizer')
     ranks = {}
     for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
         match = RANK.fullmatch(line)
-        try:
-            token = base64.b64decode(match[1], validate=True) if match else b""
-        except binascii.Error:
-            token = b""
-        if line and (not token or token in ranks):
+        token = base64.b64decode(match[1]) if match else b""
+        if not token or token in ranks:
             raise UserError(f"line {number} is not a new token in base64, a space and a rank")
-        if line:
-            ranks[token] = int(match[2])
+        ranks[token] = int(match[2])
     return BPETokenizer(Vocabulary.from_ranks(ranks), pattern, special_tokens or ())
 
 
