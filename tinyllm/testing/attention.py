@@ -134,7 +134,6 @@ SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
 UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, lse)"
-SCORES = "masked_scores(q, k, causal, lengths)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
 mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead of one head's", SCALE,
@@ -148,8 +147,6 @@ mistake("attention", "a causal mask that is off by one and shows the next token"
         "key <= token + 1")
 mistake("attention", "a mask applied after softmax, so that the rows no longer sum to 1", "softmax(scores)",
         f"softmax(masked_scores(q, k, False, None)) * {SEEN}")
-mistake("attention", "a mask applied after softmax, with a log-sum-exp of the hidden scores too", SCORES,
-        "masked_scores(q, k, False, None)", "softmax(scores)", f"softmax(scores) * {SEEN}")
 mistake("attention", "attention without subtracting the largest score, so that exp overflows",
         "m = row_max(x)", "m = 0", "softmax(scores)",
         "np.exp(scores) / np.maximum(np.exp(scores).sum(axis=-1, keepdims=True), 1e-37)", breaks=EXTREME)

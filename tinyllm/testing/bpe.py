@@ -82,8 +82,6 @@ mistake("bpe_train", "merges that take the first seen of the pairs with equal co
         "max(totals, key=totals.get)")
 mistake("bpe_train", "merges learnt without weighing a piece by how often it occurs", "",
         "counts = [1] * len(pieces)")
-mistake("bpe_train", "merges of pairs that cross from one piece into the next", COUNTED,
-        COUNTED.replace("pieces, counts", WRITTEN_OUT))
 mistake("bpe_train", "the most frequent pairs of bytes: count again after every merge", f"totals = {COUNTED}",
         "", "", f"totals = {COUNTED}", "merges[best] = new_id", "merges[best] = new_id\ndel totals[best]")
 mistake("bpe_train", "merges that stop while there are pairs, because they occur only once", "not totals",
