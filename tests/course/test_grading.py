@@ -184,9 +184,10 @@ def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, caps
 
     An exception in a callback, and Hypothesis has one for the garbage collector, is only printed.
     """
-    before = Path("out/results.json").read_bytes()
+    before, during = Path("out/results.json").read_bytes(), []
     for number, ignored in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)):
-        monkeypatch.setattr(grading, "prepare", lambda *rest, number=number: signal.raise_signal(number))
+        monkeypatch.setattr(grading, "prepare", lambda *rest, number=number, ignored=ignored: (
+            during.append(signal.getsignal(ignored)), signal.raise_signal(number)))
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         kept = signal.signal(ignored, signal.SIG_IGN), signal.signal(number, usual)
         try:
@@ -196,7 +197,7 @@ def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, caps
             signal.signal(ignored, kept[0])
             signal.signal(number, kept[1])
         assert "interrupted; nothing was written" in capsys.readouterr().err
-    assert Path("out/results.json").read_bytes() == before
+    assert Path("out/results.json").read_bytes() == before and during == [signal.SIG_IGN] * 2
 
 
 def test_right_results_are_computed_before_the_fork_until_an_interrupt(monkeypatch):
