@@ -6,6 +6,7 @@ scalars. `run` calls an op on arrays of any dtype, although kernels take only fl
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Mode(threading.local):
 mode = Mode()
 
 
+@dataclass(eq=False, slots=True)
 class Node:
     """The record of one step of the forward pass, from which the backward pass computes gradients.
 
@@ -38,12 +40,9 @@ class Node:
         the number of an array with one element, for pictures, and else None.
     """
 
-    __slots__ = ("backward", "outputs", "sources")
-
-    def __init__(self, sources: tuple, backward: Callable | None, outputs: tuple):
-        self.sources = sources
-        self.backward = backward
-        self.outputs = outputs
+    sources: tuple
+    backward: Callable | None
+    outputs: tuple
 
 
 def topological(root: Node) -> list[Node]:

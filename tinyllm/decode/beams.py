@@ -31,7 +31,7 @@ class Beams:
     done: bool = False
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
-        """Extend the beginnings by one token: logprobs (N, V) -> the old index of each new beginning."""
+        """Extend the beginnings by one token: logprobs (N, V) -> their old indices, or [] if all is done."""
         N = len(logprobs)
         best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # N of them do not end
         going: list[tuple[list[int], float, int]] = []
@@ -50,7 +50,7 @@ class Beams:
         self.scores = np.array(scores, np.float32)
         if len(self.ended) == N:
             self.done = scores[0] / length**self.length_penalty <= self.ended[-1][1]
-        return parents
+        return [] if self.done else parents
 
 
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
@@ -96,8 +96,7 @@ def _search(model, searches, cache, last, stops):
         logprobs = ops.log_softmax(model.head(model.hidden(last[:, None], cache)[:, -1]).data)
         N, parents = len(searches[0].texts), []
         for row, search in enumerate(searches):
-            found = search.advance(logprobs[row * N : (row + 1) * N], stops)
-            parents += [] if search.done else [row * N + beam for beam in found]
+            parents += [row * N + beam for beam in search.advance(logprobs[row * N : (row + 1) * N], stops)]
         going = [search for search in searches if not search.done]
         rows = np.array(parents, np.int64)
         if len(going) < len(searches):

@@ -41,10 +41,7 @@ class Sampling:
         if self.temperature == 0:
             return np.argmax(logits, axis=-1)
         logits = ops.temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = ops.top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = ops.top_p(logits, self.top_p)
-        if self.min_p is not None:
-            logits = ops.min_p(logits, self.min_p)
+        for drop, limit in ((ops.top_k, self.top_k), (ops.top_p, self.top_p), (ops.min_p, self.min_p)):
+            if limit is not None:
+                logits = drop(logits, limit)
         return ops.sample(ops.softmax(logits), uniforms)
