@@ -117,7 +117,9 @@ def run_engine(engine, asks):
             sequences[i] = engine.add(given.pop("prompt"), **given, **options)
             waiting.remove(i)
         back = {s.index: i for i, s in sequences.items()}
-        for step in engine.step():
+        steps = engine.step()
+        assert steps == sorted(steps, key=lambda step: step.index)
+        for step in steps:
             logits[back[step.index]].append(step.logits)
         count += 1
         for i, s in sequences.items():
@@ -228,10 +230,13 @@ def test_a_sequence_that_cannot_go_on_ends_alone():
     assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
     assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
     assert [(last[row].finish, last[row].token) for row in range(2)] == [("error", -1)] * 2
-    engine = Engine(model, batch=1)  # the row that held NaN is used again
+    engine = Engine(model, batch=2)
     engine.add([3], max_tokens=9)
-    after = engine.add([3], max_tokens=3, seed=1)
-    assert np.isnan([*engine][-4].logits).all() and after.tokens == sequences[2].tokens
+    for _ in range(4):
+        engine.step()
+    after = engine.add([3], max_tokens=4, seed=1)  # moves to the row that held NaN
+    assert [s.finish for s in engine] == [None] * 4 + ["error", None, "length"]
+    assert after.tokens == generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
     with pytest.raises(UserError, match="allows no token"):
         list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never))
 

@@ -86,3 +86,12 @@ def test_prompts_are_read_in_their_order_those_of_like_lengths_together_and_no_c
     shapes.clear()
     generate(model, [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
     assert shapes == [(1, 2), (1, 1), (1, 1)]
+
+
+def test_padding_never_reaches_beyond_the_context():
+    """One row has six tokens of eight in its cache, and its neighbour none."""
+    model, prompts = tiny(), [[1, 2, 3, 4, 5, 6, 7, 8], [9] * CONTEXT]
+    cache = model.new_cache(2)
+    with no_grad():
+        model.hidden([prompts[0][:6]], [layer.rows(0, 1) for layer in cache])
+    assert generate(model, prompts, max_tokens=2, cache=cache) == generate(model, prompts, max_tokens=2)
