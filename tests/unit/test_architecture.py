@@ -115,7 +115,6 @@ def the_course_is_unknown_below(source):
 
 OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
 READ_ELSEWHERE = {  # all else goes through tinyllm/files.py, which no pipe, device or huge file can stop
-    ("tinyllm/data/reading.py", "opener=pipe_or_file"): "a corpus may be a pipe; it is read up to a limit",
     ("tinyllm/data/tokens.py", "np.memmap"): "maps a file that is open",
     ("tinyllm/models/weights.py", "np.fromfile(f"): "reads a file that is open",
     ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",

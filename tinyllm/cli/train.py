@@ -86,7 +86,12 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     """
     from tinyllm.course.training import plugged_in  # the only import from the course
 
-    check_arguments(recipe, out, resume, overwrite)
+    if recipe and recipe not in recipes() and Path(recipe).exists():
+        raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
+    if recipe:
+        find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
+    if resume and (overwrite or not out):
+        raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
     with plugged_in(mine, out if resume else None) as plugins:
@@ -101,16 +106,6 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
                 setup = prepare(settings, progress=move)
             plugins.try_out(setup)
         return train_run(run, setup, resume, plugins)
-
-
-def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
-    """Raise UserError if arguments contradict each other; no file is read for this."""
-    if recipe and recipe not in recipes() and Path(recipe).exists():
-        raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
-    if recipe:
-        find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
-    if resume and (overwrite or not out):
-        raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,

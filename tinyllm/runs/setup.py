@@ -120,7 +120,9 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         sizes = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
         check_memory(sizes)
         model = build(sizes, seed=config.seed)
-    check_fits(recipe, model)
+    if model.objective not in recipe.objectives:
+        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
+        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
     model = adapted(model, recipe, config, corpus, start)
     # With the largest vocabulary, as a config is that was read: run.json leaves its size to the tokenizer.
     config = dataclasses.replace(config, model=dataclasses.replace(model.config, vocab_size=SIZE["max"]))
@@ -199,13 +201,6 @@ def check_memory(settings: Any) -> None:
     if free is not None and needed > free:
         raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
                         f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")
-
-
-def check_fits(recipe: Recipe, model: Any) -> None:
-    """Raise UserError if a recipe cannot train a model."""
-    if model.objective not in recipe.objectives:
-        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
-        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
 
 
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
