@@ -65,7 +65,12 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "layer_norm": "F.layernorm", "rms_norm": "F.rmsnorm", "checkpoint": "nn.recompute(model, 0)",
     "modules": "named_modules", "register_buffer": "nn.Buffer", "AutoTokenizer": "tl.load_tokenizer(folder)",
     "from_pretrained": "tl.from_pretrained(folder)", "AutoModelForCausalLM": "tl.from_pretrained(folder)",
-    "offsets": "the lengths of decode_bytes([i]), added up", "eos_token_id": "special_tokens",
+    "t": "T", "numel": "data.size", "mm": "x @ y", "bmm": "x @ y", "multinomial": "tl.generate",
+    "optim": "tl.AdamW", "pipeline": "tl.open_model(folder), then tl.generate", "chunk": "F.split(x, n)",
+    "summary": "`tinyllm inspect`", "SiLU": "F.silu, a function", "Tanh": "a function: lambda x: x.tanh()",
+    "Sigmoid": "F.sigmoid, a function", "mse_loss": "((x - y) ** 2).mean()", "one_hot": "np.eye(n)[ids]",
+    "children": "named_children", "requires_grad_": "requires_grad = True, of a parameter",
+    "batch_decode": "decode for each list of ids", "offsets": "the lengths of decode_bytes([i]), added up", "eos_token_id": "special_tokens",
     "generate": "tl.generate(model, prompts, max_tokens=50)", "stream": "tl.stream(model, prompts, ...)",
 }
 

@@ -118,7 +118,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     if not model:
         config = with_special_tokens(config, tokenizer)
         sizes = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-        check_memory(sizes)
+        check_memory(sizes, config.train.optimizer)
         model = build(sizes, seed=config.seed)
     if model.objective not in recipe.objectives:
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
@@ -193,11 +193,14 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 
-def check_memory(settings: Any) -> None:
-    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory."""
+def check_memory(settings: Any, optimizer: str) -> None:
+    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory.
+
+    AdamW keeps two means for each parameter; Muon keeps one mean for most parameters.
+    """
     with without_memory():
         count = build(settings, seed=None).num_parameters()
-    free, needed = free_memory(), 12 * count  # AdamW keeps a second mean of all, Muon of few
+    free, needed = free_memory(), (12 if optimizer == "muon" else 16) * count
     if free is not None and needed > free:
         raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
                         f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")
