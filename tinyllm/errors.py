@@ -70,7 +70,8 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "summary": "`tinyllm inspect`", "SiLU": "F.silu, a function", "Tanh": "a function: lambda x: x.tanh()",
     "Sigmoid": "F.sigmoid, a function", "mse_loss": "((x - y) ** 2).mean()", "one_hot": "np.eye(n)[ids]",
     "children": "named_children", "requires_grad_": "requires_grad = True, of a parameter",
-    "batch_decode": "decode for each list of ids", "offsets": "the lengths of decode_bytes([i]), added up", "eos_token_id": "special_tokens",
+    "batch_decode": "decode for each list of ids", "eos_token_id": "special_tokens",
+    "offsets": "the lengths of decode_bytes([i]), added up",
     "generate": "tl.generate(model, prompts, max_tokens=50)", "stream": "tl.stream(model, prompts, ...)",
 }
 
