@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tinyllm.course.classroom.collect import collect, load
+from tinyllm.course.classroom.collect import collect, in_folder, load
 from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.syllabus import find_lesson
 
@@ -101,6 +101,14 @@ def test_what_is_too_much_or_no_file_is_refused_and_not_read_as_a_whole(tmp_path
     assert words in found.problem and not found.files
     assert tracemalloc.get_traced_memory()[1] < 2**most
     tracemalloc.stop()
+
+
+def test_folders_in_folders_are_left_alone(tmp_path):
+    """A thousand of them ended the grading of a whole class with a RecursionError."""
+    deep = tmp_path.joinpath(*"deepest")
+    deep.mkdir(parents=True)
+    (deep / "exercise.py").touch()
+    assert not list(in_folder(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "course.toml", "grades", "x.pdf"])

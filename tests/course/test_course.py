@@ -88,6 +88,8 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("", "lacks lesson"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"),
+    ("[[lesson]]\nnumber = 4\npoints = {}\n", "lesson 4 has no points"),
+    ("[[lesson]]\nnumber = 4\nhere = 1\n", "no setting 'here'"),
     ("sede = 1\n[[lesson]]\nnumber = 4\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "one [[lesson]] for each lesson"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),

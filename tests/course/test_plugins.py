@@ -85,8 +85,9 @@ def test_a_function_that_cannot_be_used_is_one_line(workspace, capsys, name):
 
 
 @pytest.mark.parametrize("numbers, words", [
-    ("44", "no lesson '44'"), ("4,,6", "no lesson ''"), ("10", "no functions that a model calls"),
-    ("5", "start 5"), ("4", "nothing of yours to plug in: lesson 4: not attempted"),
+    ("44", "no lesson '44'"), ("1 2", "no lesson '1 2'"), ("4,,6", "no lesson ''"),
+    ("10", "no functions that a model calls"), ("5", "start 5"),
+    ("4", "nothing of yours to plug in: lesson 4: not attempted"),
 ])
 def test_lessons_that_cannot_be_used(workspace, refused, numbers, words):
     start_lesson(find_lesson(4), workspace)

@@ -66,8 +66,6 @@ def encode(path: str, text: str | None = None, *, file: str | None = None, json:
       tinyllm tokenizer encode book.json "To be, or not to be"
       tinyllm tokenizer encode book.json --file book.txt --out book.tokens
     """
-    if file and file.endswith(".gz"):  # its bytes would be taken for a text
-        raise UserError(f"{file} is packed: unpack it with gunzip first")
     if out is not None:
         if file in (None, "-") or text is not None:
             raise UserError("--out takes a --file to encode, without TEXT")
@@ -75,7 +73,7 @@ def encode(path: str, text: str | None = None, *, file: str | None = None, json:
 
         target, tokenizer = _free_path(out, overwrite), load_tokenizer(path)
         with progress_bar("encoding", unit="B", unit_scale=True) as move:
-            n, size = len(token_file(file, tokenizer, target, move)), os.stat(file).st_size
+            n, size = len(token_file(_unpacked(file), tokenizer, target, move)), os.stat(file).st_size
         told = f"{size:,} bytes are {n:,} tokens, {size / max(n, 1):.2f} bytes each; written to {target}"
         print(dumps({"path": str(target), "tokens": n, "bytes": size}) if json else told)
         return
@@ -141,7 +139,14 @@ def _text_of(text: str | None, file: str | None, most: int = LARGEST) -> bytes:
         raise UserError("give a TEXT or --file, not both")
     if file in (None, "-") and text in (None, "-"):
         return read_stream(sys.stdin.buffer, "standard input", most)
-    return typed(text or "") if file is None else read_bytes(file, most)
+    return typed(text or "") if file is None else read_bytes(_unpacked(file), most)
+
+
+def _unpacked(file: str) -> str:
+    """Return the name of a file. Raises UserError if it is packed: its bytes would be taken for a text."""
+    if file.endswith(".gz"):
+        raise UserError(f"{file} is packed: unpack it with gunzip first")
+    return file
 
 
 def _free_path(path: str, overwrite: bool) -> Path:

@@ -81,7 +81,7 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     from tinyllm.course import plugins
     from tinyllm.course.workspace import find_workspace
 
-    numbers = dict.fromkeys(",".join(lessons).replace(" ", "").split(","))  # ["4,7", "8"]
+    numbers = dict.fromkeys(map(str.strip, ",".join(lessons).split(",")))  # ["4,7", "8"]
     chosen = list(map(find_lesson, numbers))
     parts, skipped = plugins.load_parts(chosen, find_workspace())
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)

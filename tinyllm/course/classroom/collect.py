@@ -152,13 +152,13 @@ def in_folder(root: Path) -> Files:
     """Find the files in a folder; follow no links. Raises Refused if there are too many files."""
     seen = 0
     for here, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not hidden(name))
+        parts = Path(here).relative_to(root).parts  # os.walk of a thousand nested folders would fail
+        folders[:] = sorted(name for name in folders if len(parts) < MAX_DEPTH and not hidden(name))
         seen += len(names) + len(folders)
         if seen > MAX_ENTRIES:
             raise Refused(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
-            path = Path(here, name)
-            yield PurePosixPath(*path.relative_to(root).parts), functools.partial(read_regular, path)
+            yield PurePosixPath(*parts, name), functools.partial(read_regular, Path(here, name))
 
 
 def read_regular(path: Path) -> bytes:

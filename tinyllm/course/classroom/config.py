@@ -113,13 +113,15 @@ def load_course(path: str | Path = COURSE_FILE) -> Course:
     return course
 
 
-def _part(here, number=None, folder=None, points=None, due="", **more):
+def _part(here, /, number=None, folder=None, points=None, due="", **more):
     _refuse_unknown("a lesson", more, ("number", "folder", "points", "due"))
     if (number is None) == (folder is None) or not isinstance(folder or "", str):
         raise UserError("a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises")
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
     conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str}, f"lesson {lesson.number}")
+    if not points:
+        raise UserError(f"lesson {lesson.number} has no points: name its exercises, or leave it out")
     for name in points:
         lesson.task(name)
     moment(due, "due is")
