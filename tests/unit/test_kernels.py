@@ -16,13 +16,13 @@ from itertools import product
 import numpy as np
 import pytest
 from busy import in_child
+from guarded import GUARDED
 from native import CAN_COMPILE, CSRC, HERE, library
 
 from tinyllm import ops
 from tinyllm.ops import OPS
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import GUARDED, arrange
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import bits
 from tinyllm.testing.relations import parameters
@@ -66,7 +66,7 @@ def placed(value, layout):
     """Copy the arrays of an argument to guard pages."""
     if isinstance(value, list):
         return [placed(each, layout) for each in value]
-    return arrange(value, layout) if isinstance(value, np.ndarray) else value
+    return GUARDED[layout](value) if isinstance(value, np.ndarray) else value
 
 
 def canonical(x):
@@ -122,7 +122,7 @@ def test_every_kernel_of_the_table_is_called():
 def test_a_guarded_array_is_read_inside_alone(touch, layout, length):
     child = os.fork()
     if child == 0:
-        a = arrange(np.arange(length, dtype=np.float32), layout)
+        a = GUARDED[layout](np.arange(length, dtype=np.float32))
         for fault in FAULTS:
             signal.signal(fault, signal.SIG_DFL)
         if a.sum() == length * (length - 1) / 2:
@@ -134,7 +134,7 @@ def test_a_guarded_array_is_read_inside_alone(touch, layout, length):
 @pytest.mark.parametrize("layout", GUARDED)
 def test_a_guarded_array_is_the_same_array(layout):
     for a in (np.arange(24.0).reshape(2, 3, 4), np.zeros((3, 0), np.int32), np.float32(3)):
-        copy = arrange(np.asarray(a), layout)
+        copy = GUARDED[layout](np.asarray(a))
         assert np.array_equal(copy, a) and copy.dtype == a.dtype and copy.shape == a.shape
 
 

@@ -37,7 +37,7 @@ def public_functions_have_types(source):
 FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|whoever|theirs|storey)\b")
 C_FRAGMENT = re.compile(r'(?:/\*|//|"""|^ *[*#]) *(?:What|Whether|How|Where|Which|Who|When|Why) ')
 VERBS = re.compile(
-    r"(Add|Build|Check|Collect|Compare|Compile|Count|Damage|Define|Draw|Feed|Give|Hold|Judge|"
+    r"(Add|Build|Check|Collect|Compare|Compile|Copy|Count|Damage|Define|Draw|Feed|Give|Hold|Judge|"
     r"Keep|Kill|Let|Make|Measure|Open|Prove|Quantise|Read|Render|Run|Save|Score|Set|"
     r"Share|Show|State|Step|Test|Train|Try|Write) "
 )

@@ -8,12 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from corners import corner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.testing.corners import corner
 from tinyllm.world import KINDS, Document, Kind, Stream, World
 
 PINNED = Path(__file__).with_name("world_bytes.json")  # running this file writes it

@@ -1,8 +1,7 @@
 """Fork one fresh worker for every test, from a process that has numpy loaded.
 
 This process starts as `python -I -S fork_server.py NUMPY SOCKET`, so that neither tinyllm nor any other
-installed package can be imported. SOCKET is the number of a file descriptor; on Windows, a copy of the socket
-is read from stdin instead.
+installed package can be imported. SOCKET is the number of a file descriptor.
 
 If the first message is a list of paths that workers may read, this process is a server, which never runs a
 student's code. A request {"code": FILE, "folder": SCRATCH, ...} comes with a second socket, over which the
@@ -38,7 +37,7 @@ def load_file(name: str, path: str) -> Any:
     return module
 
 
-def main(numpy_folder: str, fd: str = "") -> None:
+def main(numpy_folder: str, fd: str) -> None:
     """Load NumPy, then run as a server or as a single worker until the grader closes the connection."""
     global protocol, sandbox
     sys.path.append(numpy_folder)
@@ -47,10 +46,7 @@ def main(numpy_folder: str, fd: str = "") -> None:
     sys.path.remove(numpy_folder)
     protocol = load_file("_tinyllm_protocol", os.path.join(HERE, "protocol.py"))
     sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
-    if fd:
-        sock = socket.socket(fileno=int(fd))
-    else:
-        sock = socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined]
+    sock = socket.socket(fileno=int(fd))
     protocol.send(sock, "ready")
     first = protocol.receive(sock)
     if isinstance(first, dict):
@@ -125,9 +121,8 @@ def run_worker(sock: socket.socket, request: dict[str, Any]) -> None:
 
 def work(sock: socket.socket, request: dict[str, Any]) -> None:
     """Enter the sandbox, import the student's file, and answer calls; or become the program that does so."""
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     os.environ.clear()
-    os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
+    os.environ.update(HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     os.chdir(request["folder"])
     output = os.open(OUTPUT, os.O_WRONLY | os.O_APPEND)
@@ -164,9 +159,8 @@ def work(sock: socket.socket, request: dict[str, Any]) -> None:
 
 
 def allow(seconds: float) -> None:
-    """Have SIGPROF end this process after so much more of processor time; 0 is no limit, as on Windows."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_PROF, seconds)
+    """Have SIGPROF end this process after so much more of processor time; 0 is no limit."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[Any]) -> dict[str, Any]:

@@ -58,14 +58,10 @@ KNOWN = {
 }
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
         "`xcode-select --install` on a Mac")
-if sys.platform == "win32":  # driver.c is POSIX
-    NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 
 
 def find_compiler() -> str | None:
     """Return the absolute path of the system's C compiler, or None."""
-    if sys.platform == "win32":
-        return None
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 

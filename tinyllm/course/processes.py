@@ -2,7 +2,7 @@
 
 A forked worker starts in a few milliseconds, where a process that imports NumPy takes a tenth of a second:
 that would double the time of a grading. A plain subprocess is for a student's own `check` on macOS, where a
-process that has used NumPy must not fork, and on Windows, which has no fork.
+process that has used NumPy must not fork.
 """
 
 import contextlib
@@ -38,19 +38,13 @@ def start_python(first: Any, output: str | Path) -> tuple[subprocess.Popen, sock
     """
     ours, theirs = socket.socketpair()
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
-    environment |= {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # for Windows
-    fds = [] if sys.platform == "win32" else [theirs.fileno()]
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
-    command += [str(SCRIPT), str(Path(np.__file__).parents[1]), *map(str, fds)]
+    command += [str(SCRIPT), str(Path(np.__file__).parents[1]), str(theirs.fileno())]
     with theirs, open(output, "ab") as said:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, pass_fds=fds,
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment,
+            pass_fds=[theirs.fileno()], start_new_session=True,
         )
-        stdin: Any = process.stdin
-        with contextlib.suppress(OSError), stdin:
-            if sys.platform == "win32":  # where processes inherit no sockets
-                stdin.write(theirs.share(process.pid))
     try:
         protocol.receive(ours, START_SECONDS)
         protocol.send(ours, first, START_SECONDS)
@@ -142,13 +136,6 @@ class Spawner:
 
     def end(self, child: int) -> dict[str, Any]:
         """End a worker; return its signal and processor time, like `ForkServer.end`."""
-        process = self.processes.pop(child)
-        if sys.platform != "win32":
-            ended = fork_server.end(child)
-            process.wait()  # learns that it has ended
-            return ended
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(fork_server.PATIENCE / 1000)
-        process.kill()
-        process.wait()
-        return {"signal": None, "cpu": 0.0}
+        ended = fork_server.end(child)
+        self.processes.pop(child).wait()  # learns that it has ended
+        return ended

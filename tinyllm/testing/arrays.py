@@ -8,7 +8,6 @@ import contextlib
 import functools
 import itertools
 import math
-import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -106,27 +105,6 @@ def _read_only(a):
     return a
 
 
-def guarded(a: np.ndarray, end: bool = True) -> np.ndarray:
-    """Copy an array to memory that nobody may write, in front of a page that nobody may read, or behind one.
-
-    An access beyond that side, or a write, ends the process (on Linux and macOS; see `faulthandler`).
-    """
-    import ctypes  # here, because only tests of kernels need it
-
-    page, a = mmap.PAGESIZE, np.ascontiguousarray(a) if a.ndim else np.array(a)
-    inner = -(-a.nbytes // page) * page
-    memory = mmap.mmap(-1, inner + 2 * page)
-    copy = np.frombuffer(memory, a.dtype, a.size, page + (inner - a.nbytes if end else 0)).reshape(a.shape)
-    copy[...] = a
-    start = np.frombuffer(memory, np.uint8).ctypes.data
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    for first, length, allowed in ((0, page, 0), (page, inner, mmap.PROT_READ), (page + inner, page, 0)):
-        if length and protect(ctypes.c_void_p(start + first), ctypes.c_size_t(length), allowed):
-            raise OSError(ctypes.get_errno(), "pages cannot be protected")
-    copy.flags.writeable = False
-    return copy
-
-
 LAYOUTS = {
     "plain": lambda a: a,
     "every second": _every_second,
@@ -137,14 +115,13 @@ LAYOUTS = {
     "repeated row": lambda a: np.broadcast_to(a[:1], a.shape) if len(a) else a,  # a stride of zero
     "read-only": _read_only,
 }
-GUARDED = {"guarded": guarded, "guarded before": lambda a: guarded(a, end=False)}  # only for tests of kernels
 PLAIN = ("plain",)
 ANY_LAYOUT = ("plain", "plain", *LAYOUTS)
 
 
 def arrange(a: np.ndarray, layout: str) -> np.ndarray:
     """Copy an array into another memory layout; only the layout "repeated row" changes the values."""
-    return (LAYOUTS | GUARDED)[layout](a) if a.ndim else a
+    return LAYOUTS[layout](a) if a.ndim else a
 
 
 def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "plain") -> np.ndarray:

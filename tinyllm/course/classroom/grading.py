@@ -79,8 +79,7 @@ def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> No
     """Grade one submission, and send its record as JSON. A grading process runs only this function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
-    if hasattr(signal, "alarm"):
-        signal.alarm(SECONDS)
+    signal.alarm(SECONDS)
     for lesson in course.lessons:
         if lesson.home:  # a new process, unless it was forked, has not loaded it
             load_lesson(lesson.home)
