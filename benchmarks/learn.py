@@ -1,8 +1,8 @@
 """Train small models, and print what they learn: `python benchmarks/learn.py NAME ... [--set K=V ...]`.
 
-Prints the figures of every seed with the seconds of the processor, then their means and extremes. An
+Prints the figures and the processor time of every seed, then their means and extremes. An
 experiment is a function of a seed and settings -> {figure: value}; `--set` changes its settings. Some are
-trainings of `tinyllm train`, with its settings. Others learn from the world, one document a row: the model is
+trainings of `tinyllm train`, with its settings. Others learn tinyllm.world's texts, one a row: the model is
 a LLaMA whose weights start with a standard deviation of 1 / sqrt(width), the learning rate follows a cosine,
 documents of the test split are in no training text (see Kind.splits), and an answer is right if each of its
 words is the likeliest.

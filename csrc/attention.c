@@ -68,7 +68,7 @@ static int64_t first_block(const struct attention_job *job, int64_t b, int64_t s
     return i64_max(least, 0) / BLOCK * BLOCK;
 }
 
-/* Hide the first `skipped` of a row's scores, and add the bias to the others up to `end`. Return the scale that the
+/* Hide a row's scores of skipped keys, and add the bias to the others up to `end`. Return the scale that the
  * caller has to apply: 1 with a bias, because scores are scaled before it is added. */
 static float mask_and_bias(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first,
                            float *score, int64_t end) {

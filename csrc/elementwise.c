@@ -27,7 +27,7 @@
 INLINE v16 v_gelu(v16 x) {
     v16 zero = v_set(0.0f), t = v_min(v_abs(x), v_set(FAR)), below = v_min(x, zero);
     v16 y = v_sub(v_max(x, zero), v_tail_times(t, t));
-    return v_sub(y, v_sub(below, below)); /* y itself, but NaN at -infinity */
+    return v_sub(y, v_sub(below, below)); /* y, but NaN if x is -infinity */
 }
 UNARY(gelu, v_gelu(x))
 
@@ -111,7 +111,7 @@ static void dropout_part(void *context, int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end; piece++) {
         uint64_t words[PIECE / 4], first = job->first_word + (uint64_t)(piece * (PIECE / 4)) * GOLDEN;
         for (int w = 0; w < PIECE / 4; w++) words[w] = mix(first + (uint64_t)w * GOLDEN);
-        uint16_t draws[PIECE]; /* the lowest sixteen bits come first: every level is little-endian */
+        uint16_t draws[PIECE]; /* lowest sixteen bits first: every supported CPU is little-endian */
         memcpy(draws, words, sizeof draws);
         const float *x = job->x + piece * PIECE, factor = job->factor;
         float *restrict y = job->y + piece * PIECE;

@@ -5,7 +5,7 @@
  * So its operands are pairs, the numbers for k and k + 1 side by side in 32 bits, and the micro-kernel of tile.h works
  * on pairs as it works on floats: a pair of a, spread over a register, times a row of pairs of b.
  *
- * The ladder: rounding the operands and multiplying in float32 (lowp.c) costs a product and two passes. Pairs halve
+ * Speed: rounding the operands and multiplying in float32 (lowp.c) costs a product and two passes. Pairs halve
  * the instructions of the product and the bytes of its operands. What is left is the packing, as in matmul.c: all
  * threads first pack the whole of b, once; then a task takes as many columns as it can, so that a is packed (into the
  * second-level cache, from where it is used at once) only once as well. Where the rows are too few to keep all threads

@@ -31,14 +31,14 @@ struct matmul_job {
     const float *a, *b, *bias;
     float *panels; /* b, packed, for each matrix of the stack: [panel][k][COLUMNS]; NULL: tasks pack their own */
     float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
-    int64_t rows, columns, depth, terms; /* depth: units of k; terms: floats */
+    int64_t rows, columns, depth, terms; /* terms: k; depth: k in UNITs */
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
     int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
     int near;                           /* b is read where it lies, without copying panels */
-    int64_t panel_tasks, padded_rows;   /* tasks that pack b, before those that pack a; rows up to whole strips */
+    int64_t panel_tasks, padded_rows;   /* number of tasks that pack b; rows, rounded up to whole strips */
 };
 
 /* Copy at most COLUMNS columns of b, and from k on at most DEPTH rows, into a panel. */

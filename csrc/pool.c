@@ -40,7 +40,7 @@ void pool_unlock(void) { pthread_mutex_unlock(&lock); }
 static void *from_system(size_t bytes) {
     void *p = NULL;
     if (posix_memalign(&p, ALIGNMENT, bytes)) return NULL;
-#ifdef MADV_HUGEPAGE /* pages of 2 MB, as NumPy asks for: a pass over what no cache holds takes up to a quarter less */
+#ifdef MADV_HUGEPAGE /* 2 MB pages, as in NumPy: a pass over arrays larger than the cache takes up to a quarter less */
     uintptr_t page = ((uintptr_t)p + 4095) / 4096 * 4096;
     if (bytes >= (size_t)1 << 22) madvise((void *)page, (uintptr_t)p + bytes - page, MADV_HUGEPAGE);
 #endif

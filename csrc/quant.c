@@ -229,7 +229,7 @@ INLINE int64_t place(int bits, int i, int64_t o) {
 
 INLINE v16 v_not_zero(v16 x) { return v_select(v_equal(x, v_set(0.0f)), v_set(1.0f), x); }
 
-/* Round a weight of each output to whole numbers, limited to lowest..highest. */
+/* Round w / divisor to integers in -lowest..highest; each lane is an output. */
 INLINE i16 i_rounded(v16 w, v16 divisor, float lowest, float highest) {
     return v_round(v_max(v_min(v_div(w, divisor), v_set(highest)), v_set(-lowest)));
 }

@@ -58,8 +58,8 @@ INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * 
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
 /* A row whose length is no multiple of sixteen ends in a register of n < 16 lanes. Its loads and stores touch those
- * lanes alone, and nothing behind the row. (A copy of n floats, padded to sixteen, took longer than a row of 64: the
- * load waits until the copy's stores have left for the cache.) */
+ * lanes alone, and nothing after the row. (Copying n floats to a padded buffer took longer than a row of 64 floats:
+ * the load stalls until the copy's stores reach the cache.) */
 INLINE i16 v_first(int64_t n) { /* the lanes below n */
     static const int32_t lanes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     i16 mask;

@@ -32,7 +32,7 @@ INLINE float row_max(const float *x, int64_t n) {
     return max == -INFINITY ? 0.0f : max;
 }
 
-enum { GROUP = 16, NARROW = 256 }; /* how many narrow rows are done at once */
+enum { GROUP = 16, NARROW = 256 }; /* rows per group; longest narrow row */
 
 /* Return how many rows to do at once, so that they stay in the L1 cache. */
 INLINE int64_t group_of(int64_t n) { return i64_max(1, i64_min(GROUP, GROUP * NARROW / (n + 1))); }

@@ -106,7 +106,7 @@ static inline int is_piece(const struct table *table, const struct entry *entry,
     return m == n && memcmp(other, piece, (size_t)n) == 0;
 }
 
-/* Add `count` occurrences of a piece; `left` >= n bytes may be read at it. -1: no memory. */
+/* Add `count` occurrences of a piece; `left` >= n bytes may be read there. -1: no memory. */
 static inline int add(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t left,
                       int64_t count) {
     struct bpe_key key = n <= BPE_INLINE ? bpe_key(piece, n, left)

@@ -55,7 +55,7 @@ static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const u
     return bpe_merge_ids(vocab, out, n);
 }
 
-/* Encode a piece of at most BPE_INLINE bytes through the memory of a worker. */
+/* Encode a piece of at most BPE_INLINE bytes, with the cache of a worker. */
 static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
                             const uint8_t *piece, int64_t n, int64_t left) {
     struct bpe_key key = bpe_key(piece, n, left);
@@ -73,7 +73,7 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
     return count;
 }
 
-/* Encode a longer piece; up to WORD bytes go through the memory of a worker, too. */
+/* Encode a longer piece; those of up to WORD bytes are cached in the worker, too. */
 static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
                            const uint8_t *piece, int64_t n) {
     if (n > WORD) return encode_bytes(vocab, out, piece, n);

@@ -9,10 +9,10 @@
  * No run is read more than three times in all, so the time is linear on any text, and nothing recurses.
  *
  * A byte that belongs to no character is one character of class OTHER: Python reads such text with surrogateescape, as
- * one lone surrogate for each such byte. What is a character Python's decoder rules: no longer form than the shortest,
+ * one lone surrogate for each such byte. Characters are what Python's decoder accepts: no overlong forms,
  * no surrogates, nothing beyond U+10FFFF.
  *
- * The ladder: `regex` walks its program for each character, 10 MB/s; this steps by a table of classes, and a text in
+ * Speed: `regex` walks its program for each character, 10 MB/s; this steps by a table of classes, and a text in
  * ASCII never leaves the small loop of `run`. The pattern is a constant in each copy of `piece`.
  */
 #include "pieces.h"

@@ -40,7 +40,7 @@ struct bpe_trainer {
     int64_t n_places, places_room;
     int32_t *lengths; /* of each token, in bytes */
     struct side *before, *after; /* by token; all zero between merges */
-    int32_t *touched; /* tokens of `before`, and ~ tokens of `after` that are not zero */
+    int32_t *touched; /* nonzero entries: token for `before`, ~token for `after` */
     int64_t n_touched;
     struct position *made; /* the places of new pairs, in the order of the text */
     int64_t made_room;

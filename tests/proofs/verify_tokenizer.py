@@ -1,11 +1,11 @@
-"""Compare byte-level BPE in others' formats with their libraries: tiktoken and Hugging Face.
+"""Check that byte-level BPE gives the same ids as tiktoken and Hugging Face's `tokenizers`.
 
     python tests/proofs/verify_tokenizer.py [--quick] [--strings N]
 
 Ten million random strings, made to hit what goes wrong: names of added tokens and halves of them, white space
-of every kind, marks that combine, digits, every code point. They are encoded by each of these tokenizers in
-turn: the published patterns, by us from a rank file and a tokenizer.json, by tiktoken with its own spelling
-of the pattern, and by `tokenizers`; and the settings of GPT-2, LLaMA 3 and Qwen, by us and by `tokenizers`.
+of every kind, marks that combine, digits, every code point. Each batch tests one tokenizer. With a published
+pattern, it is encoded by us from a rank file and a tokenizer.json, by tiktoken with its own spelling of the
+pattern, and by `tokenizers`; with the settings of GPT-2, LLaMA 3 or Qwen, by us and by `tokenizers`.
 
 Code points that the libraries' tables of Unicode know differently are counted and left out: they were
 assigned after the older table was made. Needs the peers: pip install --editable '.[peers]'.

@@ -110,8 +110,8 @@ def compare(makers: dict[str, Callable[[], Any]], seconds: float, least: int = 3
 
     `makers` are functions that make the contenders. Rates are amounts a second. The field "times" is the
     ratio to the first contender's time. A contender that cannot be made, such as a library that is not
-    installed, yields a record with the reason as "skipped". Raises UserError when another contender than the
-    first computes something else, which would not be a race.
+    installed, yields a record with the reason as "skipped". Raises UserError when a contender's results
+    differ from those of the first.
     """
     made: dict[str, Any] = {}
     right: np.ndarray | None = None

@@ -1,4 +1,4 @@
-"""Say what wrong results have in common with the right ones, if no edit of the op explains them."""
+"""Say how wrong results differ from right ones, for example by a factor, if no edit gives them."""
 
 import warnings
 from collections.abc import Iterator, Sequence

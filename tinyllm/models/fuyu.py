@@ -145,8 +145,8 @@ class Fuyu(Pretrained, nn.DecoderLM):
     def embed(self, tokens: np.ndarray, positions: np.ndarray, pictures: ArrayLike | None = None) -> Tensor:
         """Look up the vectors of tokens (B, T) -> (B, T, C).
 
-        The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the
-        tokens, in reading order. Raises UserError when the numbers of marks and patches differ.
+        The patches of `pictures`, bytes (N, side, side, 3), replace the tokens that equal `config.picture`,
+        in reading order. Raises UserError unless there are as many patches as such tokens.
         """
         x = self.language_model.embed_tokens(tokens)
         if pictures is None:

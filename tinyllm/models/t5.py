@@ -221,10 +221,10 @@ class T5(Pretrained, nn.LanguageModel):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation of a new weight, the same as in T5 except for distances.
+        """Return a new weight's standard deviation: T5's, except for relative position biases.
 
-        The initial weights of q are divided by sqrt(D), because scores are not. The numbers for distances
-        begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small numbers large enough for
+        The initial weights of q are divided by sqrt(D), because scores are not. The biases begin with
+        a std of 1, not C^-0.5: AdamW takes a thousand steps to make small numbers large enough for
         heads to tell neighbours apart, and until then the model does not know the order of words.
         """
         c = self.config

@@ -1,4 +1,4 @@
-"""Help specifications: view rows, compute erf, count operations, check shapes and ids."""
+"""Define helpers for ops: view rows, compute erf, count FLOPs, check shapes and ids."""
 
 import inspect
 import math

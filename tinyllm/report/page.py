@@ -80,7 +80,7 @@ def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = 
 
 
 def _cell(content: Any, scope: str | None = None) -> Html:
-    """Return a cell of a table: a head, if it has a scope."""
+    """Return a cell of a table: a `th` if it has a scope."""
     if isinstance(content, Html) and content.startswith(("<td", "<th")):
         return content
     return tag("th" if scope else "td", content, scope=scope)

@@ -91,7 +91,7 @@ class Run:
         return any(path.exists() for path in self.files)
 
     def is_model(self) -> bool:
-        """Return True if the folder holds a model but no run, such as a checkpoint."""
+        """Return True for a folder with a model but no run, such as a checkpoint."""
         known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
         return any(known) and not os.path.lexists(self.file)
 

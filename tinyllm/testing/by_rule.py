@@ -97,7 +97,7 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
 
 
 def nodes(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every edit that an operator makes to a node of a function, as (sentence, changed tree)."""
+    """Yield every edit that OPERATORS make to one node of a function, as (sentence, changed tree)."""
     stands = where(tree)
     for operator in OPERATORS:
         for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):

@@ -14,7 +14,7 @@ from tinyllm.world.world import World
 
 
 class Prose(Kind):
-    """A kind of text that a grammar writes; subclasses define `templates`, or `rules` if these have dials.
+    """A kind of text that a grammar writes; subclasses define `templates`, or `rules` if settings matter.
 
     Every grammar is proved to be unambiguous, so `logprob`, entropy and mean length are exact.
     """

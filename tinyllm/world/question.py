@@ -136,7 +136,7 @@ def asks(*templates: str, draw: Callable[..., Fields], second: Callable[..., str
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
     size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
-    `Kind` explains the arguments Dials, options, choices, splits, chance, group; `QuestionKind` the others.
+    The other arguments become attributes of the kind: see `QuestionKind` and `Kind`.
     """
     if size:
         default, help, least, most = size

@@ -149,7 +149,7 @@ def comment(record: Record) -> str:
 
 
 def overrides(record: Record) -> str:
-    """Return the points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
+    """Return the points that an instructor changed, here from 0 to 2: "4/softmax: 2 for 0, comment"."""
     said = [f"{name}: {number(task['points'])} for {number(task['checked'])}, {task['comment']}"
             for name, task in tasks_of(record) if task["comment"] or task["points"] != task["checked"]]
     return "; ".join(each.removesuffix(", ") for each in said)

@@ -41,7 +41,7 @@ def _draw(world, random, dials):
 
 
 def _exchanged(words):
-    """Return the sentence once for each noun and verb, with this word's number exchanged."""
+    """Return a copy for each noun and verb, with it switched between singular and plural."""
     return [[*words[:i], OTHER[word], *words[i + 1 :]] for i, word in enumerate(words) if word in OTHER]
 
 
