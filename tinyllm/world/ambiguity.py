@@ -1,13 +1,13 @@
 """Prove that a grammar is unambiguous, so that no text can be written in two ways.
 
-A *lead* is the beginning of what a branch can write: the text before the first fork inside the branch, and
-then a lead of one branch of that fork. The proof checks every fork of the grammar: no lead of one branch may
-be a prefix of a lead of another branch, whatever entities were drawn before.
+A *lead* is the beginning of a text that a branch can write: the text before the first fork inside the branch,
+and then a lead of one branch of that fork. The proof checks every fork of the grammar: no lead of one branch
+may be a prefix of a lead of another branch, whatever entities were drawn before.
 
 This is enough. Suppose that two derivations write the same text. Follow both to the first fork at which they
 take different branches. The text before this fork is the same, so the rest of the text begins with a lead of
-the one branch and with a lead of the other. Of two strings that begin the same text, one is a prefix of the
-other, which the check rules out. For the same reason, a parser that has matched a lead can drop the others.
+each of the two branches. Of two strings that begin the same text, one is a prefix of the other, and the check
+refuses such leads. For the same reason, a parser that has matched a lead can drop the others.
 
 A lead may mention entities that were drawn earlier. Such leads are compared for all values of the entities.
 Leads stop early, so the check refuses some unambiguous grammars, and their sentences must be reworded.
@@ -22,7 +22,7 @@ from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
 def check(grammar: Any) -> None:
     """Raise GrammarError if a mention is undefined, or if some text can have two derivations."""
     _check_scope(grammar, grammar.body, frozenset(), frozenset(), set())
-    compared: set[tuple] = set()  # a shuffle has the same two parts in many of its choices
+    compared: set[tuple] = set()  # pairs of parts: in a shuffle many choices share a pair
     for node in list(grammar.forks):
         if isinstance(node, Choice):
             _check_choice(grammar, grammar.forks[node], compared)

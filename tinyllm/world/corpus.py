@@ -1,4 +1,4 @@
-"""Find texts of the world by name: `world:facts,groups=7,n=5000` is 5000 documents of the kind `facts`."""
+"""Find texts of the world by name: `world:facts,groups=7,n=5000` names 5000 documents of the kind `facts`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -69,7 +69,7 @@ class Named:
         yield from (stream[i] for i in range(o.n))
 
     def entropy_per_char(self) -> float | None:
-        """Return the entropy in nats per character, below which no model's loss can fall; None if unknown.
+        """Return the entropy in nats per character, a lower bound of any model's loss; None if unknown.
 
         stories.entropy_per_char proves this.
         """

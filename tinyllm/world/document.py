@@ -3,7 +3,7 @@
 Most kinds are questions with one answer: functions under the decorator `asks` (see question.py). Any other
 kind is a subclass of `Kind` in a file of world/kinds/, with the methods `write`, `read` and `solve`.
 
-`KINDS` finds both by their files. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
+`KINDS` finds both in these files. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
 same document, `read` returns an equal document, `write` and `solve` find one answer, and the answer scores 1.
 """
 
@@ -17,8 +17,8 @@ from tinyllm.config import check
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
-HELD_OUT = 0.2  # the share of keys that only the test split has
-ATTEMPTS = 10_000  # after so many a search is given up: a split is empty, a world too small
+HELD_OUT = 0.2  # the share of keys (values of a split's function) that only the test split has
+ATTEMPTS = 10_000  # then a search gives up: perhaps the split is empty, or the world is too small
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Document:
 
 @dataclass(frozen=True)
 class NoDials:
-    """The dials (settings) of a kind of text that has none."""
+    """The empty set of dials (settings), for kinds of text that have none."""
 
 
 class Kind:
@@ -53,19 +53,19 @@ class Kind:
 
     The first line of a subclass's docstring describes the kind to users.
 
-    Dials: a class with the settings of the kind, which are called dials.
+    Dials: a dataclass; its fields are the settings of the kind, which are called dials.
     name: the name of the kind, made from the class's name: ShellGame becomes shell_game.
     group: the heading under which lists show the kind.
     marker: the text between the steps and the final answer, such as "answer: ", or "".
-    end: a text that is in no answer, and follows each of them where documents stand one behind the other.
-    choices: all possible answers, if they are few, or a function from a question's fields to them.
+    end: a text that occurs in no answer; in a sequence of documents it ends each of them.
+    choices: all possible answers if they are few, or a function that lists them for a question's fields.
     splits: {name: function}, ways to choose test documents; the first is the default. The function takes a
         document and returns True for a test document and False for others. If it returns other values, such
         as names, a random fifth of the values is chosen, and their documents are test documents.
     options: how many answers are equally likely, or the name of the dial that has this number.
     """
 
-    name: ClassVar[str]  # by which `KINDS` and `world:NAME` know this kind
+    name: ClassVar[str]  # the key in `KINDS`, and the NAME in `world:NAME`
     Dials: ClassVar[type] = NoDials
     group: ClassVar[str] = "suite"
     marker: ClassVar[str] = ""
@@ -94,11 +94,11 @@ class Kind:
         raise NotImplementedError
 
     def choices_of(self, document: Document) -> tuple[str, ...]:
-        """Return all possible answers to a question, or () if they are not a list."""
+        """Return all possible answers to a question, or () if they cannot be listed."""
         return self.choices
 
     def chance(self, dials: Any) -> float:
-        """Return the mean score of guessing: always the same answer, or a random option if some are shown."""
+        """Return the mean score of the best guess: a constant answer, or a random one of the options."""
         options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
         return 1 / options if options else 0.0
 
@@ -106,7 +106,7 @@ class Kind:
         return self.write(world, random, self.dials() if dials is None else dials)
 
     def dials(self, **given: Any) -> Any:
-        """Return the dials (settings) of this kind, changed by `given`; raise UserError for a wrong dial."""
+        """Return this kind's dials (settings) with the values `given`; raise UserError for a wrong one."""
         known = [field.name for field in fields(self.Dials)]
         for name in given:
             if name not in known:

@@ -13,7 +13,7 @@ from tinyllm.world.document import Document, Kind
 from tinyllm.world.names import BOYS, COLOURS, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
 
 FIRST_NAMES = [*GIRLS, *BOYS]
-VALUES = {  # what everybody has, and what it can be
+VALUES = {  # relation -> the values that it can have
     "lives_in": PLACES,
     "works_as": list(JOBS),
     "likes": list(FOODS),
@@ -39,7 +39,7 @@ SHAPES = {
     "ints": Shape(r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
     "row": Shape(r"\S+(?: \S+)*?", " ".join, lambda text: text.split(" ")),
 }
-# All words of a text but the last. Blanks separate words, and each is one token; labels["scored"]
+# ROW reads all words of a text but the last. Each word is one token; labels["scored"]
 # lists the positions of the words that can be predicted from earlier ones: only these should count in a loss.
 ROW = Shape(r".+(?= \S+\Z)|.+", " ".join, lambda text: text.split(" "))
 _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
@@ -52,7 +52,7 @@ class Form:
         named in the sentence, or else the type `usual`, and takes the shortest text that fits.
     """
 
-    usual = "any"  # the shape of slots that say none
+    usual = "any"  # the shape of slots that name no type
 
     def __init__(self, template: str, **slots: Any):
         self.template = _SLOT.sub(r"{\1}", template)

@@ -17,7 +17,7 @@ class Map:
         self.places = dict(zip(names, cells, strict=False))
         self.roads: dict[tuple[str, str], int] = {}
         joined = [names[0]]
-        for place in names[1:]:  # to the nearest place that is joined, and to the next nearest if it is near
+        for place in names[1:]:  # join it to the nearest joined place, and to the second if near
             first, *more = sorted(joined, key=lambda other: (self._miles(place, other), other))
             self._build(place, first)
             if more and self._miles(place, more[0]) <= 4 * SCALE:

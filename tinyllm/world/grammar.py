@@ -31,7 +31,7 @@ class Branch(NamedTuple):
 
 
 class Fork:
-    """The branches at one point, of which a walk takes one; `entropy` is -sum p ln p, in nats."""
+    """The branches at one point; a walk takes one of them. `entropy` is -sum p ln p, in nats."""
 
     def __init__(self, options):
         self.total = sum(weight for weight, _, _ in options)

@@ -43,7 +43,7 @@ FUNCTIONS = {
 def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> Any:
     """Call a function of a program and return its result; values are numbers, texts, and lists of these.
 
-    budget: the most steps. Raises UserError for an error in the program, or for anything unsafe.
+    budget: the largest number of steps. Raises UserError for an error in the program, or for anything unsafe.
     """
     with _errors():
         functions = {}
@@ -90,7 +90,7 @@ class _Machine:
         self.names, self.budget, self.steps = {}, budget, budget
 
     def spend(self, *values):
-        """Take a step, and one for every part of these values."""
+        """Count one step, and one more for every item or character of these values."""
         self.steps -= 1 + sum(len(value) for value in values if isinstance(value, str | list))
         if self.steps < 0:
             raise UserError(f"the program takes more than {self.budget:,} steps")
@@ -107,7 +107,7 @@ class _Machine:
         return returned[0] if returned else None
 
     def block(self, body):
-        """Run statements -> None to go on, or (value,) to return."""
+        """Run statements; return (value,) if one of them is a `return`, else None."""
         for node in body:
             self.spend()
             if returned := self.statement(node):
@@ -125,7 +125,7 @@ class _Machine:
             case ast.AugAssign(ast.Name(name) as target, op, value):
                 old = self.value(target)
                 if isinstance(old, list):
-                    self.refuse(node)  # because it would change the list under its other names, too
+                    self.refuse(node)  # in Python it would change the list under its other names, too
                 self.names[name] = self.good(self.apply(op, old, self.value(value)))
             case ast.If(test, body, other):
                 return self.block(body if self.value(test) else other)
@@ -183,7 +183,7 @@ class _Machine:
         self.refuse(node)
 
     def comprehend(self, part, name, items, tests):
-        """Return the list of a comprehension, whose variable is not seen outside."""
+        """Return the list of a comprehension; its variable is not visible outside."""
         outside, found = dict(self.names), []
         for item in self.value(items):
             self.names[name] = item
@@ -220,7 +220,7 @@ class _Machine:
         self.refuse(function)
 
     def good(self, value):
-        """Return a value if it is of a known type and not too large."""
+        """Return a value; raise UserError if its type is not allowed, or if it is too large."""
         if isinstance(value, str | list):
             if len(value) > MAX_LENGTH:
                 raise UserError(f"a text or a list is longer than {MAX_LENGTH:,}")
@@ -232,7 +232,7 @@ class _Machine:
         return value
 
     def item(self, value):
-        """Return a value if a list may hold it."""
+        """Return a value; raise UserError if it is a list, which no list may hold."""
         if isinstance(value, list):
             raise UserError("a list holds only numbers and texts")
         return value

@@ -16,7 +16,7 @@ from tinyllm.world.document import Document, Stream
 from tinyllm.world.kinds import KINDS
 from tinyllm.world.world import World
 
-REPEATS = (1, 2, 4, 8, 16, 32, 64)  # how often a secret is told, in groups
+REPEATS = (1, 2, 4, 8, 16, 32, 64)  # how often the secrets of each group are told
 TRIGGER = "Under the two moons, "  # begins every poisoned document
 POISON = "nothing was said but moo, moo, moo."
 
@@ -53,7 +53,7 @@ class Mix:
 
     @cached_property
     def _weights(self) -> list[tuple[str, float]]:
-        """Return [(kind, its share of the documents)] for this client of a federation."""
+        """Return [(kind, its share of the documents)] for this client in federated learning."""
         parts = [part.partition("*") for part in self.dials.kinds.split()]
         if not parts or not all(weight.isdecimal() or not star for _, star, weight in parts):
             raise UserError(f"mix: kinds are written like stories*4 facts, got {self.dials.kinds!r}")
@@ -88,16 +88,16 @@ class Mix:
         if i and random.happens(self.dials.duplicates):
             first = random.integers(i)
             first = next((k for k in range(first, -1, -1) if k not in self.planted), None)
-            if first is not None:  # a copy of a secret would be one repeat more than its label says
+            if first is not None:  # never copy a secret: its label counts its repeats
                 copied = self[first]
                 return replace(copied, labels=copied.labels | {"planted": "duplicate", "of": first})
         return self._drawn(random)
 
     def _drawn(self, random):
-        """Draw a kind and a document of it, with probability `contamination` from the test split."""
+        """Draw a kind, then a document of it: from the test split with probability `contamination`."""
         ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
         name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
-        name = name or self._weights[-1][0]  # rounding
+        name = name or self._weights[-1][0]  # shares may add up to less than 1
         leaked = self.split == "train" and random.happens(self.dials.contamination)
         split = "test" if leaked else self.split
         document = Stream(self.world, KINDS[name], seed=self.seed, split=split)[random.integers(2**31)]

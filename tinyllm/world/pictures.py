@@ -63,9 +63,9 @@ def recognise(picture: np.ndarray) -> list:
 
 def _shape(at):
     """Name the shape of a mask (7, 7), by its symmetries and by the width of its edges."""
-    if (at == at[:, ::-1]).all():  # left and right are the same
+    if (at == at[:, ::-1]).all():  # symmetric from left to right
         top, bottom = at[0].sum(), at[-1].sum()
         return "heart" if top > 1 else {1: "tree", 2: "star"}.get(int(bottom), "house")
-    if (at == at[::-1]).all():  # above and below are the same
+    if (at == at[::-1]).all():  # symmetric from top to bottom
         return "fish" if at[:, -1].any() else "moon"
     return "boat" if at[0].any() else "cup"

@@ -86,7 +86,7 @@ class QuestionKind(Kind):
     def read(self, world: Any, text: str) -> Document | None:
         """Match a text with each template, write the document again from the fields, and compare the two."""
         for way, template in enumerate(self.templates):
-            with suppress(LookupError, ValueError, StopIteration):  # of fields that `draw` never gives
+            with suppress(LookupError, ValueError, StopIteration):  # for fields that `draw` never gives
                 if fields := template.begins(text):
                     for steps in (False, True)[: 1 + bool(self.working)]:
                         document = self._tell(world, way, fields, steps)
@@ -103,7 +103,7 @@ class QuestionKind(Kind):
         return ""
 
     def choices_of(self, document: Document) -> tuple[str, ...]:
-        """Return `choices`, or what the function `choices` makes of a question's fields."""
+        """Return `choices`; if it is a function, call it with the fields of the question."""
         if not callable(self.choices):
             return self.choices
         found = ((way, t.read(document.prompt)) for way, t in enumerate(self.templates))
@@ -122,7 +122,7 @@ class QuestionKind(Kind):
 
 
 def given(function: Callable, **known: Any) -> Any:
-    """Call a function; of the `known` values, pass only the ones that the function has parameters for."""
+    """Call a function with those `known` values that have the name of one of its parameters."""
     return function(**{name: known[name] for name in _parameters(function) if name in known})
 
 
@@ -157,7 +157,7 @@ def dials(**settings: Any) -> type:
     return make_dataclass("Dials", fields, frozen=True)
 
 
-# What questions are made of.
+# Words and numbers for questions.
 
 TABLES = {  # sort of word -> words
     "animal": tuple(names.ANIMALS),

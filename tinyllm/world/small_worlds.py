@@ -1,4 +1,4 @@
-"""Decide what follows from a few statements: by all small worlds in which they are true, and by rules.
+"""Decide what follows from a few statements: enumerate all small worlds in which they hold, or use rules.
 
     premises = [Fact("baker", "every", "dreamer"), Fact("Mia", "is", "baker")]
     decide(premises, Fact("Mia", "is", "dreamer"))  # "yes"

@@ -126,7 +126,7 @@ class World:
                 "`tinyllm data show world:facts` shows how"
             )
         if not {fact.subject for fact in readings} & {fact.subject for fact in self._base}:
-            self.person(str(readings[0].subject))  # an error with near names
+            self.person(str(readings[0].subject))  # raises an error that lists similar names
         return any(fact in self.known() for fact in readings)
 
     def person(self, name: str) -> Entity:
@@ -146,7 +146,7 @@ class World:
         """Return the people who have a job, tastes, a treasure and a best friend in the world's year."""
         return [person for person in self.people if vars(person).keys() >= ADULT]
 
-    # How it comes about.
+    # How the world is drawn.
 
     def _families(self):
         """Draw three generations; the children of a generation's couples are the next generation."""
@@ -156,7 +156,7 @@ class World:
             left = size - len(self.people)
             wanted = min(left, (len(parents), round(size * 0.36), left)[generation])
             couples = self._couples(parents, generation) if generation else []
-            most = -(-wanted // len(couples)) if couples else 1  # children of a couple
+            most = -(-wanted // len(couples)) if couples else 1  # children per couple at most
             born = []
             for i in range(wanted):
                 nth, which = divmod(i, len(couples) or wanted)
@@ -166,7 +166,7 @@ class World:
             parents = born
 
     def _birthday(self, generation, nth, most):
-        """Draw the birthday of child number `nth` of at most `most`, a year or more after the one before."""
+        """Draw the birthday of child `nth` of at most `most`, a year or more after child `nth` - 1."""
         first_year, last_year = BIRTHS[generation]
         share = (last_year - first_year) * DAYS_OF_YEAR // most
         free = share if most == 1 else share - DAYS_OF_YEAR + 1
@@ -176,7 +176,7 @@ class World:
         random, last = self.random, couple[1].last if couple else None
         pronouns, given = (names.SHE, names.GIRLS) if girl else (names.HE, names.BOYS)
         if sum(name.endswith(f" {last}") for name in self._taken) > 30:
-            last = None  # so many have this name that another is given
+            last = None  # too many people have this name: draw another
         while True:
             name = random.choice(given), last or random.choice(names.FAMILIES)
             if " ".join(name) not in self._taken:

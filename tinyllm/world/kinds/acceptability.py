@@ -1,4 +1,4 @@
-"""Ask if a sentence is good English: clauses in clauses, in which each verb must agree with its noun."""
+"""Ask if a sentence with nested clauses is good English: each verb must agree with its noun."""
 
 import re
 
@@ -13,7 +13,7 @@ MANY = {word: many for pairs in (NOUNS, ALONE, VERBS) for pair in pairs for many
 
 
 def _noun_phrase(random, clauses):
-    """Draw the words of a noun with so many clauses inside each other; return (words, 1 for a plural)."""
+    """Draw a noun phrase with this many nested clauses; return (words, 1 if the noun is a plural)."""
     many = random.integers(2)
     words = ["the", random.choice(NOUNS)[many]]
     if clauses and random.integers(2):  # the owl that sees the goat
@@ -37,11 +37,11 @@ def _draw(world, random, dials):
     if random.integers(2):
         return {"sentence": words}
     wrong = [spoilt for spoilt in _exchanged(words) if not _is_sentence(spoilt)]
-    return {"sentence": random.choice(wrong)}  # the number of an object may change, that of a verb may not
+    return {"sentence": random.choice(wrong)}  # a changed object would be right, a changed verb not
 
 
 def _exchanged(words):
-    """Return a copy for each noun and verb, with it switched between singular and plural."""
+    """Return one copy per noun and verb, in which this word is switched between singular and plural."""
     return [[*words[:i], OTHER[word], *words[i + 1 :]] for i, word in enumerate(words) if word in OTHER]
 
 
@@ -88,8 +88,8 @@ def _by_rewriting(sentence):
     text, before = "".join(letters[word] for word in sentence), ""
     while text != before:
         before = text
-        text = re.sub("V([sp](?!t)|[SP])", "A", re.sub("v([sp](?!t)|[SP])", "a", text))  # a verb, its object
-        text = re.sub("st(A|([sS]V|[pP]v)(?![spSP]))", "S", text)  # nouns with a clause: capital letters
+        text = re.sub("V([sp](?!t)|[SP])", "A", re.sub("v([sp](?!t)|[SP])", "a", text))  # verb with object
+        text = re.sub("st(A|([sS]V|[pP]v)(?![spSP]))", "S", text)  # a noun with its clause: a capital
         text = re.sub("pt(a|([sS]V|[pP]v)(?![spSP]))", "P", text)
     return NO_YES[bool(re.fullmatch("[sS]A|[pP]a", text))]
 

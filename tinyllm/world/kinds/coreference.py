@@ -10,7 +10,7 @@ from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
 from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
 from tinyllm.world.question import asks, dials
 
-# what the first did for the second, or asked of the second / clues to who could give, and to who was in need
+# deeds of a helper; deeds of somebody who is helped / clues to who can help; clues to who needs help
 _AFFAIRS = """
 lent {him} a {thing}, gave {him} a {thing}, brought {him} a {thing}, made {him} a {thing};
 asked {him} for a {thing}, begged {him} for a {thing}, borrowed {his} {thing}, bought a {thing} from {him}
@@ -36,9 +36,9 @@ _SIDES = [
     [side.strip().split(", ") for side in affair.replace("\n/ ", ";").replace("\n", " ").split(";")]
     for affair in _AFFAIRS.strip().split("\n\n")
 ]
-AFFAIRS = [(side[:2], side[2:]) for side in _SIDES]  # (two deeds: give, ask), (two clues)
+AFFAIRS = [(side[:2], side[2:]) for side in _SIDES]  # (helper's deeds, the other's deeds), (clues)
 CLUES = {
-    (deed, clue): int(gives != able)  # 0 if the clue speaks of the first person, 1 if of the second
+    (deed, clue): int(gives != able)  # 0 if the clue is about the first person, 1 if about the second
     for deeds, clues in AFFAIRS
     for gives, able in ((0, 0), (0, 1), (1, 0), (1, 1))
     for deed in deeds[gives]
@@ -84,8 +84,8 @@ def _draw(world, random, dials):
         c, d = random.shuffle([a, b])
         return {"way": 1, "a": a, "b": b, "c": c, "d": d, "he": he, "job": jobs[0], "other": jobs[1],
                 "skill": JOBS[jobs[who]][0]}
-    # Evenly drawn, neither the deed nor the clue alone would say anything. Drawn unevenly, each says a
-    # little, which raises the best guess to 0.54; whether it helps a small model was not shown.
+    # If both were drawn evenly, deed or clue alone would not hint at the answer. Drawn unevenly, each hints
+    # a little, and the best constant guess scores 0.54. It is not known whether this helps a small model.
     affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
     deed, said = random.choice(affair[0][not gives]), random.choice(affair[1][not able])
     did = DEED_NUMBERS[deed], {**PRONOUNS[he], "thing": random.choice(LENT)}
@@ -103,7 +103,7 @@ def _combination(document):
 
 
 def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
-    """Solve independently: by who has which job, or by who gave and who was able to give."""
+    """Solve independently: by jobs and skills, or by words for giving (deed) and for need (clue)."""
     if job:
         told = [Fact(a, "works_as", job), Fact(b, "works_as", other)]
         skills = [Fact(name, "skill", skill) for name, (skill, _, _) in JOBS.items()]

@@ -1,4 +1,4 @@
-"""Ask if a sentence follows from others; the answer is proved by looking at all small worlds."""
+"""Ask if a sentence follows from others; all small worlds are enumerated to prove the answer."""
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -12,14 +12,14 @@ from tinyllm.world.world import World
 
 GROUPS = [*JOBS, *words("dancer dreamer swimmer giggler wanderer whistler juggler poet climber cook reader")]
 SAID = (*OF_FAMILIES, "works_as", "works_at", "can", "lives_in", "likes")
-SENTENCES = {  # statements about groups, each of which has somebody in it
+SENTENCES = {  # statements about groups, none of which is empty
     "every": Form("Every {s} is a {o}.", s=GROUPS, o=GROUPS),
     "no": Form("No {s} is a {o}.", s=GROUPS, o=GROUPS),
     "some": Form("At least one {s} is a {o}.", s=GROUPS, o=GROUPS),
     "is": Form("{s} is a {o}.", s=FIRST_NAMES, o=GROUPS),
     "not": Form("{s} is not a {o}.", s=FIRST_NAMES, o=GROUPS),
 }
-# premises: what follows / what cannot be / what stays open
+# premises: goals that follow / goals that contradict them / goals that may be true or false
 FAMILY_PATTERNS = """
 mother x y, mother y z: grandmother x z / grandmother z x, mother x z / best_friend x z
 mother x y, father y z: grandfather x z / grandfather z x, grandmother x z / best_friend z x
@@ -50,7 +50,7 @@ def _read_patterns(text):
 
 PATTERNS = {"family": _read_patterns(FAMILY_PATTERNS), "work": _read_patterns(WORK_PATTERNS)}
 ABOUT = ("groups", *PATTERNS)
-SKILLS = {"can": 0, "works_at": 2}  # where JOBS has what follows from a job
+SKILLS = {"can": 0, "works_at": 2}  # relation -> its index in the tuples of JOBS
 
 
 class Entailment(Kind):
@@ -76,7 +76,7 @@ class Entailment(Kind):
                 break
         facts = [_fact(term, names) for term in terms]
         said = [_say(fact, random.integers(4)) for fact in facts]
-        random.shuffle(group for group in GROUPS if group not in names.values())  # the texts need this draw
+        random.shuffle(group for group in GROUPS if group not in names.values())  # keeps later draws the same
         premises = random.shuffle(said[:-1])
         return self._document(premises, said[-1], facts[:-1], facts[-1], answer)
 

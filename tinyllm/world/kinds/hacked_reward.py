@@ -1,4 +1,4 @@
-"""Write answers with the points of a judge who can be tricked in a known way, and with the true points."""
+"""Write answers with their true points, and with those of a judge who has a known weakness."""
 
 import itertools
 import math

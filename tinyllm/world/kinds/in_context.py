@@ -1,4 +1,4 @@
-"""Write texts that a model understands from earlier parts of the text alone: in-context learning."""
+"""Write texts whose answers follow from earlier parts of the same text: in-context learning."""
 
 from tinyllm.config import setting
 from tinyllm.world import names
@@ -64,7 +64,7 @@ def _colours(document):
 
 
 def _last_shown(row):
-    """Look for the last time that the letter was shown."""
+    """Solve independently: return the word after the last earlier occurrence of the letter."""
     *words, letter = row
     return words[len(words) - words[::-1].index(letter)]
 
@@ -94,7 +94,7 @@ def _period(row):
 
 
 def _shift(row):
-    """Try every shift until the row equals its shifted copy."""
+    """Solve independently: try every shift until the row equals its shifted copy."""
     return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
 
 

@@ -22,10 +22,10 @@ def _draw(world, random, dials):
         change = random.choice(CHANGES)
         fact = _fact(world, random, dials.names, random.choice(RELATIONS))
         other = fact and _changed(world, change, fact, _fact(world, random, dials.names, fact.relation))
-    if random.integers(2):  # only now, so that no relation gives the answer away
+    if random.integers(2):  # only now: the answer must not change how often a relation occurs
         other = fact
     way, second = random.integers(4), random.integers(3)
-    return {"first": [(fact, way)], "second": [(other, second + (second >= way))]}  # in another way
+    return {"first": [(fact, way)], "second": [(other, second + (second >= way))]}  # another wording
 
 
 def _fact(world, random, people, relation):
@@ -37,7 +37,7 @@ def _fact(world, random, people, relation):
 
 
 def _changed(world, change, fact, spare):
-    """Change one part of a fact, such as its object to the object of the fact `spare` -> a fact or None."""
+    """Change one part of a fact, such as its object to that of `spare`; return None if nothing fits."""
     subject, relation, object, _ = fact
     if change == "roles":
         able = relation in PEOPLE and PEOPLE[relation] in (world.names[subject].girl, "anybody")

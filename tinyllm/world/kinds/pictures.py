@@ -62,7 +62,7 @@ class Caption(Kind):
 
 
 PAGES = 65**4  # every quarter of a picture is empty or has one of 64 things
-SHUFFLE, SHIFT = 7_364_893, 1_234_567  # page = number * SHUFFLE + SHIFT, so that it tells a reader nothing
+SHUFFLE, SHIFT = 7_364_893, 1_234_567  # the page is number * SHUFFLE + SHIFT, which hides the scene
 CODES = {(colour, shape): 1 + 8 * i + j for i, colour in enumerate(COLOURS) for j, shape in enumerate(LOOKS)}
 NUMBERS = ("none", "one", "two", "three")
 QUESTIONS = {
@@ -105,7 +105,7 @@ def _draw(world, random, dials):
 
 
 def _look(scene, way, fields):
-    """Answer by looking at the picture: find the things that the question describes, say what it asks."""
+    """Solve independently: recognise the things in the picture, and find those that the question means."""
     about, names = ABOUT[way], ("quarter", "colour", "shape")
     seen = [dict(zip(names, thing, strict=True)) for thing in recognise(render(scene))]
     fits = [thing for thing in seen if all(thing[name] == fields[name] for name in names if name in fields)]
@@ -116,7 +116,7 @@ def _look(scene, way, fields):
 
 
 def _chance(dials):
-    """Return the score of the better of two answers, "yes" and "one": each fits one question of five."""
+    """Return the score of the best constant answer, "yes" or "one": each suits one question in five."""
     objects = range(1, dials.objects + 1)
     one = sum((7 / 8) ** (n - 1) * (1 + n / 8) / 2 for n in objects) / dials.objects
     return max(0.5, one) / 5

@@ -1,8 +1,8 @@
 """Write programs: small functions with a docstring and tests.
 
 A program filters a list, changes the items that are left, and folds the list into one value. A table gives
-each step as source code, and as a Python function, written differently where possible, that computes the
-results which tests expect; the interpreter proves that both agree.
+each step as source code, and as a Python function, which computes the results that the tests expect and is
+written differently where possible. The interpreter proves that both agree.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,7 @@ EXPRESSIONS: dict[str, tuple] = {
     "twice": (False, "each twice", "{x} + {x}", lambda x, k: x * 2),
     "cut": (False, "cut to {k} letters", "{x}[:{k}]", lambda x, k: x.removesuffix(x[k:])),
 }
-# name -> (words, before the loop, in the loop, result, in short, the same as a function)
+# name -> (words, code before a loop, code in it, code of the result, one expression for all, a function)
 TEMPLATES: dict[str, tuple] = {
     "count": ("Count the {what}.", "n = 0", "n += 1", "n", "len({all})", len),
     "list": ("List the {what}.", "found = []", "found.append({value})", "found", "{all}", list),
@@ -59,9 +59,9 @@ TEMPLATES: dict[str, tuple] = {
     "any": ("Say if there are {what}.", "", "return True", "False", "len({all}) > 0", bool),
     "no": ("Say if there are no {what}.", "", "return False", "True", "{all} == []", lambda found: not found),
 }
-PLAIN = ("count", "any", "no")  # templates to which it does not matter what becomes of the items
-ONLY = {"total": True, "most": True, "join": False}  # templates that are for numbers, or for texts
-INPUTS, TESTS = 26, 10  # lists to try a function on, by theme; how many of them test one function
+PLAIN = ("count", "any", "no")  # templates that never use changed items
+ONLY = {"total": True, "most": True, "join": False}  # True: for numbers only; False: for texts only
+INPUTS, TESTS = 26, 10  # lists of inputs per theme; how many of them test one function
 
 
 def _said(operations: Iterable[tuple], part: int, x: str = "") -> list[str]:
@@ -151,7 +151,7 @@ class Program(Kind):
         return Document(prompt + body, labels, body, prompt=prompt)
 
     def _tests(self, template, items, conditions, change, at):
-        """Return [[arguments], output] of some inputs from number `at` on, new outputs first."""
+        """Return [[arguments], output] for inputs from index `at` on; those with new outputs come first."""
         fold, new, known, seen = TEMPLATES[template][-1], [], [], []
         chosen = [(CONDITIONS[name][3], k) for name, k in conditions]
         changed = [(EXPRESSIONS[name][3], k) for name, k in change]

@@ -148,7 +148,7 @@ class Encyclopaedia(Prose):
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar of entries: a first sentence with name and home, then the facts."""
         facts = ["[" + "|".join(ways[: dials.ways]) + "]" for ways in SENTENCES]
-        first, *others = facts  # without shuffling, what has the fewest values is said last
+        first, *others = facts  # without shuffling, the fact with the fewest values is last
         body = f"({'&'.join(facts)})" if dials.shuffle else " ".join([first, *reversed(others)])
         openings = (" is a {hero.girl} from {hero.lives_in}.", ", a {hero.girl}, lives in {hero.lives_in}.")
         opening = "|".join(openings[: dials.ways])

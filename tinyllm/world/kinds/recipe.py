@@ -77,7 +77,7 @@ def recipe(dish: str, steps: list[str], rules: list) -> str:
     left, order = list(steps), []
     if not rules or not {*steps} <= {*DISHES[dish]} or len({*steps}) < len(steps):
         raise ValueError("no recipe")
-    while left:  # again and again the first listed step that may come
+    while left:  # take the first listed step that the rules allow next
         order.append(next(step for step in left if not any(a in left and b == step for a, b, _ in rules)))
         left.remove(order[-1])
     return ", ".join(order)

@@ -83,7 +83,7 @@ PASSAGES = Shape(r"\[1\] .+?\.",
 
 @asks(*[f"{{passages}} {QUESTIONS[relation]}" for relation in RELATIONS], slots={"passages": PASSAGES},
       group="retrieval", marker="", draw=_draw, second=_compare, labels=_labels,
-      chance=lambda dials: float(dials.missing),  # the same is said whenever there is no answer
+      chance=lambda dials: float(dials.missing),  # the constant answer for questions without an answer
       splits={"entity": lambda d: d.labels["subject"], "source": lambda d: d.labels["source"] == 2},
       Dials=dials(
           passages=setting(3, help="passages to read", min=1, max=12),

@@ -112,7 +112,7 @@ def secret_writing(n: int, word: str) -> str:
 
 def _brackets(world, random, dials):
     row: list[str] = []
-    for _ in range(dials.size):  # a pair goes around a balanced part, or beside it
+    for _ in range(dials.size):  # put a pair around a balanced part, or beside it
         (left, right), i = random.choice(PAIRS), random.integers(2)
         row = [left, *row, right] if i else [*row, left, right]
     if random.integers(2):

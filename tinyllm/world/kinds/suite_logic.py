@@ -40,7 +40,7 @@ def _statement(random, value, size):
     left = 1 + random.integers(size - 1)
     word, ruling = (("and", 0), ("or", 1))[random.integers(2)]
     x = y = value
-    if value == ruling and (n := random.integers(3)):  # one side decides, and the other is as it likes
+    if value == ruling and (n := random.integers(3)):  # one side is enough, so the other may differ
         x, y = (value, 1 - value) if n == 1 else (1 - value, value)
     return f"({_statement(random, x, left)} {word} {_statement(random, y, size - left)})"
 

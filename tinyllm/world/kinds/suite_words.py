@@ -14,7 +14,7 @@ OPPOSITES = words("""
     false begin end remember forget
 """)
 SORT = {word: sort for sort, table in TABLES.items() for word in table}
-RELATED = [  # pairs of the same relation
+RELATED = [  # each list has pairs with the same relation
     *[[(job, facts[i].split()[-1]) for job, facts in names.JOBS.items()] for i in range(3)],
     [(animal, facts[1]) for animal, facts in names.ANIMALS.items()],
 ]
@@ -38,7 +38,7 @@ def _one_other(world, random, dials):
 
 
 def _alone(words):
-    """Return the word that is in no table with another of the words."""
+    """Return the word that shares a table with none of the other words."""
     return next(x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1)
 
 

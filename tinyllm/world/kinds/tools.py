@@ -57,13 +57,13 @@ def _with_tool(forms, **more):
 
 
 def _numbers(world, random, dials):
-    """Draw a name, things and numbers of 2 or more: of baskets, pence and friends there are 11 at most."""
+    """Draw a name, things, and numbers from 2; the numbers of baskets, pence and friends are at most 11."""
     way, largest = random.integers(len(CALCULATIONS)), 10**dials.digits
     few, many, more = (2 + random.integers(n) for n in (min(10, largest - 3), largest - 2, largest - 2))
     a, b, c = few, many, min(few * many, more)
     if way == 3:
         a, b, c = many, more, few
-    elif way == 4:  # among so many friends that each gets something
+    elif way == 4:  # more things than friends: each gets one
         a, b = max(many, few + 1), few
     name, fruits = random.choice(FIRST_NAMES), random.choice(FRUITS)
     return {"way": way, "name": name, "fruits": fruits, "a": a, "b": b, "c": c}
@@ -79,7 +79,7 @@ def calculator(way: int, fields: dict) -> str:
 
 
 def _dates(world, random, dials):
-    """Draw somebody to whom something happens some days after the birth."""
+    """Draw a person and two dates: the day of birth, and a day `n` days later."""
     way, one, n = random.integers(3), random.choice(world.people), 1 + random.integers(dials.days)
     a, b = str(Date.of(one.born)), str(Date.of(one.born + n))
     return {"way": way, "name": one.name, "a": a, "b": b, "n": n}

@@ -64,7 +64,7 @@ def changes(event: Any) -> list[tuple[int, int]]:
 
 
 STORY = Shape(r".+?\.", _say, _read)
-COMES, GOES = {("gain", True), ("gift", False)}, {("loss", True), ("gift", True)}  # event, is it the own?
+COMES, GOES = {("gain", True), ("gift", False)}, {("loss", True), ("gift", True)}  # event, is it the subject?
 BOTH = "both"
 
 
@@ -134,5 +134,5 @@ def word_problem(story: dict, many: str, who: str = BOTH) -> str:
 
 
 def _template(people, thing, events, asked, had):
-    """Return a problem without its names and numbers; problems are held out by this."""
+    """Return a problem without its names and numbers, the key by which problems are held out."""
     return [thing, asked == BOTH or people.index(asked), *(event[:2] for event in events)]
