@@ -1,14 +1,14 @@
-/* exp, log, tanh and their kin on sixteen floats: own polynomials, so the same bits at every level and
- * on every platform, which no libm promises, and no branch, so that sixteen are done at once.
+/* Compute exp, log, tanh and similar functions of sixteen floats, with the same bits on every platform. C libraries do
+ * not promise that. There are no branches, so sixteen lanes are computed at once.
  *
- * Each function brings its argument into a short interval by exact steps; there, a polynomial has the smallest maximum
- * of relative error. Its coefficients were found by Lawson's algorithm (C. L. Lawson, 1961) at 1,000 Chebyshev points:
- * least squares 300 times, each time with more weight where the error was large. They were rounded to float32 one at a
- * time, lowest power first, and the higher ones were fitted again after each. For p / q, p - f q is linear in both.
+ * Each function reduces its argument exactly to a short interval, and evaluates a polynomial there: the one with the
+ * smallest maximal relative error. Its coefficients were found by Lawson's algorithm (C. L. Lawson, 1961) at 1,000
+ * Chebyshev points: 300 least-squares fits, each with more weight where the last had large errors. They were rounded to
+ * float32 one at a time, lowest power first, and the others fitted again. For f = p / q, p - f q was fitted to 0.
  *
  * The errors stated are the largest over all 2**32 floats (tests/unit/test_approx.py tries some of them), in ulp, the
  * distance between neighbouring floats. NaN stays NaN, results too small for a normal float are subnormal, and at
- * infinity the limits are exact.
+ * infinity the result is the exact limit.
  */
 
 /* c[0] + c[1] x + ... + c[n - 1] x**(n - 1), by Horner's rule */
@@ -22,12 +22,12 @@ INLINE v16 v_polynomial(const float *c, int n, v16 x) {
 /* 2**n, -126 <= n <= 127 */
 INLINE v16 v_power_of_two(i16 n) { return i_float(i_shift_left(i_add(n, i_set(127)), 23)); }
 
-/* Adding 1.5 * 2**23 to a number rounds it to an integer n, which then stands in the low bits. */
+/* Adding 1.5 * 2**23 to a number rounds it to an integer n, which is then in the low bits of the sum. */
 #define MAGIC v_set(12582912.0f)
 INLINE i16 v_low_bits(v16 t) { return i_sub(v_bits(t), v_bits(MAGIC)); }
 
-/* c y 2**n, n = t - MAGIC. A tiny result is rounded to a subnormal number only once: c comes first, and without the
- * instruction the power comes in two factors, because n reaches -159 and 128 and each must be a normal number. */
+/* Compute c y 2**n, n = t - MAGIC. The product with c comes first, so that a subnormal result is rounded only once.
+ * Without VEC_SCALE, 2**n is split into two factors, because n lies in -159..128 and each must be a normal number. */
 INLINE v16 v_scale(v16 y, v16 c, v16 t) {
     y = v_mul(y, c);
 #ifdef VEC_SCALE
@@ -46,7 +46,7 @@ INLINE v16 v_scale(v16 y, v16 c, v16 t) {
 INLINE v16 v_reduce(v16 x, v16 *t) {
     *t = v_fma(x, v_set(1.44269504f), MAGIC);
     v16 n = v_sub(*t, MAGIC);
-    v16 r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has few bits: exact */
+    v16 r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts; the first has few bits, so this is exact */
     return v_fma(n, v_set(2.12194440e-4f), r);
 }
 
@@ -58,15 +58,15 @@ INLINE v16 v_exp_near(v16 r) {
 
 /* c exp(x), where exp(x) = 2**n exp(r); |c| <= 110 */
 INLINE v16 v_exp_times(v16 x, v16 c) {
-    x = v_min(v_max(x, v_set(-110.0f)), v_set(89.0f)); /* beyond: 0 and infinity. A NaN stays */
+    x = v_min(v_max(x, v_set(-110.0f)), v_set(89.0f)); /* beyond: 0 or infinity; NaN stays NaN */
     v16 t, r = v_reduce(x, &t);
     return v_scale(v_exp_near(r), c, t);
 }
 
-/* at most 1.02 ulp */
+/* exp(x), with an error of at most 1.02 ulp */
 INLINE v16 v_exp(v16 x) { return v_exp_times(x, v_set(1.0f)); }
 
-/* tanh(x) = x + x**3 q(x**2) up to 0.6, where exp would cancel; beyond, 1 - 2 / (exp(2 x) + 1): 1.34 ulp */
+/* tanh(x) = 1 - 2 / (exp(2 x) + 1), but x + x**3 q(x**2) below 0.6, where that would cancel: at most 1.34 ulp */
 INLINE v16 v_tanh(v16 x) {
     static const float q[] = {-0.333332986f, 0.133319363f, -0.0537847169f, 0.0207986254f, -0.00589796668f};
     const v16 one = v_set(1.0f);
@@ -88,7 +88,7 @@ INLINE v16 v_sigmoid(v16 x) {
 /* --- log ------------------------------------------------------------------------------------------------ */
 
 /* log(x) = n ln 2 + log(1 + r), where x = 2**n (1 + r) and sqrt(1/2) <= 1 + r < sqrt(2);
- * log(1 + r) = r - r**2 / 2 + r**3 q(r): 0.83 ulp */
+ * log(1 + r) = r - r**2 / 2 + r**3 q(r): at most 0.83 ulp */
 INLINE v16 v_log(v16 x) {
     static const float q[] = {0.333333135f,  -0.250000089f, 0.200020716f,  -0.166679889f, 0.142203584f,
                               -0.124062337f, 0.118835486f,  -0.116700985f, 0.0674926937f};
@@ -113,11 +113,11 @@ INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 
 /* --- the normal distribution ---------------------------------------------------------------------------- */
 
-#define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
+#define FAR 14.5f /* the probability that a normal number is larger than this is 0 in float32 */
 
-/* c exp(-t**2 / 2), 0 <= t <= FAR. The rounding error of a square would grow t * t times: here the exact product goes
- * into the remainder, as in v_reduce, and only n comes from a rounded one. The remainder is -2 r, so that no halving is
- * needed, and exp(r) = 1 + (-2 r) q(-2 r). */
+/* c exp(-t**2 / 2), 0 <= t <= FAR. The rounding error of t * t would grow by a factor of t * t in the result. So only n
+ * is computed from the rounded square, and the remainder from the exact one, as in v_reduce. The variable r is minus
+ * twice the remainder, so that nothing has to be halved: the exponential of the remainder is 1 + r q(r). */
 INLINE v16 v_bell_times(v16 t, v16 c) {
     static const float q[] = {-0.5f, 0.124999985f, -0.0208331514f, 0.00260426640f, -0.000261521084f, 0.0000215953988f};
     v16 shifted = v_fma(v_mul(t, t), v_set(-0.721347520f), MAGIC);
@@ -140,7 +140,7 @@ INLINE v16 v_tail_times(v16 t, v16 c) {
 #define SLOPE 1.59576912f   /* 2 sqrt(2 / pi) */
 #define CUBIC 0.0713548163f /* 0.044715 times that */
 
-/* sigmoid(2 u), and x cut to where that is not yet 0 or 1 to the last bit, so that x**3 cannot overflow */
+/* Return sigmoid(2 u); *cut is x limited to -FAR..FAR, so that x**3 cannot overflow. Beyond, the result is 0 or 1. */
 INLINE v16 v_gate(v16 x, v16 *cut) {
     *cut = v_min(v_max(x, v_set(-FAR)), v_set(FAR));
     v16 square = v_mul(*cut, *cut);
@@ -152,7 +152,7 @@ INLINE v16 v_gelu_tanh(v16 x) {
     return v_mul(x, v_gate(x, &cut));
 }
 
-/* Compute y = gelu_tanh(x) for part of a matrix whose rows lie `row` apart, while it is in cache after a product. */
+/* Compute y = gelu_tanh(x) for part of a matrix whose rows lie `row` apart: right after a product it is in cache. */
 INLINE void gelu_tanh_rows(float *y, const float *x, int64_t row, int64_t rows, int64_t columns) {
     for (int64_t m = 0; m < rows; m++, x += row, y += row)
         ROW(i, n, columns, v_store_partial(y + i, n, v_gelu_tanh(v_load_partial(x + i, n, 0.0f)));)

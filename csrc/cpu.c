@@ -6,7 +6,7 @@
 const struct kernels *kernels = NULL;
 
 #if defined(__x86_64__)
-static struct kernels with_vnni, with_bf16; /* avx512 with products of bytes in hardware, and of bfloat16 */
+static struct kernels with_vnni, with_bf16; /* avx512 with products of bytes; the same with those of bfloat16 */
 
 static void fill_levels(void) {
     with_vnni = kernels_avx512;
@@ -26,7 +26,7 @@ const struct kernels *const *cpu_levels(void) {
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-        int vnni = __builtin_cpu_supports("avx512vnni"); /* every CPU with bf16 has it, so they stand in a row */
+        int vnni = __builtin_cpu_supports("avx512vnni"); /* every CPU with avx512bf16 has it, too */
         fill_levels();
         if (vnni && __builtin_cpu_supports("avx512bf16")) found[n++] = &with_bf16;
         if (vnni) found[n++] = &with_vnni;

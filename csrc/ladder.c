@@ -1,16 +1,16 @@
-/* matmul_ladder: the same product, c = a b, six times, each faster than the one before. matmul.c is the last rung.
+/* matmul_ladder: six versions of the product c = a b, to compare their speed. The last one is matmul.c.
  *
- * A product of n x n matrices is 2 n**3 operations on 3 n**2 numbers: there is work for hundreds of operations on every
- * number that is fetched. The ladder is the story of fetching each number less often. In front, GFLOP/s for n = 1024 on
- * one core with AVX-512 that can do about 245:
+ * A product of n x n matrices is 2 n**3 operations on 3 n**2 numbers, so each number is used hundreds of times. It
+ * should be fetched from memory less often than that. The first column is the speed in GFLOP/s for n = 1024, on one
+ * core with AVX-512 whose limit is about 245:
  *
- *     0.6  naive      the formula as it stands. Each step of k takes b from another row: a cache line for one number.
- *      48  reordered  k outside, columns inside: rows of b and c are read as they lie, sixteen numbers at a time.
- *      39  tiled      a tile of b that the cache holds serves all rows of a. Alone it loses: rows of b that lie 4 KiB
- *                     apart compete for the same few places of the cache, and push each other out.
- *      63  packed     so the tile is first copied to where it is contiguous.
- *     222  registers  a block of c stays in registers while k goes by (tile.h): per multiply-add, loads nearly vanish.
- *          threaded   all of that, blocks of rows shared out between threads: matmul itself.
+ *     0.6  naive      three plain loops. Each step of k reads another row of b: a cache line for one number.
+ *      48  reordered  the innermost loop is over columns, so rows of b and c are read in order, sixteen at a time.
+ *      39  tiled      a tile of b that fits the cache is multiplied by all rows of a. This alone is slower: rows of b
+ *                     are 4 KiB apart, so they compete for the same few cache lines, and evict each other.
+ *      63  packed     the tile is first copied into a contiguous array.
+ *     222  registers  a block of c stays in registers for all steps of k (tile.h), so loads are few.
+ *          threaded   the same, with blocks of rows divided among threads: matmul itself.
  */
 
 enum { TILE_K = 128, TILE_N = 256 };
@@ -25,7 +25,7 @@ static void naive(struct product p) {
         }
 }
 
-/* Add x times a row of b to `width` columns of a row of c: the inner loop of the next three rungs. */
+/* Add x times a row of b to `width` columns of a row of c: the inner loop of the next three versions. */
 INLINE void add_row(float *restrict c, float x, const float *restrict b, int64_t width) {
     for (int64_t n = 0; n < width; n++) c[n] += x * b[n];
 }
@@ -37,7 +37,7 @@ static void reordered(struct product p) {
             add_row(p.c + m * p.columns, p.a[m * p.depth + k], p.b + k * p.columns, p.columns);
 }
 
-/* Multiply all rows of a by the tile of b that begins at k, n; the tile's rows lie `b_row` apart, also in a copy. */
+/* Multiply all rows of a by the tile of b that begins at k, n; `tile`, part of b or a copy, has rows `b_row` apart. */
 static void tile_of(struct product p, int64_t k, int64_t n, const float *tile, int64_t b_row) {
     int64_t depth = i64_min(TILE_K, p.depth - k), width = i64_min(TILE_N, p.columns - n);
     for (int64_t m = 0; m < p.rows; m++)
@@ -75,7 +75,7 @@ static void registers(struct product p) {
         }
 }
 
-/* rung: 0 naive ... 5 threaded. Returns -1 when memory is lacking. */
+/* Run version number `rung`, from 0 (naive) to 5 (threaded). Return -1 when memory runs out. */
 static int matmul_ladder(float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth,
                          int rung) {
     static void (*const rungs[])(struct product) = {naive, reordered, tiled, packed, registers};

@@ -1,4 +1,4 @@
-/* All kernels at one level: included by level_*.c, which sets LEVEL, LANES and VEC_FMA. Not compiled by itself. */
+/* Define all kernels for one instruction set (level). level_*.c set LEVEL and the macros of simd.h, then include this. */
 #include "tinyllm.h"
 
 #include "simd.h"

@@ -1,4 +1,4 @@
-/* 512-bit registers: Skylake-X, Ice Lake, Zen 4 and later. */
+/* Compile the kernels for 512-bit registers (AVX-512): Skylake-X, Ice Lake, Zen 4 and others. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #if defined(__clang__)

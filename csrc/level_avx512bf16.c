@@ -1,18 +1,18 @@
-/* matmul_bf16 for CPUs that multiply bfloat16: Cooper Lake, Sapphire Rapids, Zen 4 and later. Everything else at this
- * level is avx512's (see cpu.c).
+/* matmul_bf16 for CPUs that multiply bfloat16: Cooper Lake, Sapphire Rapids, Zen 4 and others. cpu.c takes all other
+ * kernels of this level from avx512vnni.
  *
  * vdpbf16ps adds to each of sixteen floats two products of bfloat16 numbers: c[n] += a[k] b[k][n] + a[k+1] b[k+1][n].
- * So its operands are pairs, the numbers for k and k + 1 side by side in 32 bits, and the micro-kernel of tile.h works
- * on pairs as it works on floats: a pair of a, spread over a register, times a row of pairs of b.
+ * So its operands are pairs: the numbers for k and k + 1 side by side in 32 bits. The micro-kernel of tile.h treats a
+ * pair like a float: it copies a pair of a to all lanes of a register, and multiplies it by a row of pairs of b.
  *
- * Speed: rounding the operands and multiplying in float32 (lowp.c) costs a product and two passes. Pairs halve
- * the instructions of the product and the bytes of its operands. What is left is the packing, as in matmul.c: all
- * threads first pack the whole of b, once; then a task takes as many columns as it can, so that a is packed (into the
- * second-level cache, from where it is used at once) only once as well. Where the rows are too few to keep all threads
- * busy, as in the gradient of a weight, tasks divide columns too, and a is packed beforehand like b: packing it again
- * for every group of columns took a third of such a product's time.
+ * Speed: lowp.c rounds both operands in memory, and then multiplies in float32. Pairs halve the instructions of that
+ * product and the bytes of its operands. The packing costs time, as in matmul.c. All threads first pack the whole of
+ * b, once. Then a task takes as many columns as it can, so that a, too, is packed only once, into the L2 cache, and is
+ * used at once. If there are too few rows to keep all threads busy, as in the gradient of a weight, tasks divide the
+ * columns too. Then a is packed beforehand like b, because packing it again for every group of columns took a third of
+ * the time of such a product.
  *
- * Subnormal numbers count as zero, in operands and in sums: the instruction knows no others.
+ * Subnormal numbers count as zero, in operands and in sums, because the instruction treats them so.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -48,7 +48,7 @@ INLINE __mmask16 first(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mm
 
 /* --- packing ---------------------------------------------------------------------------------------------------- */
 
-/* A row of `depth` floats as pairs. */
+/* Convert a row of `depth` floats to pairs. */
 static void pack_row(pair *to, const float *from, int64_t depth) {
     for (int64_t k = 0; k < depth; k += 32) {
         __m512 low = _mm512_maskz_loadu_ps(first(depth - k), from + k);
@@ -57,7 +57,7 @@ static void pack_row(pair *to, const float *from, int64_t depth) {
     }
 }
 
-/* Return sixteen columns of a row of floats and of the row `below`, if there is one, as pairs. */
+/* Return sixteen pairs: each has a number of a row and the number below it, from the row `below`, or 0 without one. */
 INLINE __m512i weave(const float *from, const float *below, __mmask16 here) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                            21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -66,7 +66,7 @@ INLINE __m512i weave(const float *from, const float *below, __mmask16 here) {
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Interleave each two rows of a matrix into a row of `width` pairs, zero from `columns` on. */
+/* Make one row of `width` pairs from every two rows of a matrix; pairs from `columns` on are zero. */
 INLINE void interleave(pair *to, int64_t width, const float *from, int64_t from_row, int64_t depth, int64_t columns) {
     for (int64_t k = 0; k < depth; k += 2, to += width, from += 2 * from_row)
         for (int64_t n = 0; n < width; n += 16) {
@@ -76,7 +76,7 @@ INLINE void interleave(pair *to, int64_t width, const float *from, int64_t from_
         }
 }
 
-/* Turn columns that lie along k into pairs, and then transpose the pairs as if they were floats. */
+/* If b is transposed, k runs along its rows in memory: make pairs first, then transpose them as if they were floats. */
 static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t k) {
     int64_t terms = i64_min(job->terms - 2 * k, 2 * DEPTH);
     _Alignas(64) pair rows[COLUMNS * DEPTH];
@@ -88,7 +88,7 @@ static void pack_panel(float *panel, const struct matmul_job *job, const float *
     transpose_into(panel, COLUMNS, (const float *)rows, DEPTH, columns, (terms + 1) / 2, COLUMNS);
 }
 
-/* Pack rows of a as rows of pairs or, if a is transposed, as strips [pair][ROWS]. */
+/* Pack rows of a as rows of pairs; if a is transposed, as strips of ROWS rows: [strip][pair][ROWS]. */
 static void pack_left(float *left, const struct matmul_job *job, const float *a, int64_t rows, int64_t k) {
     int64_t terms = i64_min(job->terms - 2 * k, 2 * DEPTH), pairs = (terms + 1) / 2;
     for (int64_t m = 0; m < rows && job->a_col == 1; m++)
@@ -101,8 +101,8 @@ static void pack_left(float *left, const struct matmul_job *job, const float *a,
 
 enum { SPAN = 512 }; /* columns of a task */
 
-/* Multiply one row. Packing b would take longer than the product, so b is rounded where it is used, which made a
- * product of 768 x 3072 three times as fast. The sums are in the order of the micro-kernel. */
+/* Multiply one row of a by b. Packing b would take longer than the product, so b is rounded where it is used; this made
+ * a product with a b of 768 x 3072 three times as fast. The order of the sums is that of the micro-kernel. */
 static void row_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     _Alignas(64) float y[SPAN];
@@ -134,8 +134,8 @@ static void row_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Compute c = a b + bias with operands rounded to bfloat16. Return -1, with nothing written, if the panels of b get no
- * memory. */
+/* Compute c = a b + bias with operands rounded to bfloat16. Return -1, with nothing written, if there is no memory for
+ * what is packed. */
 static int matmul_bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                        int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
                        int a_transposed, int b_transposed) {

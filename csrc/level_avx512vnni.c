@@ -1,5 +1,5 @@
-/* linear_quantized for CPUs that multiply bytes: Cascade Lake, Ice Lake, Zen 4 and later. Everything else at this level
- * is avx512's (see cpu.c), and so are the other functions of quant.c, which stand here unused. */
+/* linear_quantized for CPUs that multiply bytes: Cascade Lake, Ice Lake, Zen 4 and others. cpu.c takes other kernels
+ * of this level from avx512; so the other kernels of quant.c, which is included here, are not used. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #pragma GCC diagnostic ignored "-Wunused-function"

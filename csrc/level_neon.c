@@ -1,4 +1,4 @@
-/* 128-bit registers: every 64-bit ARM. */
+/* Compile the kernels for 128-bit registers (NEON): every 64-bit ARM CPU. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #define LEVEL neon

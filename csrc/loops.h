@@ -1,10 +1,10 @@
-/* Make a kernel, which threads share, from a function of one row or of sixteen elements. */
+/* Define macros that make a multithreaded kernel from a function for one row, or for sixteen elements. */
 
-/* Define a kernel that does name_row(job, row) for each row. `grain` is the least number of rows for which waking a
- * thread pays; it may use the kernel's arguments, as the initialisers of the job do. */
+/* Define a kernel that calls name_row(job, row) for each row. A thread gets more than `grain` rows, because waking it
+ * costs time. `grain` and the initialisers of the job may use the kernel's arguments. */
 #define BY_ROWS(name, type, rows, grain, arguments, ...)                                                              \
     static void name##_rows(void *given, int64_t begin, int64_t end) {                                                \
-        const type job = *(const type *)given; /* a copy, to keep what depends on it across rows */                   \
+        const type job = *(const type *)given; /* a copy, which the compiler can keep in registers */                 \
         for (int64_t row = begin; row < end; row++) name##_row(&job, row);                                            \
     }                                                                                                                 \
     static void name arguments {                                                                                      \
@@ -20,9 +20,9 @@ struct elements {
     int64_t n;
 };
 
-enum { PIECE = 1024 }; /* elements; threads share out whole pieces */
+enum { PIECE = 1024 }; /* elements; each piece is computed by one thread */
 
-/* Do `at` for the elements from begin to end, sixteen at a time; the last time there may be fewer. */
+/* Call `at` for the elements from begin to end, sixteen at a time; the last call may have fewer. */
 INLINE void walk(const void *job, int64_t begin, int64_t end, void (*at)(const void *, int64_t i, int64_t n)) {
     int64_t i = begin;
     for (; i + 16 <= end; i += 16) at(job, i, 16);
@@ -31,8 +31,8 @@ INLINE void walk(const void *job, int64_t begin, int64_t end, void (*at)(const v
 
 INLINE v16 load(const float *p, int64_t i, int64_t n) { return v_load_partial(p + i, n, 0.0f); }
 
-/* Define a kernel by a function of sixteen elements: y = f(x), or z = f(x, y). Each thread gets at least 8 pieces,
- * because waking it costs time. */
+/* Define a kernel from the code for sixteen elements; UNARY is for y = f(x), BINARY for z = f(x, y). Each thread gets
+ * at least 8 pieces, because waking it costs time. */
 #define ELEMENTWISE(name, arguments, fields, ...)                                                                     \
     INLINE void name##_at(const void *job, int64_t i, int64_t n) { const struct elements *e = job; __VA_ARGS__ }      \
     static void name##_part(void *e, int64_t begin, int64_t end) {                                                    \

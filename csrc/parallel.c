@@ -1,19 +1,19 @@
-/* A pool of threads that share one loop at a time.
+/* Run one loop at a time on a pool of threads.
  *
  * parallel_for opens a job, and every thread that is awake, the caller first, takes the next piece of [0, n) from a
  * shared counter until none is left. Nobody waits for a sleeping thread: when the counter has run out, the caller
  * closes the job, and waits only for threads that are inside it. An idle worker spins for about a millisecond, because
  * the next job usually follows at once, and then sleeps on a condition variable.
  *
- * Entering and closing are a handshake on two variables, each side writing its own before it reads the other's:
+ * To enter a job or to close it, each side writes its own variable before it reads the other side's:
  *
  *     worker: inside += 1; if (open) take pieces; inside -= 1          caller: open = 0; wait until inside == 0
  *
- * so a worker either sees that the job is closed, or is seen. Only then does the caller rewrite the job.
+ * So a worker sees that the job is closed, or else the caller sees the worker and waits. Then the job can be rewritten.
  *
  * The pieces differ from run to run; results do not, because a body writes only the outputs of its own piece. A nested
- * call, and a call while another thread holds the pool, runs on its caller alone. A fork waits until no job runs and
- * nobody is inside pool.c, for the child would inherit a lock without the thread that could open it; the child starts
+ * call, and a call while another thread uses the pool, runs on the calling thread alone. A fork waits until no job runs
+ * and no thread is inside pool.c: the child would inherit a lock, but not the thread that unlocks it. The child starts
  * its own workers at its first job.
  */
 #include "tinyllm.h"
@@ -39,7 +39,7 @@ static struct {
     atomic_llong next;   /* the first index that nobody has taken */
     parallel_body body;
     void *context;
-    int64_t n, grain, shares; /* a piece is one of so many equal shares of what is left, but at least a grain */
+    int64_t n, grain, shares; /* size of the next piece: what is left / shares, but at least grain */
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .sleep = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static void pause_briefly(void) {
@@ -50,7 +50,7 @@ static void pause_briefly(void) {
 #endif
 }
 
-/* Take large pieces first and small ones last, because at the end one thread waits for the other's piece. Another
+/* Take large pieces first and small ones last, because at the end all threads wait for the last piece. Another
  * thread may take a piece between the two reads of `next`; then this piece is larger than its share, or empty, which is
  * safe because `next` only grows. */
 static void take_pieces(void) {
@@ -148,12 +148,12 @@ void parallel_threads(int n) {
     pthread_mutex_unlock(&pool.busy);
 }
 
-/* Return the number of threads. Without the lock, so that a kernel may ask while a job runs, even from inside it. */
+/* Return the number of threads. This takes no lock, so a kernel may call it while a job runs, even inside the job. */
 int parallel_size(void) { return atomic_load(&pool.wanted) + 1; }
 
 void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {
     if (n <= 0) return;
-    if (n <= grain || pthread_mutex_trylock(&pool.busy) != 0) { /* held by another thread, or around this call */
+    if (n <= grain || pthread_mutex_trylock(&pool.busy) != 0) { /* another thread's job runs, or this call is nested */
         body(context, 0, n);
         return;
     }

@@ -1,6 +1,6 @@
-/* A pool of 64-byte-aligned blocks of memory, which are reused instead of returned to the system.
+/* Keep a pool of blocks of memory, aligned to 64 bytes, which are reused instead of returned to the system.
  *
- * malloc returns large blocks to the system when they are freed, and the next one pays a page fault for every 4 KiB.
+ * malloc returns large blocks to the system when they are freed, and a new block has a page fault for every 4 KiB.
  * A training step asks for the same sizes each time, so keeping them makes every step after the second one free of
  * page faults. Sizes are rounded up to four classes per power of two (at most a quarter is wasted); each class has a
  * list of idle blocks. When the cap on idle blocks is reached, those of the class that was used longest ago are
@@ -16,7 +16,7 @@
 #define ALIGNMENT 64
 #define CLASSES 256
 
-#if defined(__SANITIZE_ADDRESS__) /* report an access behind the bytes of a block, or to an idle block */
+#if defined(__SANITIZE_ADDRESS__) /* report an access beyond the end of a block, or to an idle block */
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(memory, bytes) ((void)0)
@@ -40,7 +40,7 @@ void pool_unlock(void) { pthread_mutex_unlock(&lock); }
 static void *from_system(size_t bytes) {
     void *p = NULL;
     if (posix_memalign(&p, ALIGNMENT, bytes)) return NULL;
-#ifdef MADV_HUGEPAGE /* 2 MB pages, as in NumPy: a pass over arrays larger than the cache takes up to a quarter less */
+#ifdef MADV_HUGEPAGE /* 2 MB pages, as in NumPy: passes over arrays larger than the cache get up to a quarter faster */
     uintptr_t page = ((uintptr_t)p + 4095) / 4096 * 4096;
     if (bytes >= (size_t)1 << 22) madvise((void *)page, (uintptr_t)p + bytes - page, MADV_HUGEPAGE);
 #endif
@@ -84,7 +84,7 @@ void *pool_take(size_t bytes) {
     }
     pool_unlock();
     block = from_system(rounded + ALIGNMENT);
-    if (!block) { /* the memory that the pool keeps may be what the system lacks */
+    if (!block) { /* idle blocks of the pool may be all that is left of the memory: return them and try again */
         pool_empty();
         block = from_system(rounded + ALIGNMENT);
         if (!block) return NULL;

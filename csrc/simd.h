@@ -1,16 +1,16 @@
-/* Sixteen floats at a time, on any instruction set, with the same bits.
+/* Compute with sixteen floats at a time, with the same bits on every instruction set.
  *
- * Every kernel is written on `v16`: one 512-bit register, two of 256 bits or four of 128 bits. Sums keep sixteen
- * partial sums and add them in one fixed tree (`v_sum`), so the result does not depend on the register width.
- * `vec` is the native register, for matmul, whose outputs are each one accumulator and so may use any width.
+ * Kernels use the type `v16`: one 512-bit register, two of 256 bits or four of 128 bits. Sums keep sixteen partial
+ * sums and add them in a fixed order (`v_sum`), so the result does not depend on the register width. `vec` is one
+ * native register, for matmul: there each output is summed in one lane, so the width changes nothing.
  *
- * A multiply-add is fused exactly where `v_fma` or `vec_fma` says so: the files are compiled with
- * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
- * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
+ * A multiply-add is fused only where the code calls `v_fma` or `vec_fma`: the files are compiled with
+ * -ffp-contract=off, because a compiler may fuse either product of a * b + c * d, and its choice would differ from
+ * level to level. (-ffast-math is never used: it would reorder sums and assume that there are no infinities.)
  *
- * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and
- * where its instruction set has them, and they are fast, VEC_LOAD_WHERE and VEC_STORE_WHERE (the lanes whose mask is
- * set) and VEC_SCALE (x 2**n).
+ * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one. Where
+ * its instruction set has fast versions of them, it also defines VEC_LOAD_WHERE and VEC_STORE_WHERE (only the lanes
+ * whose mask is set) and VEC_SCALE (x 2**n).
  */
 #include <math.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
-typedef uint32_t uvec __attribute__((vector_size(4 * LANES))); /* signed sums may not wrap around */
+typedef uint32_t uvec __attribute__((vector_size(4 * LANES))); /* sums of signed integers may not wrap */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
 typedef float half_vec __attribute__((vector_size(2 * LANES)));
@@ -43,8 +43,8 @@ INLINE void vec_store(float *p, vec x) { memcpy(p, &x, sizeof x); }
 INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros and NaN included */
 INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
 
-/* Prefetch an element into the L1 cache or (far) into the larger L2 cache. It may lie behind the array: nothing is read
- * there, and the address is no pointer into the array. */
+/* Prefetch an element into the L1 cache or (far) into the larger L2 cache. It may lie beyond the end of the array: a
+ * prefetch cannot fail, and its address is computed as an integer, because C forbids such a pointer. */
 INLINE uintptr_t address_of(const float *p, int64_t i) { return (uintptr_t)p + (uintptr_t)i * sizeof *p; }
 INLINE void prefetch_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i)); }
 INLINE void prefetch_far_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i), 0, 2); }
@@ -57,9 +57,9 @@ INLINE i16 i_set(int32_t x) { i16 r; EACH(i) r.part[i] = x - (ivec){0}; return r
 INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * LANES); return r; }
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
-/* A row whose length is no multiple of sixteen ends in a register of n < 16 lanes. Its loads and stores touch those
- * lanes alone, and nothing after the row. (Copying n floats to a padded buffer took longer than a row of 64 floats:
- * the load stalls until the copy's stores reach the cache.) */
+/* If the length of a row is not a multiple of sixteen, its last register holds only n < 16 numbers. Loads and stores
+ * touch only these, and nothing after the row. (Copying n floats to a padded buffer took longer than a row of 64
+ * floats, because a load waits until the stores of the copy reach the cache.) */
 INLINE i16 v_first(int64_t n) { /* the lanes below n */
     static const int32_t lanes[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     i16 mask;
@@ -76,7 +76,7 @@ INLINE vec vec_load_where(const float *p, ivec mask, vec x) {
 #define VEC_LOAD_WHERE(p, mask, fill) vec_load_where(p, mask, fill)
 #endif
 
-/* Load or store all sixteen lanes, or the first n: the others read as `fill` and are not written. */
+/* Load or store the first n lanes, or all if n >= 16. A load fills the others with `fill`; a store skips them. */
 INLINE v16 v_load_partial(const float *p, int64_t n, float fill) {
     if (__builtin_constant_p(n) && n >= 16) return v_load(p);
     v16 r = v_set(fill);
@@ -110,8 +110,8 @@ INLINE v16 v_keep(v16 x, int64_t n) {
     return x;
 }
 
-/* Run a body for each sixteen numbers of a row, from number i on: with n = 16, which is a constant so that whole
- * registers need no mask, and at the end once more with the n < 16 that are left. */
+/* Run a body for every sixteen numbers of a row; it computes the n numbers from number i on. n is 16, a constant, so
+ * that whole registers need no mask. If n < 16 numbers are left, the body runs once more, for these. */
 #define ROW(i, n, length, ...)                                                                                        \
     {                                                                                                                 \
         const int64_t whole_ = (length) & ~(int64_t)15;                                                               \
@@ -125,7 +125,7 @@ INLINE v16 v_mul(v16 a, v16 b) { EACH(i) a.part[i] *= b.part[i]; return a; }
 INLINE v16 v_div(v16 a, v16 b) { EACH(i) a.part[i] /= b.part[i]; return a; }
 INLINE v16 v_fma(v16 a, v16 b, v16 c) { EACH(i) c.part[i] = vec_fma(a.part[i], b.part[i], c.part[i]); return c; }
 
-INLINE v16 v_sqrt(v16 a) { EACH(i) a.part[i] = VEC_SQRT(a.part[i]); return a; } /* exact to the last bit, as / is */
+INLINE v16 v_sqrt(v16 a) { EACH(i) a.part[i] = VEC_SQRT(a.part[i]); return a; } /* correctly rounded, like division */
 
 INLINE i16 v_less(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] < b.part[i]); return r; }
 INLINE i16 v_equal(v16 a, v16 b) { i16 r; EACH(i) r.part[i] = (ivec)(a.part[i] == b.part[i]); return r; }
@@ -180,14 +180,14 @@ INLINE d16 d_widen(v16 x) {
 
 /* Add lanes i and i + 8, then i and i + 4, then i and i + 2, then the last two. */
 INLINE float v_sum(v16 x) {
-    float row[16]; /* not a union with x, because the compiler would then keep x in memory while it is summed */
+    float row[16]; /* a copy: with a union, the compiler would keep x in memory while terms are added to it */
     v_store(row, x);
     vec4 q[4];
     memcpy(q, row, sizeof q);
     vec4 s = (q[0] + q[2]) + (q[1] + q[3]);
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
-INLINE double d_sum(d16 x) { /* the same tree */
+INLINE double d_sum(d16 x) { /* in the same order */
     double s[16];
     memcpy(s, &x, sizeof s);
     for (int n = 8; n > 0; n /= 2)
@@ -198,7 +198,7 @@ INLINE vec4 vec4_max(vec4 a, vec4 b) {
     ivec4 less = (ivec4)(a < b);
     return (vec4)((less & (ivec4)b) | (~less & (ivec4)a));
 }
-INLINE float v_max_lane(v16 x) { /* the same tree; a NaN may win or lose, but at every level alike */
+INLINE float v_max_lane(v16 x) { /* in the same order; if one of them is NaN, the result is the same at every level */
     float row[16];
     v_store(row, x);
     vec4 q[4];

@@ -2,10 +2,10 @@
  *
  *     c[m][n] (+)= sum over k of a[m][k] * b[k][n],      m < ROWS, n < COLUMNS
  *
- * Each step multiplies ROWS values of a, each spread over a register, by one row of b: ROWS x COLUMNS multiply-adds
+ * Each step multiplies ROWS values of a, each copied to all lanes of a register, by a row of b: ROWS x COLUMNS products
  * for ROWS + COLUMNS loads. The block is as large as the register file allows, so that the two multiply-add units, not
- * the loads, are the limit. Every output is one accumulator that takes its terms in the order of k; that is why
- * neither the block's shape nor its place in the matrix can change a bit.
+ * the loads, are the limit. Every output is summed in one lane, in the order of k, so the result does not depend on the
+ * block's shape or its place in the matrix.
  */
 #if LANES == 16
 enum { ROWS = 12, REGISTERS = 2 }; /* 24 accumulators of 32 registers */
@@ -51,8 +51,8 @@ INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float 
         }
 }
 
-/* Blocks with fewer than ROWS rows are at the lower edge, those with one register of columns at the right edge. Two
- * layouts of `a` have loops of their own: rows along k, and columns along k (transposed or packed). */
+/* Call `micro` with constants. Fewer than ROWS rows occur at the lower edge of c, one register of columns at the right
+ * edge. Two layouts of `a` have loops of their own: contiguous along k, and along m (transposed or packed). */
 INLINE void micro_any(int64_t rows, int registers, float *restrict c, int64_t c_row, const float *a, int64_t a_row,
                       int64_t a_col, const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
@@ -91,7 +91,7 @@ static void tile_product(float *restrict c, int64_t c_row, const float *a, int64
 /* Copy depth rows of `columns` elements, each padded with zeros up to `width`, which is a constant where inlined. */
 INLINE void pad_into(float *restrict to, int64_t width, const float *from, int64_t from_row, int64_t depth,
                      int64_t columns) {
-    if (columns == width) { /* a copy of constant size is a few instructions, any other is a call */
+    if (columns == width) { /* with a constant size, a copy is a few instructions, not a call */
         for (int64_t k = 0; k < depth; k++) memcpy(to + k * width, from + k * from_row, (size_t)width * sizeof *to);
         return;
     }

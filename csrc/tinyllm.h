@@ -1,11 +1,11 @@
-/* The table of contents: every kernel, by the file it lives in, and the few services they share.
+/* Declare every kernel, with the file that defines it, and what all kernels use: threads and a pool of memory.
  *
- * Kernels are plain C11. Outputs come first, inputs are const, sizes are int64_t, arrays are contiguous and may not
- * overlap unless said. No kernel prints, checks shapes (csrc/glue does) or keeps state. The same
- * source is compiled once per instruction set (level_*.c) into a `struct kernels`; cpu.c points `kernels` at one.
+ * Kernels are plain C11. Outputs come first, inputs are const, sizes are int64_t, arrays are contiguous, and may
+ * overlap only where a comment says so. No kernel prints, checks shapes (csrc/glue does) or keeps state. The same
+ * source is compiled once per instruction set (level_*.c) into a `struct kernels`; `kernels` points to the one in use.
  *
- * Letters mean one thing everywhere: B batch, T time, S queries, H heads, K kv heads, D head width, C channels,
- * V vocabulary; in matmul alone, M, N, K are rows, columns and the summed axis.
+ * Each letter has one meaning in all files: B batch, T tokens, S queries, H heads, K kv heads, D head width,
+ * C channels, V vocabulary. Only in matmul, M, N, K are rows, columns and the summed axis.
  */
 #ifndef TINYLLM_H
 #define TINYLLM_H
@@ -124,28 +124,28 @@ struct kernels {
 #undef X
 };
 
-/* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
+/* cpu.c: the kernels in use, and the levels (instruction sets) that this CPU can run: the best first, NULL last. */
 extern const struct kernels *kernels;
 extern const struct kernels kernels_avx2, kernels_avx512, kernels_neon; /* level_*.c */
-extern const struct kernels kernels_avx512vnni, kernels_avx512bf16;     /* what differs from avx512 */
+extern const struct kernels kernels_avx512vnni, kernels_avx512bf16;     /* only what replaces kernels of avx512 */
 const struct kernels *const *cpu_levels(void);
 int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
 
 /* parallel.c: run body(context, begin, end) over pieces that together cover [0, n), each at least `grain` long
  * (the last one may be shorter). Which thread runs which piece is not fixed, so a body must write only the outputs
- * of its own piece. Runs on the caller alone when nested, when the pool is busy, or when n <= grain. */
+ * of its own piece. The calling thread runs it all if another parallel_for is running, or if n <= grain. */
 typedef void (*parallel_body)(void *context, int64_t begin, int64_t end);
 void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain);
 void parallel_threads(int n); /* resize the pool; 1 means no workers */
 int parallel_size(void);      /* threads that take part, the caller included */
 
-/* pool.c: 64-byte-aligned blocks that are kept for reuse, up to a cap. NULL when memory runs out. */
+/* pool.c: blocks of memory, aligned to 64 bytes, and kept for reuse up to a cap. pool_take: NULL if memory runs out. */
 void *pool_take(size_t bytes);
 void pool_give(void *block);
 void pool_empty(void);
 struct pool_state {
-    int64_t hits, misses;             /* blocks handed out again, blocks asked from the system */
-    int64_t used, idle, peak, capacity; /* bytes in use, bytes kept, most bytes ever held, cap on the bytes kept */
+    int64_t hits, misses;             /* how many blocks were reused, how many came from the system */
+    int64_t used, idle, peak, capacity; /* bytes in use, bytes of idle blocks, the most of both together, cap on idle */
 };
 struct pool_state pool_look(void);
 void pool_cap(size_t bytes);
