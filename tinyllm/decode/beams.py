@@ -31,9 +31,9 @@ class Beams:
     done: bool = False
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
-        """Extend the beginnings by one token: logprobs (N, V) -> their old indices, or [] if all is done."""
+        """Extend the beginnings by a token: logprobs (N, V) -> the kept ones' old indices, [] at the end."""
         N = len(logprobs)
-        best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # N of them do not end
+        best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # at least N do not end
         going: list[tuple[list[int], float, int]] = []
         length = len(self.texts[0]) + 1
         for rank, (beam, token, score) in enumerate(zip(*(x.tolist() for x in best), strict=True)):

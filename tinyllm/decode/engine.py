@@ -1,4 +1,4 @@
-"""Continue many texts at once, token by token: who runs, who waits, and how a step is taken.
+"""Continue many texts at once, token by token: start those that wait, and run steps.
 
 An `Engine` decodes all its sequences in one batch. First a sequence's prompt is read into the KV cache
 (prefill). Then, for each new token, the model scores the vocabulary, a token is drawn, and it becomes the
@@ -9,9 +9,9 @@ On the compiled backend the logits, and so the tokens, are the same bits with an
 budget for prompts, and with any other sequences in the batch. This holds because a kernel computes each
 row separately, and the n-th token of a sequence uses the n-th number of its own random stream.
 
-When the context is full, the window slides: the last half of the text (context // 2 tokens) is read again as
-if it were the whole text, and decoding continues until the context is full again. So text is read again only
-once every context / 2 tokens.
+When the context is full, the window slides: the last context // 2 tokens are read again as if they were the
+whole text, and decoding continues until the context is full again. So tokens are read again only once every
+context / 2 tokens.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Engine:
 
     batch: the largest number of sequences decoded at once; others wait until one ends.
     prefill_budget: how many tokens of prompts a step reads at most. A long prompt is read over several steps,
-        in which the sequences that run get their next tokens. A smaller budget needs less memory.
+        and each step also draws the other sequences' next tokens. A smaller budget needs less memory.
 
     A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
     in `error`; the others continue. To end a sequence early, set its `finish`, between two steps. When a step
@@ -63,19 +63,19 @@ class Engine:
 
         prompt: ids, or a text if there is a tokenizer. An empty prompt starts from `<|endoftext|>`, or from a
             newline if the tokenizer has no `<|endoftext|>`.
-        cache: one row that holds the first tokens of the prompt, or what the model has read before them: from
-            `model.read`, or from `model.new_cache` and a pass. It is copied, and stays as it is. Without it,
-            an encoder-decoder reads the prompt, and continues its start token.
+        cache: a cache with one row, which is copied: either of the prompt's first tokens, from
+            `model.new_cache` and a pass, or of a source, from `model.read`. Without it, an encoder-decoder
+            reads the prompt as its source, and continues its start token.
 
         Raises UserError when a prompt or an option is invalid.
         """
-        # What is wrong is said now, not when the sequence's turn comes.
+        # Raise errors now, not in the step that starts the sequence.
         request, config = Request(sampling=sampling, **options), self.model.config
         request.check(config.vocab_size, self.tokenizer)
         (ids,), cache = begin(self.model, [prompt], self.tokenizer, cache, self._added)
         if cache is not None:
             self.slots.check(cache)
-        # The last token is never read ahead: the pass that reads it gives the logits of the next one.
+        # Prefill leaves out the prompt's last token: the pass that reads it gives the first new token.
         known = min(len(ids) - 1, *(layer.length for layer in cache)) if cache else 0
         new = Sequence(
             index=self._added, ids=ids, prompt_length=len(ids), request=request, cache=cache,
@@ -83,10 +83,10 @@ class Engine:
             stop_ids=frozenset([*(s for s in request.stops if not isinstance(s, str)), *self.model.end_ids]),
         )
         if self.tokenizer is not None:
-            before = [] if self.model.is_encoder_decoder else ids  # a start token is no text
+            before = [] if self.model.is_encoder_decoder else ids  # its ids are a start token, not text
             strings = [s for s in request.stops if isinstance(s, str)]
             new.text = TextStream(self.tokenizer, strings, before)
-        if request.echo:  # no pass of this engine predicts the first token, and what a cache holds already
+        if request.echo:  # this engine does not predict the first token and the caller's cached ones
             new.logprobs = [None] * (known + 1)
             new.top_logprobs = [None] * (known + 1) if request.top_logprobs else []
         self._added += 1
@@ -104,17 +104,17 @@ class Engine:
     def step(self) -> list[Step]:
         """Continue every sequence whose prompt is read by a token -> Steps, in the order of `add`."""
         with inference(self.model, self._modules):
-            # Those who wait come first, so that their prompts are read beside the others in this step.
+            # Admit first, so that this step also reads the prompts of the new sequences.
             self._admit()
             for s in self.running:
                 s.slide(self.model.config.context)
             read_prompts(self.running, self.slots, self.prefill_budget)
-            self._release()  # those that have only wanted their prompts scored, or were ended by the caller
+            self._release()  # sequences whose prompts were only to be scored, or that the caller ended
             ready = [s for s in self.running if not s.unread]
-            if not ready:  # long prompts have taken the whole step
+            if not ready:  # this step only read parts of prompts
                 return []
             logits = self._forward()
-        # The ids grow only now: a pass that was interrupted above has changed nothing that counts.
+        # Ids are appended only now, so that a step interrupted above can be repeated.
         steps = self._draw(ready, logits)
         self._release()
         return sorted(steps, key=lambda step: step.index)
@@ -126,7 +126,7 @@ class Engine:
         budget = self.prefill_budget - sum(s.unread for s in self.running)
         prompts = {prompt_key(s) for s in self.running if s.unread}
         new: list[Sequence] = []
-        copies: list[Sequence] = []  # an equal prompt is read already, so these cost nothing
+        copies: list[Sequence] = []  # sequences whose prompt another one already reads
         for s in self.waiting[: self.batch - len(self.running)]:
             if s.unread and prompt_key(s) in prompts:
                 copies.append(s)
@@ -136,17 +136,17 @@ class Engine:
                 new.append(s)
                 prompts.add(prompt_key(s))
                 budget -= s.unread
-        new = sorted(new, key=lambda s: s.unread) + copies  # neighbours of like lengths need little padding
+        new = sorted(new, key=lambda s: s.unread) + copies  # little padding: neighbours are similar in length
         self.slots.reserve(len(self.running) + len(new), 0)
         for row, s in enumerate(new, len(self.running)):
             if s.cache:
                 self.slots.copy(s.cache, [0], [row])
-        # Both at once, so that Ctrl-C cannot come between them.
+        # One statement for both, so that Ctrl-C does not leave a sequence in both lists or in none.
         self.running, self.waiting = self.running + new, self.waiting[len(new) :]
 
     def _forward(self) -> np.ndarray:
         """Score the vocabulary after the last token of each sequence whose prompt is read -> (B, V)."""
-        # The others take part, too, because a pass needs neighbouring rows; the next pass rewinds them.
+        # Sequences with unread prompts are computed, too, as a pass needs adjacent rows, and then rewound.
         lengths = [s.cached for s in self.running]
         self.slots.reserve(len(lengths), max(lengths) + 1)
         tokens = np.array([[s.ids[-1]] for s in self.running])
@@ -170,7 +170,7 @@ class Engine:
 
     def _release(self) -> None:
         """Free the rows of sequences that ended."""
-        # Sequences in use have rows without gaps, so that a pass over all of them copies nothing.
+        # The rows in use are kept without gaps, so that a pass over all of them copies nothing.
         leaving = [row for row, s in enumerate(self.running) if s.finish]
         for row in leaving:
             for layer in self.slots.cache if self.running[row].finish == "error" else ():

@@ -1,7 +1,7 @@
 """Use an encoder: fill in the masked tokens of a text, write a text from masks, or classify it.
 
 An encoder sees the tokens on both sides of a mask. If it was trained with random shares of masked tokens (the
-objective `diffusion`), it can write whole texts: it begins with masks only, and fills in one in each step.
+objective `diffusion`), it can write whole texts: it begins with masks only, and fills one in each step.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ def fill(model: Any, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list
     with inference(model):
         scores = model.head(model.hidden(tokens)[0][places]).data
     special = list(tokenizer.special_tokens.values())
-    scores[:, special] = -np.inf  # special tokens are no guesses
+    scores[:, special] = -np.inf  # never guess a special token
     chances = ops.softmax(scores)
     best = np.argsort(-chances, axis=-1, kind="stable")[:, :top].tolist()
     guesses = [[(tokenizer.decode([token]), float(p[token])) for token in row]
@@ -49,8 +49,8 @@ def write(model: Any, tokenizer: Any, prompt: Any, length: int, *, sampling: Sam
           seed: int = 0) -> tuple[str, list[int]]:
     """Write a text with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
-    Each step draws a token for every mask with `sampling`, but keeps only the most probable one. Fewer masks
-    are added if the context is too short. Returns the text and its ids, prompt included. Raises UserError
+    Each step draws a token for every mask with `sampling`, but fills only the mask whose token is most
+    probable. Fewer masks are added in a short context. Returns the text and its ids. Raises UserError
     when the prompt leaves no space in the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al.,
     LLaDA, 2025, section 2.4.)
     """

@@ -20,9 +20,9 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
     The options and errors are the same as in `stream`. With logprobs=True the result is (ids,
-    log-probabilities), both with a list for each prompt; with echo=True, too, both begin with the prompt. A
+    log-probabilities), both with a list for each prompt; if also echo=True, both begin with the prompt. A
     single prompt, given without a list, gives one list of ids if n is 1. The ids include the tokens of a stop
-    string, which the text of `stream` leaves out.
+    string; the text of `stream` leaves the stop string out.
     """
     options |= {"max_tokens": max_tokens, "logprobs": logprobs, "echo": echo}
     engine, sequences = _start(model, prompts, **options)

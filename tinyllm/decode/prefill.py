@@ -1,4 +1,4 @@
-"""Read prompts into the cache: many in one pass, and long ones in chunks, so that nobody waits for them."""
+"""Read prompts into the cache: many in one pass, and long ones in chunks, so that others need not wait."""
 
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
@@ -36,12 +36,12 @@ class Chunk(NamedTuple):
 
 
 def prompt_key(s: Sequence) -> Hashable:
-    """Return a key that is equal for sequences that are read once for all: those with the same tokens."""
+    """Return a key that equal prompts share, so that one is read for all; with a cache or echo, a new one."""
     return id(s) if s.cache or s.request.echo else tuple(s.window[:-1])
 
 
 def read_prompts(sequences: list[Sequence], slots: Slots, budget: int) -> None:
-    """Read at most `budget` unread tokens, the shortest rest first; sequence i has row i of the slots.
+    """Read at most `budget` tokens, fewest unread first; sequence i has row i of the slots.
 
     Equal prompts are read once and copied.
     """
@@ -84,7 +84,7 @@ def batches(chunks: list[Chunk], limit: int, context: int) -> Iterator[list[Chun
 
 def read(batch: list[Chunk], rows: int, slots: Slots) -> None:
     """Read the chunks in one pass."""
-    # The padding is on the right, so no token sees it; the next pass rewinds the cache to before it.
+    # The padding is on the right, so no token sees it; before the next pass it is cut off the cache.
     lengths = [chunk.sequence.cached for chunk in batch]
     tokens = pad_right([chunk.sequence.window[at : at + chunk.size]
                         for chunk, at in zip(batch, lengths, strict=True)])
@@ -99,7 +99,7 @@ def read(batch: list[Chunk], rows: int, slots: Slots) -> None:
 
 
 def echo(batch: list[Chunk], x: Tensor, model: Any) -> None:
-    """Score the token behind each one that was read, given their vectors x (B, n, C), a piece at a time."""
+    """Score the token after each one that was read, from its vector in x (B, n, C), a few at a time."""
     piece = max(1, LOGITS // (len(batch) * model.config.vocab_size))
     for start in range(0, x.shape[1], piece):
         tables = ops.log_softmax(model.head(x[:, start : start + piece]).data)

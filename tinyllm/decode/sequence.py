@@ -26,8 +26,8 @@ class Request:
     mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
     bias: {token: number that is added to its logit}, before the mask and the sampling.
     logprobs: compute the log-probability of each new token under the model, without bias, mask and sampling.
-    top_logprobs: and, in place of each new token, the k likeliest tokens with their log-probabilities.
-    echo: and the same for the tokens of the prompt.
+    top_logprobs: also store the k likeliest tokens at each new token's place, with their log-probabilities.
+    echo: also store both for the tokens of the prompt.
     overflow: what happens when the context is full: "stop", or "slide" (see tinyllm/decode/engine.py).
     """
 
@@ -113,16 +113,16 @@ class Sequence:
         return self.request.echo and len(self.logprobs) < self.prompt_length
 
     def slide(self, context: int) -> None:
-        """If the window is too long, let it begin later: the last half of a context is read again."""
+        """If the window exceeds the context, cut it to its last context // 2 ids, which are read again."""
         if len(self.ids) - self.begin > context:
             half = max(1, context // 2)
             self.begin, self.unread = len(self.ids) - half, half - 1
 
     def score(self, at: int, table: np.ndarray, tokens: Any) -> None:
-        """Store the log-probability of each of n tokens, given that of all tokens there (n or more, V).
+        """Store the log-probabilities of n tokens, taken from `table`, those of all tokens (n or more, V).
 
-        The first is number `at`. With top_logprobs, the likeliest tokens are stored, too; of equally likely
-        ones the smaller id comes first. To store twice, because the step was interrupted, changes nothing.
+        The first has index `at` in `logprobs`. With top_logprobs, the likeliest tokens are stored, too; of
+        equally likely ones the smaller id comes first. A repeated call, after an interrupt, changes nothing.
         """
         for i, (row, token) in enumerate(zip(table, tokens, strict=False), at):
             self.logprobs[i : i + 1] = [float(row[token])]
@@ -145,7 +145,7 @@ class Sequence:
             finish = "context"
         if finish and stream is not None:
             text += stream.finish()
-        self.ids[count - 1 :], self.finish = [token], finish  # at once, so that Ctrl-C cannot come between
+        self.ids[count - 1 :], self.finish = [token], finish  # one statement, for Ctrl-C
         return text
 
 
@@ -155,12 +155,12 @@ class Step:
 
     sequence: Sequence
     token: int  # -1 if `finish` is "error"
-    text: str  # new text to show: empty inside a character or a possible stop string
+    text: str  # new text to show; "" while a character or a possible stop string is incomplete
     logits: np.ndarray  # (V,), the model's, before any option of the request is applied
     # On the last step: "stop", "length" (max_tokens), "context" (full, overflow="stop") or "error".
     finish: str | None
 
     @property
     def index(self) -> int:
-        """Return the index of the sequence: the number of sequences that the engine got before it."""
+        """Return the index of the sequence: how many were added to the engine before it."""
         return self.sequence.index

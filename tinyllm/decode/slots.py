@@ -13,11 +13,11 @@ from tinyllm.errors import UserError
 from tinyllm.nn.cache import Filled, KVCache
 from tinyllm.tensor import Tensor
 
-BLOCK = 64  # positions: the room of the rows grows by whole blocks
+BLOCK = 64  # rows are lengthened to a multiple of this many positions, or to the context
 
 
 class Slots:
-    """Hold the rows of a model's KV cache. The caller knows how many positions of a row count."""
+    """Hold the rows of a model's KV cache. The caller keeps track of how many positions a row uses."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -26,12 +26,12 @@ class Slots:
     def reserve(self, rows: int, room: int) -> None:
         """Enlarge the cache to at least this many rows of at least this many positions."""
         have, width = self.cache[0].keys.shape[:2]
-        if rows > have:  # a quarter more at least, so that a row is copied few times however many come
+        if rows > have:  # grow by a quarter or more, so that rows are seldom copied
             have = max(rows, have * 5 // 4)
         if room > width:
             blocks = -(-max(room, width * 5 // 4) // BLOCK)
             width = min(blocks * BLOCK, self.model.config.context)
-        for layer in self.cache:  # one after the other, so that only one layer is there twice at a time
+        for layer in self.cache:  # one by one: only one layer's old and new arrays exist at a time
             layer.reserve(have, width)
 
     def check(self, cache: list[KVCache]) -> None:
@@ -50,8 +50,8 @@ class Slots:
     def view(self, first: int, lengths: Sequence[int]) -> list[KVCache]:
         """Return a cache of the rows from `first` on, rewound to `lengths`; it uses the same memory.
 
-        Rewinding comes before every pass, because what is behind a row's length may be anything: padding of
-        a batch, or the work of a pass that was interrupted in the middle.
+        Every pass needs this, because a row may have other positions after these: the padding of a batch, or
+        what an interrupted pass has written.
         """
         views = [layer.rows(first, first + len(lengths)) for layer in self.cache]
         for view in views:
@@ -60,7 +60,7 @@ class Slots:
 
     def read(self, first: int, lengths: Sequence[int], tokens: np.ndarray,
              whole: bool = False) -> Tensor | None:
-        """Append tokens (B, n) behind `lengths` positions of the rows from `first` on.
+        """Append tokens (B, n) after `lengths` positions of the rows from `first` on.
 
         Returns the model's vectors (B, n, C) if `whole`. Otherwise the pass ends when the last layer's cache
         is filled, because nobody needs the rest of that layer.
@@ -79,7 +79,7 @@ class Slots:
         row that it reads.
         """
         staying = count - len(leaving)
-        if not staying:  # nothing is worth keeping: give the memory back, in case that a text was long
+        if not staying:  # all rows are free: release the memory, which a long text may have enlarged
             self.cache = self.model.new_cache(0, 0)
             return []
         gaps = [row for row in leaving if row < staying]

@@ -27,16 +27,16 @@ DIGEST, LABELS = "base_sha256", "labels"  # in the metadata of the weights
 TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS"}
 SETTINGS = {"peft_type": bounded(str, choices=["LORA"]), "r": bounded(int, min=1, max=2**24),
             "lora_alpha": float, "base_model_name_or_path": str}
-# Settings that change no output of a trained adapter, or that are read below.
+# Settings that do not change a trained adapter's output, or that this module reads.
 HARMLESS = {*SETTINGS, "auto_mapping", "fan_in_fan_out", "inference_mode", "lora_dropout", "megatron_core",
             "peft_version", "qalora_group_size", "target_modules", "task_type"}
-# The values of others that tinyllm can apply. An `init_lora_weights` such as pissa also changes the base.
+# Other settings, with the values that tinyllm accepts; init_lora_weights="pissa" also changes the base.
 ALLOWED = {"bias": ("none",), "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 NEUTRAL: tuple = (None, False, [], {})
 
 
 def base_of(model: Any) -> Origin:
-    """Return where the weights under a model's adapters are. Raises UserError if no folder has them."""
+    """Return the folder of the base weights of a model with adapters. Raises UserError if there is none."""
     if model.origin is None:
         raise UserError("no folder has the weights under these adapters: save the model before nn.adapt, and "
                         "open that folder, or nn.merge(model) first")
@@ -108,7 +108,7 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
 
 
 def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
-    """Read adapter_model.safetensors -> {the model's name: array}. Raises UserError for a name of others."""
+    """Read adapter_model.safetensors -> {the model's name: array}. Raises UserError for other names."""
     stored = read_header(path)[0]
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")

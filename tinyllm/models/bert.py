@@ -3,7 +3,7 @@
 Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
 Understanding", 2019. Differences from GPT-2: no causal mask; norms after each sum instead of before each
 part; a vector for the segment of each token; and an output layer that fills in masked tokens, or gives a
-text a class. The mean of its vectors can be the vector of a whole text (Reimers and Gurevych,
+text a class. The mean of the output vectors can represent a whole text (Reimers and Gurevych,
 "Sentence-BERT", 2019).
 """
 
@@ -126,7 +126,7 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
     """Return a config.json with the task and a list of labels. Raises UserError for an unknown task."""
     tasks = {name: task for task, name in TASKS.items()}
     names = config.get("architectures") or [TASKS["encode"]]
-    if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object
+    if not isinstance(names, list) or names[0] not in [*tasks]:  # a list, because names[0] may be unhashable
         raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
     labels = config.get("id2label") if tasks[names[0]] == "classify" else None
     if isinstance(labels, dict):
@@ -135,7 +135,7 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_pooling(folder: Path) -> None:
-    """Raise UserError if a file of sentence-transformers asks for other vectors of texts than the mean."""
+    """Raise UserError if a folder of sentence-transformers asks for another pooling than the mean."""
     pooling = folder / "1_Pooling" / "config.json"
     if os.path.lexists(pooling):
         found = read_json(pooling, {}, 2**20)

@@ -43,12 +43,12 @@ class LatentAttention(nn.Attention):
     """Apply multi-head latent attention: one short vector per token gives the keys and values of all heads.
 
     x (B, T, C) -> (B, T, C). The key of a head is W c for a token's vector c. It is never computed: q . W c =
-    (W^T q) . c, so W^T is applied to each query instead. All heads attend to the same vectors, which are c
-    and a rotated part behind it, and only these are cached. The vectors also serve as values; each head's
-    matrix is applied to their average.
+    (W^T q) . c, so W^T is applied to each query instead. All heads attend to the same vectors, c followed by
+    a rotated part, and only these are cached. The vectors also serve as values; each head's matrix is
+    applied to their average.
     """
 
-    cache_parts = 1  # the values are the keys
+    cache_parts = 1  # one array serves as keys and as values
 
     def __init__(self, config: DeepseekV3Config):
         c, rotated = config, config.head_size

@@ -80,7 +80,7 @@ class Falcon(Llama):
         transposed=True,
         prefix="transformer.",
         names=(("word_embeddings.", "model.embed_tokens."), ("ln_f.", "model.norm."),
-               # with a digit behind h., because "4h." is the end of a layer's name
+               # "h." alone would also match in the layer's name "dense_h_to_4h."
                *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10))),
         fixed={
             "activation": ("gelu",), "bias": (False,), "multi_query": (True,), "alibi": (False,),

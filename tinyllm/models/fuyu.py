@@ -29,7 +29,7 @@ from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}
-COLOURS = 3  # numbers for each dot: red, green, blue
+COLOURS = 3  # channels of a pixel: red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
             "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
             "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
         },
-        read=lambda config: object_in(config, "text_config") | config,  # what stands outside takes precedence
+        read=lambda config: object_in(config, "text_config") | config,  # outer settings take precedence
     )
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 

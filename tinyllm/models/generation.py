@@ -48,7 +48,7 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
     """Return the file's settings as arguments of `Sampling`, such as {"temperature": 0.6, "top_p": 0.9}."""
     drawn = DRAWING if generation.get("do_sample") else ()
     found = {name: generation[name] for name in (*drawn, "repetition_penalty") if name in generation}
-    if found.get("top_k") == 0:  # which means that all may be drawn
+    if found.get("top_k") == 0:  # in the file, 0 means no limit
         del found["top_k"]
     if generation.get("do_sample") is False:
         found["temperature"] = 0

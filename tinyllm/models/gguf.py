@@ -1,7 +1,7 @@
 """Write a model as a GGUF file, the format of llama.cpp and the programs built on it.
 
-The file is written by the library `gguf`, from llama.cpp's authors; the names and the order of weights, and
-the settings, are here. Matrices are (n_out, n_in). Weights of 8 and 4 bits are in ggml's formats Q8_0 and
+The library `gguf`, from llama.cpp's authors, writes the file; this module gives it the settings and the
+weights, renamed and reordered. Matrices are (n_out, n_in). Weights of 8 and 4 bits are in ggml's Q8_0 and
 Q4_0, where 32 neighbours in a row share one float16 scale.
 """
 
@@ -17,7 +17,7 @@ from tinyllm.models.layout import rename
 from tinyllm.nn import Linear, Rope, adapters
 from tinyllm.nn.quantized import bits_of
 
-# gguf's names of the types of weights and of files
+# {bits: (gguf's name for the type of the weights, for the type of the file)}
 TYPES = {32: ("F32", "ALL_F32"), 8: ("Q8_0", "MOSTLY_Q8_0"), 4: ("Q4_0", "MOSTLY_Q4_0")}
 ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
 
@@ -25,7 +25,7 @@ ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_stri
 ARCHITECTURES = {  # {model_type: its name in llama.cpp}
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
 }
-LLAMA = (  # pairs (part of the model's name, of llama.cpp's)
+LLAMA = (  # pairs: (part of a weight's name in the model, the same part in llama.cpp)
     ("model.embed_tokens.", "token_embd."), ("model.norm.", "output_norm."), ("lm_head.", "output."),
     ("model.layers.", "blk."), ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
     ("self_attn.o_proj.", "attn_output."), ("self_attn.", "attn_"), ("_proj.", "."), ("mlp.", "ffn_"),
@@ -124,7 +124,7 @@ def _neighbours(array, width):
 
 
 def _frequency_factors(model):
-    """Return the divisor of each pair's frequency (D/2,). Raises UserError if llama.cpp has none for it."""
+    """Return divisors of RoPE's frequencies (D/2,). Raises UserError if llama.cpp cannot apply them."""
     c = model.config
     plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
                      for scaling in (None, c.scaling))

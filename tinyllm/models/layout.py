@@ -16,7 +16,7 @@ from tinyllm.ops.rope import CONTEXT
 
 Json = dict[str, Any]
 Names = tuple[tuple[str, str], ...]
-# What `fixed` has in the layouts of families that derive from LLaMA:
+# Entries of `Layout.fixed` that families derived from LLaMA share:
 NO_BIAS: Json = {"attention_bias": (False,), "mlp_bias": (False,)}
 NO_WINDOW: Json = {"use_sliding_window": (False,),
                    "layer_types": lambda config: (["full_attention"] * config.layers, None)}
@@ -24,10 +24,10 @@ NO_WINDOW: Json = {"use_sliding_window": (False,),
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Name what a family's config.json and weights have under other names than its models here."""
+    """Say how a family's config.json and names of weights differ from those of its models here."""
 
-    # {setting in config.json: the values that the family can run}, or functions of the config that return
-    # them; the first value is written, others are refused:
+    # {setting in config.json: the values that the family can run, or a function from a config to them}. The
+    # first value is written; a file with a value that is not listed is refused:
     fixed: dict[str, Any] = field(default_factory=dict)
     defaults: Json = field(default_factory=dict)  # {setting: its value where a config.json leaves it out}
     names: Names = ()  # (part of a weight's name in files, in the model), replaced in this order
@@ -40,8 +40,8 @@ class Layout:
     transposed: bool = False  # True if weights of linear layers are stored as (n_out, n_in)
     # Raises UserError if other files in a folder ask for what the family cannot do:
     check: Callable[[Any], None] = lambda folder: None
-    # For what names and values cannot say: `read` converts a config.json before it is read; `write` takes a
-    # finished one and the config, and returns the inverse:
+    # For differences other than names and values: `read` converts a config.json before it is read; `write`
+    # takes a finished config.json and the config, and returns the config.json to write:
     read: Callable[[Json], Json] = dict
     write: Callable[[Json, Any], Json] = lambda found, config: found
 

@@ -57,7 +57,7 @@ class LlamaConfig(RotarySizes):
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
-    # With 1, layers find a token in the residual stream: looking back is learnt sooner (docs/measured.md).
+    # With 1, embeddings stand out in the residual stream, and attention learns sooner (docs/measured.md).
     embed_std: float | None = setting(
         None, above=0, max=10, hf="embedding_initializer_range", help="std of new embeddings, unless tied"
     )
@@ -143,7 +143,7 @@ class Llama(Pretrained, nn.DecoderLM):
         },
     )
     block: ClassVar[type] = LlamaBlock
-    norm: ClassVar[type] = nn.RMSNorm  # the last one
+    norm: ClassVar[type] = nn.RMSNorm  # the class of the last norm
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
     def __init__(self, config: Any, seed: int | None = 0):

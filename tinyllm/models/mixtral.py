@@ -153,8 +153,8 @@ class Mixtral(Llama):
              **inputs: Any) -> Tensor:
         """Return `LanguageModel.loss`, in training mode plus `balance` times `ops.balance_loss`.
 
-        That is computed over the tokens of all layers together. It is `top` for a balanced router, and larger
-        when most tokens go to experts with a large p: then other experts learn nothing.
+        The balance loss is computed over the tokens of all layers together. It is `top` for a balanced
+        router, and larger when most tokens go to experts with a large p: then other experts learn nothing.
         """
         loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:

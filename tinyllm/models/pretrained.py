@@ -53,7 +53,7 @@ class Pretrained(Module):
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
-        A model with adapters writes these alone, as peft does, and the place of the other weights. Each file
+        A model with adapters writes only these, as peft does, and the path of its base model. Each file
         is written whole or not at all; config.json, or adapter_config.json, comes last. Raises UserError when
         a file cannot be written, or config.json cannot express the model's config.
         """
@@ -101,7 +101,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     stored_bits = _read_bits(folder, found)
     stored = cls.layout.own_names(_read_headers(folder))
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
-    if layers > len(stored):  # before that many blocks are made
+    if layers > len(stored):  # a wrong number could make millions of blocks
         raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
     if head and embedding and not np.array_equal(head.read(), embedding.read()):
@@ -116,9 +116,9 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
 
 
 def load_into(model: Pretrained, folder: Path) -> None:
-    """Read the weights of a folder into a model that is there, array by array, without a second model.
+    """Read the weights of a folder into an existing model, array by array, without a second model.
 
-    A model with adapters gets these alone. Raises UserError when a file is broken, or of another model.
+    Of a model with adapters, only these are read. Raises UserError if a file is broken or of another model.
     """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
@@ -126,7 +126,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
 
 
 def _fill(model, folder, stored, bits=None):
-    """Check names and shapes of stored arrays, and read them into a model, which `bits` quantise."""
+    """Check names and shapes of stored arrays, and read them into a model; with `bits`, quantise it."""
     transposed = _transposed(model)
 
     def read(name, tensor):
@@ -141,7 +141,7 @@ def _fill(model, folder, stored, bits=None):
             names = {id(tensor): name for name, tensor in model.named_tensors()}
             quantize(model, bits, lambda tensor: read(names[id(tensor)], tensor))
         for name, tensor in model.named_tensors():
-            if name in stored:  # layers that were quantised are no longer
+            if name in stored:  # else quantised above, under other names
                 tensor.data = read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
@@ -149,7 +149,7 @@ def _fill(model, folder, stored, bits=None):
 
 
 def _read_bits(folder, found):
-    """Return 8 or 4 if tinyllm quantised the weights, None if nobody did, else raise UserError."""
+    """Return the bits, 8 or 4, of weights that tinyllm quantised, or None. Raises UserError for others."""
     said = found.get("quantization_config")
     if said not in (None, *({"quant_method": "tinyllm", "bits": bits} for bits in (8, 4))):
         raise UserError(f"{folder} has weights that were quantised by another library: {said!r:.200}")

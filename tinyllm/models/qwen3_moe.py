@@ -32,5 +32,5 @@ class Qwen3Moe(Mixtral):
             "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
             "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
         },
-        read=lambda config: config | {"sliding_window": None},  # a number, which use_sliding_window forbids
+        read=lambda config: config | {"sliding_window": None},  # unused: use_sliding_window is false
     )

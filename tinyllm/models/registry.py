@@ -87,14 +87,14 @@ def build(config: Any, seed: int | None = 0) -> Any:
     if isinstance(config, dict):
         config = make_config(config)
     cls = family_of(config)
-    write_config(cls, config)  # complain now, not when it is saved
+    write_config(cls, config)  # raises an error now, not when the model is saved
     return cls(config, seed)
 
 
 def locate(place: Path | str) -> Path:
-    """Return the folder of a model: `place` itself, or for "shipped" that of the model in this package.
+    """Return the folder of a model: `place` itself, or for "shipped" the folder in this package.
 
-    Raises UserError for what looks like a name on the Hub of Hugging Face, unless its first part is a folder.
+    Raises UserError for a name as on Hugging Face's Hub, such as "gpt2/small", unless "gpt2" is a folder.
     """
     owner, _, name = str(place).partition("/")
     if re.fullmatch(r"\w[\w.-]*", name) and owner not in ("", "runs") and not os.path.lexists(owner):

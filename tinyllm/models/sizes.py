@@ -14,7 +14,7 @@ PART: dict[str, Any] = {"min": 0, "below": 1}
 EPS: dict[str, Any] = {"above": 0, "below": 1, "help": "added to variances or mean squares"}
 THETA: dict[str, Any] = {"above": 1, "below": 1e12, "help": "the base of position angles"}
 HIDDEN: dict[str, Any] = SIZE | {"help": "the inner width of the MLP"}
-OTHERS = {  # names of sizes in other libraries: what to write instead
+OTHERS = {  # {name of a size in another library: what to write instead}
     "n_layer": "layers=", "n_head": "heads=", "n_embd": "width=", "block_size": "context=",
     "num_hidden_layers": "layers=", "num_attention_heads": "heads=", "hidden_size": "width=",
     "max_position_embeddings": "context=", "num_key_value_heads": "kv_heads=", "intermediate_size": "hidden=",

@@ -2,7 +2,7 @@
 
 Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020.
 Differences from GPT-2: positions in the encoder see each other in both directions; the decoder also attends
-to the encoder's output (cross-attention); a learnt number for each distance between positions, shared by all
+to the encoder's output (cross-attention); a learnt bias for each distance between positions, shared by all
 layers of a stack, is added to the scores; scores are not divided by sqrt(D), so the initial weights of q are
 smaller by this factor; RMSNorm; no biases. Version 1.1 has a gate in the MLP, and its output layer is not the
 embedding (Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
@@ -37,9 +37,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"layers": 4, "heads": 6, "width": 384, "head_width": 64, "hidden": 1024, "context": 256} | NEWER,
     "small": {"layers": 6, "heads": 8, "width": 512, "head_width": 64, "hidden": 2048},  # T5, 60M parameters
 }
-STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
+STARTS = "decoder_start_token_id", "pad_token_id"  # both are the same token
 SCALED = "scale_decoder_outputs", "tie_word_embeddings"  # version 1.0 ties the output layer and scales
-SENTINELS = 32  # of new tokenizers; T5's own has 100
+SENTINELS = 32  # how many sentinels a new tokenizer has; T5's own has 100
 READ_AT_ONCE = 4096  # tokens of sources, padding included, in one pass of the encoder
 Memory = tuple[Tensor, Tensor]  # keys and values
 
@@ -156,8 +156,8 @@ class T5Block(nn.Module):
 class T5Stack(nn.Module):
     """Run the encoder or the decoder of a T5: x (B, T, C) -> (B, T, C).
 
-    A decoder also attends to the encoder's output, of which row b has lengths[b] positions; `memory` has the
-    keys and values that each block made of it.
+    A decoder also attends to the encoder's output, where row b has lengths[b] positions; `memory` holds each
+    block's keys and values of that output.
     """
 
     def __init__(self, config: T5Config, layers: int, decodes: bool):
@@ -288,15 +288,15 @@ class T5(Pretrained, nn.LanguageModel):
                source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        Either `source` (B, S), of which the decoder sees `seen.lengths`, is the encoder's text; or `read` has
-        stored that text in the cache, and the tokens continue the cached tokens. Raises UserError for bad or
-        too many tokens.
+        Without a cache, the encoder's text is `source` (B, S), and row b has `seen.lengths[b]` tokens. With a
+        cache, `read` has stored that text in it, and the tokens continue the cached tokens. Raises UserError
+        for bad or too many tokens.
         """
         tokens, _ = check_tokens(decoder_tokens, self.config, cache[0].lengths[:, None] if cache else None)
         if not cache:
             memory = None if source is None else self._memory(self.encode(source, seen))
             return self.decoder(self.shared(tokens), seen.lengths, memory=memory)
-        # The bias of distances is the same in rows of equal length: they are decoded together.
+        # Neighbouring rows of equal length share one relative position bias, so they are decoded together.
         edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
         parts = []
         for a, b in pairwise(edges):

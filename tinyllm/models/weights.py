@@ -104,7 +104,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     if not os.path.lexists(path):
         raise UserError(f"there are no weights at {path}; pickles (.bin) are not read: they run code")
     try:
-        with open_regular(path) as f, safe_open(path, framework="numpy"):  # which checks all sizes
+        with open_regular(path) as f, safe_open(path, framework="numpy"):  # safe_open checks all sizes
             length = int.from_bytes(f.read(8), "little")
             entries = parse_json(f.read(length))
     except (SafetensorError, OSError) as error:
@@ -132,14 +132,14 @@ class Origin:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a safetensors file. Raises UserError if it is longer or shorter than it says."""
-    read_header(path)  # a file that is larger than its header says would be read for minutes
+    """Return a safetensors file's SHA-256. Raises UserError if its size differs from that in its header."""
+    read_header(path)  # checks the size: hashing a file that is far too large could take minutes
     with open_regular(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def hash_weights(folder: Path) -> str:
-    """Return the SHA-256 of a folder's weights, of a whole model or an adapter.
+    """Return the SHA-256 of the weights in a folder of a whole model or an adapter.
 
     If they are in several files, it is the SHA-256 of the list of the files' digests. Raises UserError when
     there are none, or a file is broken.

@@ -13,17 +13,17 @@ from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
-Past = KVCache | None  # the keys and values of earlier positions in one layer, if they are kept
+Past = KVCache | None  # a layer's keys and values of earlier positions; None without a cache
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Say which keys each query may see, and what is added to its scores; by default every limit is off.
+    """Say which keys each query may see, and what is added to its scores; by default, set only `causal`.
 
     A caller makes it once for all layers. A layer adds its own limits: see `Attention.mix`. The fields are
     arguments of `F.attention`, in the same order.
 
-    causal: no query sees a key after its own position.
+    causal: in a causal layer, no query sees a key after its own position.
     lengths (B,): row b has only its first lengths[b] keys; the rest is padding.
     bias: an array or Tensor that broadcasts to (H, S, T) and is added to the scores.
     window: how many keys a query sees, counted back from its own position, which is included.
@@ -46,8 +46,8 @@ class Rope:
     """Compute the angles by which rotary position embeddings rotate queries and keys.
 
     `scaling` is None, or a dict like Hugging Face's `rope_scaling`; the type "ntk" is allowed too, though
-    transformers lacks it. The type "dynamic" changes only positions beyond max_position_embeddings, which no
-    model here ever reaches, so it equals None. Source: Su et al., "RoFormer", 2021.
+    transformers lacks it. The type "dynamic" is treated as None: it changes only positions beyond
+    max_position_embeddings, and no model here goes so far. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
@@ -94,7 +94,7 @@ class Attention(Module):
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
-    cache_parts = 2  # of its KVCache: keys and values
+    cache_parts = 2  # its KVCache has two parts: keys and values
     cache_kind = "float32"  # `nn.pack_cache` changes it
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
@@ -111,8 +111,8 @@ class Attention(Module):
 
         q, k and v may also be (B, T, heads, D). `angles`, a pair of tables from `Rope`, rotates queries and
         keys by their positions; tables with fewer channels than a head rotate only the head's first channels.
-        The cache keeps the rotated keys, because the position of a key never changes. A query sees what both
-        `seen` and this layer allow; with a cache, the cache knows the lengths.
+        The cache keeps the rotated keys, because the position of a key never changes. The limits of `seen`
+        and of this layer apply together, except that a cache's own lengths replace `seen.lengths`.
         """
         B, T = q.shape[:2]
         q = q.reshape(B, T, self.heads, self.head_width)
@@ -128,7 +128,7 @@ class Attention(Module):
         return y.reshape(B, T, self.heads * self.head_width)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
-        # Each query is multiplied with the keys up to its own position, or with all.
+        # A causal query is multiplied with the keys up to its own position, another with all keys.
         pairs = context * (context + 1) // 2 if self.causal else context * context
         return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
 

@@ -21,7 +21,7 @@ def to_bfloat16(x: np.ndarray) -> tuple[np.ndarray]:
     return ((ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32) >> np.uint32(16)).astype(np.uint16),)
 
 
-# {kind: (function that packs numbers into one array or more, function that makes float32 of these again)}.
+# {kind: (function that packs an array into one or more arrays, function that unpacks these to float32)}.
 # All arrays begin with the same two axes, rows and positions, so that positions are packed independently.
 CODECS: dict[str, tuple[Callable, Callable | None]] = {
     "float32": (lambda x: (x,), None),
@@ -35,10 +35,10 @@ class KVCache:
 
     `keys` and `values` are (B, room, K, D). Row b uses the first lengths[b] positions, and
     `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So prompts of different lengths
-    are decoded together without padding. `kind` is one of CODECS; packed numbers need less memory.
+    are decoded together without padding. `kind`, one of CODECS, can save memory by storing fewer bits.
 
-    A decoder's layer that also attends to an encoder's output keeps the keys and values of that in `source`,
-    a cache of its own. It has no room at first, and is filled once, when the encoder's text is read.
+    A decoder layer that also attends to an encoder's output keeps the keys and values of that output in
+    `source`, a second KVCache. `source` is empty until the encoder's text is read, and is filled once.
 
     If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
     a pass only fills the caches: computing the rest of the last block would be a waste.
@@ -65,7 +65,7 @@ class KVCache:
         return self.arrays[len(self.arrays) // 2]
 
     def reserve(self, batch: int, room: int) -> None:
-        """Enlarge the arrays to at least `batch` rows of at least `room` positions; nothing is forgotten."""
+        """Enlarge the arrays to at least `batch` rows of at least `room` positions; keep their content."""
         if self.source:
             self.source.reserve(batch, 0)
         (rows, width), used = self.keys.shape[:2], self.length
@@ -101,7 +101,7 @@ class KVCache:
         length = self.length
         if length + S > room:
             raise UserError(f"the context is full: {length} + {S} positions exceed {room}")
-        if batch == 1 or (self.lengths == length).all():  # writing a slice is faster than writing a list
+        if batch == 1 or (self.lengths == length).all():  # a slice is faster than a list of indices
             self.write((slice(None), slice(length, length + S)), k, v)
         else:
             self.write((np.arange(batch)[:, None], self.lengths[:, None] + np.arange(S)), k, v)
@@ -120,22 +120,22 @@ class KVCache:
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Return keys and values (B, room, K, D), as the cache's own arrays.
 
-        A packed cache returns unpacked copies, only as long as the longest row.
+        A packed cache returns unpacked copies (B, length, K, D), which end with the longest row.
         """
         (_, unpack), n = CODECS[self.kind], self.length
         if unpack is None:
             return self.keys, self.values
-        size = len(self.arrays) // self.parts  # how many arrays a part has
+        size = len(self.arrays) // self.parts  # arrays for the keys, and as many for the values
         parts = [unpack(*(array[:, :n] for array in self.arrays[i : i + size]))
                  for i in range(0, len(self.arrays), size)]
         return parts[0], parts[-1]
 
     def rewind(self, lengths: Any) -> None:
-        """Forget the positions of row b behind its first lengths[b]; one number is for all rows."""
+        """Shorten row b to its first lengths[b] positions; a single number applies to all rows."""
         np.minimum(self.lengths, lengths, out=self.lengths)
 
     def rows(self, begin: int, end: int) -> "KVCache":
-        """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
+        """Return a cache of the rows `begin` to `end` - 1 that shares their memory with this one."""
         return self.keep(slice(begin, end))
 
     def keep(self, rows: Any) -> "KVCache":
@@ -149,7 +149,7 @@ class KVCache:
     def copy(self, other: "KVCache", rows: Any, targets: Any, source: bool = True) -> None:
         """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one.
 
-        The cache grows if its rows are too short. With `source=False`, `source` stays as it is.
+        The cache grows if its rows are too short. With `source=False`, the cache `source` is not copied.
         """
         if self.source and source:
             self.source.copy(other.source, rows, targets)
@@ -169,7 +169,7 @@ class KVCache:
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Return an array for a cache. Numbers that are ignored must be finite, too, because 0 * NaN is NaN."""
+    """Return zeros for a new cache: even unused positions must be finite, because 0 * NaN is NaN."""
     array = empty(shape, np.dtype(dtype))
     array[:] = 0
     return array

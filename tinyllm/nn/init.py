@@ -54,7 +54,7 @@ class Normal:
         return numbers.astype(self.dtype, copy=False)
 
 
-_data: Any = vars(Tensor)["data"]  # the slot, which makes nothing
+_data: Any = vars(Tensor)["data"]  # Tensor's slot: reading it does not draw the values
 
 
 class Parameter(LazyTensor):
@@ -71,7 +71,7 @@ class Parameter(LazyTensor):
 
     @property
     def _known(self) -> Any:
-        """Return the array, or, while it is not drawn, what knows its shape and dtype."""
+        """Return the array, or before it is drawn `make`, which has the same shape and dtype."""
         try:
             return _data.__get__(self)
         except AttributeError:
@@ -84,7 +84,7 @@ class Parameter(LazyTensor):
 
 
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
-    """Return a new parameter whose numbers are drawn when they are first read, by its name; see `Normal`."""
+    """Return a new parameter whose values are drawn on first use, from its name's stream: see `Normal`."""
     p = Parameter(np.broadcast_to(np.float32(0), shape), std)
     if _real.get():
         del p.data
@@ -107,7 +107,7 @@ class Buffer(Tensor):
 class Naming(type):
     """The metaclass of Module: it names the parameters and dropout layers of every new module.
 
-    The name is part of the key for drawing a parameter's first values or the zeros of dropout.
+    Names are part of the seeds from which a parameter's initial values and dropout's masks are drawn.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
@@ -119,15 +119,15 @@ class Naming(type):
         return module
 
     if not TYPE_CHECKING:
-        __getattr__ = missing  # such as GPT.from_pretrained
+        __getattr__ = missing  # explains the error for names such as GPT.from_pretrained
 
 
 def init_normal(module: Any, seed: int, std: float | Callable[[str], float] | None = None) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
     Vectors (biases and the weights of norms) stay as they are. `std` is the standard deviation, or a function
-    that returns it for a parameter's name, or None for each parameter's own. A new model made of layers has
-    the numbers of seed 0.
+    that returns it for a parameter's name, or None for each parameter's own. A model on which this is never
+    called has the values of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:

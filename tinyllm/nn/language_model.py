@@ -29,8 +29,8 @@ class LanguageModel(Module):
 
     config: Any
     lm_head: Any
-    objective = "causal"  # it predicts: the next token ("causal"), hidden tokens ("masked") or "spans"
-    is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
+    objective = "causal"  # training predicts the next token ("causal"), masked tokens ("masked") or "spans"
+    is_encoder_decoder = False  # True if an encoder reads one text and a decoder writes another
     residual_outputs: tuple[str, ...] = ()  # ends of the names of weights that write to the residual stream
     picture_marks: Sequence[int] = []  # tokens that stand for a picture in a prompt, if the model sees any
 
@@ -40,11 +40,11 @@ class LanguageModel(Module):
         return []
 
     def read(self, sources: Any) -> Any:
-        """Read what comes before the ids -> a KV cache with a row for each source, from which a text begins.
+        """Read sources, texts or pictures -> a KV cache with a row for each, from which to generate a text.
 
         An encoder-decoder reads lists of ids, and its text begins with `config.start`. A model that sees
         pictures reads an array of them, and its text begins with `picture_marks`. Raises UserError when the
-        model reads nothing but its text, or a source does not fit.
+        model has no such sources, or a source does not fit.
         """
         raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
 
@@ -96,7 +96,7 @@ class LanguageModel(Module):
 
     @property
     def _head_weight(self) -> Any:
-        """Return the weight of a plain `Head`, whose losses need no logits, or None for any other layer."""
+        """Return the weight of `lm_head` if it is a plain `Head`, whose loss stores no logits, or None."""
         return self.lm_head.weight if plain(self.lm_head, Head) else None
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,

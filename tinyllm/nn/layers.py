@@ -20,7 +20,7 @@ from tinyllm.tensor import Tensor
 
 
 def plain(layer: Any, kind: type[Module]) -> bool:
-    """Return True if a layer is exactly of this class: not quantized, adapted, tapped or derived."""
+    """Return True if a layer is exactly of this class: not quantized, adapted, tapped or of a subclass."""
     return type(layer) is kind and not layer.hooks
 
 
@@ -71,7 +71,7 @@ class Embedding(Module):
 
 
 class Head(Module):
-    """Score every token of the vocabulary by a product with its vector: x (..., C) -> x @ weight^T (..., V).
+    """Score each token of the vocabulary by the product of its vector and x: (..., C) -> (..., V).
 
     The weight (V, C) is that of an `Embedding`, which ties the two layers, or a new one of this shape.
     """
@@ -165,7 +165,7 @@ class MLP(Module):
         self.c_proj = Linear(hidden, width, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if plain(self.c_fc, Linear):  # one kernel computes both, with the same bits
+        if plain(self.c_fc, Linear):  # one kernel for c_fc and gelu gives the same bits
             return self.c_proj(F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias))
         return self.c_proj(F.gelu_tanh(self.c_fc(x)))
 

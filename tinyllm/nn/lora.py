@@ -22,8 +22,8 @@ class LoRALinear(Module):
     """Apply a frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
 
     x (..., n_in) -> y (..., n_out). A (n_in, rank) starts with random numbers, B (rank, n_out) with zeros, so
-    a new adapter changes nothing. Without `random` A stays zero, for numbers from a file. The attributes have
-    the names that peft gives them.
+    a new adapter changes nothing. Without `random` A is zero, to be loaded from a file. The attributes have
+    the same names as in peft.
     """
 
     def __init__(self, layer: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
@@ -42,13 +42,13 @@ class LoRALinear(Module):
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
           seed: int | None = 0, new: Collection[str] = ()) -> Module:
-    """Freeze a model, and add a trainable adapter to every linear layer whose name ends as `where` says.
+    """Freeze a model, and add a trainable adapter to every linear layer whose name ends with `where`.
 
-    `where` is an end or a list of ends. An end is whole words of a name: `c_proj` and `mlp.c_proj` choose the
-    layer `h.0.mlp.c_proj`. Without `where` all linear layers are chosen. `new` has the names of parameters
-    that are trained themselves, because they have learnt nothing yet. The model is changed in place and
-    returned. Raises UserError, and changes nothing, when an end fits no layer, the rank is below 1, or the
-    model has adapters already.
+    `where` is one suffix or a list of them, each made of whole parts of a name: both `c_proj` and
+    `mlp.c_proj` choose the layer `h.0.mlp.c_proj`. Without `where` all linear layers are chosen. Parameters
+    named in `new` are not frozen and get no adapter, because they have learnt nothing yet. The model is
+    changed in place and returned. Raises UserError, and changes nothing, when a suffix fits no layer, the
+    rank is below 1, or the model has adapters already.
     """
     if rank < 1:
         raise UserError(f"the rank of an adapter is at least 1, got {rank}")
@@ -100,7 +100,7 @@ def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
 def merge(model: Module) -> Module:
     """Add every adapter to the weight of its layer, and remove it, in place; return the model.
 
-    All weights can be trained afterwards, and no folder has them.
+    Afterwards all weights are trainable, and the model has no `origin`, because no folder has its weights.
     """
     if adapters(model):
         vars(model).pop("origin", None)

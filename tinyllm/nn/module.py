@@ -23,9 +23,9 @@ class Module(metaclass=Naming):
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
-    packed = 0  # how many numbers it holds in other arrays than Parameters: quantised weights
+    packed = 0  # how many weights it holds in packed (quantised) arrays instead of Parameters
     hooks: tuple[Callable[..., Any], ...] = ()  # see `passes.around`
-    reached = 1.0  # the share of all positions that this module computes, for `flops`: an expert gets few
+    reached = 1.0  # for `flops`: the share of positions that this module computes; below 1 for an expert
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output: run `forward`, inside of the module's hooks."""
@@ -69,7 +69,7 @@ class Module(metaclass=Naming):
         return self.named_tensors(Parameter)
 
     def named_tensors(self, kinds: Any = (Parameter, Buffer)) -> Iterator[tuple[str, Any]]:
-        """Yield (name, tensor) once for each parameter and buffer, which is everything that is saved."""
+        """Yield (name, tensor) once for each parameter and buffer: these are what is saved."""
         seen = set()
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
@@ -128,8 +128,8 @@ class Module(metaclass=Naming):
 
         Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, so that the masks
         of a step depend on seed, step and layer only, and a resumed run draws the same masks. If a batch is
-        computed in pieces, one after the other or in several processes, call this with the number of the
-        piece, whose draws begin at word `piece * 2**40` of the stream.
+        computed in pieces, one after the other or in several processes, call this before each with its
+        number: the draws of a piece begin at word `piece * 2**40` of the stream.
         """
         for name, module in self.named_modules():
             if "random" in vars(module):
@@ -181,7 +181,7 @@ def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
         raise UserError(f"{name} is {array.dtype} in the weights and must be {wanted}")
     if array.dtype.kind == "f":
         array = np.ascontiguousarray(array, kind)
-        if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # no large array of bools
+        if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # allocates no large mask
             raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
     if isinstance(tensor, Buffer) and tensor.check:
         tensor.check(name, array)

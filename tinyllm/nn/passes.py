@@ -15,11 +15,11 @@ from tinyllm.nn.cache import CODECS
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
-LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: for less, time matters more
+LARGE = 2 << 20  # bytes of a block's input from which `recompute` drops activations, at a cost in time
 
 
 def around(module: Module, hook: Callable[..., Any]) -> None:
-    """Make every call of one module run `hook(call, module, *inputs)`; `call` runs without it.
+    """Make every call of one module run `hook(call, module, *inputs)`; `call` is the call without this hook.
 
     The hook that was added last is called first.
     """
@@ -59,7 +59,7 @@ def recompute(model: Module, large: float = LARGE) -> Module:
 
     A block is a module in a list, such as `h.0`, unless the list is inside a block. If a block's input has at
     least `large` bytes, the block keeps only the residual stream and the inputs and output of attention. With
-    products in bf16 a block keeps everything, because computing it again takes too long. Returns the model.
+    matrix products in bf16 a block keeps everything, because recomputing takes too long. Returns the model.
     """
     for path, module in model.named_modules():
         if any(name.isdigit() for name in path.split(".")):

@@ -1,4 +1,4 @@
-"""Define linear layers with weights of 8 or 4 bits, which generate faster because they read fewer bytes.
+"""Define linear layers with weights of 8 or 4 bits: generation is faster because it reads fewer bytes.
 
 `quantize(model, 8)` replaces the layers of a model. `ops/quant.py` explains the format of the packed weights,
 how large their errors are, and why the products are fast.
@@ -89,8 +89,8 @@ def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] =
 
     The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
     Norms, biases and embeddings stay float32. `numbers` returns the array of a weight or bias, for callers
-    that read it only when needed. Raises UserError, and changes nothing, when bits is another number, the
-    model has adapters or other bits already, or a layer's weights cannot be quantised.
+    that read it only when needed. Raises UserError, and changes nothing, when `bits` is not 8 or 4, the model
+    has adapters or is quantised with other bits, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
