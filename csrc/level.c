@@ -1,4 +1,4 @@
-/* Define all kernels for one instruction set (level). level_*.c set LEVEL and the macros of simd.h, then include this. */
+/* Define all kernels for one instruction set (level). level_*.c define the macros of simd.h, then include this file. */
 #include "tinyllm.h"
 
 #include "simd.h"
