@@ -1,8 +1,8 @@
 """Collect facts about this machine, and measure its roof: the highest rates that it reaches.
 
 One probe of the roof does multiply-adds on registers: no kernel computes faster. In the other, all threads
-sum an array that is too large for any cache. If its data stays in a cache, a kernel may read faster: then its
-share is above 1. Source: Williams, Waterman and Patterson, "Roofline", 2009.
+sum an array that is too large for any cache. A kernel whose data stays in a cache may read faster than that.
+Source: Williams, Waterman and Patterson, "Roofline", 2009.
 """
 
 import os
@@ -24,7 +24,7 @@ BUFFER = 1 << 28  # bytes
 
 
 def facts() -> dict[str, Any]:
-    """Return facts about this machine; a value is None where the system gives none."""
+    """Return facts about this machine and its backend; None without kernels."""
     kernels: Any = runtime._compiled  # None if they were not built
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
@@ -55,7 +55,7 @@ class Roof:
     gb_per_second: float | None = None
 
     def share(self, rates: dict) -> float | None:
-        """Return what the rates of a race are of the roof, or None if either is unknown."""
+        """Return a race's rate divided by that of the roof, or None if either is unknown."""
         most = {"flops": self.gflops, "bf16_flops": self.bf16_gflops}
         return next((rates[what] / 1e9 / top for what, top in most.items() if top and what in rates), None)
 

@@ -1,10 +1,10 @@
 """Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
 
 Two functions that take turns meet the same interruptions, so the ratio of neighbouring times varies less than
-each time. But one function must not disturb the next: idle threads of a library may stay busy for a while (in
-OpenBLAS for a tenth of a second) and occupy the cores. So every turn ends when no thread is busy any more,
-and begins with calls that are not timed; with one thread, neither is needed. Engines that compete run in
-processes of their own (`apart`), where none finds the memory, caches and settings that another left.
+each time. But one function must not disturb the next: waiting threads of a library keep the cores busy for a
+while (in OpenBLAS for a tenth of a second). So every turn ends when no thread is busy any more, and begins
+with calls that are not timed; with one thread, neither is needed. Whole engines compete in processes of their
+own (`apart`), so that none is affected by the memory, caches and settings of another.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up 
 
 @dataclass
 class Contender:
-    """A function to time: `run(*prepare())`, of which only `run` is timed.
+    """A function to time: `run(*prepare())`. The time of `prepare` does not count.
 
     amounts: what one call does, such as {"tokens": 768, "flops": 2e9}.
     answer: returns an array that all contenders must compute; it may differ by `tolerance` times the largest
@@ -45,8 +45,8 @@ class Contender:
     def sample(self, calls: int, warm_up: float) -> float:
         """Return the mean seconds of some calls, after `warm_up` seconds of calls that do not count.
 
-        One thread is timed by its processor time, which other programs hardly change. What is prepared serves
-        one call, so that a contender with `prepare` is called once.
+        One thread is timed by its processor time, which other programs hardly change. A contender with
+        `prepare` is called only once, because each call needs new arguments.
         """
         alone, calls = threads() == 1, calls if self.prepare is tuple else 1
         clock = thread_time if alone else perf_counter

@@ -1,7 +1,7 @@
-"""Define what `tinyllm bench` measures: for each name, the races, and what takes part in each.
+"""Define the races that `tinyllm bench` runs, and the contenders in each.
 
 A race is (fields of its records, {engine: function that makes a contender}). benchmarks/race.py adds other
-libraries to these races. A contender that is `apart` chooses the backend of its process once.
+libraries to these races. A contender of `apart` has a process of its own, whose backend it may choose.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_
 Makers = dict[str, Callable[[], Contender]]
 Race = tuple[dict[str, Any], Makers]
 SHAKESPEARE = 65  # characters: the vocabulary of the small models
-SIZES: dict[str, dict] = {  # setting -> a model
+SIZES: dict[str, dict] = {  # setting -> sizes of a model
     "nano": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["nano"]},
     "mini": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["mini"]},
     "small": {"model_type": "gpt2", "vocab_size": 50257, **GPT.PRESETS["small"]},  # GPT-2, 124M parameters
@@ -43,7 +43,7 @@ def model_of(sizes: dict[str, Any], bits: int = 32) -> Any:
 
 
 def op_races(quick: bool = False) -> Iterator[Race]:
-    """Yield a race of kernel and specification for each op and shape that training and generating call.
+    """Yield a race of kernel against specification for each op and shape in training and generation.
 
     A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records
     every call. So a new op is measured as soon as a model uses it.
@@ -123,7 +123,7 @@ def training_step(model: Any, batch: int) -> Callable[[], float]:
 
 
 def trainer(sizes: dict[str, Any], batch: int, bf16: bool = False) -> Contender:
-    """Return training steps of a new model to time: forward, backward, clip and AdamW."""
+    """Return a contender that trains a new model for a step: forward, backward, clip and AdamW."""
     if bf16:
         ops.use(matmul="bf16")
     model = model_of(sizes).train()
@@ -134,7 +134,7 @@ def trainer(sizes: dict[str, Any], batch: int, bf16: bool = False) -> Contender:
 
 
 def training_amounts(model: Any, batch: int, bf16: bool = False) -> dict[str, float]:
-    """Return what a training step does: tokens, and FLOPs, of which a backward pass takes twice as many."""
+    """Return the tokens and FLOPs of a training step: backward takes twice the FLOPs of forward."""
     n = model.config.context
     return {"tokens": batch * n, "bf16_flops" if bf16 else "flops": 3 * batch * forward_flops(model, n)}
 
@@ -146,7 +146,7 @@ LONGEST = 512  # tokens of a prompt
 
 
 def generate_races(quick: bool = False) -> Iterator[Race]:
-    """Yield races of reading a prompt, and of writing after half a context: one row, the likeliest tokens."""
+    """Yield races of reading a prompt, and of greedy decoding after half a context, both with one row."""
     for name in ["nano"] if quick else SIZES:
         for task, work in (("prefill", reading), ("decode", writing)):
             make = partial(generator, SIZES[name], work)
@@ -155,12 +155,12 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
 
 
 def batch_races(quick: bool = False) -> Iterator[Race]:
-    """Yield the writing after 256 prompts of 16 tokens, all at once."""
+    """Yield a race of continuing 256 prompts of 16 tokens in one batch."""
     yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(generator, SIZES["nano"], many)})
 
 
 def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contender:
-    """Return the work of a new model to time; logits of rounded weights may differ more."""
+    """Return the contender `work(model)` of a new model; quantized weights get a larger tolerance."""
     contender = work(model_of(sizes, bits))
     contender.tolerance = {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
     return contender
@@ -172,7 +172,7 @@ def prompt_of(model: Any, length: int = LONGEST) -> list[int]:
 
 
 def reading(model: Any) -> Contender:
-    """Return a model's reading of a prompt to time; its answer is the logits of the next token, (V,)."""
+    """Return a contender that reads a prompt; its answer is the logits of the next token, (V,)."""
     prompt = prompt_of(model)
 
     def read():
@@ -182,7 +182,7 @@ def reading(model: Any) -> Contender:
 
 
 def writing(model: Any) -> Contender:
-    """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
+    """Return a contender that writes tokens after a prompt; reading the prompt is not timed."""
     prompt = prompt_of(model, model.config.context // 2)
 
     def begin():
@@ -194,7 +194,7 @@ def writing(model: Any) -> Contender:
 
 
 def many(model: Any) -> Contender:
-    """Return the writing of 40 tokens in each of 256 rows to time."""
+    """Return a contender that writes 40 tokens after each of 256 prompts."""
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, 16)).tolist()
     return Contender(partial(generate, model, prompts, max_tokens=40, batch=256),
                      amounts={"tokens": 256 * 40})

@@ -1,6 +1,6 @@
-"""Give right and wrong answers to all exercises: those of `testing` for ops, else those of answers.toml.
+"""Collect right and wrong answers to all exercises, with which `course selftest` tests the grader.
 
-`course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
+For ops they come from `testing`, else from answers.toml. A wrong one names the property that rejects it.
 """
 
 import functools
@@ -20,7 +20,7 @@ class KeyAnswer:
     """A right or wrong answer to an exercise.
 
     sentence: names the mistake, or describes a right answer.
-    text: the content of the student's file; or function: a function of the library in its place.
+    text: the content of a student's file. function: a function of the library to check instead of a file.
     breaks: words from the property or the message that should reject the answer; "" for a right answer.
     """
 
@@ -32,7 +32,7 @@ class KeyAnswer:
 
 @dataclass(frozen=True)
 class Answers:
-    """Right and wrong answers to an exercise, and a full solution, the text `reference`."""
+    """Right and wrong answers to an exercise; `reference` is the text of a full solution."""
 
     reference: str
     right: tuple[KeyAnswer, ...]
@@ -51,7 +51,7 @@ def answers(task: Exercise) -> Answers:
 
 
 def functions(task: Exercise) -> Answers:
-    """Return the known mistakes and the variants of an op."""
+    """Return the known mistakes of an op as wrong answers, and its variants as right ones."""
     wrong = tuple(KeyAnswer(said, breaks=f.breaks, function=f) for said, f in MISTAKES.get(task.op, ()))
     right = tuple(KeyAnswer(f.__name__, function=f) for f in VARIANTS.get(task.op, ()))
     return Answers(solved(task), right, wrong)
@@ -91,9 +91,9 @@ def suites(task: Exercise) -> Answers:
 
 
 def models(task: Exercise) -> Answers:
-    """Return right and wrong answers to the capstone, which consist of the library's own functions.
+    """Return right and wrong answers to the capstone, made from the library's own functions.
 
-    A wrong answer leaves one out, or redefines some at the end of the file.
+    A wrong answer leaves a function out, or redefines some at the end of the file.
     """
     whole = parts({op: OPS[op].reference for op in task.parts})
     wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]

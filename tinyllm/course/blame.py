@@ -4,7 +4,7 @@ The library gives the same bits on every machine, so its losses on a run's data,
 numbers. A correct function may add in another order and differ in the last bits, which changes the first
 losses by some millionths. A wrong function changes a loss by hundredths, at once or one step later. A high
 learning rate amplifies small differences. So a control run measures the tolerance: it trains with the
-library's specifications, and moves every third number of their results to the next float.
+library's specifications, and replaces every third number of their results by the next larger float.
 
 The gradient's norm is compared too, because clipping and AdamW hide a wrong factor in a backward op.
 """
@@ -19,17 +19,17 @@ from tinyllm.course.plugins import PartFailure, plug_in
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS, override
 
-STEPS = 40  # of a trial; enough for every known mistake that changes the training
+STEPS = 40  # of a trial run; enough to notice every known mistake that changes the training
 ALLOWED = 2e-4  # nats; the smallest tolerance of a loss
 ALLOWED_NORM = 2e-4  # the smallest tolerance of a gradient norm, as a share of it
-TIMES = 20  # the tolerance is this many times the deviation of the control run, if that is more
+TIMES = 20  # the tolerance is this many times the control run's deviation, unless that is less than ALLOWED
 
 
 class Finding(NamedTuple):
     """The result of `Blame.find`: the ops that make the run wrong (`culprits`).
 
     what: what happens in training with all of the student's functions, or "" if nothing is wrong.
-    together: True if only the combination is out of tolerance.
+    together: True if each function alone is within tolerance, and only their combination is not.
     """
 
     culprits: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Blame:
     def trial(self, ops: Sequence[str]) -> str:
         """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance.
 
-        Return what happened then, or "".
+        Return a description of this, or "" if the run stays within tolerance.
         """
         bounds, training = zip(self.right, self.allowed, strict=True), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
@@ -111,7 +111,7 @@ class Blame:
                 except PartFailure as failure:
                     return f"stop at step {step}: {failure}"
                 except (UserError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
-                    got = np.array([np.nan, np.nan])  # or the library's own code failed on the results
+                    got = np.array([np.nan, np.nan])  # the library's code failed on a student's results
                 far = ~(np.abs(got - right) <= allowed)
                 if far.any():
                     i = int(np.argmax(far))

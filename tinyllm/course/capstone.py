@@ -28,13 +28,13 @@ from tinyllm.testing.relations import bind, specs_only
 from tinyllm.train.events import Sampled, Stepped
 
 (TASK,) = find_lesson(12).tasks
-PARTS = {op: built_in()[op] for op in TASK.parts}  # what a GPT's training calls -> the lesson that builds it
+PARTS = {op: built_in()[op] for op in TASK.parts}  # op that a GPT's training calls -> number of its lesson
 SETTINGS = {
     "preset": "nano", "tokenizer": "char",
     "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
     "train.steps": 50, "train.lr": 3e-3,
 }
-STORY = {  # large enough to write, and still half a minute in NumPy
+STORY = {  # large enough to write stories, small enough to train in half a minute with NumPy
     "preset": "nano", "tokenizer": "bpe:1024", "model.context": 64, "model.layers": 2, "model.heads": 2,
     "model.width": 64, "model.init_std": 0.125, "train.batch": 12, "train.steps": 400, "train.lr": 1e-2,
     "train.eval_every": 400, "train.eval_windows": 12, "train.sample_every": 400, "train.sample_tokens": 90,
@@ -99,13 +99,13 @@ def train(seed: int, parts: Sequence[Plugin] = ()) -> list[float]:
 
 
 def run_on(parts: Sequence[Plugin], training: Iterable[Any]) -> Iterator[Any]:
-    """Train with the student's functions (`parts`), and yield events. Raises the same errors as `train`."""
+    """Run `training` with the student's functions (`parts`), and yield its events. Raises like `train`."""
     with plug_in(parts), np.errstate(all="ignore"):
         try:
             yield from training
         except PartFailure:
             raise
-        except Exception as error:  # odd results of a part may fail anywhere in the library
+        except Exception as error:  # wrong results of a student's function may fail anywhere in the library
             raise PartFailure(f"the training ends: {error}") from None
 
 
@@ -151,7 +151,7 @@ def difference(seed: int, losses: Sequence[float]) -> str:
 
 
 def cases(task: Exercise, variant: int = 0) -> dict[str, list[tuple]]:
-    """Return the cases of the capstone -> {property: list of argument tuples}; the last is a seed."""
+    """Return the cases of the capstone -> {property: list of argument tuples}; the last case is a seed."""
     alone = {ALONE.format(op): draw_cases(op, CASES, variant) for op in PARTS}
     return alone | {TRAINED: [(variant,)]}
 
@@ -160,7 +160,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
           **options: Any) -> Verdict:
     """Check that a GPT learns with the functions of an exercise. The arguments are as in `checker.judge`.
 
-    variant: the seed of the training and of the cases; a student could hard-code the losses of a known one.
+    variant: the seed of the training and of the cases. The losses of a known seed could be hard-coded.
     """
     every = cases(task, variant)
     with start() as worker:
@@ -197,7 +197,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any],
             continue
         more = f"`tinyllm check {PARTS[op]}` says more"
         why = why or f"your {op} is wrong by itself: {format_failure(wrong)}; {more}"
-        if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may take as long
+        if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may also take too long
             return held, why, wrong.state
     return held, why, "failed"
 
@@ -223,7 +223,7 @@ def in_worker(worker: Any, op: str) -> Plugin:
             raise PartFailure(f"your {op}{line} failed: {answer.message}", answer.state)
         value, after = answer if changes else (answer, [])
         found = dict(zip(given, after, strict=False)) if isinstance(after, list) else {}
-        for name in changes:  # in the worker's copies
+        for name in changes:  # the worker changed copies: copy the changes back
             new, old = found.get(name), given[name]
             if not isinstance(new, np.ndarray) or (new.shape, new.dtype) != (old.shape, old.dtype):
                 raise PartFailure(f"your {op} leaves {name} with another type or shape")

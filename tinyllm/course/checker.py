@@ -51,8 +51,8 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
 
 
 def module_of(task: Exercise) -> Any:
-    """Return the module that judges exercises of a kind, with the functions `cases` and `judge`."""
-    return importlib.import_module(f"tinyllm.course.{task.about.judge}")  # it may import this module
+    """Return the module whose functions `cases` and `judge` check an exercise of this kind."""
+    return importlib.import_module(f"tinyllm.course.{task.about.judge}")  # here, as it may import this file
 
 
 def titles_of(task: Exercise) -> tuple[str, ...]:
@@ -65,9 +65,9 @@ def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options
     return module_of(task).judge(task, start, folder=folder, **options)
 
 
-PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
-CLOCK_SECONDS = 60  # by the clock, for a worker then
-CALL_SECONDS = 0.75  # of processor time, for one call then: right functions need up to 0.2, also with loops
+PATIENCE = 9  # seconds of processor time for all work after wrong answers to a lesson, if a student waits
+CLOCK_SECONDS = 60  # by the clock, for a worker, if a student waits
+CALL_SECONDS = 0.75  # of processor time, for a call, if a student waits; right functions need at most 0.2
 
 
 def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon: bool = False,
@@ -76,9 +76,9 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
 
     A file that cannot be imported is tried only once, not again for every exercise.
 
-    soon: True for a student who waits. A call then ends after CALL_SECONDS; a right function may use this in
-        each call. What follows after a wrong result shares PATIENCE seconds: each exercise may use half of
-        the time that is left.
+    soon: True if a student waits. Each call then ends after CALL_SECONDS. All work after wrong results, such
+        as the search for the cause, shares PATIENCE seconds: each exercise may use half of the time that is
+        left.
     judge: the function that checks one exercise.
     options: passed on to `judge`.
     """
@@ -110,7 +110,7 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
             return workers[-1]
 
         verdict = judge(task, start, path.parent, **options)
-        last = reversed(workers) if verdict.smallest_input else workers  # the last ran the smallest input
+        last = reversed(workers) if verdict.smallest_input else workers  # the last one ran the smallest input
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in last)), "")
 
 
@@ -129,12 +129,12 @@ class CheckOptions:
     """Say how an exercise is checked.
 
     count: the number of public cases; variant: the seed of hidden cases, 0 for none.
-    every: the cases of each property, in place of generated ones; the smallest input is one of them.
+    every: the cases of each property, in place of generated ones; the smallest failing input is one of them.
     explain: False skips the diagnosis.
     known: more mistakes to recognise, as pairs (sentence, function).
     first: called with the exercise and what is wrong, as soon as anything fails.
-    clock: starts a clock for what follows after the first failure, and returns a function that tells the
-        seconds that are left. By default there is no limit, so that a grader always gives the same answer.
+    clock: starts a timer for the work after the first failure, and returns a function that returns the
+        seconds left. By default there is no limit, so that a grader always gives the same answer.
     """
 
     count: int = CASES_PER_TASK
@@ -147,7 +147,7 @@ class CheckOptions:
 
 
 def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
-    """Return the cases of an exercise -> {property: list of argument tuples}, with hidden ones of a seed."""
+    """Return the cases of an exercise -> {property: list of argument tuples}; see `CheckOptions`."""
     return properties(task.op, count, variant)
 
 
@@ -174,7 +174,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         answered = {title: wrong for title, wrong in checks.broken.items() if not unanswered(wrong[0][1])}
         try:
             return diagnose(task, start, answered, checks.numbers(), verdict, options)
-        except Exception as error:  # caused by results that nobody thought of
+        except Exception as error:  # a student's results may cause any error
             message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
             return verdict(state="failed", message=printable(message))
 
@@ -206,7 +206,7 @@ class PropertyChecks:
         if not told:
             self.left = self.options.clock()  # the time counts from the first failure
         with self.start() as worker:
-            self.unusable = worker.failure  # no input is to blame
+            self.unusable = worker.failure  # the file failed before any input
             for args in () if worker.failure else cases:
                 if told and self.left() < 0:
                     break
@@ -215,7 +215,7 @@ class PropertyChecks:
                 if not told and not unanswered(why):
                     self.options.first(self.task.name, format_failure(why))
                     told = True
-                # A complaint may quote what a worker sent.
+                # A complaint may quote a worker's text, which may have control characters.
                 wrong.append((args, why if isinstance(why, Failure) else printable(why)))
         if not wrong:
             self.held += [] if self.unusable else [title]
@@ -225,7 +225,7 @@ class PropertyChecks:
         self.stopped |= {id(args) for args, why in wrong if unanswered(why)}
 
     def numbers(self) -> list[tuple]:
-        """Return all cases whose numbers were checked."""
+        """Return all cases on which the numbers of the results were checked."""
         tried = [title for title in (*self.held, *self.broken) if title.startswith(RIGHT)]
         return [args for title in tried for args in self.every[title] if id(args) not in self.stopped]
 

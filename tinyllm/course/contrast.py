@@ -1,4 +1,4 @@
-"""Say how wrong results differ from right ones, for example by a factor, if no edit gives them."""
+"""Describe how wrong results differ from right ones, for example by a factor, if no known mistake fits."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from tinyllm.testing.check import is_plain_list
 from tinyllm.testing.values import kind
 
 CLOSE = 1e-4  # relative difference that may come from rounding
-ENOUGH = 3  # cases of more than one number that a fact must be true of
+ENOUGH = 3  # a fact must be true of at least this many cases
 
 
 def describe(name: str, failing: Sequence[tuple]) -> str | None:
@@ -43,7 +43,7 @@ def is_close(got: Any, want: Any) -> bool:
 
 
 def common_fact(pairs: Sequence[Any]) -> str | None:
-    """Return the first fact that is true of all pairs (wrong result, right result); {} is the name.
+    """Return the first fact that is true of all pairs (wrong, right); {} in it is for the output's name.
 
     Cases of one number are left out, if there are others: many facts are true of them by chance.
     """
@@ -68,7 +68,7 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
     finite = np.isfinite(want)
     size = np.max(np.abs(want), where=finite, initial=0)
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a median of nothing
+        warnings.simplefilter("ignore")  # about the median of an empty array
         factor = np.median((got / want)[finite & (want != 0)])
         term = np.median((got - want)[finite])
         other = np.unique(got[~np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)])

@@ -31,15 +31,15 @@ from tinyllm.testing.relations import bind, specs_only
 CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
 LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
-NAMED = 6  # cases without optional arguments, and with arguments by name
-EMPTY_SEEDS, EMPTY_CASES = 6, 15  # cases with an empty axis, of several seeds: one varies too little
-MORE_CASES = 200  # among which a small input is looked for
-MOST_FLOPS = 2_500_000  # of a case of attention: loops over single numbers take 0.2 s for them
+NAMED = 6  # cases that are called without optional arguments, and with arguments by keyword
+EMPTY_SEEDS, EMPTY_CASES = 6, 15  # seeds, and cases with an empty axis from each: one seed varies too little
+MORE_CASES = 200  # drawn in the search for a smaller failing input
+MOST_FLOPS = 2_500_000  # of an attention case: loops over single numbers take 0.2 s for this many
 
 
 def per_case(function: Any) -> Any:
     """Cache the results of a function whose last argument is a case, because each case is used many times."""
-    found: dict = {}  # by the case's id -> (the case, kept so that its id is not reused, the result)
+    found: dict = {}  # (other arguments, id of the case) -> (the case, kept so that its id is unique, result)
 
     @functools.wraps(function)
     def cached(*args):
@@ -74,7 +74,7 @@ def case_kind(args: Sequence[Any]) -> str:
     return ORDINARY if numbers else ORDINARY_INPUT
 
 
-# Cases beyond those that are drawn, where an op must not end: more rows than a byte counts, large ids.
+# Cases larger than those that are drawn, to find hidden limits: more rows than a byte can count, large ids.
 LARGE: dict[str, tuple] = {
     "embedding": (np.arange(900, dtype=np.float32).reshape(300, 3), np.array([299, 0, 256, 257, 255])),
     "bpe_merge": ([70_000, 70_001, 5, 70_000, 70_001, 70_000, 700_012], (70_000, 70_001), 70_002),
@@ -117,7 +117,7 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
 
 
 def light_cases(name: str, *count_and_seed: int, **how: bool) -> list[tuple]:
-    """Draw cases like `draw_cases`, without those that a right function in plain Python takes seconds for."""
+    """Draw cases like `draw_cases`, but no attention so large that a loop in Python would take seconds."""
     cases = draw_cases(name, *count_and_seed, **how)
     if name != "attention":
         return cases

@@ -1,4 +1,4 @@
-/* Run a student's C function on arrays between pages of memory that nobody may touch.
+/* Run a student's C function on arrays between closed pages of memory, which cannot be read or written.
  *
  * `kernels.py` compiles this file together with the student's exercise.c, and defines TINYLLM_CALL, such as
  * softmax(y, a, m, k). The program answers requests from its standard input, a socket, in the frames of
@@ -27,8 +27,8 @@ void matmul(float *y, const float *a, const float *b, long m, long k, long n);
 #define OPERANDS 3      /* y, a, b */
 
 static char *rooms[OPERANDS];       /* each is ROOM closed bytes, ROOM for an array, ROOM closed bytes */
-static char *first[OPERANDS];       /* the arrays in them */
-static char inputs[OPERANDS][ROOM]; /* what the arrays are filled with; y with NaN */
+static char *first[OPERANDS];       /* the first byte of each array */
+static char inputs[OPERANDS][ROOM]; /* the values of the arrays before a call; y is NaN */
 static sigjmp_buf back;
 static char *volatile fault;
 
@@ -51,7 +51,7 @@ _Noreturn void tinyllm_assert_fail(const char *what, const char *file, unsigned 
 
 static void catch_faults(void) {
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    static char stack[1 << 16]; /* for the handler: the fault may be that the usual stack is full */
+    static char stack[1 << 16]; /* for the handler, because a full stack may have caused the fault */
     stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -61,7 +61,7 @@ static void catch_faults(void) {
     for (int i = 0; i < 4; i++) sigaction(numbers[i], &action, NULL);
 }
 
-/* Put the arrays at the end of their rooms or at the beginning. The function may only write to y. */
+/* Copy the inputs to the end of their open pages, or to the beginning. Only the pages of y stay writable. */
 static void lay(const int64_t *sizes, int at_end) {
     for (int i = 0; i < OPERANDS; i++) {
         char *room = rooms[i] + ROOM;
@@ -124,10 +124,10 @@ int main(void) {
         fflush(NULL); /* also what the function printed */
         receive(prefix, sizeof prefix);
         if (prefix[1] > sizeof header) return 1;
-        receive(header, prefix[1]); /* says only what is known: arrays of these types */
+        receive(header, prefix[1]); /* not parsed, as the types of the arrays are always the same */
         receive(request, sizeof request);
         const int64_t *sizes = request + 3;
-        if (sizes[0] > ROOM / 4) return 1; /* a and b cannot be larger than a frame, which is ROOM */
+        if (sizes[0] > ROOM / 4) return 1; /* a and b fit, as the arrays of a frame have at most ROOM bytes */
         for (int i = 1; i < OPERANDS; i++) receive(inputs[i], 4 * (size_t)sizes[i]);
         for (int at_end = 1; at_end >= 0 && report[0] == 0; at_end--) {
             lay(sizes, at_end);

@@ -66,8 +66,8 @@ def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Seque
         whole: bool = False) -> Any:
     """Call the student's function in a worker; return (its value, its arguments afterwards) or a Failure.
 
-    To save time, the arguments are None unless the op works in place or `whole` is True. `names` are the
-    names of the arguments to pass by keyword.
+    To save time, the worker does not send the arguments back, and they are None, unless the op works in place
+    or `whole` is True. names: the arguments to pass by keyword.
     """
     whole = whole or bool(OPS[name].mutates)
     answer = worker.call(function, args, send_args=whole, names=names)
@@ -104,7 +104,7 @@ def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
 
 @per_case
 def right(name: str, args: Sequence[Any]) -> tuple[Any, list, Any]:
-    """Return the right results of an op on a case, and what `require_close` needs for comparing."""
+    """Return (right results, other right results, error bounds) of an op on a case; see `expectation`."""
     return expectation(name, args)
 
 

@@ -37,20 +37,20 @@ FLAGS = ("-std=c11", "-O3", "-march=native", "-Wall",
          "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see driver.c
 CALLS = {"softmax": "softmax(y, a, m, k)", "matmul": "matmul(y, a, b, m, k, n)"}  # with the names of driver.c
 NAMES = {"softmax": ("y", "x"), "matmul": ("y", "a", "b")}
-TIMED = {"softmax": (1000, lambda n: 8 * n * n), "matmul": (512, lambda n: 2 * n**3)}  # n; bytes, operations
+TIMED = {"softmax": (1000, lambda n: 8 * n * n), "matmul": (512, lambda n: 2 * n**3)}  # size n; bytes, FLOPs
 TIMED_SECONDS = 0.3
 WILD = "it touches memory far from its arrays: a wild index, or a recursion without end"
 SIGNALS = {int(signal.SIGFPE): "it divides a whole number by zero",
            int(signal.SIGABRT): "it calls abort(), as an assert does that fails"}
 MAX_SOURCE = 2**18  # bytes
-COMPLAINT = "[Ee]rror:|undefined|multiple definition"  # of the compiler or the linker, without a line
-COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
-NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # which functions in Python do not get
-# Mistakes of code that computes indices itself, or tests its sums.
+COMPLAINT = "[Ee]rror:|undefined|multiple definition"  # in messages of a compiler or linker that name no line
+COMPILE_SECONDS = 300  # by the clock; the limit on processor time in sandbox.py usually ends it sooner
+NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # a case only for functions in C
+# Mistakes of C only: code there computes indices itself, and may replace a sum of 0 before it divides.
 KNOWN = {
     "softmax": [("x read as if it lay column by column",
                  lambda x: OPS["softmax"].reference(x.reshape(x.shape[::-1]).T)),
-                ("softmax without subtracting the maximum, so that exp overflows",  # but never 0 / 0
+                ("softmax without subtracting the maximum, so that exp overflows",  # it avoids 0 / 0
                  lambda x: np.exp(x) / np.maximum(np.exp(x).sum(axis=-1, keepdims=True), 1e-37))],
     "matmul": [("b read as if it were transposed", lambda a, b: a @ b.reshape(b.shape[::-1]).T),
                ("a read as if it were transposed", lambda a, b: a.reshape(a.shape[::-1]).T @ b),
@@ -168,22 +168,22 @@ class KernelWorker(Worker):
         return answer[1].reshape(m, n)
 
     def steps(self, function: str, args: Sequence[Any]) -> Failure:
-        """Return a Failure: the variables of a C function are not seen."""
+        """Return a Failure, because the variables of a C function cannot be recorded."""
         return Failure("failed", "C functions are not recorded")
 
 
 def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: int) -> Failure:
-    """Say what a C function did wrong.
+    """Return the Failure that describes what a C function did wrong.
 
-    number: the signal that it caused; operands: (name, number of elements) of each.
-    operand: in which one, or -1; offset: where in this array, in bytes, or else the address.
+    number: the signal that it caused; operands: (name, number of elements) of each array.
+    operand: the index of the array that was touched, or -1; offset: the byte in it, or else the address.
     """
     if number not in (signal.SIGSEGV, signal.SIGBUS):
         known = signal.strsignal(number) if number in signal.valid_signals() else None
         return Failure("failed", SIGNALS.get(number) or known or "it crashes")
     if 0 <= operand < len(operands):
         (name, count), at = operands[operand], offset // 4
-        if operand > 0 and 0 <= at < count:  # y may be written
+        if operand > 0 and 0 <= at < count:  # operand 0 is y, which may be written
             return OutOfBounds("failed", f"it writes into {name}, which is const: element {at}")
         side = "before the beginning" if at < 0 else "after the end"
         return OutOfBounds("failed", f"it touches {name}[{at}], {side} of {name}, which has {count} elements")
@@ -191,7 +191,7 @@ def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: in
 
 
 def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
-    """Cut a case into the matrices of each call, which lie row by row in memory."""
+    """Cut a case into the arguments of several calls: matrices that are stored row by row."""
     if op == "softmax":
         x = args[0]
         return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]

@@ -17,11 +17,11 @@ from tinyllm.testing.values import kind
 
 CLOSE = 1e-6  # results agree if they differ by less than this share of the largest number
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
-ROUNDINGS = 4  # a function may round as much as the mistake, this many times
-PART = 0.01  # a mistake must explain the numbers that are wrong up to this part of their error
-NOISE = 16  # or up to this many times its own rounding
-MOST_EXCEPTIONS = 1 / 4  # so many cases may contradict a mistake, as a share of those that it explains
-MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if ordinary cases of two widths are explained
+ROUNDINGS = 4  # a function's results may differ by this many times the rounding error of the mistake
+PART = 0.01  # two errors agree if they differ by at most this share of the larger one
+NOISE = 16  # or by at most this many times the rounding error of the mistake
+MOST_EXCEPTIONS = 1 / 4  # cases that may contradict a mistake, as a share of the cases that it explains
+MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if the mistake explains ordinary cases of two widths
 Case = Sequence[Any]
 
 
@@ -29,7 +29,7 @@ class Suspect:
     """A known mistake that may explain wrong results.
 
     output: the index of the only result to compare; None compares all.
-    known: a cache {id of a case: the mistake's results}; the cases must stay alive.
+    known: a cache {(id of a case, exact): the mistake's results}; cases must stay alive, as ids are reused.
     """
 
     def __init__(self, name, function, output=None, known=None):
@@ -46,7 +46,7 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Return the results, but with right ones in place of those that are not compared."""
+        """Replace the results that are not compared by the right ones."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
@@ -98,9 +98,9 @@ class Suspect:
         return found
 
     def denied(self, probe: tuple) -> bool:
-        """Return True if the mistake gives other results on one ordinary case. This is a quick first test.
+        """Return True if the mistake gives other results on one case, `probe`: a quick first test.
 
-        probe: a case and the results on this case.
+        probe: a case and a function's results on it. Only an ordinary case can deny a mistake.
         """
         args, got = probe
         if case_kind(args) not in PLAIN or self.name in NEIGHBOURS:
@@ -160,7 +160,7 @@ def distance(results: list[Any], others: list[Any]) -> float:
 
 
 def within(name: str, args: Case, got: Any, theirs: Any) -> bool:
-    """Return True if two results are as close as two right results must be.
+    """Return True if two results differ by at most twice the error that is allowed for a right one.
 
     If a sum such as 1 + erf(x) cancels, only rounding errors are left, and relative differences mean nothing.
     """
@@ -174,13 +174,13 @@ def within(name: str, args: Case, got: Any, theirs: Any) -> bool:
 
 
 def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
-    """Return what is an array of floats, or a float, in results."""
+    """Return the arrays of floats in results, and single floats as arrays."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     return [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
 
 
 def has_fraction(results: list[Any] | None) -> bool:
-    """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on it by chance."""
+    """Return True if a finite number is no multiple of 0.5: two mistakes rarely share such by chance."""
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in floats(results))
 
 
@@ -214,7 +214,7 @@ def as_wanted(got: Any, want: Any) -> Any:
     """Convert a result to the expected type, if its numbers allow it."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
         return got
-    with np.errstate(all="ignore"):  # float64 may be too large
+    with np.errstate(all="ignore"):  # a float64 may be too large for float32
         cast = got.astype(np.float32 if want.dtype.kind == "f" else want.dtype)
     return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
 

@@ -6,7 +6,7 @@ Each run has a fresh worker. The implementation runs in this process: the test g
 its arguments here, so a test cannot read the code of an implementation.
 
 The mark is the share of mutants rejected minus the share of right implementations rejected (Youden, "Index
-for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, and so does `pass`.
+for rating diagnostic tests", 1950). `assert False` rejects everything, `pass` nothing; both get 0.
 """
 
 import copy
@@ -25,10 +25,10 @@ from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.check import as_text, bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
-ENOUGH = 0.75  # the share of rejected mutants that passes; only then are all survivors named
-LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
-GIVE_UP = 2  # runs without a judgement, because they take too long, say
-MOST = 2**18  # of the sizes of the two largest arguments: the scores of an attention
+ENOUGH = 0.75  # a test passes if it rejects this share of the mutants; only then are all survivors named
+LARGEST = 2000  # numbers in one argument at most, so that an answer takes little time and memory
+GIVE_UP = 2  # after this many runs without a judgement, for example because they take too long
+MOST = 2**18  # the largest product of the sizes of two arguments, which bounds the scores of attention
 
 
 class Bench:
@@ -89,7 +89,7 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
         if failure:
             alarms.append((failure, bench.last))
     caught = [i for i, run in enumerate(runs[len(correct) :]) if run[0] and not no_judgement(run)]
-    if len(alarms) == len(correct):  # it rejects everything, so rejecting mutants means nothing
+    if len(alarms) == len(correct):  # it rejects every right one, so rejecting mutants means nothing
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]

@@ -34,7 +34,7 @@ LOADED: dict[str, Lesson] = {}  # folder -> its lesson, because an op can be reg
 
 
 def load_lesson(folder: str | Path) -> Lesson:
-    """Load the exercises in a folder as a Lesson. Raises UserError with the file for a bad one."""
+    """Load the exercises in a folder as a Lesson. Raises UserError with the name of a bad file."""
     home = Path(os.path.realpath(folder))  # a link to itself raises no error here
     if str(home) in LOADED:
         return LOADED[str(home)]
@@ -47,7 +47,7 @@ def load_lesson(folder: str | Path) -> Lesson:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     tasks = tuple(Exercise(name, name) for name in names)
     lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, (), tasks, (), home=str(home), stub=stub)
-    lesson.hints(names[0])  # raises now, not when a student asks for a hint
+    lesson.hints(names[0])  # a bad file raises now, not when a student asks for a hint
     register(names, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
     import_file(home / FILES[2])
     for name in names:
@@ -55,7 +55,7 @@ def load_lesson(folder: str | Path) -> Lesson:
             raise UserError(f"{home / FILES[2]} has no mistake of {name}, which a check must reject")
         for said, function in MISTAKES[name]:
             try:
-                getattr(function, "function", None)  # an edit is made when it is first asked for
+                getattr(function, "function", None)  # makes the wrong function, which may raise
             except Exception as error:
                 raise UserError(f"{home / FILES[2]}: the mistake {said!r} cannot be made: {error}") from None
     return LOADED.setdefault(str(home), lesson)
@@ -75,7 +75,7 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
             raise UserError(f"{path}, line {node.lineno}: {node.name} has no docstring; it tells students "
                             "what to write")
         node.body[1:] = ast.parse("raise NotImplementedError").body
-        node.decorator_list = []  # which may be code that students do not get
+        node.decorator_list = []  # a decorator may be code that students do not get
     title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
     stub = "\n\n\n".join([f'"""{title}."""', "import numpy as np", *map(ast.unparse, functions)])
     return [node.name for node in functions], stub + "\n", title

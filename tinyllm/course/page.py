@@ -1,4 +1,4 @@
-"""Draw the pictures of lessons, and write them to one HTML file without scripts, which loads nothing."""
+"""Draw the pictures of lessons, and write them to an HTML file that has no scripts and loads nothing."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -103,7 +103,7 @@ def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
 def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
     """Write figures to an HTML file and print its path."""
     drawn = [html(each) for each in figures]
-    if len(drawn) % 2:  # the first above the pairs
+    if len(drawn) % 2:  # two figures share a row, so the first gets a row of its own
         drawn[0] = tag("div", drawn[0], style="grid-column: 1 / -1; min-width: 0")
     body = [tag("div", drawn, class_="duo", style=WIDE)]
     write(path, assemble(plain(title), plain(lead), body, FOOTER))

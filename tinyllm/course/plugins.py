@@ -40,7 +40,7 @@ class PartFailure(UserError):
 class Plugin:
     """A student's function that replaces an op; `calls` counts how often it ran.
 
-    `function` is wrapped, so that its errors have a name and its results are validated.
+    `function` is wrapped, so that errors name it and its results are validated.
     """
 
     op: str
@@ -48,7 +48,7 @@ class Plugin:
     path: Path
     function: Callable[..., Any]
     calls: int = 0
-    forms: set[str] = field(default_factory=set)  # of arguments and results that were validated
+    forms: set[str] = field(default_factory=set)  # types and shapes that were validated already
 
     def __post_init__(self):
         self.function = validated(self, self.function)
@@ -118,7 +118,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     name = name or f"_tinyllm_mine_{path.parent.name}"
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for the names in their annotations
+    sys.modules[name] = module  # dataclasses look here for the names in their annotations
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
@@ -151,8 +151,8 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
 def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
-    Types and shapes of the results are checked once for each form of arguments and results. Every result is
-    searched for numbers that are not finite.
+    Types and shapes of the results are checked once for each combination of types and shapes. Every result
+    is searched for numbers that are not finite.
     """
     o = OPS[part.op]
 

@@ -27,7 +27,7 @@ INSTALLED = ("site-packages", "dist-packages")  # folders in Python's library wi
 SCRIPT = Path(__file__).with_name("fork_server.py")
 START_SECONDS = 60  # by the clock, until a new process must be ready
 GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # raised when the other process has died
-# The signals that end a process without processor time left: of a call, and of its life.
+# The signals that end a process when a limit of processor time is reached -> the limit's name in LIMITS.
 OUT_OF_TIME = {getattr(signal, "SIGPROF", -1): "call_seconds", getattr(signal, "SIGXCPU", -2): "cpu_seconds"}
 
 
@@ -137,5 +137,5 @@ class Spawner:
     def end(self, child: int) -> dict[str, Any]:
         """End a worker; return its signal and processor time, like `ForkServer.end`."""
         ended = fork_server.end(child)
-        self.processes.pop(child).wait()  # learns that it has ended
+        self.processes.pop(child).wait()  # so that Popen learns that the process has ended
         return ended

@@ -22,13 +22,13 @@ import numpy as np
 MAGIC = b"TLW1"
 PREFIX = struct.Struct("<4sI")
 MAX_HEADER = 2**20  # bytes (hostile: a huge header)
-MAX_VALUES = 2**14  # plain values of a frame: what is derived from them grows faster (hostile: small bombs)
+MAX_VALUES = 2**14  # plain values of a frame: their Python objects are far larger (hostile: small bombs)
 MAX_ARRAYS = 256
 MAX_PAYLOAD = 2**22  # bytes of all arrays of a frame
 MAX_DEPTH = 16  # (hostile: a nested header)
 MAX_NDIM = 16
 MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
-MAX_KEY = 8  # values in a tuple that is a key
+MAX_KEY = 8  # values in a tuple that is the key of a dict
 HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, half of a character, cannot be encoded
 DTYPE = re.compile(r"[<>|][biuf](?:1|2|4|8|16)")  # never evaluated (hostile: a header with a program in it)
 
@@ -163,7 +163,7 @@ def _value(x, arrays, depth):
         number, layout = content
         return _lay(_value({"a": number}, arrays, depth + 1), layout)
     if key in ("a", "s", "b") and type(content) is int and 0 <= content < len(arrays):
-        array, arrays[content] = arrays[content], None  # each once (hostile: one array, many times)
+        array, arrays[content] = arrays[content], None  # used only once (hostile: one array, many times)
         if array is None:
             raise ProtocolError("not a frame: an array that is used twice")
         return array if key == "a" else array.tobytes() if key == "b" else array[()]
@@ -204,7 +204,7 @@ def _read(exactly):
         raise ProtocolError("not a frame: it starts with something else")
     try:
         text = exactly(length)
-        if sum(map(text.count, (b",", b"[", b"{"))) > 8 * MAX_VALUES:  # counted before anything is made of it
+        if sum(map(text.count, (b",", b"[", b"{"))) > 8 * MAX_VALUES:  # counted before the text is parsed
             raise ProtocolError("not a frame: it holds too many values")
         fields = FROM_JSON.decode(text.decode("ascii"))
         forms = [_read_form(dtype, shape) for dtype, shape in fields["arrays"][: MAX_ARRAYS + 1]]

@@ -14,7 +14,7 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 
 def solved(task: Exercise) -> str:
-    """Return an exercise.py that solves an exercise with the code of its op and the functions it calls."""
+    """Return the text of an exercise.py that solves an exercise with the library's own code."""
     return source([OPS[task.op].reference])
 
 
@@ -27,9 +27,9 @@ def source(functions: Iterable[Callable[..., Any]]) -> str:
 
 
 def collect(function: Callable[..., Any], found: dict[str, Any], ops: bool = True) -> dict[str, Any]:
-    """Add to `found` a function of the library and what it uses of it -> {name: function or constant}.
+    """Add a function and the library code that it uses to `found` -> {name: function or constant}.
 
-    What is used stands behind what uses it. ops: whether to follow ops, too.
+    Each comes after everything that uses it. ops: True to add the specifications of called ops, too.
     """
     found[function.__name__] = function
     tree = parsed(function)
@@ -39,7 +39,7 @@ def collect(function: Callable[..., Any], found: dict[str, Any], ops: bool = Tru
         value = function.__globals__[name]
         value = value.reference if isinstance(value, Op) and ops else value
         if name in found:
-            found[name] = found.pop(name)  # further back, behind all that uses it
+            found[name] = found.pop(name)  # move it to the end, after all that use it
         elif isinstance(value, types.FunctionType) and value.__module__.startswith("tinyllm"):
             collect(value, found, ops)
         elif isinstance(value, int | float | str | dict | tuple):

@@ -67,9 +67,9 @@ def landlock(readable: list | tuple = (), writable: list | tuple = (), executabl
     if version < 1:
         raise OSError("this kernel has no Landlock")
     rights = (1 << FILE_RIGHTS.get(version, 16)) - 1
-    network = 3 if version >= 4 else 0  # bind and connect, none of which is allowed anywhere
+    network = 3 if version >= 4 else 0  # bind and connect over TCP: no rule below allows them
     scopes = SCOPES if version >= 6 else 0
-    known = 8 if version < 4 else 16 if version < 6 else 24  # bytes of the structure, which has grown
+    known = 8 if version < 4 else 16 if version < 6 else 24  # bytes of the structure in this version
     attributes = struct.pack("=QQQ", rights, network, scopes)[:known]
     ruleset = _call("syscall", LANDLOCK_CREATE, ctypes.c_char_p(attributes), len(attributes), 0)
     try:
@@ -122,22 +122,22 @@ ALLOWED = {
     "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293), "prctl": (157, 167),
     "exit": (60, 93), "exit_group": (231, 94),
 }
-# Allowed, but for some values of an argument. fcntl: F_SETOWN, F_SETSIG, F_SETOWN_EX have the kernel send
-# signals to another process (hostile: a signal through a file), and there are leases, notices, and pipes that
-# hold gigabytes (hostile: room in the kernel that no limit counts). ioctl: only what asks about a terminal or
-# sets what belongs to a handle (hostile: calls through a handle that may only read). open: O_TRUNC empties
-# what may only be read, before Landlock 3.
+# Calls that are denied for some values of an argument. fcntl: F_SETOWN, F_SETSIG, F_SETOWN_EX make the kernel
+# signal another process (hostile: a signal through a file); also leases, notices, and sizes of pipes, which
+# may hold gigabytes (hostile: room in the kernel that no limit counts). ioctl: all but questions about a
+# terminal and flags of a file descriptor (hostile: calls through a handle that may only read). open: O_TRUNC,
+# which before Landlock 3 empties a file that may only be read.
 FCNTL, DENIED_FCNTL = (72, 25), (8, 10, 15, 1024, 1026, 1031)
 IOCTL, ALLOWED_IOCTL = (16, 29), (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 OPEN, OPENAT, O_TRUNC = (2, None), (257, 56), 0x200
-# What a compiled program needs to start, too. Landlock lets it execute nothing but itself and the loader
+# More calls, for a compiled program to start. Landlock lets it execute nothing but itself and the loader
 # (hostile: C: another program, by the loader; C: NumPy and its products).
 STARTING = {"execve": (59, 221), "arch_prctl": (158, None), "set_tid_address": (218, 96)}
-MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
-ALLOW, DENY, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # DENY answers EPERM
+MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables, AUDIT_ARCH
+ALLOW, DENY, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # DENY: the call fails with EPERM
 LOAD, EQUAL, ANY_OF, RETURN = 0x20, 0x15, 0x45, 0x06
-NUMBER, MACHINE = 0, 4  # where the filter finds call and architecture
-SECOND, THIRD = 24, 32  # and arguments
+NUMBER, MACHINE = 0, 4  # offsets of the call's number and the architecture in the filter's input
+SECOND, THIRD = 24, 32  # offsets of the second and the third argument
 
 
 def seccomp_program(machine: str, starts: bool = False) -> list[tuple]:
@@ -180,7 +180,7 @@ def seccomp(starts: bool = False) -> None:
     _call("prctl", PR_SET_SECCOMP, 2, ctypes.byref(described), 0, 0)
 
 
-@functools.cache  # by the server, for all the workers that it forks
+@functools.cache  # computed once by the server, for all the workers that it forks
 def filter_bytes(starts: bool = False) -> bytes:
     """Return the filter of `seccomp` as bytes. Raises OSError if this machine has no such filter."""
     machine = platform.machine()
@@ -190,9 +190,9 @@ def filter_bytes(starts: bool = False) -> bytes:
 
 
 def c_library() -> list[str]:
-    """Return the files that a C program needs to start: the loader, the C library and its mathematics.
+    """Return the files that a C program needs to start: the loader, the C library and the math library.
 
-    These are the ones that this process has loaded itself. No other library may be read, such as NumPy's.
+    This process has loaded the same files. Other libraries, such as NumPy's, are left out.
     """
     with open("/proc/self/maps") as f:
         paths = {line.split(None, 5)[5].strip() for line in f if "/" in line}
@@ -218,7 +218,7 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
 
 
 def visible() -> list:
-    """Return the paths that a compiler may read and run: system folders, without this library in them."""
+    """Return the paths that a compiler may read and run: system folders without this library's folder."""
     library = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     return [path for each in SYSTEM for path in without(os.path.realpath(each), library)]
 

@@ -20,7 +20,7 @@ from tinyllm.report.terminal import BOLD, FAINT, ITALIC, paint
 
 @dataclass(frozen=True)
 class Cell:
-    """Prose or code between two `# %%`, and the number of its first line, counted from 1."""
+    """A cell of prose or code, and the number of its `# %%` line, counted from 1."""
 
     line: int
     prose: bool
@@ -47,14 +47,14 @@ def _text(lines, prose):
 class Stepper:
     """A tracer that shows each step of a running script before the step's code runs: prose, then code.
 
-    pause: called with a line before the code of each step, in a terminal, where Enter starts each step.
-    start: the first step to show; those before it run with their output hidden.
+    pause: called with a prompt before the code of each step; None if nobody is asked, without a terminal.
+    start: the first step to show; earlier steps run with their output hidden.
     """
 
     def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1):
         self.pause, self.output = pause, sys.stdout
         every = cells(read_text(path))
-        self.cells = [cell for cell in every if cell.line > frame.f_lineno]  # that are not shown yet
+        self.cells = [cell for cell in every if cell.line > frame.f_lineno]  # not shown yet
         self.count = sum(not cell.prose for cell in self.cells)
         self.number, self.failed = 0, False  # failed: an exception ends the script (q raises one)
         self.start = min(start, self.count)
@@ -66,7 +66,7 @@ class Stepper:
                 if cell.prose and cell.line < frame.f_lineno:
                     self.write(cell)
         frame.f_trace = self.look
-        sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
+        sys.settrace(lambda *event: None)  # trace no functions that cells call: they run at full speed
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
         """Show all cells up to the one that is about to run. This is the trace function of the script."""
@@ -93,7 +93,7 @@ class Stepper:
             self.pause(paint(f"{dashes} {prompt}", FAINT) + " ")
 
     def write(self, cell: Cell) -> None:
-        """Write a cell, code behind a bar; in colours if the script runs in a terminal."""
+        """Write a cell, with a bar before lines of code, and with colours in a terminal."""
         text = _styled(cell.text) if self.pause else cell.text
         if not cell.prose:
             bar = paint("|", FAINT) if self.pause else "|"

@@ -14,9 +14,9 @@ from tinyllm.files import read_text, read_toml
 class ExerciseKind:
     """Say what differs between the kinds of exercises.
 
-    judge: the module of `tinyllm.course` that tries the cases of an exercise: `cases` and `judge`.
+    judge: the module of `tinyllm.course` whose functions `cases` and `judge` check an exercise.
     file: the file that a student fills in.
-    counted: what a verdict counts.
+    counted: the words after the counts in a verdict, as in "3 of 8 properties hold".
     cpu_seconds: the processor time that a worker needs for a right answer, at most.
     no_solution: why no solution is shown, or "".
     """
@@ -42,7 +42,7 @@ KINDS = {
 class Exercise:
     """A function for a student to write. Files and commands of the course call it a task.
 
-    op: the op that the function must equal.
+    op: the op that the function must equal, or that the property test is for.
     kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training); see KINDS.
     parts: the ops that a training calls, if the exercise is one.
     """
@@ -54,7 +54,7 @@ class Exercise:
 
     @property
     def about(self) -> ExerciseKind:
-        """Return what is particular to the exercise's kind."""
+        """Return the `ExerciseKind` of the exercise."""
         return KINDS[self.kind]
 
 
@@ -148,7 +148,7 @@ def syllabus() -> tuple[Lesson, ...]:
 
 @functools.cache
 def built_in() -> dict[str, int]:
-    """Return the number of the lesson in which each op is an exercise."""
+    """Return {op: number of the lesson in which it is an exercise}."""
     return {task.op: lesson.number for lesson in syllabus() for task in lesson.tasks if task.kind == "op"}
 
 

@@ -62,7 +62,7 @@ class Plugins:
 
 
 def replaced_ops(run: Run) -> dict[str, str]:
-    """Return the student's functions in a run -> {op: its lesson}. Raises UserError when it is damaged."""
+    """Return {op: its lesson} for a student's functions in a run. Raises UserError if the run is damaged."""
     ops = [record["op"] for record in run.read().notes.get("replaced_ops", ())]
     return {op: str(built_in().get(op)) for op in ops}
 
@@ -71,7 +71,7 @@ def replaced_ops(run: Run) -> dict[str, str]:
 def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterator[Plugins]:
     """Open a context in which the student's functions of some lessons replace ops.
 
-    resumed: the folder of a run that has recorded its lessons. Raises UserError before anything is written.
+    resumed: a run's folder, which names the lessons if `lessons` does not. Raises UserError before writing.
     """
     if resumed and not lessons:
         lessons = list(replaced_ops(Run(resumed)).values())

@@ -28,12 +28,12 @@ from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
-MAX_STEPS = 64  # variables of a function that are looked at
+MAX_STEPS = 64  # local variables of a function that a worker may report
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # kind of error -> state of the exercise; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its words in messages
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 200,
     "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit
@@ -42,7 +42,7 @@ LIMITS = {  # of a worker, which tests one property; total_seconds is by the clo
 
 @dataclass(frozen=True)
 class Failure:
-    """The reason why there is no value. state: failed, timed_out, not_attempted, or blocked (forbidden)."""
+    """The reason why a call gave no value. state: failed, timed_out, not_attempted, blocked (forbidden)."""
 
     state: str
     message: str
@@ -52,7 +52,7 @@ class Failure:
 def best_level() -> str:
     """Return the strongest level of isolation that works here: landlock or plain.
 
-    Raises UserError on Windows, which lacks what both need.
+    Raises UserError on Windows, where neither works.
     """
     if sys.platform == "win32":
         raise UserError("exercises are tried on Linux and macOS; on Windows, in its Linux (`wsl --install`)")
@@ -99,8 +99,8 @@ class Launcher:
 
     def __init__(self, level, forks=sys.platform == "linux"):
         self.level, self.forks = level, forks
-        self.server, self.running = None, set()  # the ids of processes
-        self.cpu = -time.process_time()  # of this process so far, negative; workers' are added
+        self.server, self.running = None, set()  # running: process ids of workers
+        self.cpu = -time.process_time()  # minus the time before the start; ended workers' times are added
 
     def __enter__(self):
         self.server = ForkServer() if self.forks else Spawner()
@@ -114,10 +114,10 @@ class Launcher:
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
     def used(self) -> float:
-        """Return the seconds of processor time that this process and all workers have used."""
+        """Return the seconds of processor time that this process and all workers used since the start."""
         seconds = self.cpu + time.process_time()
         for pid in self.running:
-            with contextlib.suppress(OSError, AttributeError):  # it has ended, or the system cannot say
+            with contextlib.suppress(OSError, AttributeError):  # it has ended, or there is no such clock
                 seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
         return seconds
 
@@ -146,7 +146,7 @@ class Worker:
             launcher.running.add(self.child)
             answer = self._ask(None, "the file", "ready")
             self.failure = answer if isinstance(answer, Failure) else None
-        except BaseException:  # for example an interrupt: nobody else would end the process
+        except BaseException:  # also after Ctrl-C, as nothing else would end the process
             self.__exit__()
             raise
 
@@ -221,7 +221,7 @@ class Worker:
         return steps
 
     def _ask(self, message, what, *wanted):
-        """Send a request for `what`, a function or the file, and wait for the answer; None: only wait.
+        """Send a message about `what` (a function, or the file) unless it is None, and wait for the answer.
 
         Return the answer, a dict with one of the `wanted` keys, or a Failure. After an error that the
         student's code raised, the worker goes on; after any other failure, all later calls fail too.

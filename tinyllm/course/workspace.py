@@ -58,7 +58,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
     """
     path = workspace / lesson.folder if file is None else Path(file)
     path = path / lesson.exercise if file is None or path.is_dir() else path
-    if not os.path.lexists(path):  # a path that is no file is refused when it is read
+    if not os.path.lexists(path):  # other things than files are refused when they are read
         start = f"`tinyllm lesson start {lesson.number}` makes one, or " * (not lesson.home)
         raise UserError(f"there is no {short_path(path)}; {start}give your {lesson.exercise}, or its folder")
     if path.name != lesson.exercise and not path.suffix == Path(lesson.exercise).suffix == ".py":

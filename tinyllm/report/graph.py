@@ -1,4 +1,4 @@
-"""Draw the graph that a tensor was computed by: each step with its value, gradient and slopes."""
+"""Draw the graph of a tensor's computation: each step with its value, gradient and slopes."""
 
 from html import escape
 from inspect import getclosurevars
@@ -12,9 +12,9 @@ from tinyllm.report.svg import arrow, box, diagram, label
 from tinyllm.tape import Node, gradients, topological
 from tinyllm.tensor import Tensor
 
-MOST = 60  # steps; nobody can read a picture of more
+MOST = 60  # steps in a picture; a larger one cannot be read
 SIGNS = {"add": "+", "mul": "*", "truediv": "/", "pow": "**", "getitem": "[ ]", "choose": "max or min"}
-HIGH = 110  # from one row to the next
+HIGH = 110  # the distance between two rows
 GAP = 140  # between the boxes of two columns
 
 
@@ -92,7 +92,7 @@ def _operation(step):
 
 
 def _places(steps, leaves):
-    """Return {step or leaf: (column, row)}: each is to the left of those that used it, at their height."""
+    """Return {step or leaf: (column, row)}: each is to the left of the steps that use it, near their rows."""
     users: dict[Any, list] = {part: [] for part in [*leaves, *steps]}
     column = dict.fromkeys(leaves, 0)
     for step in steps:
@@ -106,7 +106,7 @@ def _places(steps, leaves):
     rows: dict[Any, int] = {}
     for parts in reversed(columns):
         parts.sort(key=lambda part: np.mean([rows[user] + i / 9 for user, i in users[part]] or [0]))
-        first = (max(map(len, columns)) - len(parts)) // 2  # between rows is room for long arrows
+        first = (max(map(len, columns)) - len(parts)) // 2  # whole rows: long arrows pass between them
         rows |= {part: first + i for i, part in enumerate(parts)}
     return {part: (column[part], rows[part]) for part in users}
 
@@ -120,11 +120,11 @@ def _arrows(step, centres, far):
         if source:
             single = isinstance(share, (np.ndarray, np.generic)) and share.size == 1
             slopes.setdefault(source[0], []).extend([f"{share.item():.4g}"] if single else [])
-    half = (far - GAP) / 2  # of a box
+    half = (far - GAP) / 2  # half the width of a box
     for part, said in slopes.items():
         (x, y), (end, height) = centres[part], centres[step]
         points = [(x + half, y), (end - half, height)]
-        if end - x > 1.5 * far:  # below the boxes between the two
+        if end - x > 1.5 * far:  # a long arrow passes below the boxes in between
             low = max(y, height) + HIGH / 2
             points[1:1] = [(x + far / 2, low), (end - far / 2 - 60, low)]
         yield arrow(points, f"slope {' + '.join(said)}" if said else "", "train")

@@ -14,7 +14,7 @@ from tinyllm.runs.log import read_log
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 TINY = 1e-3  # a loss of 0 has no logarithm
 SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
-         ("Speed", "tokens_per_second", "tokens/s")]  # charts of columns of the log
+         ("Speed", "tokens_per_second", "tokens/s")]  # of each small chart: title, column of the log, unit
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def characters_per_token(records: list[dict]) -> float | None:
         per_token, per_char = record.get("val_loss"), record.get("val_loss_per_char")
         if per_token is not None and per_char is not None:
             size = per_token / per_char if per_char else 1.0
-            return size if 1e-6 < size < 1e6 else 1.0  # a model that is perfect, or a log that is not
+            return size if 1e-6 < size < 1e6 else 1.0  # the loss is 0, or the log is damaged
     return None
 
 
@@ -112,7 +112,7 @@ def _numbers(steps: list[dict], curves: LossCurves) -> Html:
 
 
 def _loss_chart(curves: LossCurves) -> Html:
-    """Return a large chart of the loss. A floor far below the losses is said, and not drawn."""
+    """Return a large chart of the loss. A floor far below the losses is named, but not drawn."""
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
     words = [f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} at step {s.points[-1][0]}"
              for s in series if s.points]
@@ -120,7 +120,7 @@ def _loss_chart(curves: LossCurves) -> Html:
     if curves.floor is not None and drawn:
         words.append(f"the entropy of the language is {curves.floor:.3f}")
         low, high = (max(extreme(y for _, y in drawn), TINY) for extreme in (min, max))
-        if curves.floor >= low * (low / high) ** 2:  # then the losses fill a third of the axis, or more
+        if curves.floor >= low * (low / high) ** 2:  # the losses then fill at least a third of the axis
             floor = [(0, curves.floor), (max(step for step, _ in drawn), curves.floor)]
             series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
         else:

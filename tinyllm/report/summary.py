@@ -159,7 +159,7 @@ def differences(one: Any, other: Any) -> list[str]:
 
 
 def settings_that_differ(one: Any, other: Any) -> list[tuple[str, str, str]]:
-    """Return (setting, value in one, value in other) where two configs differ; - is a missing setting."""
+    """Return (setting, value in one, value in other) where two configs differ; "-" for no such setting."""
     values = [{f.name: str(getattr(c, f.name)) for f in dataclasses.fields(c)} for c in (one, other)]
     names = list(dict.fromkeys([*values[0], *values[1]]))
     found = [(name, values[0].get(name, "-"), values[1].get(name, "-")) for name in names]

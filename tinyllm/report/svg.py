@@ -1,10 +1,10 @@
-"""Draw as SVG, for light pages, dark pages and print: line charts, heat maps, and diagrams of shapes.
+"""Draw line charts, heat maps and diagrams as SVG, for light pages, dark pages and print.
 
 The SVG of a chart has coordinates from 0 to 1000 on both axes and is stretched to the page's width. It holds
 lines, dots and the grid. Numbers and words are HTML around the SVG, so that they keep their size.
 
 A diagram has boxes with words in them, arrows, and dials with hands. Its coordinates count from the upper
-left corner; it is scaled to the width of the page. A shape names a class of the page's style sheet.
+left corner; it is scaled to the width of the page. A shape's colours come from the page's style sheet.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from tinyllm.report.page import Html, figure, tag
 
 SIZE = 1000
 SHADES = 15  # of a heat map
-MARGIN = 4  # cells, for the names at a heat map
+MARGIN = 4  # cells, for the names beside a heat map
 TINY = 1e-9  # a chart with smaller values gets a linear axis
 HEAD = 9  # length of an arrow's head
 
@@ -90,8 +90,8 @@ def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html
 class Axis:
     """An axis of a chart with about `count` ticks: it maps a value to its place, from 0 to 1.
 
-    A linear axis begins at 0 or below. `room` times the largest value still has a place; on a logarithmic
-    axis so has the smallest divided by it.
+    A linear axis begins at 0 or below. An axis ends at `room` times the largest value; a logarithmic axis
+    begins at the smallest value divided by `room`.
     """
 
     def __init__(self, values: Sequence[float], count: int, log: bool = False, room: float = 1.0):
@@ -108,7 +108,7 @@ class Axis:
 
 
 def _number(value: float) -> str:
-    """Write a tick's value: 20,000 or 0.0005, but no 2e+04."""
+    """Format a tick's value, for example as 20,000 (not as 2e+04) or 0.0005."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
@@ -135,7 +135,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         found = [round(d * 10.0**k, 12) for k in decades for d in digits if low <= d * 10.0**k <= high]
         if len(found) >= 4:
             return found[:: max(1, round(len(found) / 7))]
-    return ticks(low, high, 6)  # less than a decade: equal steps are good enough
+    return ticks(low, high, 6)  # a small part of a decade: equal steps are good enough
 
 
 def box(x: float, y: float, text: str, note: str = "", style: str = "", width: float = 150) -> Html:
