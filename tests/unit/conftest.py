@@ -14,7 +14,7 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory, text):
-    """The folder of a whole run; tests only read it."""
+    """Train a run to its end and return its folder; tests only read it."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     list(new_training(folder, text))
     return folder

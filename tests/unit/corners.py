@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 
 
 def corner(config: type, random: Random) -> Any:
-    """Draw an instance of a dataclass; a field has its default, an end of its range, or a value inside."""
+    """Draw an instance of a dataclass; a field has its default, a bound of its range, or a value between."""
     given = {}
     for field in fields(config):
         rule = field.metadata

@@ -7,9 +7,9 @@ import numpy as np
 
 
 def guarded(a: np.ndarray, end: bool = True) -> np.ndarray:
-    """Copy an array to memory that nobody may write, in front of a page that nobody may read, or behind one.
+    """Copy an array to read-only memory before a page without access; with end=False, after such a page.
 
-    An access beyond that side, or a write, ends the process (on Linux and macOS; see `faulthandler`).
+    An access to that page, or a write, ends the process (on Linux and macOS; see `faulthandler`).
     """
     page, a = mmap.PAGESIZE, np.ascontiguousarray(a) if a.ndim else np.array(a)
     inner = -(-a.nbytes // page) * page

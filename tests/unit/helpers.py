@@ -40,7 +40,7 @@ class MLP(nn.Module):
 
 
 class Screen(io.StringIO):
-    """A terminal's standard output."""
+    """A text stream that claims to be a terminal."""
 
     encoding = "utf-8"
 
@@ -49,7 +49,7 @@ class Screen(io.StringIO):
 
 
 class Threads(Group):
-    """A group whose processes are threads; queues[i][k] has what process i gets from process k."""
+    """A group whose processes are threads; queues[i][k] holds what process k has sent to process i."""
 
     def __init__(self, rank, queues):
         self.rank, self.size, self.queues = rank, len(queues), queues
@@ -57,7 +57,7 @@ class Threads(Group):
     def gather(self, value):
         for received in self.queues:
             received[self.rank].put(value)
-        return [sent.get(timeout=300) for sent in self.queues[self.rank]]  # raises Empty if one has failed
+        return [sent.get(timeout=300) for sent in self.queues[self.rank]]  # Empty if a process failed
 
     def all_reduce(self, numbers):
         first, *others = self.gather(numbers)

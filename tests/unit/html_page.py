@@ -1,4 +1,4 @@
-"""Read a page of HTML as a browser would, and a text that must not become part of its code."""
+"""Read a page of HTML as a browser does; hold a text that must never become markup."""
 
 from html.parser import HTMLParser
 

@@ -1,6 +1,6 @@
 """Damage files, and check what readers make of them: a value that works, or one line that names the file.
 
-A law about readers needs a registry of `Reader`s and calls the four functions `check_...` for each of them.
+A test of readers lists them as `Reader`s, and calls the functions `check_...` below for each of them.
 """
 
 import copy
@@ -36,7 +36,7 @@ class Reader:
 
     write(folder): write good files, and return the paths of those that can be damaged.
     read(folder): read them, or raise UserError.
-    use(value): use what was read, with assertions of what must be true of it.
+    use(value): use the value that was read, and assert what must be true of it.
     """
 
     write: Callable[[Path], list[Path]]
@@ -114,11 +114,11 @@ def check_mutations(reader: Reader, folder: Path, seed: int, times: int = 20, lo
         path.write_bytes(data)
 
 
-# --- mutations: of bytes, of lines, and of what JSON holds --------------------------------------------------
+# --- mutations of bytes, of lines, and of JSON values -------------------------------------------------------
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
-    """Return a file that is almost the same."""
+    """Return the bytes of a file with a few random changes."""
     changed = mutate_json(rng, data) if rng.random() < 0.6 else None
     if changed is not None:
         return changed
@@ -132,15 +132,15 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
 
 
 def spliced(rng: random.Random, items: Any, scraps: list, most: int = 1) -> Any:
-    """Remove some items, put a scrap or other items in their place, or put these between two items."""
+    """Remove some items, replace them by a scrap or by other items, or insert a scrap or other items."""
     at, other = rng.randrange(len(items) + 1), rng.randrange(len(items) + 1)
     end, new = at + rng.choice((0, most)), rng.choice(scraps)
     return items[:at] + rng.choice((items[:0], new, new, items[other : other + most])) + items[end:]
 
 
 def mutate_json(rng: random.Random, data: bytes) -> bytes | None:
-    """Change, remove, copy or rename parts of JSON; return None for what is no JSON."""
-    with suppress(LookupError, ValueError, RecursionError):  # also: a place that is gone, or is inside itself
+    """Change, remove, copy or rename parts of JSON; return None if that is impossible."""
+    with suppress(LookupError, ValueError, RecursionError):  # no JSON, a place that is gone or holds itself
         value = json.loads(data)
         known = list(places(value))
         for _ in range(rng.choice((1, 1, 2, 3))):
@@ -163,7 +163,7 @@ def places(value: Any):
 
 
 def change_place(rng: random.Random, container: Any, key: Any, other: Any, name: Any) -> None:
-    """Change container[key], maybe into other[name]."""
+    """Remove, rename, replace or nest container[key]; the new value or name may be that of other[name]."""
     kind = rng.randrange(5)
     if kind == 0:
         del container[key]

@@ -1,4 +1,4 @@
-"""Collect texts that tokenizers must not lose, a short one and strategies for any, and vocabularies."""
+"""Collect texts that tokenizers must not lose; draw random texts and vocabularies."""
 
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ BYTES = {bytes([byte]): byte for byte in range(256)}
 
 @st.composite
 def drawn_ranks(draw):
-    """All bytes and some strings of a, b, c, in any order, with gaps between the ranks."""
+    """Draw ranks for all bytes and some strings of a, b, c, in any order and with gaps."""
     tokens = [*BYTES, *draw(st.lists(short, max_size=12, unique=True))]
     tail = draw(st.permutations(tokens[250:]))
     step = draw(st.integers(1, 2))

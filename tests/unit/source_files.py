@@ -19,7 +19,7 @@ class Source(NamedTuple):
 
     @property
     def tree(self):
-        """The syntax tree; empty for C."""
+        """Return the syntax tree; it is empty for C."""
         return parsed(self.text if self.path.endswith(".py") else "")
 
     @property

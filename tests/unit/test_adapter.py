@@ -1,4 +1,4 @@
-"""Check adapters in folders: they open here and in peft over the same base; broken ones are refused."""
+"""Check saved adapters: tinyllm and peft open them on the same base; broken ones are refused."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tinyllm.models.gguf import save_gguf
 
 
 def learnt(model, **settings):
-    """Give a model adapters that matter, as if they had been trained."""
+    """Give a model adapters with random weights that change its output, as if they had been trained."""
     nn.adapt(model, **{"rank": 3, "alpha": 5.0} | settings)
     for name, p in model.named_parameters():
         if ".lora_B" in name:
@@ -100,7 +100,7 @@ def test_an_adapter_is_opened_with_fewer_bits_and_the_tokenizer_of_its_base(tmp_
 @pytest.mark.parametrize("name", names())
 def test_peft_opens_our_adapters_and_we_open_theirs(tmp_path, name):
     peft, torch, transformers = (pytest.importorskip(lib) for lib in ("peft", "torch", "transformers"))
-    experts = {"mixtral", "qwen3_moe", "deepseek_v3"}  # peft takes names of their MLPs for fused experts
+    experts = {"mixtral", "qwen3_moe", "deepseek_v3"}  # peft takes their MLP layers for fused experts
     targets = ["o_proj"] if name in experts else ()
     model = saved(name, tmp_path, where=targets)
     plain = getattr(transformers, model.architecture).from_pretrained(tmp_path / "base")

@@ -1,7 +1,7 @@
-"""Measure the errors of exp, log, tanh and what the kernels make of them, and check their limits and bits.
+"""Measure the errors of exp, log, tanh and the functions built on them; check their limits and bits.
 
 An error is in ulp, the distance between neighbouring floats at the exact result. The bounds are the largest
-errors over all 2**32 floats; sigmoid's over one in sixteen of them.
+errors over all 2**32 floats, or, for sigmoid, over every sixteenth of them.
 """
 
 import math
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not b
 
 
 def exact_gelu(x):
-    """Return x erfc(-x / sqrt 2) / 2; by Python's erfc, which is slow, only where no limit is exact."""
+    """Return x erfc(-x / sqrt 2) / 2; call Python's slow erfc only where no limit is exact in float64."""
     y = np.where(np.abs(x) < 2.0**-26, 0.5 * x + x * x * (2 * math.pi) ** -0.5, np.maximum(x, 0))
     middle = (np.abs(x) >= 2.0**-26) & (np.abs(x) < 40)
     y[middle] = [0.5 * v * math.erfc(-v * math.sqrt(0.5)) for v in x[middle].tolist()]
@@ -29,7 +29,7 @@ def times_logistic(x, u):
 
 
 def rsqrt(x):
-    """Return 1 / sqrt(x * x) as the norms compute it: of rows with one number, and no eps."""
+    """Return 1 / sqrt(x * x) as the kernels of norms do: by rmsnorm of rows of one number, without eps."""
     return _compiled.rmsnorm(x[:, None], np.ones(1, np.float32), 0.0)[1]
 
 
@@ -44,7 +44,7 @@ FUNCTIONS = {  # the kernel, the exact value of a float32 x in float64, the larg
                   lambda x: times_logistic(x, math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)), 214),
     "rsqrt": (rsqrt, lambda x: 1 / np.sqrt((x.astype(np.float32) ** 2).astype(float)), 1.5),
 } if _compiled else {}
-LIMITS = {  # arguments and results that are exact
+LIMITS = {  # argument -> result, which must be exact
     "exp": {-math.inf: 0, math.inf: math.inf, 0: 1, -105: 0, 88.73: math.inf, -103.9: 2**-149},
     "log": {0: -math.inf, math.inf: math.inf, 1: 0, -1: math.nan, -math.inf: math.nan},
     "tanh": {math.inf: 1, -math.inf: -1, -0.0: -0.0, 2**-149: 2**-149},
@@ -54,7 +54,7 @@ LIMITS = {  # arguments and results that are exact
 
 
 def ulps(y, exact):
-    """Return the errors of floats, in distances between neighbouring floats; infinite for a wrong limit."""
+    """Return errors in ulp; the error of a wrong infinity or NaN is infinite."""
     rounded = exact.astype(np.float32)
     spacing = np.exp2(np.frexp(np.maximum(np.abs(exact), 2.0**-126))[1] - 24)
     error = np.abs(y - exact) / spacing
@@ -63,13 +63,13 @@ def ulps(y, exact):
 
 
 def bits(y):
-    """Return the bytes of an array, with one pattern for all NaN."""
+    """Return the bytes of an array, with the same bits for all NaN."""
     return np.where(np.isnan(y), np.float32(np.nan), y).tobytes()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_keep_their_bounds_with_the_same_bits_at_every_level_and_place(name):
-    """Check numbers made of random bits, and some in the lower tail, where 1 + erf has lost all digits."""
+    """Try floats with random bits, and some from -12 to -4, where 1 + erf has lost all digits."""
     words = (Random("floats", name).bits(1 << 16) >> np.uint64(32)).astype(np.uint32)
     x = np.concatenate([words.view(np.float32), np.linspace(-12, -4, 1000, dtype=np.float32)])
     kernel, exact, bound = FUNCTIONS[name]

@@ -13,17 +13,17 @@ import sys
 import pytest
 from source_files import ROOT, Source, library, walked
 
-# Imports point down: from a later line to an earlier one, or inside one part. Parts on one line do not know
-# each other.
+# A part may import itself and the parts on earlier lines. Parts on one line must not import each other.
+# docs/read.md explains the layers by these numbers.
 LAYERS = (
-    ("errors", "padding", "rng", "version"),  # leaves, for everybody
+    ("errors", "padding", "rng", "version"),  # leaves that every part may import
     ("config",),  # settings that check themselves
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
     ("tokenizer",),  # a leaf: text and tokens
     ("world",),  # a leaf: a small world, and texts about it
     ("data",),  # a leaf: corpora and batches
-    ("tape",),  # 1: the walk back, and the array that remembers
+    ("tape",),  # 1: the backward pass, and arrays that record their history
     ("tensor",),
     ("functional",),  # 2
     ("nn",),  # 3
@@ -56,11 +56,11 @@ EXTRAS = {  # on top of CORE
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
 
 
-# Rules: source -> what breaks them, one line each.
+# Each rule is a function from a source file to the offences in it, one line each.
 
 
 def imports(source):
-    """Every (line, module, name) that a file imports, relative ones made absolute."""
+    """Yield every (line, module, name) that a file imports; relative names are made absolute."""
     package = source.path.removesuffix(".py").split("/")[:-1]
     for node in walked(source.text):
         if isinstance(node, ast.Import):
@@ -102,7 +102,7 @@ def extras_stay_out(source):
 
 
 COURSE = re.compile(r"\b(students?|mine|yours|lessons?)\b", re.IGNORECASE)
-STORIES = "tinyllm/world/storylines", "tinyllm/world/kinds/"  # in which people say such things
+STORIES = "tinyllm/world/storylines", "tinyllm/world/kinds/"  # people in the texts say these words
 
 
 def the_course_is_unknown_below(source):
@@ -114,7 +114,7 @@ def the_course_is_unknown_below(source):
 
 
 OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
-READ_ELSEWHERE = {  # all else goes through tinyllm/files.py, which no pipe, device or huge file can stop
+READ_ELSEWHERE = {  # all other reads go through tinyllm/files.py, which refuses pipes, devices and huge files
     ("tinyllm/data/tokens.py", "np.memmap"): "maps a file that is open",
     ("tinyllm/models/weights.py", "np.fromfile(f"): "reads a file that is open",
     ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",
@@ -124,7 +124,7 @@ READ_ELSEWHERE = {  # all else goes through tinyllm/files.py, which no pipe, dev
     ("tinyllm/course/fork_server.py", "os.open(OUTPUT, os.O_WRONLY"): "writes",
     ("tinyllm/course/workers.py", "os.open(Path(self.scratch, OUTPUT)"): "a file that it has made itself",
 }
-HARMLESS = re.compile(  # of the system, or to write
+HARMLESS = re.compile(  # opens a file of the system, or a file to write
     r"open\((f?'/proc/|os\.devnull|[\w.]+, '[wax]b?')"
 )
 
@@ -143,7 +143,7 @@ def files_are_read_in_one_place(source):
 
 
 def import_graph(files):
-    """{module: modules of the package that it imports, lazily or not} of sources."""
+    """Return {module: modules of the package that it imports, at the top or inside functions}."""
     modules = {s.path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): s for s in files}
     graph = {}
     for module, source in modules.items():
@@ -202,7 +202,7 @@ def stems(pattern):
 
 
 def test_the_same_stem_everywhere():
-    """`git ls-files | grep softmax` is the whole story of softmax: spec, twin, kernels, cases, mistakes."""
+    """`git ls-files | grep softmax` must list all files of softmax: its op, kernels, cases and mistakes."""
     helpers = {"__init__", "mask", "registry", "runtime", "shapes", "unicode"}
     ops = stems("tinyllm/ops/*.py") - helpers
     kernels = {name.split("_")[0] for name in stems("csrc/*.c")} - INFRASTRUCTURE

@@ -1,4 +1,4 @@
-"""Check beam search: one beam is greedy, enough beams find the best text, transformers agrees."""
+"""Check beam search: one beam is greedy decoding, enough beams find the best text, transformers agrees."""
 
 import numpy as np
 import pytest
@@ -21,14 +21,14 @@ each = pytest.mark.parametrize("kind", KINDS)
 
 
 def lively(kind, seed, std=0.5):
-    """A small model that is neither sure of itself nor indifferent."""
-    # The cache of transformers has no room for more layers than the encoder's.
+    """Build a small model whose distributions are neither sharp nor flat."""
+    # A cache of transformers fails if the decoder has more layers than the encoder.
     settings = {"end": END, "decoder_layers": 2} if "t5" in kind else {}
     return shaken(build(MODELS[kind] | settings, seed=None), std, seed).eval()
 
 
 def logprobs(model, prompt, text):
-    """The log-probability of every next token after a prompt and a text (V,)."""
+    """Return the log-probabilities of all tokens after a prompt and a text (V,)."""
     with no_grad():
         if model.is_encoder_decoder:
             logits = model([prompt], [[model.config.start, *text]])
@@ -65,7 +65,7 @@ def test_scores_are_log_probabilities_and_all_beams_together_find_the_best_text(
 @each
 def test_other_prompts_and_a_full_context_change_nothing(kind):
     model = lively(kind, 3)
-    together = beam_search(model, PROMPTS, beams=3, max_tokens=10**12)  # no room for these is made
+    together = beam_search(model, PROMPTS, beams=3, max_tokens=10**12)  # must not reserve memory for so many
     room = [12] * 3 if model.is_encoder_decoder else [10, 12, 8]
     for prompt, texts, n in zip(PROMPTS, together, room, strict=True):
         (alone,) = beam_search(model, [prompt], beams=3, max_tokens=40)
@@ -75,7 +75,7 @@ def test_other_prompts_and_a_full_context_change_nothing(kind):
 
 @pytest.mark.parametrize("kind", dict.fromkeys(KINDS + [k for k in MODELS if " " not in k and k != "bert"]))
 def test_transformers_finds_the_same(tmp_path, kind):
-    """Here for prompts of unequal lengths at once, there for each alone; one beam is greedy decoding."""
+    """tinyllm searches for all prompts at once, transformers for each alone; one beam is greedy decoding."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model = lively(kind, 0)
     model.save_pretrained(tmp_path)

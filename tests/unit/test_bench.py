@@ -1,4 +1,4 @@
-"""Check what takes part in races, in what order and in what units. How fast anything is, no test asks."""
+"""Check who takes part in races, in what order and in what units; no test depends on a speed."""
 
 import re
 from functools import partial
@@ -21,7 +21,7 @@ needs_kernels = pytest.mark.skipif(registry._compiled is None, reason="the kerne
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    """Take every call for one that is long enough to be timed at once, and every model for a tiny one."""
+    """Time each call without repeats, pauses and warm-up, and make all models tiny."""
     monkeypatch.setattr(timing, "SHORTEST", 1e-9)
     monkeypatch.setattr(timing, "WARM_UP", 0)
     monkeypatch.setattr(timing, "sleep", lambda seconds: None)
@@ -31,7 +31,7 @@ def hasty(monkeypatch):
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_race_takes_turns_and_repeats_short_calls(monkeypatch, n):
-    """Every look at a clock takes a second; one thread needs no warming up."""
+    """The clock advances by a second each time that it is read; a single thread is not warmed up."""
     log, clock = [], iter(range(10**6))
     for name in ("perf_counter", "thread_time"):
         monkeypatch.setattr(timing, name, lambda: next(clock))
@@ -43,7 +43,7 @@ def test_race_takes_turns_and_repeats_short_calls(monkeypatch, n):
     assert log == [*"aabb", *"aaaaabbbbb" * 2]
     log.clear()
     race({"c": Contender(log.append, lambda: "d")}, 0, least=2)
-    assert "".join(log) == "d" * 4  # what is prepared serves one call
+    assert "".join(log) == "d" * 4  # each call gets an argument prepared for it alone
     log.clear()
     monkeypatch.setattr(timing, "SHORTEST", 1)
     monkeypatch.setattr(timing, "WARM_UP", 10)
@@ -72,7 +72,7 @@ def missing():
 
 @pytest.mark.parametrize("where", [apart, dict])
 def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing(where, monkeypatch):
-    """A ratio is the median of neighbours: the second round was ten times as slow for both."""
+    """Compare times within rounds: in the second round all are slow, and the median of ratios stays 2."""
     makers = {"ours": partial(answering, [2.0, 4.0]), "gone": missing,
               "near": partial(answering, [2.0, 4.1], tolerance=0.1)}
     monkeypatch.setattr(timing, "race", lambda *given: {"ours": [1.0, 10.0, 6.0], "near": [2.0, 30.0, 6.0]})
@@ -110,7 +110,7 @@ def test_a_training_step_trains_the_same_weights_on_the_same_batch():
     losses = [step() for _ in range(30)]
     assert losses[-1] < losses[0] - 0.1
     contender = rows.trainer(TINY, 2)
-    forward = 2 * 2 * 8 * (12 * 8 * 8 + 8 * 11) + 2 * 2 * 2 * 36 * 8  # matrices, and 36 pairs of positions
+    forward = 2 * 2 * 8 * (12 * 8 * 8 + 8 * 11) + 2 * 2 * 2 * 36 * 8  # products; 36 pairs of positions
     assert contender.answer() == losses[0] and contender.amounts == {"tokens": 16, "flops": 3 * forward}
 
 
@@ -122,13 +122,13 @@ def test_a_share_is_of_the_roof_of_the_same_rate():
 
 
 def test_the_command_measures_everything(monkeypatch, printed):
-    """All races run in this process, without time to spend, below a known roof."""
+    """Run all races in this process, with a time limit of 0 and a given roof."""
     monkeypatch.setattr(rows, "apart", dict)
     monkeypatch.setattr(cli.machine, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
     monkeypatch.setattr(cli, "SECONDS", dict.fromkeys(cli.SECONDS, 0))
     monkeypatch.setattr(cli, "compare", partial(compare, least=1))
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")
-    with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # a contender's choice stays
+    with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # undoes what contenders choose
         shown = printed("bench", "--quick")
     about, *works = re.split(r"\n\n(\w+)\n", shown)
     assert "OPENBLAS_EXAMPLE=Haswell" in about and "100 GFLOP/s, 200 in bf16; 50.0 GB/s" in about

@@ -1,4 +1,4 @@
-"""Run every benchmark of benchmarks/ on a tiny setting, and check what it prints."""
+"""Run every benchmark of benchmarks/ with tiny settings, and check what it prints."""
 
 import importlib
 import sys
@@ -49,7 +49,7 @@ def records(monkeypatch):
         monkeypatch.setattr(module, "BATCH", dict.fromkeys(rows.BATCH, 1))
     monkeypatch.setattr(race, "VOCABULARY", 300)
     monkeypatch.setattr(race, "load_corpus", lambda name: Corpus("c", TEXT.encode()))
-    with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # a contender's choice stays
+    with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # undoes what contenders choose
         yield lambda name: [record for about, makers in race.RACES[name][0](True)
                             for record in compare(makers, 0, 1, **about)]
 

@@ -1,6 +1,6 @@
-"""Check that all bits are the same on any threads and instruction set, in any batch, chunk and cache.
+"""Check that results have the same bits with any threads, instruction set, batch, chunks and cache.
 
-The levels are those of this CPU, at which test_kernels.py compares every kernel.
+test_kernels.py compares every kernel over the instruction sets (levels) of this CPU.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from tinyllm.train import AdamW, clip_grad_norm
 LEVELS = _compiled.levels() if _compiled else []
 pytestmark = pytest.mark.skipif(not LEVELS, reason="a promise of the kernels, and they are not built")
 
-CONFIG = GPTConfig(vocab_size=61, context=40, layers=2, heads=3, width=48, dropout=0.1)  # odd on purpose
+CONFIG = GPTConfig(vocab_size=61, context=40, layers=2, heads=3, width=48, dropout=0.1)  # uneven sizes
 
 
 def digest(arrays):
@@ -28,7 +28,7 @@ def digest(arrays):
 
 
 def digest_of_training(steps=12):
-    """Train a GPT on random ids -> the SHA-256 of logits, gradients and weights after some steps."""
+    """Train a GPT on random ids; return the SHA-256 of logits, gradients and weights after some steps."""
     model, random = GPT(CONFIG, seed=1), Random("bits")
     optimizer = AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
     for step in range(steps):
@@ -85,8 +85,8 @@ def test_logits_do_not_depend_on_batch_chunks_or_cache(threads):
 
 
 def products(name, random, depth):
-    """Return a product as a function of rows x (N, depth) -> (N, 515), and some rows."""
-    x, w = random.normal((70, depth)), random.normal((depth, 515))  # more than a task's 512
+    """Return (a function that multiplies rows (N, depth) by a fixed matrix (depth, 515), some rows)."""
+    x, w = random.normal((70, depth)), random.normal((depth, 515))  # a task has 512 columns
     if name.startswith("int"):
         packed = getattr(ops, f"quantize_{name}")(w)
         return (lambda x: getattr(ops, f"linear_{name}")(x, *packed, 515)), x
@@ -97,7 +97,7 @@ def products(name, random, depth):
 
 @pytest.mark.parametrize("name", ["plain", "left", "right", "left and right", "bf16", "int8", "int4"])
 def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(name):
-    for depth in (1, 3, 32, 100, 383, 384, 385, 800):  # one block of k, its edges, three blocks
+    for depth in (1, 3, 32, 100, 383, 384, 385, 800):  # less than a block of 384 terms, about one, three
         product, x = products(name, Random("rows", name), depth)
         with ops.use(matmul="bf16" if name == "bf16" else "compiled"):
             whole = product(x)
@@ -127,7 +127,7 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
 @pytest.mark.parametrize("width", [1, 8, 33, 64])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
-    """Decoding has separate loops, over all heads of a block of keys."""
+    """A single query runs other loops in the kernel than several: over all heads of a block of keys."""
     random = Random("decode", width, kv_heads)
     lengths = np.array([300, 64, 0, 129, 1])
     k, v = (random.normal((5, 310, kv_heads, width)) for _ in range(2))
@@ -140,7 +140,7 @@ def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
 
 
 def test_a_range_of_keys_gives_the_bits_of_plain_attention_where_they_agree():
-    """A prefix that all tokens see, ends = max(own token + 1, prefix); a window, while decoding too."""
+    """Try a prefix of 70 that all tokens see, ends = max(own position + 1, 70); and a window in decoding."""
     q, k, v = (Tensor(Random(name).normal((2, 150, 2, 8))) for name in "qkv")
     y = F.attention(q, k, v, ends=np.maximum(np.arange(1, 151), 70)[None]).data
     inside = F.attention(q[:, :70], k[:, :70], v[:, :70], causal=False).data

@@ -43,7 +43,7 @@ def test_llamas_function_and_module_are_one(kv_heads):
 
 
 def test_falcons_function_and_module_are_one():
-    """Falcon's gelu is the exact one, so the module runs on the approximation here."""
+    """Falcon uses the exact gelu and the op the approximation, so override gelu in the module."""
     config = FalconConfig(vocab_size=5, context=9, layers=1, heads=4, width=24, hidden=20)
     model = shaken(Falcon(config, seed=3), 0.1)
     block, x = model.model.layers[0], Random(5).normal((2, 9, 24)).astype(np.float32)
@@ -56,7 +56,7 @@ def test_falcons_function_and_module_are_one():
 
 
 def test_latent_scores_are_those_of_the_layer():
-    """At position 0 nothing is turned, so that the layer's rotated channels are a plain product."""
+    """Put all tokens at position 0, where rotation changes nothing: the rotary scores are a plain product."""
     config = DeepseekV3Config(vocab_size=5, context=9, layers=1, heads=3, kv_heads=3, width=24, hidden=20,
                               head_width=4, plain_width=6, value_width=5, latent=8)
     layer, x, T = shaken(LatentAttention(config)), Random(5).normal((1, 7, 24)).astype(np.float32), 7

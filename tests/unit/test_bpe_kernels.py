@@ -1,7 +1,7 @@
-"""Compare byte pair encoding in C with Python: drawn vocabularies, bytes, patterns, threads.
+"""Compare byte pair encoding in C with Python on random vocabularies and bytes, all patterns, any threads.
 
-That the two kernels of ops are their specifications is a law in test_ops.py, and that `Vocabulary.encode`
-agrees with these is one in test_bpe_ops.py.
+test_ops.py compares the two kernels of ops with their specifications, and test_bpe_ops.py compares
+`Vocabulary.encode` with these specifications.
 """
 
 import copy
@@ -37,7 +37,7 @@ texts = st.one_of(
 
 @st.composite
 def vocabularies(draw):
-    """Any bytes, aliases (several pairs make one token), any order with ties, tokens that no merge makes."""
+    """Draw vocabularies: any ids of bytes, aliases (pairs that make one token), ties, unmerged tokens."""
     byte_ids = draw(st.permutations(range(256)))
     tokens = {i: bytes([byte]) for byte, i in enumerate(byte_ids)}
     known, merges = [byte_ids[byte] for byte in draw(st.sampled_from([b"abc", "éก".encode()]))], {}
@@ -60,13 +60,13 @@ def vocabularies(draw):
 
 @given(vocabularies(), some_pieces, st.integers(0, 2**32))
 def test_any_vocabulary_encodes_the_same(vocabulary, pieces, seed):
-    rng = random.Random(seed)  # long pieces, of all that the vocabulary knows
+    rng = random.Random(seed)  # long pieces of bytes that merges join
     pieces += [bytes(rng.choices(letters, k=150)) for letters in (b"abc", b"ab", "éกa".encode())]
     pieces += ["".join(rng.choices("éกña", k=n)).encode() for n in (9, 20, 150)]
     pieces += [token for token in vocabulary.tokens.values() if len(token) > 1]
     tokenizer, text = BPETokenizer(vocabulary), b" ".join(pieces)
     expected = [i for piece in tokenizer.pieces(text) for i in vocabulary.encode(piece)]
-    assert tokenizer.encode(text) == expected == tokenizer.encode(text)  # the second time from memory
+    assert tokenizer.encode(text) == expected == tokenizer.encode(text)  # the second time from the cache
     assert tokenizer.encode_to_numpy(text).tolist() == expected and tokenizer.decode_bytes(expected) == text
 
 
@@ -98,7 +98,7 @@ HOSTILE = [b"a", b"ab", b"abcabdacbbca", "😀😁".encode(), b" ", b"\xf0\x9f\x
 
 @pytest.mark.parametrize("some", HOSTILE, ids=range(len(HOSTILE)))
 def test_threads_and_cuts_change_nothing_on_long_and_huge_pieces(some):
-    """Texts of three parts of 64 KiB, which threads share; on one letter the specification takes for ever."""
+    """Texts have three parts of 64 KiB, which threads share; the specification is too slow for them."""
     text = (some * (140_000 // len(some) + 1))[:140_000]
     results = []
     before = threads()

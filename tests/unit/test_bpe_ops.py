@@ -1,7 +1,7 @@
-"""Check byte pair encoding without its specification: what holds of any right answer.
+"""Check byte pair encoding by properties of every right answer, and by slow definitions.
 
-The specifications, and the encoder of a vocabulary without kernels, run beside a slow definition of what is
-right, on short pieces of three letters.
+The specifications, and the encoder of a vocabulary without kernels, are compared with slow definitions on
+short pieces of three letters.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from tinyllm.tokenizer.vocabulary import Vocabulary
 NEW = 300
 bpe_train, bpe_encode = bpe.bpe_train.reference, bpe.bpe_encode.reference  # without kernels
 letters = st.integers(5, 7)
-words = st.lists(st.sampled_from((5, 6)) | letters, max_size=8)  # often two letters: repeats and overlaps
+words = st.lists(st.sampled_from((5, 6)) | letters, max_size=8)  # mostly two letters: repeats, overlaps
 counted = st.lists(st.tuples(words, st.integers(1, 4)), max_size=5)
 
 
@@ -42,7 +42,7 @@ def retrace(ids, merges):
 @given(counted, st.data(), st.tuples(letters, letters))
 def test_merging_takes_every_pair_from_left_to_right_and_encoding_retraces_the_training(some, data, pair):
     merges = bpe_train([word for word, _ in some], [count for _, count in some], 9)
-    for ids in map(tuple, [*(word for word, _ in some), data.draw(words)]):  # which no function can change
+    for ids in map(tuple, [*(word for word, _ in some), data.draw(words)]):  # tuples cannot be changed
         assert bpe_merge(ids, pair, NEW) == retrace(ids, {pair: NEW})
         expected = retrace(ids, merges)
         assert bpe_encode(ids, merges) == expected == Vocabulary.from_merges(merges).encode(bytes(ids))

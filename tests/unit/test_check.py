@@ -56,7 +56,7 @@ def test_each_property_is_checked(words, name, function, args):
 
 
 def test_the_case_is_shown_in_a_few_short_lines():
-    check("softmax", lambda x: np.asfortranarray(softmax(x)), (X,))  # in any layout
+    check("softmax", lambda x: np.asfortranarray(softmax(x)), (X,))  # any memory layout is right
     said = complaint("softmax", lambda x: x * 0, np.zeros((40, 50), np.float32)[:, ::2])
     assert said.startswith("softmax: y[0, 0] should be 0.04, got 0, more than")
     assert "x = float32 (40, 25): [[" in said and "# x is a view: not contiguous" in said
@@ -64,7 +64,7 @@ def test_the_case_is_shown_in_a_few_short_lines():
 
 
 def test_the_judge_is_the_specification_whatever_is_plugged_in():
-    """A wrong softmax in use must neither spoil the judge of attention nor be taken for the one on trial."""
+    """A wrong softmax in use must not change the check of attention, nor replace the one that is checked."""
     with pytest.raises(RuntimeError, match="planted"):
         check("softmax", planted, (X,))
     q = np.ones((1, 2, 1, 2), np.float32)
@@ -86,7 +86,7 @@ def test_a_count_may_be_an_integer_of_numpy_and_no_other_number():
 @pytest.mark.parametrize("op", ["softmax", "bpe_merge", "bpe_train", "embedding", "grad_norm", "linear",
                                 "repetition_penalty", "sum_to_shape", "cross_entropy"])
 def test_what_is_shown_can_be_pasted_into_python(op):
-    """Types, shapes and bits come back; only a case that is too long is shortened."""
+    """Pasting it gives the same types, shapes and bits; only cases that are too long are shortened."""
     short = [args for args in draw_cases(op) if max(len(as_text(x, 10**9)) for x in args) < 400]
     assert len(short) > 10
     for args in short:

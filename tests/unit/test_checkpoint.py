@@ -29,7 +29,7 @@ FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_confi
 
 @pytest.fixture
 def copy(whole, tmp_path):
-    """A copy of a run, to be ill-treated."""
+    """Return a copy of a run, which a test may damage."""
     return shutil.copytree(whole, tmp_path / "run")
 
 
@@ -40,7 +40,7 @@ def refused(action, *words):
 
 
 def test_transformers_gives_the_ids_of_a_runs_tokenizer(whole):
-    """It made a GPT-2 tokenizer of the characters, because the model is a GPT-2, and gave other ids."""
+    """A past bug: transformers took the characters for a GPT-2 tokenizer, as the model is a GPT-2."""
     transformers = pytest.importorskip("transformers")
     folder, words = Run(whole).find_checkpoint(), "the the"
     found = transformers.AutoTokenizer.from_pretrained(folder)(words)["input_ids"]
@@ -51,11 +51,11 @@ def test_transformers_gives_the_ids_of_a_runs_tokenizer(whole):
 
 
 class Killed(BaseException):
-    """The process ends here: nothing that would tidy up gets to run."""
+    """Stand for the end of the process: no `except Exception` may catch it and clean up."""
 
 
 def fail_at(monkeypatch, number, error):
-    """Let the number-th call that changes the disk fail as if it were full; return the list of calls made."""
+    """Let call `number` of those that change the disk raise `error`; return the list of all calls made."""
     calls = []
 
     def counted(name, real):
@@ -65,7 +65,7 @@ def fail_at(monkeypatch, number, error):
             calls.append(name)
             if len(calls) - 1 == number:
                 raise error(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return None if name == "fsync" else real(*args, **more)  # no power is cut here
+            return None if name == "fsync" else real(*args, **more)  # flushing is slow and not needed
 
         return call
 
@@ -77,7 +77,7 @@ def fail_at(monkeypatch, number, error):
 
 @pytest.fixture
 def saving(tmp_path, text):
-    """A run that has saved step 5, a function that saves step 7 and fails at write n, and all its writes."""
+    """Return a run that has saved step 5, a function to save step 7 that fails at write n, and its writes."""
     folder, backup = tmp_path / "run", tmp_path / "backup"
     training = new_training(folder, text)
     next(event for event in training if isinstance(event, events.Stepped) and event.step == 7)
@@ -98,7 +98,7 @@ def saving(tmp_path, text):
 
 
 def test_everything_is_on_the_disk_before_it_counts(saving):
-    """Every file is flushed before it is renamed, and the folder after: a power cut finds old or new."""
+    """Flush every file before it is renamed, and the folder after: a power cut leaves the old or the new."""
     _, _, calls = saving
     assert {"open", "fsync", "replace", "rename", "mkdir", "unlink"} == set(calls)
     for i, name in enumerate(calls):
@@ -110,7 +110,7 @@ def test_everything_is_on_the_disk_before_it_counts(saving):
 
 @pytest.mark.parametrize("error", [OSError, Killed])
 def test_whatever_write_of_a_save_fails_nothing_is_lost(saving, whole, error):
-    """A full disk leaves no half checkpoint, a kill none that looks whole; the end has the same bits."""
+    """A full disk leaves no partial checkpoint, a kill none that looks whole; resumed runs end the same."""
     folder, save, calls = saving
     for number, name in enumerate(calls):
         save(number, error)
@@ -126,11 +126,11 @@ def test_whatever_write_of_a_save_fails_nothing_is_lost(saving, whole, error):
             assert outcome(folder) == outcome(whole), (number, name)
 
 
-# Reading: a law for every file of a run, and what each message says.
+# Reading: damage to every file of a run, and what each message says.
 
 
 def signed_state(run):
-    """Read the state.json of a run's last checkpoint, after what is in it got the right digest."""
+    """Write the right digest into the state.json of a run's last checkpoint, and read it."""
     path = run.last_checkpoint() / "state.json"
     if path.is_file():
         with suppress(ValueError, RecursionError, AttributeError, TypeError):
@@ -142,7 +142,7 @@ def signed_state(run):
 
 READERS = {  # the files of a run -> how they are read
     "run.json": Run.read, "log.jsonl": lambda run: read_log(run.log.path), "state.json": signed_state,
-    "[!lr]*.[js]*": lambda run: resumed_training(run.folder),  # all of a checkpoint: digests see each bit
+    "[!lr]*.[js]*": lambda run: resumed_training(run.folder),  # all files of a checkpoint, under digests
 }
 
 
@@ -163,7 +163,7 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
     reader = readers.Reader(write, lambda folder: READERS[name](Run(folder / "run")), use)
     readers.check_good(reader, tmp_path)
     readers.check_obstacles(reader, tmp_path)
-    if READERS[name] is not signed_state:  # to sign what was no state makes it one
+    if READERS[name] is not signed_state:  # a digest would make a state of any object
         readers.check_no_json(reader, tmp_path)
     readers.check_mutations(reader, tmp_path, 1, 80)
 
@@ -174,7 +174,7 @@ def test_the_state_of_another_optimizer_is_refused(whole):
 
 
 def test_missing_parts_are_named_and_the_log_stays(copy):
-    """Without the folder of checkpoints it once cut the log to nothing, and then could save no checkpoint."""
+    """A past bug: without the folder of checkpoints, resuming emptied the log and then failed to save."""
     log, checkpoint = (copy / "log.jsonl").read_bytes(), Run(copy).last_checkpoint()
     for name in FILES:
         (checkpoint / name).rename(checkpoint / "away")
@@ -208,10 +208,10 @@ STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
 
 @pytest.mark.parametrize("file, place, value, message", [
     (STATE, "progress.seconds", 10**400, "number that is too long"), (STATE, "progress", [], "as progress"),
-    (STATE, "progress.unlogged", {"steps": -1, "tokens": 1}, "unlogged.steps"),  # it divided by 0
+    (STATE, "progress.unlogged", {"steps": -1, "tokens": 1}, "unlogged.steps"),  # a past bug: a division by 0
     (STATE, "progress.unlogged", {"steps": 1, "tokens": None}, "unlogged.tokens"),
     (STATE, "progress.unlogged", {"steps": 1, "tokens": 1, "loss": "x"}, "unlogged.loss"),
-    (STATE, "progress.step", 5, "as progress.step, where one of 12"),  # it added old steps to the log
+    (STATE, "progress.step", 5, "as progress.step, where one of 12"),  # a past bug: the log repeated steps
     (STATE, "step", 10**30, "as step, where one of 12 belongs"), (STATE, "sha256", {}, "SHA-256 differs"),
     (STATE, "log_bytes", -1, "as log_bytes"), (STATE, "progress.unknown", 1, "another version"),
     (STATE, "digest", "0" * 64, "does not match its digest"),
@@ -234,7 +234,7 @@ def test_a_state_or_a_run_json_that_is_wrong_is_refused(copy, file, place, value
 def test_a_setting_that_is_newer_than_a_run_has_its_usual_value_and_a_huge_model_takes_no_memory(copy):
     content = json.loads((copy / "run.json").read_text())
     del content["settings"]["train"]["clip"], content["settings"]["model"]["init_std"]
-    content["settings"]["model"]["width"] = 2**23  # it would have petabytes; the checkpoint's model goes on
+    content["settings"]["model"]["width"] = 2**23  # petabytes; the checkpoint's own model is used
     (copy / "run.json").write_text(json.dumps(content))
     config = open_model(copy).config
     assert config.train.clip == 1.0 and config.model.init_std is None

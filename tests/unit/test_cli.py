@@ -14,10 +14,10 @@ from tinyllm.report.terminal import indented, progress_bar
 from tinyllm.runs.recipe import recipes
 
 for name in COMMANDS:
-    build_parser(name)  # imports its module, which registers its commands
+    build_parser(name)  # imports the module that registers its commands
 HELPS = [[], *map(list, commands.COMMANDS)]
 
-MISTAKES = {  # a command line -> a part of the answer
+MISTAKES = {  # command line -> part of the error message
     "lessons": "there is no command 'lessons'; did you mean `tinyllm lesson`?",
     "tokeniser train": "did you mean `tinyllm tokenizer`?",
     "qqqq": "`tinyllm --help` lists the commands",

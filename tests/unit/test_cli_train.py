@@ -21,7 +21,7 @@ from tinyllm.runs.log import read_log
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The words that make a tiny run; flags win over them."""
+    """Return the flags of a tiny run; flags after them override its settings."""
     folder = tmp_path_factory.mktemp("text")
     lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items()]
     (folder / "tiny.toml").write_text("\n".join(lines))
@@ -35,13 +35,13 @@ def start(*words, stdout=subprocess.PIPE):
 
 
 def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(here, tiny):
-    """A22: the width is that of the terminal that the bar is in, not of standard output."""
+    """The width is that of the terminal that shows the bar; standard output may be a file."""
     command = f"{shlex.quote(sys.executable)} -m tinyllm train {shlex.join(tiny)} --out run > text"
     shown, code = at_terminal(["sh", "-c", command], cwd=here, columns=60)
     bars = re.split(r"[\r\n]", shown)
     assert code == 0 and any("12/12" in bar and "val" in bar for bar in bars), shown
     assert max(map(len, bars)) <= 60
-    assert "step " not in (here / "text").read_text().split("it writes")[1]  # the bar shows the steps
+    assert "step " not in (here / "text").read_text().split("it writes")[1]  # only the bar shows steps
 
 
 def test_losses_are_per_character(here, tiny, printed):
@@ -67,7 +67,7 @@ def test_a_signal_saves_and_says_how_to_go_on(here, tiny, number):
 
 
 def test_a_second_signal_stops_at_once(capfd):
-    """The step at hand may take minutes."""
+    """The first signal waits for the end of the step, which may take minutes."""
     stopping, before = threading.Event(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), stop_on_signals(stopping):
         signal.raise_signal(signal.SIGINT)
@@ -78,7 +78,7 @@ def test_a_second_signal_stops_at_once(capfd):
 
 def test_a_broken_pipe_is_quiet():
     reader, writer = os.pipe()
-    os.close(reader)  # before anything is written, also what is written at the very end
+    os.close(reader)  # so that every write fails, even the flush at exit
     process = start("train", "--help", stdout=writer)
     os.close(writer)
     assert process.stderr.read() == ""
@@ -86,7 +86,7 @@ def test_a_broken_pipe_is_quiet():
 
 
 def test_every_setting_is_listed(capsys):
-    """Only where they are asked for: `train --help` once had 183 lines."""
+    """`train --settings` lists them; in `train --help` they once took most of 183 lines."""
     with pytest.raises(SystemExit):
         main(["train", "--settings"])
     out = "\n" + capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Check what is hidden of texts: nothing is lost, as much as asked for, and the loss is a bound."""
+"""Check hidden spans and masks: no token is lost, the rate is right, and the loss is a bound."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def made(seed=0):
 
 def texts(seed, rows, length=8):
     tokens = np.random.default_rng(seed).integers(0, V - 1, (rows, length))
-    return tokens + (tokens >= MASK)  # without masks
+    return tokens + (tokens >= MASK)  # all ids but that of the mask
 
 
 @given(rows=st.integers(1, 5), seed=st.integers(0, 99))

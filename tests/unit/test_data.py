@@ -57,7 +57,7 @@ def test_split_loses_nothing_and_cuts_no_character(data, fraction):
 @given(st.lists(st.text("ab\n", max_size=9), min_size=1, max_size=20))
 def test_split_cuts_between_documents(documents):
     data = "".join(d.replace("\n\n", "\n").strip("\n") + "\n\n" for d in documents).encode()
-    with suppress(UserError):  # too short
+    with suppress(UserError):  # the text is too short
         train, val = Corpus("x", data, separator=b"\n\n").split(0.25)
         assert train + val == data
         assert train.endswith(b"\n\n") or b"\n\n" not in data[: int(len(data) * 0.75)]
@@ -112,11 +112,11 @@ def test_folders_and_patterns_are_read_in_order(here):
     assert load_corpus(".").data == corpus.data
     for pattern, found in {"*.txt": b"a\nb", "**/*.txt": b"a\nb\nd", "[ab].txt": b"a\nb"}.items():
         assert load_corpus(pattern).data == found
-    (here / "[ab].txt").write_bytes(b"itself")  # a file that is really called so
+    (here / "[ab].txt").write_bytes(b"itself")  # this is also the name of a file
     assert load_corpus("[ab].txt").data == b"itself"
     with pytest.raises(UserError, match="no text files"):
         load_corpus("*.nothing")
-    assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # one object three times: it is the place that counts
+    assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # equal parts are told apart by their place
 
 
 def test_what_is_too_long_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
     cases = {tmp_path / "missing.txt": "no file", "a" * 5000: "name too long", "": "is empty",
              tmp_path / "empty": "is empty", tmp_path / "hollow": "no text files",
              "nul\0byte": "cannot read", os.devnull: "not a regular",
-             tmp_path / "pipe": "not a regular"}  # reading one without a writer never ended
+             tmp_path / "pipe": "not a regular"}  # a pipe without a writer never ends
     os.mkfifo(tmp_path / "pipe")
     for end in (0, 5, 15, -9, -1):
         cases[tmp_path / f"{end}.gz"] = "not a gzip file|empty"
@@ -208,7 +208,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
     assert setup.facts.bytes == tokens.nbytes
     assert setup.facts.sha256 == hashlib.sha256(tokens.tobytes()).hexdigest()
-    save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # other meanings
+    save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # another tokenizer
     others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
               "char": "tokens, not text"}
     for other, message in others.items():
@@ -253,7 +253,7 @@ def test_eval_windows_are_spread_and_do_not_overlap(n, context, batch, limit):
     if len(x) > 1:
         gaps = np.diff(x[:, 0])
         assert gaps.max() - gaps.min() <= context
-        assert len(tokens) - x[-1, 0] <= gaps.max() + 2 * context  # as much behind the last as between two
+        assert len(tokens) - x[-1, 0] <= gaps.max() + 2 * context  # the last gap is like the others
 
 
 SHORT = np.zeros(5, np.uint16)

@@ -1,4 +1,4 @@
-"""Check encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
+"""Check uses of encoders: masked words, fill-in, classes, and finding the matching sentence."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_probabiliti
                          (lambda: classes(model, tokenizer, "the cat"), "has no classes")):
         with pytest.raises(UserError, match=message):
             act()
-    for name, made in (("masked", model), ("judge", judge)):  # the command says the same
+    for name, made in (("masked", model), ("judge", judge)):  # the command agrees
         made.save_pretrained(name)
         save_tokenizer(tokenizer, here / name / "tokenizer.json")
     shown = json.loads(printed("generate", "masked", "--prompt", prompt, "--json"))["guesses"]

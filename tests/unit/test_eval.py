@@ -28,12 +28,12 @@ SIZES = {"vocab_size": BYTES.vocab_size, "context": 4096, "width": 8, "layers": 
 
 
 def opened(frame=NO_FRAME, **sizes):
-    """A model that knows nothing."""
+    """Return a model with random weights, and its tokenizer, as an `Opened`."""
     return Opened(shaken(tl.GPT(tl.GPTConfig(**SIZES | {"heads": 2} | sizes), seed=None)), BYTES, frame)
 
 
 class Capitals(Task):
-    """Questions that are the same for training and for testing."""
+    """A task whose training and test questions are the same."""
 
     name, chance, end = "capitals", 0.25, "."
     towns = dict(zip("ABCDEFGH", (*("Graz", "Rome", "Oslo", "Graz"),) * 2, strict=True))
@@ -45,7 +45,7 @@ class Capitals(Task):
 
 
 def oracle(task, items, found):
-    """A mask that lets a model write nothing but the right answer, and its end."""
+    """Return a mask that allows only the right answer and the end of answers."""
     end = found.frame.end or task.end
     texts = [(task.prompt(x, (), found.frame) + behind(x.answer, found.frame) + end).encode()
              for x in items]
@@ -97,7 +97,7 @@ def test_an_answer_depends_on_no_other_item():
     drawn = {"shots": 2, "seed": 3, "n": 2, "sampling": tl.Sampling(0.9), "max_tokens": 9}
     items = task.items("test")
     together = [answer.text for answer in answers(model, task, items, **drawn)]
-    for i in range(8):  # each in its place, among others
+    for i in range(8):  # item i after i other items
         others = [answer.text for answer in answers(model, task, [*items[:0:-1][:i], items[i]], **drawn)]
         assert others[2 * i :] == together[2 * i : 2 * i + 2]
     assert len(set(together)) > 8
@@ -170,7 +170,7 @@ def test_what_cannot_be_asked_is_one_line():
     blind = Opened(model.model, tl.ByteTokenizer())
     blind.tokenizer.decode = lambda ids: "?"
     bert = Opened(tl.build({"model_type": "bert", "heads": 2, "hidden": 16} | SIZES, seed=None), BYTES)
-    long = [replace(item, choices=(item.truth, "x" * 60)) for item in items]  # is not cut to fit
+    long = [replace(item, choices=(item.truth, "x" * 60)) for item in items]  # too long for the model
     pictures = find_task("world:picture_question")
     for call, message in (
         (lambda: answers(spaces, task, items), "'G'"),

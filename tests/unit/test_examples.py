@@ -15,7 +15,7 @@ PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "wrong_
 
 @pytest.fixture
 def run(monkeypatch, here, capsys):
-    """Run an example in a folder with a text, as a user would -> what it printed."""
+    """Run an example in a folder with a text, as a user would; return what it printed."""
     (here / "book.txt").write_text("to be or not to be, that is the question\n" * 200)
 
     def run(words):

@@ -43,11 +43,11 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
     layer.gate.weight.data = np.zeros_like(layer.gate.weight.data)
     layer(x)
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)  # uniform probabilities
-    eye = Tensor(np.eye(16, dtype=np.float32)[None, :4] * 50)  # each token wants an expert of its own
+    eye = Tensor(np.eye(16, dtype=np.float32)[None, :4] * 50)  # each token is routed to another expert
     layer.gate.weight.data = np.eye(16, 4, dtype=np.float32)
     layer(eye)
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)
-    layer(Tensor(np.repeat(eye.data[:, :1], 4, 1)))  # all tokens want the same one
+    layer(Tensor(np.repeat(eye.data[:, :1], 4, 1)))  # all tokens are routed to one expert
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 4)
     sizes = {"context": 8, "layers": 2, "heads": 2, "width": 16, "hidden": 12, "experts": 4, "balance": 0.1}
     model = build({"model_type": "mixtral", "vocab_size": 13, **sizes}).train()
@@ -61,11 +61,11 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
 def test_an_override_of_linear_reaches_the_experts():
     layer, x = made(3, 2)
     with override(linear=lambda x, w, b=None: ops.linear.reference(x, w, b) * (w.shape != (12, 16))):
-        assert not layer(x).data.any()  # no expert gives anything
+        assert not layer(x).data.any()  # all experts return zeros
 
 
 def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each_and_of_any_batch_and_threads():
-    """A tapped expert, like a quantized one, is called by itself, with the tokens that chose it."""
+    """An expert with a tap, or a quantised one, is called alone, with the tokens that chose it."""
     layer, x = made(4, 2)
     x = Tensor(np.tile(x.data, (8, 9, 1)))
     before = threads()
@@ -95,7 +95,7 @@ def digest(layer, x):
 
 def test_experts_without_tokens_get_a_gradient_of_zero():
     layer, x = made(4, 1)
-    layer.gate.weight.data = np.zeros((16, 4), np.float32)  # all are equal, and the first wins
+    layer.gate.weight.data = np.zeros((16, 4), np.float32)  # equal scores: the first expert wins
     layer(x).sum().backward()
     assert layer.counts.tolist() == [10, 0, 0, 0]
     assert layer.experts[0].up_proj.weight.grad.any()
