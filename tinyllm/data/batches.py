@@ -25,7 +25,7 @@ class Batch:
     weights (B, T): how much each target counts; or (B,): how much each example counts, as a whole.
     starts (B, T): the first position that each token may attend to (the start of its text).
     ends (B, T): one more than the last position that each token may attend to.
-    lengths (B,): how many tokens of each row an encoder-decoder reads; the rest is padding.
+    lengths (B,): how many tokens of each row an encoder reads; the rest is padding.
     pictures (B, side, side, 3): a picture for each row.
 
     Subclasses may add arrays whose first axis is B.
@@ -41,7 +41,7 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """Return the divisor of a mean loss: how many targets count, or the sum of the weights that count."""
+        """Return the divisor of a mean loss: the number of targets that count, or their weights' sum."""
         counted = self.targets != IGNORED
         if self.weights is None:
             return int(counted.sum())
@@ -111,8 +111,8 @@ def rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], con
     less padding; `starts` hides earlier pairs of a row from later pairs.
     """
     inputs: list[list[int]] = []
-    goals: list[list[int]] = []  # the same tokens, or -100
-    begins: list[list[int]] = []  # for each token, where its pair begins
+    goals: list[list[int]] = []  # the tokens of answers, and -100 in place of prompts
+    begins: list[list[int]] = []  # for each token, the position at which its pair begins
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = [*prompt, *answer][: context + 1]
         if not (packed and inputs and len(inputs[-1]) + len(tokens) <= context + 1):

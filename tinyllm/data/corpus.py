@@ -20,7 +20,7 @@ class Corpus:
     data: the text as bytes, so that a byte tokenizer can take any file.
     entropy: for a generated text, a function that returns the generator's entropy in nats per character.
     separator: the bytes that stand after every document.
-    documents: what is known about each document of a generated text, or () unless all of them ask something.
+    documents: the documents of a generated text, with prompts and answers; () if one has no prompt.
     tokens: in place of `data`, the tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk.
     made_by: the fingerprint of the tokenizer that wrote the tokens.
     """
@@ -38,7 +38,7 @@ class Corpus:
 
     @property
     def content(self) -> Any:
-        """Return the tokens if only these are known, else the bytes of the text."""
+        """Return the tokens if the corpus holds tokens, else the bytes of the text."""
         return self.data if self.tokens is None else self.tokens
 
     @cached_property
@@ -54,7 +54,7 @@ class Corpus:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes in the corpus."""
+        """Return the number of bytes of the text, or of the tokens."""
         return memoryview(self.content).nbytes
 
     @property
@@ -68,7 +68,7 @@ class Corpus:
             raise UserError(f"{self.name} was made by another tokenizer: give --tokenizer its file")
 
     def text(self) -> str:
-        """Return the data as text. Raises UserError if it is not UTF-8, has a NUL byte, or is not known."""
+        """Return the data as text. Raises UserError if it is not UTF-8, has a NUL byte, or is tokens."""
         if self.tokens is not None:
             raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
         try:
@@ -105,5 +105,5 @@ def _cut(data, at, separator):
             return document + len(separator)
     edge = at
     while 0 < edge < len(data) and data[edge] & 0xC0 == 0x80 and at - edge < 4:
-        edge -= 1  # a byte 10xxxxxx continues a character
+        edge -= 1  # a byte 10xxxxxx does not begin a character
     return edge if at - edge < 4 else at  # four in a row are not UTF-8, so any cut will do

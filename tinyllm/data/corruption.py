@@ -33,7 +33,7 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
 class DiffusedBatch(Batch):
     """A batch for masked diffusion: in each row, a random share t of the tokens is hidden.
 
-    Each token that may be hidden has the weight 1 / t, with the t of its row.
+    Each token that may be hidden has the weight 1 / t, for the t of its row; any other token has 0.
     """
 
     @property

@@ -48,7 +48,7 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
     and encoded again. It first loses tokens at its beginning if it would not fit into `room` tokens (default
     T), because the markers need room. If a `separator` ends documents, the middle of each document in the row
     is moved to the end of this document. Longer rows are cut off, shorter rows are padded with targets of
-    -100. `lines` is that of `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging inside of a
+    -100. For `lines` see `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging inside of a
     context never shows half of a rearranged document.)
     """
     draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
@@ -67,7 +67,7 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
 
 
 def documents(text: str, separator: str) -> list[str]:
-    """Cut a text into documents behind each separator; without a separator, the text is one document.
+    """Cut a text into documents after each separator; without a separator, the text is one document.
 
     A separator before a space does not end a document, because in code a blank line before an indented line
     is inside a function.

@@ -24,7 +24,7 @@ def read(where: str) -> bytes:
     path = Path(where)
     if where == "-":
         return read_stream(sys.stdin.buffer, "standard input", MAX_BYTES)
-    if os.path.isdir(path):  # without hidden files
+    if os.path.isdir(path):  # hidden files are left out
         found = sorted(path.rglob("*"))
         return _read_many(where, [x for x in found if "/." not in f"/{x.relative_to(path).as_posix()}"])
     if not os.path.lexists(path) and glob.has_magic(where):
@@ -36,7 +36,7 @@ def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
         with open_regular(path) as f:
-            if os.fstat(f.fileno()).st_size > MAX_BYTES:  # before memory is taken
+            if os.fstat(f.fileno()).st_size > MAX_BYTES:  # checked before memory is allocated
                 raise UserError(f"{path} holds more than {MAX_BYTES / 2**20:,g} MiB; take a part of it")
             try:
                 return read_stream(gzip.GzipFile(fileobj=f) if path.suffix == ".gz" else f, path, MAX_BYTES)

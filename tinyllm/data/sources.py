@@ -51,7 +51,7 @@ def world_corpus(name: str) -> Corpus:
     asked: list[Document] = []
     size = 0
     for document in named.documents():
-        if document.prompt and len(asked) == len(texts):  # prose has only its text, to save memory
+        if document.prompt and len(asked) == len(texts):  # to save memory, of prose only the text is kept
             asked.append(document)
         texts.append(document.text + SEPARATOR)
         size += len(texts[-1]) + (3 * SIZE**2 if "scene" in document.labels else 0)
@@ -64,7 +64,7 @@ def world_corpus(name: str) -> Corpus:
 def load_pydocs() -> bytes:
     """Join the help topics of Python, sorted by name -> bytes."""
     try:
-        from pydoc_data.topics import topics  # a file of the standard library that holds one dict of strings
+        from pydoc_data.topics import topics  # this file of the standard library holds one dict of strings
     except ImportError:
         raise UserError("this Python comes without pydoc_data; choose another corpus") from None
     return "\n\n".join(f"{name}\n\n{topics[name].strip()}\n" for name in sorted(topics)).encode()

@@ -17,8 +17,8 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, open_regular
 
 HEADER = struct.Struct("<8sIQI32s")
-MAGIC = b"tinytok2"  # change the digit when the same text and tokenizer begin to give other tokens
-CHUNK = 2**24  # bytes of a file that are read at once
+MAGIC = b"tinytok2"  # raise the digit when a change of tinyllm gives other tokens for the same text
+CHUNK = 2**24  # how many bytes of a file are read at once
 
 
 def token_array(data: str | bytes | np.ndarray, tokenizer: Any) -> np.ndarray:

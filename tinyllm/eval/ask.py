@@ -1,7 +1,7 @@
 """Ask a model the questions of a task: let it write answers, or choose the likeliest of some answers.
 
-An answer depends on the model, the item, its place in the list and the seed, and not on the other items that
-are asked with it: the same bits in a batch of any items.
+An answer depends on the model, the item, its place in the list and the seed. It has the same bits whatever
+other items are in the batch.
 """
 
 import math
@@ -20,9 +20,9 @@ from tinyllm.nn.attention import Seen
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 
-POOL = 500  # the first items for training, from which shots are drawn
-BATCH = 32  # texts in a pass of `likeliest`
-SPARE = 16  # tokens: an answer may be twice as long as the right one, and this much longer
+POOL = 500  # shots are drawn from this many training items, the first ones
+BATCH = 32  # how many texts a pass of `likeliest` reads
+SPARE = 16  # an answer may have twice the tokens of the right one, and this many more
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
             **options: Any) -> list[Answer]:
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
-    Before each question stand `shots` items for training with their answers, which `seed` chooses. options:
-    those of a `Request`, such as sampling and max_tokens; by default the likeliest tokens, up to twice the
-    length of the right answer and some more. Raises UserError when a question with its shots does not fit
-    into the model's context, or the tokenizer cannot write the right answer.
+    Before each question stand `shots` training items with their answers, drawn with `seed`. options: those of
+    a `Request`, such as sampling and max_tokens; by default the likeliest tokens, up to twice the length of
+    the right answer plus SPARE. Raises UserError when a question with its shots does not fit into the model's
+    context, or the tokenizer cannot write the right answer.
     """
     items, asked = list(items), []
     engine = Engine(opened.model, opened.tokenizer)
@@ -64,10 +64,10 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
 
 def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *,
               seed: int = 0) -> list[Answer]:
-    """Let a model answer each item of a task with the likeliest of its choices -> the answers in order.
+    """Choose the likeliest of each item's choices under a model -> the answers, in the order of the items.
 
-    The first of equally likely choices counts. Shots and errors are those of `answers`; it is an error, too,
-    if an item has no choices.
+    Of equally likely choices the first is taken. Shots and errors are those of `answers`; an item without
+    choices is an error, too.
     """
     items, tokenizer, pairs = list(items), opened.tokenizer, []
     for item, prompt in zip(items, prompts(opened, task, items, shots, seed), strict=True):

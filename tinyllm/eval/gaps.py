@@ -1,4 +1,4 @@
-"""Define Gaps, a task in which a model writes the middle of a program; running it says if it is right."""
+"""Define Gaps, a task in which a model writes the middle of a program; the program's tests score it."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ def body(text: str, random: Random) -> tuple[str, str]:
 
 def line(text: str, random: Random) -> tuple[str, str]:
     """Cut out one line of a function's body -> (text before the gap, text after it)."""
-    lines = text.splitlines(keepends=True)  # the first ends the docstring
+    lines = text.splitlines(keepends=True)  # line 0 is the rest of the docstring's line
     at = 1 + random.integers(len(lines) - 1)
     return "".join(lines[:at]), "".join(lines[at + 1 :])
 

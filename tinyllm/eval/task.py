@@ -17,10 +17,10 @@ from tinyllm.world.pictures import shown
 class Item:
     """A question of a task, and what is known about its answer.
 
-    answer: a right answer as it stands behind the question, with the blank or line break before it, and with
-        steps if the answer has any; truth: the same without blanks and steps.
+    answer: a right answer as it follows the question: with a space or line break before it, and with its
+        steps if it has any; truth: the same without white space and steps.
     choices: the possible answers, or () if a model has to find its own words.
-    suffix: the text behind the answer if a model has to fill a gap.
+    suffix: the text after the answer if a model has to fill a gap.
     picture: the picture that the question is about, or None.
     source: what the task needs to score an answer.
     """
@@ -38,7 +38,7 @@ class Task:
     """A set of questions whose answers can be scored; subclasses define `items`.
 
     name: the name on the command line.
-    end: a text that ends an answer if the model has learnt no end of answers.
+    end: a text that ends an answer if the model has no `frame`.
     chance: the mean score of guessing.
     """
 
@@ -66,7 +66,7 @@ class Task:
 
 
 def behind(answer: str, frame: Frame) -> str:
-    """Return an answer as it stands behind a prompt: a frame takes the place of its blank or line break."""
+    """Return an answer as it follows a prompt: a frame replaces the space or line break before it."""
     return answer[1:] if any(frame) else answer
 
 
@@ -85,7 +85,7 @@ class WorldTask(Task):
         return replace(self._named, options=replace(self._named.options, split=split)).documents()
 
     def items(self, split: str) -> Iterator[Item]:
-        """Yield the documents of a split as items, with the right answer where they tell of a wrong one."""
+        """Yield the documents of a split as items; a document's wrong answer is replaced by the right one."""
         for document in self.documents(split):
             picture, question = shown(document) or (None, document.prompt)
             right = self.kind.score_answer(document.answer, document) == 1

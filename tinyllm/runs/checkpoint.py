@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
     UserError when a file cannot be written; earlier checkpoints then stay intact.
     """
     target = Path(folder) / f"step-{step:08d}"
-    if target.exists():  # the same step of the same run: the same bits
+    if target.exists():  # saved already: the same step of a run always has the same bits
         return target
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -56,7 +56,7 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file. Raises UserError if it is huge, or weights that are cut short."""
+    """Return the SHA-256 of a file. Raises UserError if it is too large, or safetensors cut short."""
     return hash_file(path) if path.suffix == ".safetensors" else hashlib.sha256(read_bytes(path)).hexdigest()
 
 
@@ -77,9 +77,9 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def pin(path: Path) -> None:
-    """Keep a checkpoint for ever, because another run began with it; do nothing to any other folder."""
+    """Mark a checkpoint as not to be pruned, because another run began with it; ignore other folders."""
     if os.path.lexists(path / "state.json"):
-        with suppress(OSError):  # a folder of somebody else, who may also prune it
+        with suppress(OSError):  # without write access it stays unprotected
             (path / PINNED).touch()
 
 
@@ -134,7 +134,7 @@ def load_state(path: Path, name: str, part: Any) -> None:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Add a file's name to an error in the `with` block, which reads it, and what to do about the error."""
+    """Add to an error in the `with` block the name of the file that it reads, and what to do about it."""
     try:
         yield
     except ValueError as error:

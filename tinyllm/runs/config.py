@@ -17,9 +17,9 @@ from tinyllm.runs.recipe import Recipe, find_recipe
 from tinyllm.train.config import TrainConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
-# The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
-# minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
-# with a batch that fits a laptop.
+# The settings of presets; the sizes of models are in each family's PRESETS. laptop reached the lowest loss in
+# two minutes on two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2
+# 124M with a batch that fits a laptop.
 LAPTOP, USUAL = "laptop", "llama"  # the default preset, and its family
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
@@ -31,12 +31,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
-# On --resume. run.json has the data's SHA-256. Of these, only the steps change the weights.
+# Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
 MAY_CHANGE = {"data", "threads", "train.checkpoint_every", "train.steps"}
 
 @dataclass(frozen=True)
 class LoRAConfig:
-    """The settings of LoRA: with a rank, training changes only an adapter over the weights of the start."""
+    """The settings of LoRA: with a rank, training changes adapters, not the weights of the start."""
 
     rank: int = setting(0, help="train an adapter of this rank; 0: all weights", min=0, max=65536)
     alpha: float = setting(16.0, help="the adapter's part is multiplied by alpha / rank", above=0)
@@ -50,8 +50,8 @@ class LoRAConfig:
 class RunConfig:
     """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
-    `model` is a family's config, with the largest vocabulary until the tokenizer decides its size. `options`
-    is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    `model` is a family's config; its vocab_size is only a placeholder, because the tokenizer decides it.
+    `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
@@ -91,7 +91,7 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     found |= describe(RunConfig) | describe(family(kind or USUAL).config_class, "model.")
     found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
     found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
-    for name in ("model", "train", "lora", "options", "model.vocab_size"):  # no settings of their own
+    for name in ("model", "train", "lora", "options", "model.vocab_size"):  # not settings
         del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}

@@ -28,7 +28,7 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
     names = [field.removesuffix("?") for field in fields]
     needed = [field for field in fields if not field.endswith("?")]
     records = []
-    # Not splitlines, because the texts of JSON may hold characters that end a line there.
+    # Not splitlines, which also cuts at characters that JSON texts may hold, such as U+2028.
     for number, item in enumerate(corpus.documents or corpus.text().split("\n"), 1):
         if isinstance(item, str) and not item.strip():
             continue
@@ -58,7 +58,7 @@ def _of_line(line: str, names: list[str], needed: list[str]) -> dict[str, Any]:
 
 def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
     prompt, answer = document.prompt, document.answer.lstrip()
-    if "chosen" in names:  # the prompt of such a document goes on with the answer that was liked better
+    if "chosen" in names:  # in such a document, `prompt` also holds the preferred answer
         prompt = document.labels.get("question", prompt)
     return document.labels | {"prompt": prompt, "answer": answer, "text": prompt, "label": answer}
 
@@ -75,7 +75,7 @@ def hold_out(examples: list, fraction: float, name: str) -> tuple[list, list]:
 
 
 def row_size(example: Any) -> int:
-    """Return the number of tokens that a model reads to write the longest answer to a prompt.
+    """Return the number of input tokens of a prompt with its longest answer.
 
     example: the ids of a prompt, the ids of one or more answers, and perhaps other things.
     """
@@ -88,7 +88,7 @@ def plan_of(
     size: Callable[[Any], int] = row_size, learn: Callable[[list, int], Batch] | None = None,
     characters: np.ndarray | None = None,
 ) -> Plan:
-    """Return a plan that trains on random examples, and validates on the first of those that are held out.
+    """Return a plan that trains on random examples, and validates on the first held-out examples.
 
     An example whose batch has the `count` 0 is dropped, because it teaches nothing and cannot start a
     sample; the share of such examples is logged as "dropped". Raises UserError if no others are left.
@@ -97,7 +97,7 @@ def plan_of(
     examples: for training and for validation; the first entry of an example is the ids of its prompt.
     layout(examples): makes a batch of some examples.
     size(example): the tokens of an example; the share above the context is logged as "truncated".
-    learn(examples, step): makes a batch of training, if this differs from `layout`.
+    learn(examples, step): makes a training batch; by default `layout` does.
     characters: see `evaluate`.
     """
     train, seed = parts.config.train, parts.config.seed

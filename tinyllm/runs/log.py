@@ -19,7 +19,7 @@ from tinyllm.files import parse_json, read_bytes
 from tinyllm.train.events import MEASURED, STEP_FIELDS
 
 LARGEST_LOG = 2**28  # bytes: a million steps
-KINDS: dict[str, Any] = {  # all have a step, too; a chart can draw numbers in these bounds
+KINDS: dict[str, Any] = {  # {kind: its fields besides `step`}; the bounds keep numbers drawable in a chart
     "step": dict.fromkeys(STEP_FIELDS, bounded(float | None, min=-1e100, max=1e100))
     | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
     | {"seconds": bounded(float, min=0, max=1e15)},
@@ -70,7 +70,7 @@ class RunLog:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl, without a last line that was torn, so that it has no end.
+    """Return the records of a log.jsonl; ignore an incomplete last line, which an interrupted write leaves.
 
     Raises UserError when the file is missing or any other line is damaged.
     """

@@ -1,4 +1,4 @@
-"""Open a trained model, together with everything that its folder says about talking to it."""
+"""Open a trained model, together with its tokenizer, and how its folder says to prompt and sample it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +45,7 @@ class Opened:
 
     @property
     def sampling(self) -> Sampling:
-        """Return the way in which the folder's generation_config.json draws tokens.
+        """Return the settings for drawing tokens from the folder's generation_config.json.
 
         Raises UserError when the file holds an impossible value.
         """
@@ -63,7 +63,7 @@ class Opened:
 
     def lay_out(self, prompt: str | bytes, max_tokens: int, suffix: str | bytes | None = None,
                 picture: Any = None, suffix_first: bool = False) -> dict[str, Any]:
-        """Return arguments of `Engine.add` for a prompt, with the text behind a gap or a picture before it.
+        """Return arguments of `Engine.add` for a prompt, perhaps with the text after a gap, or a picture.
 
         Raises UserError when the model fills no gaps, or sees no pictures, or only pictures of another size.
         """

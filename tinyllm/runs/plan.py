@@ -1,4 +1,4 @@
-"""Define `Plan`: what a training needs beside model and optimizer. Make plans of windows of a long text."""
+"""Define `Plan`, what a training needs beside model and optimizer; make plans for windows of a long text."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,7 +39,7 @@ class Plan:
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Return a line with the numbers that the loss reported, and advice if they are out of range; or ""."""
+    """Return a line with the logged numbers of `plan.healthy`, and advice if one is out of range; or ""."""
     words = []
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:
@@ -59,7 +59,7 @@ def plan_of_windows(
     length: the number of tokens in a window.
     layout(x, y, *key): makes a batch from tokens x (B, length) and the token after each, y; `key` selects the
         random numbers.
-    learn(batch, *key): changes a batch of training; batches of validation stay as they are.
+    learn(batch, *key): changes a training batch; validation batches stay as they are.
     sample(model, tokens): returns a text to show, from the first window that is held out.
     characters: see `evaluate`.
     """
@@ -81,7 +81,7 @@ def plan_of_windows(
         return evaluate(model, same, loss, characters)
 
     plan = Plan(batches, loss, measure, len(learnt), len(held_out), [int(learnt[0])])
-    with suppress(UserError):  # a new line that is not in the vocabulary
+    with suppress(UserError):  # if a newline is not in the vocabulary
         plan.prompt = parts.tokenizer.encode("\n\n") or plan.prompt  # where stories and speeches begin
     if sample:
         plan.sample = partial(sample, tokens=held_out[:length].tolist())

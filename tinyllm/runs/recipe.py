@@ -37,7 +37,7 @@ class Parts:
     """The data and the model from which a recipe makes its plan.
 
     start: the weights that the run began with; None if these were drawn from the seed.
-    frame: what stands around an answer: set by the recipe, or else inherited from the run of `start`.
+    frame: the texts before and after an answer: set by the recipe, or else inherited from the run of `start`.
     """
 
     config: Any  # a `RunConfig`
@@ -65,12 +65,12 @@ class Recipe:
 
     options: the dataclass of the recipe's settings, which are called NAME.FIELD.
     text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
-    frame(options): returns what stands around an answer; None: a run keeps the frame of its start.
+    frame(options): returns the texts before and after an answer; None: a run keeps the frame of its start.
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
     prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
-    defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. Those of the
-        recipe that pretrains a family hold for all recipes of this family.
+    defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. The defaults
+        of a family's pretraining recipe apply to its other recipes, too.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Recipe:
     defaults: dict[str, Any] = field(default_factory=dict)
 
 
-RECIPES: dict[str, Recipe] = {}  # of the files that have been imported
+RECIPES: dict[str, Recipe] = {}  # filled as `import_recipes` imports their files
 
 
 def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Callable[[Callable], Callable]:
@@ -102,7 +102,7 @@ def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Ca
 def import_recipes() -> None:
     """Import the files in all folders tinyllm/*/recipes, so that they register their recipes.
 
-    They are found by folder because folders above this one have recipes too, and imports point down.
+    Files are searched for, because packages that import this one have recipes too: it cannot import these.
     """
     package = sys.modules[__name__.partition(".")[0]]
     for file in sorted(found for root in package.__path__ for found in Path(root).glob("*/recipes/[!_]*.py")):

@@ -48,7 +48,7 @@ class Facts:
 class Record:
     """The content of run.json: what a run is made of, and how it began.
 
-    notes: JSON values that others want to find again, such as the ops that were replaced.
+    notes: JSON values that callers store with the run, such as the ops that were replaced.
     """
 
     config: RunConfig
@@ -67,8 +67,8 @@ CONTENT = {  # of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None),
 }
-SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # in `unlogged`, unless it is empty
-# Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
+SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # of `Progress.unlogged`, unless empty
+# Without this file, transformers takes the tokenizer of the family's published models, with other ids.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
 
 
@@ -207,7 +207,7 @@ class Run:
 
         Raises UserError when the checkpoint is damaged, or if the run has done more than `steps` steps.
         """
-        if not self.checkpoints.is_dir():  # else the log would be cut to nothing
+        if not self.checkpoints.is_dir():  # else the whole log would be deleted below
             raise UserError(f"there is no folder {self.checkpoints}: put it back, or train with --overwrite")
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
@@ -238,7 +238,7 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
             conform(sums, SUMS, "progress.unlogged")
         try:
             return Progress(**state["progress"]), state["log_bytes"]
-        except TypeError as error:  # an unknown name
+        except TypeError as error:  # an unknown field
             raise UserError(f"was saved by another version of tinyllm: {error}") from None
 
 

@@ -85,7 +85,7 @@ class TrainSetup(Parts):
         config, prompt = self.config.train, self.plan.prompt
         if self.plan.sample:
             return self.plan.sample(model)
-        with suppress(UserError):  # letters that are not in the vocabulary
+        with suppress(UserError):  # if characters are not in the vocabulary
             prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
         sampling = Sampling(**sampling_settings(model.generation))
         length, seed = config.sample_tokens, self.config.seed
@@ -102,9 +102,9 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         for event in setup.train():  # see tinyllm/train/events.py
             print(event)
 
-    Give `corpus`, `tokenizer` and `model` if they exist already, as in a resumed run, which does not train
-    its tokenizer again, and in `begun` its run.json. `progress` is passed to the tokenizer's training. Raises
-    UserError when the parts do not fit together.
+    Pass `corpus`, `tokenizer` and `model` if they exist already, as when a run is resumed, and then also its
+    run.json, as `begun`. `progress` is passed to the tokenizer's training. Raises UserError when the parts do
+    not fit together.
     """
     if config.threads:
         threads(config.threads)
@@ -124,7 +124,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
         raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
     model = adapted(model, recipe, config, corpus, start)
-    # With the largest vocabulary, as a config is that was read: run.json leaves its size to the tokenizer.
+    # As in a config that was read, vocab_size is the placeholder: run.json leaves it to the tokenizer.
     config = dataclasses.replace(config, model=dataclasses.replace(model.config, vocab_size=SIZE["max"]))
     if model.objective != "masked":
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
@@ -169,14 +169,14 @@ def find_start(place: str | None) -> tuple[Origin | None, Frame]:
         return None, NO_FRAME
     run = Run(locate(place))
     path, frame = run.model_folder(), NO_FRAME if run.is_model() else run.read().frame
-    folder = os.path.abspath(path) if os.path.exists(place) else place  # else "shipped"
+    folder = os.path.abspath(path) if os.path.exists(place) else place  # or "shipped"
     return Origin(folder, hash_weights(path)), frame
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
     """Train a tokenizer on a corpus, or load it from a file, and add the special tokens of the recipe."""
     if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):
-        corpus.text()  # raises with the name of the file, and offers the byte tokenizer
+        corpus.text()  # raises UserError for other data, and suggests the byte tokenizer
     data = recipe.text(config, corpus) if recipe.text else corpus.data
     tokenizer = make_tokenizer(config.tokenizer, data, progress)
     if recipe.prepare_tokenizer:
@@ -209,7 +209,7 @@ def check_memory(settings: Any, optimizer: str) -> None:
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
     """Return a model with the output layer that a recipe needs, and adapters if `lora.rank` asks for them.
 
-    Raises UserError when adapters would have no base, or the settings fit no layer.
+    Raises UserError when the start is an adapter itself, or `lora.where` fits no layer.
     """
     is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()}
     model, lora = recipe.adapt(model, corpus) if recipe.adapt else model, config.lora

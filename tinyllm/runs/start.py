@@ -1,7 +1,7 @@
 """Remember the weights that a run began with, and open them again later.
 
-A reference model and the base of an adapter are the weights at the beginning of a run, also after the run has
-been resumed from a checkpoint. So run.json has the folder of these weights, and their SHA-256.
+A reference model and the base of an adapter are the weights with which a run began, even after the run is
+resumed from a checkpoint. So run.json has the folder of these weights, and their SHA-256.
 """
 
 import os
@@ -45,6 +45,6 @@ def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
     if not os.path.lexists(file) and os.path.lexists(folder / ADAPTER):
         file = locate(read_settings(folder)[0]["base_model_name_or_path"]) / file.name
     tokenizer = load_tokenizer(file)
-    if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
+    if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is unused padding
         raise UserError(f"the model in {folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}")
     return model, tokenizer

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-# The log's fields that differ from run to run; everything else in it is the same, bit for bit.
+# Fields of the log that differ when a run is repeated; all others are the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
 

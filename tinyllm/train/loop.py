@@ -31,7 +31,7 @@ SMALLER = "; try a smaller --lr"
 
 
 class Diverged(UserError):
-    """The error for a loss, gradient or weight that is not finite."""
+    """Report a loss, gradient or weight that is not finite."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Progress:
     best_val_loss: float | None = None
     unlogged: dict[str, float | None] = field(default_factory=dict)  # sums since the last line of the log
     unlogged_seconds: float = setting(0.0, min=0)
-    seconds: float = setting(0.0, min=0)  # of training, without pauses
+    seconds: float = setting(0.0, min=0)  # spent in training, pauses between resumed parts excluded
 
     def __post_init__(self):
         check(self, "progress.")
@@ -79,8 +79,8 @@ class Loop:
     a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers are logged.
     Checkpoints save the state of `batches` and `loss` if they have `state_dict` and `load_state_dict`.
 
-    Iterating raises Diverged when a loss or a gradient is not finite, and UserError when a file cannot be
-    written. In both cases the checkpoints stay intact.
+    Iterating raises Diverged when a loss, a gradient or a weight to be saved is not finite, and UserError
+    when a file cannot be written. In both cases the checkpoints stay intact.
     """
 
     model: Any
@@ -90,9 +90,9 @@ class Loop:
     _: KW_ONLY
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate
-    accumulate: int = 1  # pieces that a batch is split into, to save memory or for several processes
+    accumulate: int = 1  # into how many pieces a batch is split, to save memory or for several processes
     clip: float = 1.0  # the largest gradient norm; 0: no limit
-    report: Callable[[Any], dict[str, float]] = lambda batch: {}  # numbers to log beside those of the loss
+    report: Callable[[Any], dict[str, float]] = lambda batch: {}  # batch -> more numbers to log
     evaluate: Any = None  # model -> {"val_loss": ..., ...}
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
@@ -113,7 +113,7 @@ class Loop:
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
-        if not adapters(self.model):  # from now on no folder has these weights: see `Pretrained.origin`
+        if not adapters(self.model):  # training changes the weights, so `origin` is wrong
             vars(self.model).pop("origin", None)
         self.began = time.perf_counter() - progress.seconds
         yield events.Started(progress.step, self.steps)
@@ -156,7 +156,7 @@ class Loop:
         numbers |= self.report(batch)
         grad_norm = gradient_norm(optimizer.parameters)
         self.check_finite(step + 1, "loss", loss)
-        self.check_finite(step + 1, "gradient norm", grad_norm)  # before it reaches the weights
+        self.check_finite(step + 1, "gradient norm", grad_norm)  # before the weights change
         if self.schedule:
             optimizer.lr = self.schedule(step)
         clipped_step(optimizer, grad_norm, self.clip)
@@ -178,7 +178,7 @@ class Loop:
         return events.Evaluated(progress.step, loss, numbers.get("val_loss_per_char"), best, numbers)
 
     def write(self) -> Iterator[events.Sampled]:
-        """Generate a sample, and log it, if samples are wanted; only process 0 does."""
+        """If the loop has `sample`, generate a sample and log it, in process 0 only."""
         if self.sample and self.group.rank == 0:
             text = self.sample(self.model)
             self.append({"kind": "sample", "step": self.progress.step, "text": text})
@@ -197,12 +197,12 @@ class Loop:
         return events.Logged(record)
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write a line of the log, if there is one; only process 0 does."""
+        """Write a line to the log, if there is a log, in process 0 only."""
         if self.checkpoint and self.group.rank == 0:
             self.checkpoint.log.append(record)
 
     def save(self) -> None:
-        """Check the weights; in process 0, write a checkpoint, and keep only it and the best one."""
+        """Check the weights; in process 0, write a checkpoint, and delete all but this and the best one."""
         progress = self.progress
         if not self.checkpoint or progress.step == 0:  # at step 0 there is nothing to save
             return
@@ -221,7 +221,7 @@ class Loop:
             raise Diverged(f"the {what} is {value} at step {step}: training has blown up; {kept}{SMALLER}")
 
 
-train = Loop  # so that one can write `for event in train(...)`
+train = Loop  # users write `for event in train(...)`
 
 
 def stateful(**parts: Any) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
     value = 0.0
     means: dict[str, float] = {}
     for first in range(0, len(pieces), group.size):
-        if group.rank > 0:  # process 0 has the sum so far, to which the others add
+        if group.rank > 0:  # only process 0 keeps the sum so far; the others add new gradients to it
             for p in parameters:
                 p.grad = None
         number, result = first + group.rank, None
@@ -264,7 +264,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
 
 
 def piece_gradients(model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict[str, float]]:
-    """Add the gradients of loss * share to the parameters; return loss and numbers, also times the share."""
+    """Add the gradients of loss * share to the parameters; return loss and numbers, both times `share`."""
     result = loss(model, piece)
     result, numbers = result if isinstance(result, tuple) else (result, {})
     scaled = result * share
@@ -276,5 +276,5 @@ def add_gradients(parameters: list[Any], group: Group) -> None:
     """Replace gradients by their sums over a group; one that is None in all processes stays None."""
     found = group.gather([p.grad is not None for p in parameters])
     for p, *flags in zip(parameters, *found, strict=True):
-        if any(flags):  # x + -0.0 is x for every x, bit for bit; -0.0 + 0.0 would be 0.0
+        if any(flags):  # a missing gradient becomes -0.0, because x + -0.0 has the bits of x
             p.grad = group.all_reduce(np.full_like(p.data, -0.0) if p.grad is None else p.grad)

@@ -10,12 +10,12 @@ from tinyllm import ops
 from tinyllm.nn import Linear, Module
 from tinyllm.train.optimizer import AdamW, decay_groups
 
-# Coefficients (a, b, c) of x -> a x + b x^3 + c x^5, one line per iteration. One after the other they bring
-# all numbers from 0.01 to 1 into 0.72 to 1.28; each is the best of its degree for the range that the one
-# before leaves (Amsel et al., "The Polar Express", 2025). Nearer to 1 would cost time and teach no more.
+# Coefficients (a, b, c) of x -> a x + b x^3 + c x^5, one tuple per iteration. Applied in turn, they map the
+# range 0.01 to 1 into 0.72 to 1.28; each is the best of its degree for the range that the previous one gives
+# (Amsel et al., "The Polar Express", 2025). Results nearer to 1 take more time and do not train better.
 POLYNOMIALS = ((7.5653, -21.5405, 15.7935), (3.8477, -3.2116, 0.7055), (2.6713, -1.9853, 0.4535))
-MOMENTUM, SIZE = 0.95, 0.3  # the share of the old mean; the mean change of a weight, as a part of lr
-TOGETHER = 1 << 20  # numbers in matrices that are orthogonalised together: 4 MiB, which stay in a near cache
+MOMENTUM, SIZE = 0.95, 0.3  # weight of the old mean; a weight's mean change per step, as a multiple of lr
+TOGETHER = 1 << 20  # weights of matrices that are orthogonalised together: 4 MiB, so that they stay in cache
 
 
 def orthogonalize(m: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
     """
     x = np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-2] > m.shape[-1] else m
     norms = [ops.grad_norm([matrix]) for matrix in x.reshape(-1, *x.shape[-2:])]
-    scales = np.array([1 / (1.02 * norm + 1e-30) for norm in norms], np.float32)  # singular values are < 1
+    scales = np.array([1 / (1.02 * norm + 1e-30) for norm in norms], np.float32)  # makes singular values < 1
     x = x * scales.reshape(*x.shape[:-2], 1, 1)
     for a, b, c in np.array(POLYNOMIALS, np.float32):
         square = ops.matmul(x, x, transpose_b=True)

@@ -53,7 +53,7 @@ def counted(model: Any, batch: Batch) -> tuple[Tensor, np.ndarray]:
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
     """Return the mean cross-entropy in nats of classifying texts, and the accuracy.
 
-    `batch` has tokens and segments (B, T), lengths (B,), and the numbers of the classes as targets (B, 1).
+    `batch` has tokens and segments (B, T), lengths (B,), and the indices of the classes as targets (B, 1).
     """
     logits = model.classify(batch.tokens, batch.segments, Seen(lengths=batch.lengths))
     return guess(logits, batch.targets[:, 0])
@@ -92,7 +92,7 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
     """Return an upper bound of the mean negative log-likelihood of tokens in nats, and the accuracy.
 
     The cross-entropy of a hidden token is weighted by 1 / t, where t is the hidden share of its row: if few
-    tokens are hidden, each of them counts more. The mean over all t is the bound. (Sahoo et al., equation 10;
+    tokens are hidden, each of them counts more. The mean over t is the bound. (Sahoo et al., equation 10;
     Nie et al., LLaDA, 2025, equation 3.)
     """
     logits, targets = counted(model, batch)

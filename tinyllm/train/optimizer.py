@@ -15,7 +15,7 @@ MOMENTS = ("m", "v")
 
 
 class AdamW:
-    """Move every weight against its mean gradient, which is first divided by the gradient's usual size.
+    """Move every weight against its mean gradient, divided by the gradient's root mean square.
 
     Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
     (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019.)
