@@ -29,7 +29,7 @@ class Mode(threading.local):
 mode = Mode()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)  # a repr would hold the whole graph
 class Node:
     """The record of one step of the forward pass, from which the backward pass computes gradients.
 

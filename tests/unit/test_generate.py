@@ -241,6 +241,13 @@ def test_a_sequence_that_cannot_go_on_ends_alone():
         list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never))
 
 
+def test_generate_decodes_no_texts_without_stop_strings(monkeypatch):
+    read = []
+    monkeypatch.setattr(ByteTokenizer, "decode_bytes", lambda self, ids: read.extend(ids) or b"")
+    assert len(generate(tiny(), [1, 2], max_tokens=3, tokenizer=ByteTokenizer())) == 3
+    assert read == [1, 2]
+
+
 def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
     steps = list(stream(tiny(), [[1], [2]], max_tokens=3))
     assert [s.index for s in steps] == [0, 1, 0, 1, 0, 1]

@@ -88,6 +88,9 @@ def test_names_follow_the_order_of_definition_and_a_tied_parameter_comes_once():
     assert net.parameters()[1] is net.h[0].weight and repr(net) == "<Net with 46 parameters>"
     nn.quantize(net, 8)
     assert isinstance(net.heads["a"], nn.Int8Linear) and isinstance(net.h[2], nn.Int8Linear)
+    pair = nn.Sequential()
+    pair.layers = nn.Linear(3, 2), F.relu
+    assert isinstance(nn.quantize(pair, 8)[0], nn.Int8Linear)
     assert len([*row]) == 3 and row[1] is F.relu and row[2] is row[-1] and nn.Sequential()(3) == 3
 
 
@@ -274,4 +277,5 @@ def test_tensors_are_read_as_numbers_and_arrays_and_reprs_say_what_a_thing_is():
         (tl.load_corpus("stories"), "Corpus('stories', 7,"), (tl.ByteTokenizer(), "<ByteTokenizer with 256"),
     ):
         assert repr(value).startswith(shown)
-    assert len(repr(Tensor(np.ones((1000, 1000), np.float32)))) < 300
+    large = nn.Parameter(np.ones((1000, 1000), np.float32))
+    assert len(repr(large)) < 300 and len(repr((large + large)._node)) < 300

@@ -89,6 +89,7 @@ def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch,
 
 BACKEND = "import tinyllm.ops.registry as r; print(r._state['backend'])"
 DOCTOR = "import sys; from tinyllm.cli import main; sys.exit(main(['doctor']))"
+RESOLVED = "from tinyllm.ops import OPS; print([o for o in OPS.values() if o._run == o._first_call])"
 WITHOUT = "import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = "
 
 
@@ -97,6 +98,7 @@ WITHOUT = "import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = "
     *((name, "zzz", DOCTOR, 2, "", "zzz") for name in ("BACKEND", *["CPU", "THREADS"] * bool(_compiled))),
     ("BACKEND", "", f"{WITHOUT}None; warnings.simplefilter('always'); {BACKEND}", 0, "numpy\n",
      "no compiled kernels were built"),
+    ("BACKEND", "", RESOLVED, 0, "[]\n", ""),
     ("BACKEND", "", f"{WITHOUT}types.SimpleNamespace(BUILD='0' * 12); {DOCTOR}", 2, "", "build again"),
 ])
 def test_variables_choose_and_missing_or_old_kernels_are_said_once(variable, value, code, status, out, said):

@@ -76,12 +76,14 @@ def load_stdlib_code() -> bytes:
     Files that are not UTF-8 are left out.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
-    names = [path.relative_to(root) for path in root.rglob("*.py")]
+    paths: list[Path] = []
+    for where, folders, names in os.walk(root):
+        folders[:] = {*folders} - NOT_LIBRARY  # those are not walked through
+        paths += [Path(where, name) for name in names if name.endswith(".py")]
     sources = []
-    for name in sorted(names, key=Path.as_posix):
-        if NOT_LIBRARY.isdisjoint(name.parts):
-            with suppress(UserError):
-                sources.append(read_text(root / name).encode())
+    for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
+        with suppress(UserError):
+            sources.append(read_text(path).encode())
     return join(sources)
 
 

@@ -26,6 +26,8 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     """
     options |= {"max_tokens": max_tokens, "logprobs": logprobs, "echo": echo}
     engine, sequences = _start(model, prompts, **options)
+    for s in sequences:
+        s.text = s.text if s.text and s.text.stop else None  # nobody reads the texts
     for _ in _steps(engine, sequences):
         pass
     ids, scores = [s.ids if echo else s.tokens for s in sequences], [s.logprobs for s in sequences]

@@ -203,8 +203,10 @@ def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Mod
         new.train(child.training)
         attribute, _, index = name.partition(".")
         if index:  # an element of a list or dict, such as h.3
-            children = getattr(module, attribute)
-            children[index if isinstance(children, dict) else int(index)] = new
+            old = getattr(module, attribute)
+            children: Any = dict(old) if isinstance(old, dict) else list(old)  # old may be a tuple
+            children[index if isinstance(old, dict) else int(index)] = new
+            setattr(module, attribute, children)
         else:
             setattr(module, name, new)
     return model

@@ -15,6 +15,8 @@ from tinyllm.ops.registry import OPS, Op, op, override, use
 for _file in pkgutil.iter_modules(__path__):
     if not _file.name.startswith("_"):
         importlib.import_module(f"{__name__}.{_file.name}")
+for _op in OPS.values():
+    _op.resolve()  # tokenizers ask at every text, without a call, if kernels run an op
 globals().update(OPS)
 __all__ = [*OPS, "OPS", "Op", "op", "override", "use"]
 
