@@ -1,4 +1,4 @@
-"""Check folders of all families: what is saved is read, also by transformers; others are refused."""
+"""Check saved models of all families: tinyllm and transformers read them; other folders are refused."""
 
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ def same_state(one, other):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-SOME = {  # settings that MODELS leaves out
+SOME = {  # name of MODELS -> settings that it does not try
     "t5": {"end": 3}, "mistral": {"window": None}, "llama": {"embed_std": 1.0}, "bert": {"task": "encode"},
     "bert of odd sizes": {"task": "classify", "labels": ["no", "yes"]},
 }
@@ -54,7 +54,7 @@ def test_what_is_saved_is_read_bit_for_bit(tmp_path, name, bits):
     elif name in SOME:
         (other := made(name, **SOME[name])).save_pretrained(tmp_path / "other")
         assert from_pretrained(tmp_path / "other").config == other.config
-    for place in ("a", "a", "b"):  # into a folder that is there, too
+    for place in ("a", "a", "b"):  # the second time over an existing folder
         model.save_pretrained(tmp_path / place)
         model = from_pretrained(tmp_path / place)
         assert not any(array.ctypes.data % 64 for array in model.state_dict().values()), "for kernels"
@@ -92,7 +92,7 @@ OLD = {
 
 @pytest.mark.parametrize("name", OLD)
 def test_what_old_files_hold_besides_weights_is_left_out(tmp_path, name):
-    """Those of BERT, of 2018, call the weights of norms gamma and beta."""
+    """BERT's files of 2018 also call the weights of norms gamma and beta."""
     model = made(name)
     model.save_pretrained(tmp_path)
     rewrite(tmp_path, lambda state: OLD[name] | {
@@ -101,7 +101,7 @@ def test_what_old_files_hold_besides_weights_is_left_out(tmp_path, name):
     assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
 
 
-# config.json says all that a model is, or the model is refused; what others write there is obeyed.
+# Each setting of config.json is obeyed, whoever wrote it, or the model is refused.
 
 
 @pytest.mark.parametrize("name, changes, field", [
@@ -120,18 +120,18 @@ def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name,
 
 
 @pytest.mark.parametrize("name, said, expected", [
-    ("mistral", {"sliding_window": ...}, {"window": 4096}),  # as in transformers
+    ("mistral", {"sliding_window": ...}, {"window": 4096}),  # default of transformers
     ("gpt2", dict.fromkeys(("resid_pdrop", "embd_pdrop"), ...), {"dropout": 0.1}),
     ("llama tied", {"num_key_value_heads": None}, {"kv_heads": 4}),
-    ("t5 1.1", {"tie_word_embeddings": True}, {}),  # and lm_head differs from the embedding
+    ("t5 1.1", {"tie_word_embeddings": True}, {}),  # ignored: lm_head differs
     *[(name, {"rope_scaling": {"rope_type": "linear", "factor": 4.0}, "rope_theta": ...,
               "rope_parameters": {"rope_type": "default", "rope_theta": 77.0}}, {"theta": theta})
       for name, theta in (("llama", 1e4), ("mixtral", 1e6), ("smollm3", 2e6))],
-    ("llama yarn", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},  # the model's training context
+    ("llama yarn", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},  # trained on the model's context
      {"scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 12}}),
     *[(name, {key: value}, {}) for value in (..., None) for name, key in (
         ("mixtral", "num_experts"), ("qwen3_moe", "num_local_experts"), ("t5", "decoder_start_token_id"),
-        ("t5 1.1", "scale_decoder_outputs"))],  # which have two names
+        ("t5 1.1", "scale_decoder_outputs"))],  # settings with two names
 ])
 def test_what_a_config_json_leaves_out_has_the_value_of_transformers(tmp_path, name, said, expected):
     model = made(name)
@@ -150,13 +150,13 @@ def test_dynamic_scaling_comes_back_and_changes_nothing_within_the_context(tmp_p
     assert np.array_equal(logits(model), logits(made("llama")))
 
 
-# What cannot be run is refused: beside each declared value there is a wrong one.
+# What cannot be run is refused: try wrong values next to the declared ones.
 
 WRONG = True, False, 0, -1, 3, 2.5, "other", [1], {"a": 1}
 
 
 def refusal(name, **said):
-    """Return the line that refuses a config.json with other settings than a model's; `...` removes one."""
+    """Change settings of a model's config.json (`...` removes one); return the line that refuses it."""
     cls = family(MODELS[name]["model_type"])
     found = write_config(cls, make_config(MODELS[name])) | said
     found = {key: value for key, value in found.items() if value is not ...}
@@ -167,7 +167,7 @@ def refusal(name, **said):
 
 
 def is_read(cls, name, value):
-    """Return True if a family takes a setting of config.json as it stands there."""
+    """Return True if a family reads a setting of config.json without converting its value."""
     return cls.layout.read({name: value}).get(name) is value
 
 
@@ -250,7 +250,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
 @pytest.mark.parametrize("name, changes, message", [
     ("gpt2", {"model_type": "bart"}, "there is no model 'bart'; did you mean bert"),
     ("gpt2", {"model_type": ...}, "no model 'None'"),
-    ("deepseek_v3", {"first_k_dense_replace": 1}, "first_k_dense_replace = 1"),  # it has experts
+    ("deepseek_v3", {"first_k_dense_replace": 1}, "first_k_dense_replace = 1"),  # layer 0 has experts
     ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
     ("t5", {"num_decoder_layers": 2**24}, "16777216 layers, the weights"),
     ("gpt2", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "another library"),
@@ -327,7 +327,7 @@ def test_places_and_bits_that_are_none_are_told_apart(tmp_path):
             act()
 
 
-# transformers agrees
+# Comparisons with transformers.
 
 
 @each
@@ -352,7 +352,7 @@ def test_transformers_opens_what_is_saved_and_what_it_saves_opens_here(tmp_path,
 
 
 def given_there(reading, model):
-    """Return a reading as transformers' models take it."""
+    """Return a `Reading` as the arguments of a model of transformers."""
     import torch
 
     given = {"input_ids": reading.tokens}
@@ -370,7 +370,7 @@ def given_there(reading, model):
 
 @each
 def test_transformers_has_the_same_states_logits_loss_and_gradients(tmp_path, transformers, name):
-    """Its last state is after the last norm, as `hidden` here."""
+    """The last hidden state of transformers is that after the final norm, as in `hidden`."""
     still = {"dropout": 0.0} if "dropout" in MODELS[name] else {}
     ours, found = made(name, **still), []
     ours.save_pretrained(tmp_path)
@@ -386,7 +386,7 @@ def test_transformers_has_the_same_states_logits_loss_and_gradients(tmp_path, tr
     np.testing.assert_allclose(logits[real], there.logits.detach().numpy()[real], rtol=1e-4, atol=1e-4)
     found[-2:] = [found[-1] / (ours.config.width**-0.5 if getattr(ours.config, "scaled", False) else 1)]
     states = [there.hidden_states] if not ours.is_encoder_decoder else [
-        there.decoder_hidden_states, there.encoder_hidden_states[:-1]]  # the encoder's last is behind a norm
+        there.decoder_hidden_states, there.encoder_hidden_states[:-1]]  # its last is after the final norm
     for theirs_states, valid in zip(states, (real, given.get("attention_mask")), strict=False):
         mine = found[-len(theirs_states) + 1 :] if valid is real else found
         for ours_state, state in zip(mine, theirs_states[1:], strict=valid is real):
@@ -404,7 +404,7 @@ def test_transformers_has_the_same_states_logits_loss_and_gradients(tmp_path, tr
 
 
 def check_gradients(ours, loss, theirs, expected):
-    """Compare the gradients of two losses, where both libraries have an array of one name."""
+    """Compare the gradients of two losses, for parameters that have the same name in both libraries."""
     loss.backward()
     expected.backward()
     grads = {n: p.grad.numpy() for n, p in theirs.named_parameters() if p.grad is not None}

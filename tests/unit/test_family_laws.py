@@ -1,4 +1,4 @@
-"""Check laws that models of all families obey; a new family gets them from its line in `MODELS`."""
+"""Check properties of the models of all families; a line in `MODELS` is enough to check a new family."""
 
 import copy
 import itertools
@@ -17,7 +17,7 @@ from tinyllm.nn.passes import around
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
 
-EXACT = _compiled is not None  # the kernels promise the same bits in any batch, NumPy does not
+EXACT = _compiled is not None  # only the kernels promise the same bits in any batch
 seeds = st.integers(0, 9)
 each_decoder = pytest.mark.parametrize("name", DECODERS)
 each_writer = pytest.mark.parametrize("name", WRITERS)
@@ -28,23 +28,23 @@ def assert_same(x, y, exact=EXACT):
 
 
 def targets_of(reading, seed=0):
-    """Draw targets, some of them ignored, and none for padding."""
+    """Draw targets; ignore some of them, and all for padding."""
     rng, (out, real) = np.random.default_rng(seed), reading.out
     return np.where(real & (rng.random(out.shape) < 0.7), rng.integers(0, V, out.shape), -100)
 
 
 def begin(model, reading):
-    """Return a cache with room for all that is written, and how many tokens must be read at once."""
+    """Return a cache for all tokens of the decoder, and how many of these must be read at once."""
     if model.is_encoder_decoder:
         cache = model.read([row[:n] for row, n in zip(reading.tokens, reading.lengths, strict=True)])
         for layer in cache:
             layer.reserve(0, model.config.context)
         return cache, 0
-    return model.new_cache(len(reading.tokens)), 5 if reading.more else 0  # all marks of the pictures
+    return model.new_cache(len(reading.tokens)), 5 if reading.more else 0  # all tokens of the picture
 
 
 def in_pieces(model, reading, cuts):
-    """Return the logits of what is written, read in pieces that begin at `cuts` after those before."""
+    """Return the logits of the decoder's tokens, read through a cache in pieces that begin at `cuts`."""
     out, (cache, first) = reading.out[0], begin(model, reading)
     edges = [0, *(cut for cut in sorted(set(cuts)) if first <= cut < out.shape[1] and cut), out.shape[1]]
     with no_grad():
@@ -68,18 +68,18 @@ def test_other_rows_and_padding_change_nothing(name, seed, fill):
 @each_writer
 @given(seed=seeds, cuts=st.lists(st.integers(1, 7), max_size=4))
 def test_pieces_read_through_a_cache_give_the_same_logits(name, seed, cuts):
-    """Also when rows of one cache have read different numbers of tokens before."""
+    """The last token is also read alone, after rows of one cache have read different numbers of tokens."""
     model = lively(name, seed)
     reading = reads(model, seed)
     whole, (out, real) = reading.logits(model), reading.out
-    exact = EXACT and not model.is_encoder_decoder  # a sum of two biases is rounded otherwise
+    exact = EXACT and not model.is_encoder_decoder  # T5's sums with biases round differently
     pieces, cache = in_pieces(model, reading, cuts)
     assert_same(pieces[real], whole[real], exact)
     ends = np.random.default_rng(seed).integers(5 if reading.more else 0, real.sum(axis=1))
     for layer in cache:
         layer.rewind(ends)
         for array in layer.arrays:
-            array[np.arange(array.shape[1]) >= ends[:, None]] = 9  # what was there is gone
+            array[np.arange(array.shape[1]) >= ends[:, None]] = 9  # overwrite what was rewound
     rows = np.arange(len(ends))
     with no_grad():
         last = model.head(model.hidden(out[rows, ends][:, None], cache)).data[:, 0]
@@ -96,7 +96,7 @@ def test_positions_see_what_stands_before_them_and_encoders_see_all(name, seed, 
         changed = reading.tokens
     else:
         changed = reading.out[0]
-    changed[0, t] = (changed[0, t] + 1 - 8) % (V - 8) + 8  # not a mark
+    changed[0, t] = (changed[0, t] + 1 - 8) % (V - 8) + 8  # never the token of a picture
     after = reading.logits(model)[0]
     causal = model.objective != "masked" and changed is reading.out[0]
     if causal:
@@ -146,7 +146,7 @@ def test_losses_are_those_of_the_targets(name):
 
 @each_family
 def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
-    """Other processes get a model as a pickle; tinyllm itself reads none."""
+    """Pickle is how other processes get a model; tinyllm itself reads no pickles."""
     made = lively(name)
     reading = reads(made)
     targets = targets_of(reading)
@@ -159,7 +159,7 @@ def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
     plain = copy.deepcopy(made)
     for module in [part for _, part in plain.named_modules()]:
         module.hooks = ()
-        if isinstance(module, nn.Linear):  # so that no kernel computes its activation, too
+        if isinstance(module, nn.Linear):  # forbids kernels with a fused activation
             around(module, lambda call, part, x: call(x))
     expected = run(plain)
     for model in (nn.recompute(lively(name), large=0), pickle.loads(pickle.dumps(made)), made):
@@ -186,7 +186,7 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
 @each_writer
 def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
     model = lively(name)
-    c, one = model.config, {"deepseek_v3": (1, 10 + 6), "falcon": (1, 8)}  # a latent vector, its rotated end
+    c, one = model.config, {"deepseek_v3": (1, 10 + 6), "falcon": (1, 8)}  # latent, with rotary part
     heads = one.get(name, (getattr(c, "kv_heads", c.heads), getattr(c, "head_width", None) or c.width // 4))
     assert all(layer.keys.shape == (3, 5, *heads) for layer in model.new_cache(3, length=5))
     cache = model.read([[1]]) if model.is_encoder_decoder else model.new_cache()

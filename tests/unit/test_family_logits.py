@@ -1,4 +1,4 @@
-"""Compare the logits of every family with those that transformers has computed, stored in a file.
+"""Compare the logits of every family with a file of logits that transformers has computed.
 
 Run as a script, this file writes family_logits.json: what transformers computes for each model.
 """

@@ -43,7 +43,7 @@ def test_two_writers_of_one_path_do_not_mix_and_what_killed_ones_left_is_cleared
     with atomic_write(tmp_path / "a", "wb") as first, atomic_write(tmp_path / "a", "wb") as second:
         first.write(b"first")
         second.write(b"second")
-    assert (tmp_path / "a").read_bytes() == b"first"  # the outer block ends last
+    assert (tmp_path / "a").read_bytes() == b"first"  # the block that ends last wins
     (tmp_path / ".a.1-0.tmp").write_bytes(b"half")
     (tmp_path / ".hidden.tmp").write_bytes(b"somebody's")
     remove_leftovers(tmp_path)
@@ -62,7 +62,7 @@ def test_atomic_writes_go_through_links_and_refuse_folders_and_pipes(tmp_path):
 
 
 def reader(name, data, read, use=lambda value: None):
-    """A `Reader` of one file."""
+    """Return a `Reader` of one file."""
     def write(folder):
         atomic_write_bytes(folder / name, data)
         return [folder / name]
@@ -101,7 +101,7 @@ def test_files_above_the_limit_and_impossible_names_are_refused(tmp_path, monkey
         with pytest.raises(UserError, match=f"(?i)cannot read .*{words}") as caught:
             read_bytes(path, 99)
         check_line(caught.value)
-    # A pipe that looks like a file, such as /proc/kmsg, or that took a file's place: reading gave None.
+    # A pipe that looks like a regular file, such as /proc/kmsg, or has just replaced one: reads give None.
     os.mkfifo(tmp_path / "pipe")
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: True)
@@ -143,7 +143,7 @@ def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
 def test_json_is_checked_against_a_declaration(change, words):
     with pytest.raises(UserError, match=words):
         conform(GOOD | change, KIND)
-    for number in (10**400, -(10**310), 1e305, float("nan")):  # one rule says what a number is
+    for number in (10**400, -(10**310), 1e305, float("nan")):  # all readers refuse these numbers
         assert not allowed(bounded(int), number) and not allowed(bounded(float), number)
 
 

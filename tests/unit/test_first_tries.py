@@ -35,7 +35,7 @@ def test_names_of_pytorch_are_known_and_misspelt_ones_are_guessed(owner, name, w
     with pytest.raises(AttributeError, match=words) as caught:
         getattr(owner, name)
     assert "\n" not in str(caught.value)
-    if not inspect.ismodule(owner):  # Python itself looks for a similar name
+    if not inspect.ismodule(owner):  # Python uses both to suggest a name
         assert caught.value.name == name and caught.value.obj is owner
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_work_is_refused_in_one_line(call, words):
 
 
 def test_fit_keeps_the_learning_rate_of_an_optimizer():
-    """It once trained at 3e-3 and ignored the learning rate of the optimizer."""
+    """A past bug: `fit` trained at 3e-3 and ignored the learning rate of the optimizer."""
     def rates(**options):
         model, seen = MLP(), []
         optimizer = tl.AdamW(model.parameters(), lr=1e-4)
@@ -114,11 +114,11 @@ def test_fit_keeps_the_learning_rate_of_an_optimizer():
     assert rates()[0] == 1e-4 and max(rates()) == 1e-4 and rates(lr=0.01)[0] == 0.01
     bars = []
     rates(progress=lambda losses, total: bars.append(total) or losses)
-    assert bars == [3]  # in a notebook, minutes of training once passed in silence
+    assert bars == [3]  # `fit` must report its progress
 
 
 def test_fit_trains_a_self_built_model_that_returns_logits():
-    """It said "Model has no config", then "Model has no loss", then failed on a tokenizer's list."""
+    """Past bugs: `fit` needed a `config` and a `loss` of the model, and refused a tokenizer's list of ids."""
     ids = BYTES("a cat sat. " * 9)
     model = nn.Sequential(nn.Embedding(256, 16), nn.Linear(16, 256))
     losses = tl.fit(model, ids, 60, lr=0.05, context=8)
@@ -127,7 +127,7 @@ def test_fit_trains_a_self_built_model_that_returns_logits():
 
 
 def test_a_model_that_is_too_large_for_the_memory_is_refused_before_any_is_taken(tmp_path, monkeypatch):
-    """A width of a million filled the memory without a word."""
+    """A past bug: a width of a million filled the memory without a message."""
     (tmp_path / "text.txt").write_text("a text to learn " * 100)
     settings = {"data": str(tmp_path / "text.txt"), "preset": "nano", "tokenizer": "char"}
     with pytest.raises(tl.UserError, match="GiB are free: choose a smaller model"):

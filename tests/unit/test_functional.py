@@ -31,7 +31,7 @@ BATCH = SimpleNamespace(tokens=None, lengths=None)
 ROUTER = SimpleNamespace(gate=lambda rows: rows, top=2, normalise=False)
 
 
-# Functions that are no op, or do more than the op of their name: (function, the shapes of its inputs)
+# Functions that are no op, or do more than the op of that name: (function, shapes of its inputs)
 CASES = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "sigmoid": (F.sigmoid, (3, 5)),
@@ -57,7 +57,7 @@ CASES = {
     ),
 }
 DIFFERENTIABLE = [*dict.fromkeys([*FORWARDS, *CASES])]
-OF_MODELS = {"route", "grouped_linear", "contrastive_loss"}  # which take no plain arrays
+OF_MODELS = {"route", "grouped_linear", "contrastive_loss"}  # parts of models take no plain arrays
 
 
 def call(name, moving, rest, *inputs):
@@ -90,7 +90,7 @@ def test_gradients_match_finite_differences(name, layout):
 
 def test_every_differentiable_function_is_checked():
     own = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
-    own -= {"apply"}  # compute nothing themselves
+    own -= {"apply"}  # computes nothing itself
     assert {name for name in own if not name.startswith("_")} <= {*FORWARDS, *CASES}
 
 
@@ -120,7 +120,7 @@ def test_lists_numbers_and_tensors_of_ids_are_taken():
     assert F.cross_entropy(logits, Tensor(TARGETS)).item() == F.cross_entropy(logits, TARGETS).item()
 
 
-VALUES = {  # the case of a function that is no op -> the same in NumPy
+VALUES = {  # name in CASES -> the same function in NumPy
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
     "relu": lambda x: x * (x > 0), "minimum": np.minimum, "clip": lambda x: np.clip(x, -0.5, 0.5),
     "concat": lambda x, y: np.concatenate([x, y, x], axis=1),
@@ -135,7 +135,7 @@ def test_values_are_those_of_numpy(name):
 
 
 def test_zeros_have_no_sign():
-    """A past bug: relu gave [-0., 3.], and certainty an entropy of -0."""
+    """Past bugs: relu gave -0 for negative numbers, and the entropy of a sure choice was -0."""
     for zero in (F.relu([-3.0, 3.0]).data[0], ops.entropy(np.array([1, 0], np.float32))):
         assert zero == 0 and not np.signbit(zero)
 

@@ -21,7 +21,7 @@ SIDE, PATCH = 6, 3  # four patches
 
 
 def scene(seed, rows=1):
-    """Draw rows of tokens with the marks of a picture somewhere among them, and the pictures."""
+    """Draw pictures, and rows of tokens with the tokens of a picture somewhere among them."""
     rng = np.random.default_rng(seed)
     tokens = rng.integers(0, MARK, (rows, 12))
     for row in tokens:
@@ -61,7 +61,7 @@ def test_pictures_that_do_not_fit_are_refused(change, message):
 
 @pytest.fixture
 def run(here, printed):
-    """Train a run for four steps on captions -> its folder, and what was printed."""
+    """Train a run for four steps on captions; return its folder and what was printed."""
     words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
     sizes = ["width=16", "layers=1", "heads=2", "hidden=16", "context=120"]
     sizes = [f"--set=model.{size}" for size in sizes]
@@ -87,7 +87,7 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     engine = tl.Engine(model, tokenizer)
     long = engine.add(max_tokens=200, **opened.lay_out(prompt, 200, picture=picture))
     list(engine)
-    assert long.finish in ("stop", "context")  # it never slides out of sight of the picture
+    assert long.finish in ("stop", "context")  # never slides the context past the picture
     task = find_task("world:caption,n=1,seed=3")
     (answer,) = ask.answers(opened, task, task.items("train"), max_tokens=7)
     assert f"{prompt}\n{answer.text}" == "\n".join(expected.split("\n")[:2])
@@ -110,7 +110,7 @@ def test_training_looks_at_the_pictures_and_gives_each_row_its_own():
 
 def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     pathlib.Path("half.ppm").write_bytes(ppm(np.zeros((16, 16, 3), np.uint8))[:-1])
-    pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # must not be tried in 2^99 ways
+    pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # a regex must not try 2^99 ways
     look = "generate", run[0], "--prompt", "The picture", "--picture"
     train = "train", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other"
     for words, message in (

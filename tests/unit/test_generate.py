@@ -1,4 +1,4 @@
-"""Compare generation with one plain loop: cache, chunks and batch change no token and no logit."""
+"""Compare generation with a plain loop: cache, chunks and batch change no token and no logit."""
 
 import re
 import sys
@@ -22,12 +22,12 @@ from tinyllm.tensor import no_grad
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
 USED = ("linear", "matmul", "attention", "layernorm", "linear_gelu", "embedding", "add")
-BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # else no bits are promised
+BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # if all kernels are there
 GREEDY = Sampling(temperature=0)
 
 
 def plain_loop(model, ask):
-    """Generation as one would explain it: no cache, no batch -> ids, logits of every step, why it ends."""
+    """Generate without cache and batch; return the ids, the logits of every step, and why it ends."""
     ids, window, rows = list(ask.prompt), list(ask.prompt), []
     s, random = ask.sampling, Random(ask.seed, "sample", ask.sample)
     for _ in range(ask.max_tokens):
@@ -59,7 +59,7 @@ def plain_loop(model, ask):
 
 
 class Ask(NamedTuple):
-    """One call of `Engine.add`, and after how many steps of the others it comes."""
+    """One call of `Engine.add`, and after how many steps of the engine it comes."""
 
     prompt: list
     sampling: Sampling
@@ -70,9 +70,9 @@ class Ask(NamedTuple):
     mask: Callable | None
     bias: dict | None
     overflow: str
-    options: dict  # of log-probabilities
+    options: dict  # for log-probabilities
     after: int
-    cancelled: int | None  # after so many steps of its own
+    cancelled: int | None  # after this many of its own steps, or never
 
 
 def unlike_the_last(ids):
@@ -89,7 +89,7 @@ samplings = st.builds(
 )
 asks = st.builds(
     Ask,
-    prompt=st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT) | st.just([3] * 6),  # or equal
+    prompt=st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT) | st.just([3] * 6),  # some are equal
     sampling=samplings,
     max_tokens=st.integers(0, 3 * CONTEXT),
     stop=st.lists(st.integers(0, V - 1), max_size=1),
@@ -107,7 +107,7 @@ settings_of_engines = st.fixed_dictionaries(
 
 
 def run_engine(engine, asks):
-    """Add each ask after its number of steps -> sequences, and the logits of each."""
+    """Add each ask after `ask.after` steps; return the sequences, and the logits of each."""
     sequences, logits, waiting, count = {}, [[] for _ in asks], list(range(len(asks))), 0
     while waiting or engine.running or engine.waiting:
         for i in [i for i in waiting if asks[i].after <= count]:
@@ -144,7 +144,7 @@ def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, 
 
 
 def check_scores(model, ask, s, tokens, logits):
-    """Log-probabilities are those of the logits that were drawn from; the prompt's, those of `log_probs`."""
+    """Compare log-probabilities with the logits of each draw, and those of the prompt with `log_probs`."""
     if not ask.options:
         assert s.logprobs == s.top_logprobs == []
         return
@@ -199,7 +199,7 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
             engine.step()
         except KeyboardInterrupt:
             interrupts += 1
-            assert model.training  # nothing was left switched off
+            assert model.training  # an interrupt restores the training mode
         finally:
             sys.settrace(None)
     assert interrupts > 5
@@ -216,7 +216,7 @@ def each_backend(request):
 
 @pytest.mark.usefixtures("each_backend")
 def test_a_sequence_that_cannot_go_on_ends_alone():
-    """One mask allows nothing after three tokens, and position 6 is NaN: sequences that end earlier go on."""
+    """One mask allows no token after three, and position 6 gives NaN; other sequences are not disturbed."""
     model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
     model.wpe.weight.data[6] = np.nan
     engine = Engine(model, batch=3)
@@ -234,7 +234,7 @@ def test_a_sequence_that_cannot_go_on_ends_alone():
     engine.add([3], max_tokens=9)
     for _ in range(4):
         engine.step()
-    after = engine.add([3], max_tokens=4, seed=1)  # moves to the row that held NaN
+    after = engine.add([3], max_tokens=4, seed=1)  # gets the row of the cache that held NaN
     assert [s.finish for s in engine] == [None] * 4 + ["error", None, "length"]
     assert after.tokens == generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
     with pytest.raises(UserError, match="allows no token"):
@@ -269,7 +269,7 @@ def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how)
         before = [layer.keep(range(len(prompts))) for layer in cache]
         found = generate(model, prompts, max_tokens=more, cache=cache, n=2, **how)
         assert found == generate(model, prompts, max_tokens=more, n=2)
-    for layer, old in zip(cache, before, strict=True):  # the caller's cache stays as it is
+    for layer, old in zip(cache, before, strict=True):  # the caller's cache is unchanged
         assert np.array_equal(layer.lengths, old.lengths) and np.array_equal(layer.keys, old.keys)
 
 
@@ -279,7 +279,7 @@ def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():
     assert model.training and all(p.grad is None for p in model.parameters())
     steps = stream(model, [[1, 2]], max_tokens=9)
     next(steps)
-    assert model.training and model([1, 2]).requires_grad  # between two steps, too
+    assert model.training and model([1, 2]).requires_grad  # also between steps
 
 
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():

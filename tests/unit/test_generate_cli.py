@@ -23,7 +23,7 @@ from tinyllm.tokenizer.text import add_markers
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 GREEDY = {"sampling": Sampling(temperature=0)}
-VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
+VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # or it repeats a token
 
 
 def tiny(dtype=np.float32):
@@ -33,7 +33,7 @@ def tiny(dtype=np.float32):
 
 @pytest.fixture
 def tinyllm(monkeypatch):
-    """Run a command line as `main` would, on a model that was not trained -> exit code."""
+    """Return a function that runs a command line on an untrained model and returns its exit code."""
     monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER))
 
     def run(*words):
@@ -91,7 +91,7 @@ def test_a_prompt_that_is_no_text_is_refused(tinyllm, code, message):
 
 
 def interrupt_after(monkeypatch, count, command=cli):
-    """Press Ctrl-C after some steps."""
+    """Raise KeyboardInterrupt, as Ctrl-C does, after `count` steps."""
     real = command.stream
 
     def stream(*args, **kwargs):
@@ -108,7 +108,7 @@ def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeyp
 
 
 def typed(monkeypatch, *lines):
-    """Type these lines, then Ctrl-D; an exception among them is raised instead."""
+    """Let `input` return these lines, then raise EOFError (Ctrl-D); exceptions among the lines are raised."""
     type_line = Mock(side_effect=[*lines, EOFError])
     monkeypatch.setattr("builtins.input", type_line)
     return type_line
@@ -121,11 +121,11 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
     first = expected("ab", 3, **GREEDY)[1]
     second = expected(f"ab{first} c", 3, **GREEDY)[1]
     lines = ["", "ab", first, "c", second, "xyz", "/reset", "", "/nothing", "ab", first, "/quit", ""]
-    assert out.split("\n")[2:] == lines  # what was typed is shown as a terminal would
+    assert out.split("\n")[2:] == lines  # without a terminal, input is echoed
     assert "the character 'x'" in err and "there is no command /nothing: type /reset" in err
 
     read = typed(monkeypatch, "ab", KeyboardInterrupt(), "never read")
-    interrupt_after(monkeypatch, 2, chats)  # while the model writes, Ctrl-C does not leave
+    interrupt_after(monkeypatch, 2, chats)  # Ctrl-C ends a reply, not the chat
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130 and read.call_count == 2
     assert capsys.readouterr().out.split("\n")[3] == first[:2]
     typed(monkeypatch)
@@ -140,7 +140,7 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
     conversation = chats.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
     asked = []
     monkeypatch.setattr(chats, "stream", prompts)
-    for text in ("ab", "", "b<|im_end|>"):  # the second goes on with what was cut off
+    for text in ("ab", "", "b<|im_end|>"):  # the empty text continues the first reply
         reply = conversation.reply(text, 2)
         next(reply)
         asked.append([*conversation.ids[:-1]])
@@ -167,7 +167,7 @@ def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, m
     framed = Opened(tiny(), TOKENIZER, Frame("b", "a"))
     conversation = chats.Conversation(framed)
     list(conversation.reply("a", 2))
-    list(conversation.reply("", 1))  # lets the model go on: no separator
+    list(conversation.reply("", 1))  # an empty line continues: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
     add_markers(tokenizer := ByteTokenizer())
     gap, with_marks = ("--suffix", "c", "--tokens", "2"), Opened(tiny(), tokenizer)
@@ -180,7 +180,7 @@ def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, m
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
-    """A reply is what the model says after the text, also when parts were cut off or left the context."""
+    """A reply continues the text so far, even if replies were cut off or the start left the context."""
     model = tiny()
     conversation, said = chats.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
     turns = ("ab", 3, 9), ("c", 20, 9), ("abcabc", 5, 2), ("a" * 15, 9, 9), ("", 4, 9)
@@ -196,7 +196,7 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 
 
 def test_a_new_word_is_not_glued_to_the_last_one():
-    """The first two lines of a newcomer once gave "She liked the starThe dog"."""
+    """A past bug: a new line was joined to the last word, as in "She liked the starThe dog"."""
     conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
     for said, line, read in [
         ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
@@ -206,7 +206,7 @@ def test_a_new_word_is_not_glued_to_the_last_one():
         assert conversation.spaced(line) == read
     for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
         conversation = chats.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
-        conversation.ids = [0]  # a question after an answer; an alphabet without a space
+        conversation.ids = [0]  # with a separator; without a space token
         assert conversation.spaced("c") == "c"
 
 

@@ -1,4 +1,4 @@
-"""Check text while it is generated: no half character, and no part of a stop string."""
+"""Check text while it is generated: no partial character and no part of a stop string is shown."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ class Pieces:
 
 
 def before_stop(text, stop):
-    """The text up to the stop string that is complete first; of two that end together, the longer one."""
+    """Return (text before the first complete stop string, True); the longer one of two that end together."""
     for end in range(len(text) + 1):
         done = [s for s in stop if text[:end].endswith(s)]
         if done:
@@ -35,7 +35,7 @@ places = st.lists(st.integers(0, 200), max_size=40)
 
 @given(st.text(letters, max_size=30), places, st.lists(st.text(letters, min_size=1, max_size=4), max_size=3))
 def test_all_is_shown_but_what_may_still_become_a_character_or_a_stop_string(text, places, stop):
-    """So nothing is ever taken back, and at the end the whole text up to the first stop was shown."""
+    """Nothing shown is ever taken back, and in the end all text up to the first stop is shown."""
     tokenizer = Pieces(text.encode(), places)
     stream, shown = TextStream(tokenizer, stop), ""
     for i in range(len(tokenizer.pieces)):

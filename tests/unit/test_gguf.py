@@ -28,7 +28,7 @@ def model(name, **settings):
 
 
 def read(path):
-    """Read a GGUF file -> settings, {name: tensor}."""
+    """Read a GGUF file; return its settings and {name: tensor}."""
     reader = gguf.GGUFReader(path)
     settings = {name: field.contents() for name, field in reader.fields.items()}
     return settings, {tensor.name: tensor for tensor in reader.tensors}
@@ -57,7 +57,7 @@ def test_rows_of_queries_and_keys_are_in_the_order_of_llama_cpp(tmp_path):
     for theirs, ours in (("attn_q", "q_proj"), ("attn_k", "k_proj")):
         w = made.state_dict()[f"model.layers.1.self_attn.{ours}.weight"].T
         rows = read(tmp_path / "m.gguf")[1][f"blk.1.{theirs}.weight"].data
-        assert np.array_equal(rows[0::2][: width // 2], w[: width // 2])  # the first half of a head
+        assert np.array_equal(rows[0::2][: width // 2], w[: width // 2])  # even rows: a head's first half
         assert np.array_equal(rows[1::2][: width // 2], w[width // 2 : width])
 
 

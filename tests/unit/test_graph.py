@@ -20,7 +20,7 @@ def words(picture):
 
 
 def test_every_value_gradient_slope_and_operation_is_drawn_as_micrograd_draws_it():
-    """The neuron of micrograd's notebook. This was asked for and could not be done: 9 of 10 first tasks."""
+    """Draw the neuron of micrograd's notebook, with the same numbers."""
     x1, x2, w1, w2, b = map(leaf, (2.0, 0.0, -3.0, 1.0, 6.8813735870195432))
     o = (x1 * w1 + x2 * w2 + b).tanh()
     drawn = words(tl.draw(o, **{name: value for name, value in locals().items() if name != "o"}))
@@ -28,7 +28,7 @@ def test_every_value_gradient_slope_and_operation_is_drawn_as_micrograd_draws_it
     for said in ("x1 = 2, gradient -1.5", "w1 = -3, gradient +1", "x2 = 0, gradient +0.5", "*, gradient +0.5",
                  "w2 = 1, gradient +0", "b = 6.881, gradient +0.5", "0.7071, tanh, gradient +1"):
         assert ", ".join(drawn).count(said) == 1 + (said[0] == "*"), said
-    o.backward()  # not freed
+    o.backward()  # draw frees no step
     assert w1.grad == pytest.approx(1) and x1.grad == pytest.approx(-1.5)
 
 
@@ -54,7 +54,7 @@ def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths(tmp_pat
     assert {"(4, 2)", "linear", "max or min", "sum", f"{loss.item():.4g}"} <= {*drawn}
     first, second = F.split(leaf(np.arange(4, dtype=np.float32)), 2)  # a step with several outputs
     drawn = words(tl.draw(first * second))
-    assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # of the sum: 2, 3, 0, 1
+    assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # (2, 3, 0, 1)
     x, w = leaf(2.0), leaf(3.0)
     drawn = words(tl.draw(record(x.data + 1, (w * w, x), lambda dy: (None, dy)), w=w))
     assert drawn.count("gradient +0") == 2  # a backward pass may return None in place of zeros
@@ -72,7 +72,7 @@ def test_draw_refuses_freed_missing_and_large_graphs():
 
 
 def test_a_record_keeps_no_array():
-    """Only the value of a single number: training needs no more memory than before pictures."""
+    """A record keeps the value of a single number only, so `draw` costs training no memory."""
     h = leaf(np.ones(2, np.float32)) * 2
     assert h._node.outputs == (((2,), np.float32, None),)
     assert h.sum()._node.outputs == (((), np.float32, 4.0),)

@@ -1,4 +1,4 @@
-"""Check `tinyllm inspect`: parts and costs of every family, and what two models differ in."""
+"""Check `tinyllm inspect`: parts and costs of every family, and the differences of two models."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_quantizing_changes_bytes_but_no_counts_and_a_token_uses_some_experts_on
     assert (small.parameters, small.flops) == (whole.parameters, whole.flops)
     assert small.weight_bytes < whole.weight_bytes / 2
     few, many = (costs(model("mixtral", experts=n, top=2)) for n in (4, 8))
-    router = 3 * 4 * 32  # four more experts in each of three layers have to be chosen from
+    router = 3 * 4 * 32  # the routers of 3 layers score 4 more experts
     assert many.active - few.active == router and many.parameters > few.parameters + router
 
 

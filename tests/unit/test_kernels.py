@@ -1,9 +1,9 @@
 """Run every kernel with its operands at guard pages, and compare its bits over levels and numbers of threads.
 
 The cases are those of `tinyllm.testing`, some with infinities, NaN and subnormals among the numbers. Operands
-are read-only, and end at a page that nobody may touch, or begin behind one; verify_sanitizers.py watches
-results and scratch memory. With TINYLLM_EXAMPLES=500, as in `make verify`, there is one level more: NEON's
-arithmetic on AVX2.
+are read-only and end (or begin) at a page without access; verify_sanitizers.py checks results and scratch
+memory. With TINYLLM_EXAMPLES=500, as in `make verify`, one more level is tried: AVX2 with the arithmetic of
+NEON.
 """
 
 import copy
@@ -35,15 +35,15 @@ WAYS = [(name, backend) for name, op in OPS.items() for backend in ("compiled", 
 REFUSALS = TypeError, ValueError, IndexError, ArithmeticError
 SPECIAL = np.array([np.inf, -np.inf, np.nan, 1e-40, -0.0, 3e38], np.float32)
 FAULTS = signal.SIGSEGV, signal.SIGBUS
-SETTINGS = (1, "guarded"), (3, "guarded before")  # threads, and where operands lie
+SETTINGS = (1, "guarded"), (3, "guarded before")  # threads, placing of operands
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
     """Return ({level: address of its kernels}, the variable that holds the address in use)."""
-    kernels = ctypes.CDLL(_compiled.__file__, ctypes.RTLD_GLOBAL)  # for the level that is built here
+    kernels = ctypes.CDLL(_compiled.__file__, ctypes.RTLD_GLOBAL)  # level_narrow.c needs its symbols
     active, found = ctypes.c_void_p.in_dll(kernels, "kernels"), {}
-    for level in reversed(_compiled.levels()):  # the best one last
+    for level in reversed(_compiled.levels()):  # the best level stays in use
         _compiled.use_level(level)
         found[level] = active.value
     if COUNT > 100 and CAN_COMPILE and "avx2" in found:
@@ -53,7 +53,7 @@ def tables(tmp_path_factory):
 
 
 def cases(name):
-    """Draw cases of an op; in every second one a sixteenth of the numbers are special."""
+    """Draw cases of an op; in every second case, a sixteenth of the numbers are infinite, NaN or extreme."""
     for seed, args in enumerate(draw_cases(name, COUNT) + draw_cases(name, 2, empty=True)):
         args, random = [*map(copy.deepcopy, args)], Random(seed, "special")
         for a in args if seed % 2 else ():
@@ -70,7 +70,7 @@ def placed(value, layout):
 
 
 def canonical(x):
-    """Return an array with one pattern for all NaN: which of two a sum passes on, the compiler chooses."""
+    """Return an array with the same bits for all NaN; a sum may pass on the bits of either of two."""
     is_float = isinstance(x, np.ndarray) and x.dtype.kind == "f"
     return np.where(np.isnan(x), np.float32(np.nan), x) if is_float else x
 
@@ -90,7 +90,7 @@ def outcome(name, backend, args, layout):
 
 @pytest.mark.parametrize("name, backend", WAYS)
 def test_no_kernel_leaves_its_operands_and_all_levels_agree(name, backend, tables):
-    """In the child of a fork, which a fault ends. In bf16, levels may differ."""
+    """The kernels run in a forked child, which a fault ends. In bf16, levels may differ."""
     levels, active = tables
 
     def agree():
@@ -114,7 +114,7 @@ def test_every_kernel_of_the_table_is_called():
 
 
 @pytest.mark.parametrize("length", (1, 33, 5000))
-@pytest.mark.parametrize("touch, layout", [  # behind the array, before it, and to write in it
+@pytest.mark.parametrize("touch, layout", [  # reads after and before it, a write
     (lambda start, n: ctypes.string_at(start + n, 1), "guarded"),
     (lambda start, n: ctypes.string_at(start - 1, 1), "guarded before"),
     (lambda start, n: ctypes.memset(start, 0, 1), "guarded"),
@@ -139,7 +139,7 @@ def test_a_guarded_array_is_the_same_array(layout):
 
 
 def test_the_lanes_behind_a_row_do_not_reach_it():
-    """A past bug: lanes filled with 0, not the mean, gave (0 - mean) rstd = inf, and inf * 0 is NaN."""
+    """A past bug: lanes filled with 0 instead of the mean gave (0 - mean) rstd = inf, and inf * 0 is NaN."""
     x, ones = np.full((2, 5), 2.0**120, np.float32), np.ones(5, np.float32)
     dy = np.arange(10, dtype=np.float32).reshape(2, 5)
     _, mean, rstd = ops.layernorm.compiled(x, ones, ones, 1e-12)

@@ -10,7 +10,7 @@ from tinyllm.rng import Random
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the ladder is made of kernels")
 RUNGS = _compiled.RUNGS if _compiled else ()
-sizes = st.sampled_from((0, 1, 2, 13, 33, 257))  # 257: longer than a tile
+sizes = st.sampled_from((0, 1, 2, 13, 33, 257))  # 257 exceeds a tile
 depths = st.sampled_from((0, 1, 7, 129, 400))
 
 

@@ -64,7 +64,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, me
 
 
 def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, refused):
-    """Also if it changes while the adapter is trained."""
+    """A change while the adapter is trained is noticed, too."""
     base = shutil.copytree(whole, tmp_path / "base")
     run, setup = begun(tmp_path / "run", base, text, **LORA)
     file = Run(base).find_checkpoint() / "model.safetensors"
@@ -91,7 +91,7 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
     with pytest.raises(UserError, match="is an adapter itself"):
         begun(tmp_path / "next", tuned, text, **LORA)
-    run, setup = begun(tmp_path / "next", tuned, text)  # all weights, from those that are merged
+    run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights, merged at the start
     list(itertools.islice(setup.train(run), 5))
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
 
@@ -110,7 +110,7 @@ def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_
     assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
     tokens = np.array([[1, 2, 3, 4]])
     assert np.array_equal(model.classify(tokens).data, setup.model.eval().classify(tokens).data)
-    for kill in (3, 8):  # before the first checkpoint, and behind it
+    for kill in (3, 8):  # before the first checkpoint, and after it
         again, setup = begun(tmp_path / str(kill), base.folder, tmp_path / "classes.tsv", **more)
         list(itertools.islice(setup.train(again), kill))
         list(resumed_training(again.folder))

@@ -1,4 +1,4 @@
-"""Check filling in the middle: nothing is lost, other rows keep their bits, and a command fills a gap."""
+"""Check fill-in-the-middle: no text is lost, other rows keep their bits, and a command fills a gap."""
 
 import json
 from unittest.mock import Mock
@@ -24,10 +24,10 @@ TEXTS = st.text(alphabet="ab\n \u00e9\u4e2d\U0001f642", max_size=20)
 
 
 def put_back(ids):
-    """Return the text of ids, and True if the suffix came first; no part ends inside a character."""
+    """Return the text of ids in order, and True if the suffix came first; each part must be valid UTF-8."""
     suffix, middle, end = ids.index(SUF), ids.index(MID), ids.index(END)
     assert ids[0] == PRE and end == len(ids) - 1
-    if suffix == 1:  # SPM: prefix and middle are one run
+    if suffix == 1:  # SPM order: prefix and middle adjoin
         parts = ids[middle + 1 : end], ids[2:middle]
     else:
         parts = ids[1:suffix], ids[middle + 1 : end], ids[suffix + 1 : middle]
@@ -35,7 +35,7 @@ def put_back(ids):
 
 
 def whole(tokens, targets):
-    """Return the ids of a row of a batch, of which the first is no target."""
+    """Return the ids of a row of a batch: its first token, then its targets."""
     ids = [int(tokens[0]), *targets[targets != IGNORED].tolist()]
     assert ids[: len(tokens)] == tokens[: len(ids)].tolist()
     return ids
@@ -73,7 +73,7 @@ def test_the_middle_can_be_put_back(text, share):
 def test_half_of_the_suffixes_come_first_and_lines_are_whole_if_that_was_asked_for():
     found = moved("a" * 99, 400)
     assert np.mean([put_back(ids)[1] for ids in found]) == pytest.approx(0.5, abs=0.08)
-    assert len({ids.index(MID) for ids in found}) > 40  # the middle is anywhere
+    assert len({ids.index(MID) for ids in found}) > 40  # middles begin in many places
     found = moved("aa\nbb\ncc\n", 400, lines=1)
     middles = {BYTES.decode(ids[ids.index(MID) + 1 : -1]) for ids in found}
     assert middles == {"", "aa\n", "bb\n", "cc\n", "aa\nbb\n", "bb\ncc\n", "aa\nbb\ncc\n"}
@@ -92,7 +92,7 @@ def test_rows_that_are_not_chosen_keep_their_bits_and_documents_their_own_middle
         assert np.array_equal(mine[~changed], old[~changed])
     for i in np.flatnonzero(changed):
         pieces = " ".join(map(str, whole(found.tokens[i], found.targets[i]))).split(f" {END}")
-        assert pieces[-1] == "" and len(pieces) > 2  # the last one is whole, too: there was room
+        assert pieces[-1] == "" and len(pieces) > 2  # even the last document is complete
         text = "".join(put_back([*map(int, piece.split()), END])[0] for piece in pieces[:-1])
         assert text in BYTES.decode(tokens[i].tolist(), "ignore") and len(text) > 30
 
@@ -137,7 +137,7 @@ def test_a_prompt_is_what_training_showed_and_the_far_ends_are_left_out():
 
 
 def test_markers_that_a_tokenizer_has_are_kept():
-    """Qwen2.5-Coder's are found in every text."""
+    """Qwen2.5-Coder has these markers among its ordinary added tokens."""
     tokenizer = tl.ByteTokenizer(special_tokens=MARKERS[3:])
     tokenizer.add_tokens(dict(zip(MARKERS[:3], (257, 258, 259), strict=True)))
     add_markers(tokenizer)
@@ -149,7 +149,7 @@ def test_a_run_learns_gaps_and_the_command_fills_one(here, refused, printed):
     sizes = SETTINGS | {"data": "text.txt", "model.context": 24}
     plain, same, gaps = (tl.prepare(tl.make_config(sizes | more))
                          for more in ({}, {"pretrain.middle": 0.0}, {"pretrain.middle": 0.5}))
-    for step in range(3):  # with rate 0 the same bits as without
+    for step in range(3):  # rate 0 gives the bits of no setting
         assert np.array_equal(same.plan.batches(step).tokens, plain.plan.batches(step).tokens)
         assert np.isin(markers_of(gaps.tokenizer)[0], gaps.plan.batches(step).tokens)
     assert same.tokenizer.fingerprint() == plain.tokenizer.fingerprint()

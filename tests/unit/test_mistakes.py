@@ -20,7 +20,7 @@ OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
 
 
 def edited(name, *changes):
-    """Return the specification of an op with changes: old code, new code, and so on."""
+    """Return the specification of an op with changes in its code: old, new, old, new, ..."""
     return build(name, edit_trees(name, *changes))
 
 
@@ -37,7 +37,7 @@ def caught(name, function, args):
 def test_every_listed_mistake_is_caught(name):
     assert set(CASES) == set(OPS) and len({said for said, _ in MISTAKES[name]}) == len(MISTAKES[name])
     for said, function in MISTAKES[name]:
-        getattr(function, "function", None)  # an edit raises where the specification has no such code
+        getattr(function, "function", None)  # raises if the edit fits no code
         override(**{name: function}).__exit__()  # refuses a function with other arguments
         some = (args for count in (20, 60, 300, 1200) for args in draw_cases(name, count))
         assert any(caught(name, function, args) for args in some), said
@@ -52,7 +52,7 @@ def test_every_right_variant_is_accepted(name):
 
 @pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "adamw_step", "backpropagate"])
 def test_operators_make_most_mistakes(name):
-    """Every edit compiles, and of those that are made, one in nine is tried: it changes some result."""
+    """Every edit compiles, and every ninth of the mistakes made by rule changes some result."""
     assert all(callable(getattr(function, "function", function)) for _, function in every_edit(name))
     assert len(made(name)) > len(MISTAKES[name])
     for said, function in made(name)[::9]:
@@ -60,7 +60,7 @@ def test_operators_make_most_mistakes(name):
 
 
 def test_every_rule_makes_what_it_says():
-    """Apply each rule to its own left side: of the trees that come out, one is its right side."""
+    """Apply each rule to its own left side; one of the results must be its right side."""
     for table, rules in enumerate(TABLES):
         for _, *texts in rules:
             old, new = (each[0] if isinstance(each, list) else each for each in map(parse, texts))
@@ -68,10 +68,10 @@ def test_every_rule_makes_what_it_says():
             assert ast.unparse(new) in made_of_it, texts
             assert all(said and "{" not in said for said in made_of_it.values()), texts
     once = [said for table in range(len(TABLES)) for said, _ in apply_rules(table, parse("a * b * c"))]
-    assert once and not any("where its square belongs" in said for said in once)  # A * B * B is another code
+    assert once and not any("where its square belongs" in said for said in once)  # the rule needs A * B * B
 
 
-@pytest.mark.parametrize("line, words", [  # strangers wrote these; others are lines of TABLES
+@pytest.mark.parametrize("line, words", [  # mistakes that people made; TABLES has others
     ("y = a * (b + c)", "`b * a + c` where `a * (b + c)` belongs"),
     ("y = x[1:].sum(axis=-1)", "`x[1:].sum(axis=-1)` taken along the first axis"),
     ("y = a_function_with(a_long_name, and_another_argument, of_many)[:n]",
@@ -116,7 +116,7 @@ def test_operators_make_what_strangers_got_wrong(line, words):
     ("bpe_train", "keys and values of the right y exchanged"),
     ("grouped_linear", "the right y in reverse order along axis -2"),
     ("linear", "w transposed"),
-    ("softmax", "everything along the first axis"),  # its maximum is taken in a function of its own
+    ("softmax", "everything along the first axis"),  # its maximum is taken in a helper
 ])
 def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
     assert any(words in said for said, _ in every_edit(name))
@@ -139,7 +139,7 @@ def test_wrong_answers_of_strangers_that_once_passed_are_caught(name, old, new):
 
 
 def test_an_edit_that_fits_no_code_fails_loudly_and_what_is_refused_hides_no_mistake():
-    """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
+    """An edited `sample` whose sums are 0 must run on, though `sample` itself refuses such sums."""
     wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")
     assert wrong(np.float32([[1, 0], [0, 1]]), np.float32([0, 0])).shape == (2,)
     with pytest.raises(ValueError, match="softmax: 'x - nothing' occurs 0 times in the"):
@@ -148,7 +148,7 @@ def test_an_edit_that_fits_no_code_fails_loudly_and_what_is_refused_hides_no_mis
         edited("linear_backward", "dy", "dx", "dx", "dy")
     assert np.array_equal(edited("softmax", "", "return x")(np.ones(2)), np.ones(2))
 
-    args = ([1, 2, 3], (1, 2), 9)  # which a mistake of bpe_merge would change, and others are tried on
+    args = ([1, 2, 3], (1, 2), 9)  # `outcome` copies them: some mistakes change arguments
     for _, function in MISTAKES["bpe_merge"]:
         outcome("bpe_merge", function, args)
     assert args == ([1, 2, 3], (1, 2), 9)

@@ -24,7 +24,7 @@ def test_a_family_is_built_from_settings_or_a_config_and_has_presets_and_help(na
     assert not any(p.data.any() for p in build(MODELS[name], seed=None).parameters() if p.ndim >= 2)
     tokens = np.random.default_rng(0).integers(0, V, (4, 9))
     nats = model.loss(tokens[:, :-1], tokens[:, 1:]).item()
-    assert abs(nats - np.log(V)) < 0.1 or model.is_encoder_decoder  # it knows nothing yet; T5 is larger
+    assert abs(nats - np.log(V)) < 0.1 or model.is_encoder_decoder  # uniform at first; T5's loss is larger
     for preset in ("nano", "mini", "small"):
         assert make_config({"model_type": name, "vocab_size": 65} | cls.PRESETS[preset]).vocab_size == 65
     assert all(field.metadata["help"] for field in dataclasses.fields(cls.config_class))
@@ -71,7 +71,7 @@ def test_a_published_size_has_its_number_of_parameters():
     *[({"model_type": name, **SIZES, "hidden": 48} | sizes, message) for name, sizes, message in (
         ("mixtral", {"experts": 2, "top": 3}, "a token cannot use top = 3 of 2 experts"),
         ("llama", {"heads": 5}, "5 heads cannot share a width of 32"),
-        ("llama", {"heads": 32}, "even multiple"),  # rope turns pairs
+        ("llama", {"heads": 32}, "even multiple"),  # rope rotates pairs
         ("llama", {"kv_heads": 3}, "make heads a multiple of kv_heads"),
         ("fuyu", {"side": 6, "patch": 4}, "patches of 4 do not fill a side of 6"),
         ("fuyu", {"picture": 19}, "token 19 is outside"),
