@@ -57,7 +57,7 @@ def script(todo, folder):
     lines = ["set -eo pipefail", f"cd '{ROOT}'"]
     for number, (command, output) in enumerate(todo):
         quoted = command.replace("'", "'\\''")
-        keep = "" if output is None else f" 2>&1 | tee '{folder}/{number}' || true"  # its output is judged
+        keep = "" if output is None else f" 2>&1 | tee '{folder}/{number}' || true"  # only output counts
         lines += [f"printf '\\n$ %s\\n' '{quoted}'", command + keep]
     return "\n".join(lines)
 

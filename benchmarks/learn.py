@@ -68,10 +68,10 @@ def prose(kind: str):
 def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     """Fill gaps in functions whose combinations of operations are in no training text.
 
-    A model learns the programs of the world, one a row, a share of them (`rate`) with the middle moved to the
-    end; nine in ten of these are whole lines. The interpreter of the world runs the tests of what it writes:
-    pass@1 and pass@10 are estimated from some samples at temperature 0.8. With rate 0 a model gets what is
-    before the gap, and writes to the end of the function.
+    A model learns the programs of the world, one a row. In a share of them (`rate`) the middle is moved to
+    the end; nine in ten of these middles are whole lines. The interpreter of the world tests what the model
+    writes: pass@1 and pass@10 are estimated from some samples at temperature 0.8. With rate 0 the model sees
+    only the text before the gap, and writes to the end of the function.
     """
     kind = "world:program,parts=1,examples=0"
     setup, trained = run({
@@ -94,8 +94,8 @@ def middle(seed, rate=0.5, asked=100, samples=10, **settings):
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
-    It writes a story after each of `count` stories of held-out text, at temperature 1, and as `tinyllm
-    generate` draws: after a separator alone it would not know what follows one without a story before.
+    The model writes a story after each of `count` held-out stories, at temperature 1 and with the sampling of
+    `tinyllm generate`. In training a story came before each separator, so the prompt has one, too.
     """
     opened, figures = tl.open_model(run), {}
     text = tl.load_corpus(opened.config.data).split()[1].decode() if opened.config else None
@@ -140,7 +140,7 @@ def answered(trained, figure, documents):
 
 
 def bayes(trained, figure, documents):
-    """Return the accuracy at some shots, and the largest distance to the best possible at any."""
+    """Return the accuracy after some shots, and its largest distance to the best possible accuracy."""
     hits, asked = trained.hits(documents)
     right = hits[:, asked[0]]
     curve = right.mean(axis=0)
@@ -153,11 +153,11 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    whole: whether the loss counts the whole text, or answers only (where
-    nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
-    the names that come again in the text it learns to look back, and then the answer.
-    parts: how many parts a step is computed in; as many as kinds saves the padding of the shorter kind.
-    wanted(document) says which documents may be asked about.
+    whole: True if the loss counts the whole text, False if only answers (or the whole text, if nothing is
+    asked). A model that must compare two sentences learns too little from answers of one bit; from the names
+    that are repeated in the text it learns to look back, and then the answers.
+    parts: how many parts a step is computed in; one for each kind avoids padding the shorter kind.
+    wanted(document) returns True for documents that may be asked about.
     measure(trained, figure, documents) returns {figure: value}.
     """
 
@@ -237,7 +237,7 @@ class Trained:
 
 
 def _loss(model, batch):
-    end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # no later token is seen
+    end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # later tokens have no targets
     return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
 
 
@@ -250,19 +250,19 @@ def told(document):
 
 
 def shell(n, **dials):
-    """Follow 1 to 12 swaps of two pairs of cups, or of one (hands=1) -> share right by swaps."""
+    """Train to follow 1 to 12 swaps of two pairs of cups, or of one (hands=1) -> share right by swaps."""
     parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
     test = {f"{m} swaps": parts[f"{m} swaps"] for m in (1, 2, 3, 4, 6, 8, 12)}
     return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
 
 
 def questions(**dials):
-    """Ask about people of whom only an encyclopaedia told; others were asked about."""
+    """Ask about people who are only in the encyclopaedia; the questions in training are about others."""
     parts = ("encyclopaedia", dials, "all"), ("question", {})
     return Rows(parts, 6000, heads=2, wanted=told, parts=2)
 
 
-LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters show the way
+LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters are easier to begin with
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 DEEP = {"layers": 3, "heads": 2}
 ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
@@ -293,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
     tl.threads(1)
     settings = parse_assignments(args.set)
     for name, text in settings.items():
-        with suppress(ValueError):  # what is no number and no truth value is a text
+        with suppress(ValueError):  # a value that is not JSON stays a text
             settings[name] = json.loads(text)
     for name in args.names:
         results = []

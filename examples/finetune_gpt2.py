@@ -3,8 +3,8 @@
     python examples/finetune_gpt2.py --model gpt2 --data book.txt      gpt2: the folder from Hugging Face
     python examples/finetune_gpt2.py        a tiny GPT-2 of random weights, to try
 
-The result is a folder that tinyllm and transformers open. Adapters (Hu et al., "LoRA", 2021) are a few new
-numbers beside each matrix, which stays as it is; in the end they are added to the matrices.
+The result is a folder that tinyllm and transformers open. Adapters (Hu et al., "LoRA", 2021) are small new
+matrices beside each weight matrix. Only adapters are trained; in the end they are added to the weights.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def loss(model, batch):
 
 
 def tiny(corpus):
-    """Make a GPT-2 that is small enough to try this without a download, and knows nothing yet."""
+    """Make an untrained GPT-2 that is small enough to try this example without a download."""
     tokenizer = tl.BPETokenizer.train(corpus.text()[:100_000], vocab_size=512)
     sizes = tl.GPT.PRESETS["nano"] | {"layers": 2, "width": 64}
     return tl.Opened(tl.GPT(tl.GPTConfig(tokenizer.vocab_size, **sizes)), tokenizer)

@@ -28,16 +28,16 @@ def main():
     tokens = tl.token_array(corpus.data, tokenizer)
     print(f"{corpus.name}: {len(tokens):,} characters, {tokenizer.vocab_size} different ones")
 
-    # A model that knows nothing, and an optimizer that will change that.
+    # An untrained model, and an optimizer that changes its parameters.
     model = tl.GPT(tl.GPTConfig(tokenizer.vocab_size, context=CONTEXT, layers=4, heads=4, width=128))
     optimizer = tl.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
-    nothing = math.log(tokenizer.vocab_size)  # for which all characters are equally likely
+    nothing = math.log(tokenizer.vocab_size)  # the loss if all characters are equally likely
     print(f"{model.num_parameters():,} parameters; a model that knows nothing has loss {nothing:.3f}")
 
     for step in range(args.steps):
-        x, y = tl.get_batch(tokens, seed=0, step=step, batch=BATCH, context=CONTEXT)  # y is x, one later
+        x, y = tl.get_batch(tokens, seed=0, step=step, batch=BATCH, context=CONTEXT)  # y: x, one token later
         loss = model.loss(x, y)  # how surprised the model is by y
-        loss.backward()  # which way each parameter should go
+        loss.backward()  # the slope of the loss in each parameter
         tl.clip_grad_norm(model.parameters(), 1.0)
         optimizer.lr = tl.lr_schedule(step, args.steps, 1e-3, warmup=args.steps // 20, min_lr_ratio=0.1)
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Invent names of characters that Unicode does not have (yet): the makemore of this library.
+"""Invent names of Unicode characters that do not exist.
 
     python examples/names.py
 
@@ -55,7 +55,7 @@ def main():
 
 
 def symbol_names():
-    """List the names of symbols and pictures, without those of letters and those that are only numbered."""
+    """List the names of symbols and pictures. Names of letters, and names with digits, are left out."""
     characters = map(chr, range(sys.maxunicode + 1))
     symbols = [c for c in characters if unicodedata.category(c) in ("So", "Sm", "Po")]
     names = [unicodedata.name(symbol, "") for symbol in symbols]

@@ -3,9 +3,9 @@
     python tools/shipped_model.py [--run DIR] [--check] [--quick]
 
 It trains for some minutes in DIR (or in a temporary folder), or goes on with the run that is there, rounds
-the weights to 8 bits, and prints the loss before and after. The bits depend on the settings below alone, on
-every machine. --check compares them with the model in the package, and writes nothing; --quick trains ten
-steps alone, and compares their loss with what it was when the model was made.
+the weights to 8 bits, and prints the loss before and after. The bits depend only on the settings below, not
+on the machine. --check compares them with the model in the package, and writes nothing; --quick trains only
+ten steps, and compares their loss with what it was when the model was made.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CHOSEN = """
     train.optimizer=muon train.min_lr_ratio=0 train.beta2=0.98
     train.weight_decay=0.1
     train.clip=1 train.val_fraction=0.1
-"""  # all that decides the weights, so that new defaults change nothing
+"""  # all settings that change the weights, so that new defaults change nothing
 SETTINGS = dict(words.split("=") for words in CHOSEN.split())
 
 

@@ -2,8 +2,8 @@
 
     python tools/world_tokenizer.py
 
-Eight ninths of the text are prose, the rest is shared by some other kinds. The bytes of the file depend on
-nothing but the world; tests/unit/test_world.py says so.
+Eight ninths of the text are prose, the rest are other kinds in equal parts. The bytes of the file depend only
+on the world; tests/unit/test_world.py checks this.
 """
 
 from pathlib import Path

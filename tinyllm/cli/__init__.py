@@ -1,7 +1,7 @@
-"""Run the commands of the command line, `tinyllm COMMAND ...`. No other package prints.
+"""Run the commands of the command line, `tinyllm COMMAND ...`.
 
 A command is a function decorated with `@command` (see command.py). Only the module of the chosen command is
-imported, so `tinyllm --help` is quick.
+imported, so `tinyllm --help` is quick. No other package prints, except the functions of `course` for lessons.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _advice(error: Exception) -> object:
-    """Return what to tell a user about an error. Raises it again if it is a mistake of the library."""
+    """Return the message of an error for users. Raises the error again if it is a bug of the library."""
     if isinstance(error, MemoryError):
         said = error or "the system refused"
         return f"not enough memory ({said}): choose a smaller model, batch or context"
@@ -146,7 +146,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _check_command(argv: list[str], command: str | None) -> None:
-    """Raise UserError for a command that does not exist, or no longer."""
+    """Raise UserError for a command that does not exist, and for a command or option that was removed."""
     for words, instead in GONE.items():
         first, *options = words.split(" --")
         given = [word.partition("=")[0] for word in argv]

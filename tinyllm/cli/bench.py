@@ -11,9 +11,9 @@ from tinyllm.cli.command import command
 from tinyllm.report.terminal import paragraph, short
 
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
-HURRY = 20  # --quick takes so many times less
+HURRY = 20  # --quick divides the seconds of a race by this
 NAMES = ("setting", "task", "op", "shape")  # fields that name a race
-UNITS = {"tokens": " tok/s", "text": "B/s", "flops": "FLOP/s"}  # of an amount a second
+UNITS = {"tokens": " tok/s", "text": "B/s", "flops": "FLOP/s"}  # amount -> unit of its rate
 
 
 @command("bench")
@@ -64,7 +64,7 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof) -> None:
 
 
 def line(r: dict, roof: Roof) -> str:
-    """Write a record as a line of 80 columns: names, time, rate, share of the roof, ratio and memory."""
+    """Format a record as a line of 80 columns: names, time, rate, share of the roof, ratio and memory."""
     name, engine = " ".join(r[part] for part in NAMES if part in r), r["engine"]
     if "skipped" in r:
         return paragraph(f"{name} {engine}: left out, {r['skipped']}", further=0)

@@ -55,7 +55,7 @@ class Conversation:
         """Put a space before a person's text if the text would otherwise touch the last word."""
         end = self.tokenizer.decode(self.ids[-4:])[-1:] if self.is_one_text else ""
         begins = text[:1].isalnum() and (end.isalnum() or end in [*".,;:!?"])
-        if begins and width(end + text[0]) == 2:  # letters of East Asia have a width of 2 each
+        if begins and width(end + text[0]) == 2:  # no space for East Asian letters, of width 2 each
             with suppress(UserError):  # the characters of this tokenizer may include no space
                 self.tokenizer.encode(" ")
                 return f" {text}"
@@ -94,7 +94,7 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Which = "best", **
     """
     opened, options = open_to_write(run, which, values)
     conversation = Conversation(opened, **options)
-    stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)  # checks them
+    stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)  # checks options
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error

@@ -32,7 +32,7 @@ from typing import Any
 LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)? {2,}(\S.*)")
 
 
-COMMANDS: dict[tuple[str, ...], tuple] = {}  # words -> (function, extend), of the modules that are imported
+COMMANDS: dict[tuple[str, ...], tuple] = {}  # a command's words -> (function, extend); filled by `command`
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:

@@ -32,7 +32,7 @@ def evaluate(run: str | None = None, *, task: str, shots: int = 0, limit: int = 
     from tinyllm.eval import find_task, measure
     from tinyllm.runs import open_model
 
-    asked = find_task(task)  # first, so that a wrong name is said before a model is read
+    asked = find_task(task)  # first: a wrong name fails before a model is read
     row = measure(open_model(chosen(run, shipped=True), which), asked, shots, limit, likelihood, seed)
     print("{task}  {score:.3f} ({low:.3f} to {high:.3f})  chance {chance:.3f}  n {n}".format(**row))
     if json:

@@ -92,13 +92,13 @@ def _searched(opened, prompt, beams, options):
 
 
 def _show(prompt, suffix, steps, texts, say):
-    """Add each step to the text of its row, and show all texts; the first as it is written."""
+    """Show the first text while it is written, then the others; add each step to the text of its row."""
     for row, shown in enumerate(texts):
         if len(texts) > 1:
             say(("\n" if row else "") + f"--- {row + 1} of {len(texts)}\n")
         say(prompt, bold=True)
         say(shown["text"])
-        for step in steps:  # of all rows, and all while the first is shown
+        for step in steps:  # the steps of all rows; none are left after the first text
             sample = texts[step.index]
             sample["text"] += step.text
             sample["tokens"].append(step.token)

@@ -15,7 +15,7 @@ from tinyllm.report.summary import costs, differences, drawing, explanations, se
 from tinyllm.report.terminal import entry, table
 from tinyllm.runs.run import Run
 
-VOCABULARY = 1024  # of a family that is given by its name
+VOCABULARY = 1024  # tokens in the vocabulary of a model that is built from a family's name
 COUNTED = {"parameters": "parameters", "active": "parameters that a token uses",
            "weight_bytes": "bytes of weights", "cache_bytes": "bytes of keys and values a token",
            "flops": "FLOPs a token"}
@@ -58,7 +58,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
 
 
 def _opened(name: str, preset: str) -> Any:
-    """Open a model; the name of a family gives one without weights."""
+    """Open a model, or build one without weights if `name` is a family."""
     if os.path.exists(locate(name)):
         return from_pretrained(Run(locate(name)).model_folder())
     if os.sep in name:

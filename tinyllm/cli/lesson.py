@@ -207,7 +207,7 @@ def solution(n: str, exercise: str) -> None:
         print(answers(found).reference, end="")
         return
     functions = filter(callable, collect(OPS[found.op].reference, {}, ops=False).values())
-    for function in (each for each in functions if each.__module__ != shapes.__name__):  # which only checks
+    for function in (each for each in functions if each.__module__ != shapes.__name__):  # shapes only checks
         file = function.__module__.replace(".", "/") + ".py"  # the same wherever the package is installed
         print(f"# {file}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))

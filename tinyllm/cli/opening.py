@@ -16,9 +16,9 @@ ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's s
 
 
 def chosen(run: str | None, shipped: bool = False) -> str:
-    """Return `run`, or the newest run in runs/ that has a checkpoint; print to stderr which was chosen.
+    """Return `run`; if it is None, print to stderr and return the newest run in runs/ with a checkpoint.
 
-    If there is none, raise UserError, or with `shipped` return the model that comes with tinyllm.
+    If there is none, raise UserError, or with `shipped` return the name of the model in this package.
     """
     if run is not None:
         return run
@@ -30,7 +30,7 @@ def chosen(run: str | None, shipped: bool = False) -> str:
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
-    """Add the options that both commands share."""
+    """Add the options that `generate` and `chat` share."""
     add = parser.add_argument
     add("--temperature", metavar="X", type=float, help="0: the likeliest token (default: the model's, or 1)")
     add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
@@ -46,8 +46,8 @@ def open_to_write(run: str | None, which: str, values: dict[str, Any],
                   beams: bool = False) -> tuple[Opened, dict[str, Any]]:
     """Open a model -> (the opened model, arguments for `stream`).
 
-    `values` are those of the shared options. A beam search draws nothing, so with `beams` the settings of the
-    folder for drawing do not count.
+    values: the values of the options from `add_sampling`. beams: True for a beam search, which ignores the
+    sampling settings of the model's folder, because it draws no tokens.
     """
     opened = open_model(chosen(run, shipped=True), which, values["bits"])
     given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}

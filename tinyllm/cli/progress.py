@@ -25,7 +25,7 @@ class Display:
 
     def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.steps = run, setup, setup.config.train.steps
-        self.size = 1.0  # characters per token: losses are shown per character where that is known
+        self.size = 1.0  # characters per token if known, so that losses are shown per character
         self.val_loss: float | None = None
         # Without nrows, nothing is shown if the size of the terminal is unknown.
         self.bar = tqdm(total=self.steps, bar_format=BAR, mininterval=0.2, disable=not sys.stderr.isatty(),
@@ -74,7 +74,7 @@ class Display:
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
     def logged(self, record: dict) -> None:
-        """Show a record's losses, per character if that is known: in the bar, or a line for an evaluation."""
+        """Show a record's losses: in the bar, or without a bar as a line for each evaluation."""
         if (val := record["val_loss"]) is not None:
             self.val_loss, self.size = val, characters_per_token([record]) or 1.0
         named = {"loss": record["train_loss"], "val": self.val_loss}

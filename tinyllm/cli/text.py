@@ -15,6 +15,6 @@ def typed(text: str) -> bytes:
 
 
 def write(text: str, bold: bool = False) -> None:
-    """Write a piece of a text at once, without control codes; `bold` sets it off in a terminal."""
+    """Write a piece of a text and flush it, without control codes; `bold` has no effect in a file."""
     sys.stdout.write(paint(printable(text), BOLD if bold and has_colours() else ""))
     sys.stdout.flush()

@@ -89,7 +89,7 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     if recipe and recipe not in recipes() and Path(recipe).exists():
         raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
     if recipe:
-        find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
+        find_recipe(recipe)  # raises for a wrong name, as for the 6 in `--mine 4 6`
     if resume and (overwrite or not out):
         raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}

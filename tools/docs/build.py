@@ -99,7 +99,7 @@ class Writer:
 def outputs(folder: Path) -> tuple[list[str], int]:
     """Copy a lesson and run its cells in a new process -> what each printed, and its peak memory in MiB.
 
-    Raises if it fails.
+    Raises CalledProcessError if the lesson fails.
     """
     shutil.copytree(ROOT / "lessons" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, HERE / "run_cells.py", folder / "lesson.py"]
@@ -141,7 +141,7 @@ def lesson_page(writer: Writer, folder: str, number: int, printed: list[str]) ->
 
 
 def link_lessons(lessons: list[Page]) -> None:
-    """Put links to the lessons before and after it at the end of each lesson."""
+    """Link at the end of each lesson's page to the lessons before and after it."""
     for before, page, after in zip([None, *lessons], lessons, [*lessons[1:], None], strict=False):
         links = [tag("a", f"{word}: {other.title}", href=Path(other.path).name)
                  for word, other in (("before", before), ("next", after)) if other]

@@ -1,6 +1,6 @@
 """Run the cells of a lesson as a script would: python run_cells.py LESSON.
 
-MARK is printed before each, and before the peak of memory in MiB at the end.
+MARK is printed before the output of each cell, and before the peak memory in MiB at the end.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Read the submissions of students, which are folders or zips, without trusting them.
 
-`collect` lists all submissions, and `load` reads the files of one: those of a class may not fit in memory.
+`collect` lists all submissions. `load` reads the files of one, as those of a class may not fit in memory.
 
 A zip is never unpacked to the paths in it: only the files that a lesson asks for are read into memory, each
 up to a limit.
@@ -22,7 +22,7 @@ from tinyllm.course.workspace import EXERCISES, MAX_FILE
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular
 
-OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
+OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # refused with a reason
 MAX_UNPACKED, MAX_ENTRIES = 2**28, 5000  # bytes of a zip, names in a folder or a zip
 MAX_DEPTH = 6  # folders
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
@@ -70,7 +70,7 @@ def collect(folder: str | Path) -> tuple[list[Submission], list[str]]:
 
 
 def only(twins: list[Submission]) -> Submission:
-    """Return a student's submission; if there are several, the first with this as its problem."""
+    """Return a student's only submission; if there are several, return the first, with a `problem`."""
     names = " and ".join(printable(twin.source.name, 80) for twin in twins)
     problem = f"{len(twins)} submissions of one student: {names}; keep one" if len(twins) > 1 else ""
     return replace(twins[0], problem=problem)
@@ -106,7 +106,7 @@ def read_submission(entry: Path, lessons: list[Lesson]) -> dict[tuple[str, str],
                 found = needed(in_zip(archive), lessons)
         except Refused:
             raise
-        except Exception as error:  # damaged in one of the many ways that a zip can be
+        except Exception as error:  # a damaged zip can cause any error
             raise Refused(f"it is not a readable zip ({type(error).__name__})") from None
     if not found:
         raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
@@ -189,7 +189,7 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
     if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
         raise Refused("it unpacks to far more than an exercise: a zip bomb")
     for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
+        path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows write \
         if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
             raise Refused(f"its entry {printable(entry.filename, 60)} leads out of it")
         if not entry.is_dir():

@@ -107,7 +107,7 @@ def load_course(path: str | Path = COURSE_FILE) -> Course:
     numbers = [part.lesson.number for part in parts]
     if not numbers or len(set(numbers)) < len(numbers):
         raise UserError(f"{path} should have one [[lesson]] for each lesson, not for lessons {numbers}")
-    if course.seed is None:  # a seed that is the same for every course is known to every student
+    if course.seed is None:  # there is no default, because students would know it
         add = f"add this line at its top, and keep the file to yourself: seed = {secrets.randbits(48)}"
         raise UserError(f"{path} has no secret seed, from which hidden inputs are drawn; {add}")
     return course

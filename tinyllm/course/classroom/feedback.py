@@ -22,7 +22,7 @@ def feedback_name(student: str) -> str:
     """Return the name of a student's feedback file: STUDENT.html, with a hash if the name is not safe."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     plain = plain.encode()[:150].decode("utf-8", "ignore")  # a file's name has at most 255 bytes
-    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # else it could be another's page
+    if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # else two students could share it
         return f"{plain}.html"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.html"
 

@@ -41,8 +41,8 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
     """Grade submissions in `workers` processes at a time, and return their records in any order.
 
     step: called whenever a submission is done.
-    stopped: returns True after an interrupt, such as Ctrl-C; then KeyboardInterrupt is raised here. One that
-        is raised in a callback, such as the garbage collector's, would be printed and forgotten.
+    stopped: returns True after an interrupt, such as Ctrl-C; then KeyboardInterrupt is raised here. A signal
+        handler must not raise it: Python ignores exceptions during some callbacks.
 
     If a process is killed, its workers end too, because their server exits when the socket closes.
     """
@@ -77,7 +77,7 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
 
 def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> None:
     """Grade one submission, and send its record as JSON. A grading process runs only this function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one handles interrupts
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     signal.alarm(SECONDS)
     for lesson in course.lessons:

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     starter: float
     killed: int  # mutants that the intended property rejected
     mutants: int
-    accepted: int  # right answers
+    accepted: int  # variants that were accepted
     variants: int
     wrong: tuple[str, ...]
 

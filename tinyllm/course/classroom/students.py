@@ -37,7 +37,7 @@ Place = tuple[str, str, str]  # student, lesson or "", exercise or ""
 
 
 class TableRow(NamedTuple):
-    """A row of the table: its file and line for messages, its cells by column, and what some of them mean."""
+    """A row of the table: its file and line for messages, its cells by column, and some of them parsed."""
 
     where: str
     cells: dict[str, str]  # with all columns in OWN

@@ -21,7 +21,7 @@ from tinyllm.report.page import write
 
 Record = dict[str, Any]
 Rows = list[list[str]]
-# Column in another system -> columns of the roster, of which the first with a text is shown, or `student`.
+# Column in another system -> columns of the roster, or `student`; the first that is not empty is shown.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
 MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID number": ("id number", "id"),
@@ -43,7 +43,7 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
     if len(records) == 1:  # Gradescope grades one submission at a time
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
     known = {submission.student: submission for submission in submissions}
-    for record in records:  # last, because their names are made of what students chose
+    for record in records:  # last, because these files have students' names, which may cause errors
         found = known.get(record["student"])
         files = load(found, course.lessons).files if found else {}
         write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
@@ -149,7 +149,7 @@ def comment(record: Record) -> str:
 
 
 def overrides(record: Record) -> str:
-    """Return the points that an instructor changed, here from 0 to 2: "4/softmax: 2 for 0, comment"."""
+    """Return changed points as "4/softmax: 2 for 0, comment": the instructor gave 2, the check 0."""
     said = [f"{name}: {number(task['points'])} for {number(task['checked'])}, {task['comment']}"
             for name, task in tasks_of(record) if task["comment"] or task["points"] != task["checked"]]
     return "; ".join(each.removesuffix(", ") for each in said)

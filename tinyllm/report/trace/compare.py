@@ -23,7 +23,7 @@ class Difference:
     op_a: str  # the op that ran there, or "several ops"
     op_b: str
     share: float  # the largest difference, as a share of the largest value in the first capture
-    amount: str  # how much the two results differ, in numbers
+    amount: str  # the two values that differ most, and their distance, as text
 
     def place(self) -> str:
         """Describe where the difference is, such as "layer 0, h.0.attn: attention"."""

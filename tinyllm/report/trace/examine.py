@@ -41,9 +41,9 @@ class Trace:
     names: list  # V, the bytes of each token
     surprisal: np.ndarray  # (T,) -log p of each token in nats; NaN for the first, which nothing predicts
     candidates: list  # T lists of (id, p): the likeliest tokens to follow each position
-    attention: list  # L arrays (H, T, T): row s is where token s looks
-    lens: list  # L + 1 of Lens
-    ops: list  # every TracedCall of the forward pass that the model called
+    attention: list  # L arrays (H, T, T): row s has the attention weights of token s
+    lens: list  # a Lens for the embedding and for each layer
+    ops: list  # a TracedCall for each op that the model called
 
     @property
     def predicted(self) -> np.ndarray:
@@ -81,7 +81,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     best = np.argsort(-log_p, kind="stable")[:, :CANDIDATES]  # of two equal p, the smaller id comes first
     parts = list(root.parts())
     blocks = [part for part in parts if part.is_block]
-    norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # behind the last layer
+    norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # after the last layer
     states = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     return Trace(
         model=model, ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,

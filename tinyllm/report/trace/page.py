@@ -13,9 +13,9 @@ from tinyllm.report.tokens import label, plain, running
 from tinyllm.report.trace.examine import Lens, Trace
 from tinyllm.train.evaluate import perplexity
 
-LENS_CELLS = 3000  # the most in the table of the lens; with these limits a page has less than 2 MB
-MAP_CELLS = 300_000  # the most in all attention maps together
-NAMED = 48  # tokens up to which attention maps have their names
+LENS_CELLS = 3000  # at most in the logit lens table; with these limits a page has less than 2 MB
+MAP_CELLS = 300_000  # at most in all attention maps together
+NAMED = 48  # attention maps of at most this many tokens show the tokens' names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
