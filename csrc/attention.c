@@ -1,25 +1,24 @@
 /* attention: y[s] = sum over keys t of softmax(q[s] . k[t] / sqrt(D)) * v[t], for each batch row and head.
  *
- * The spec holds all S x T scores. Here a block of queries reads BLOCK keys at a time and keeps, for each query, the
+ * The spec stores all S x T scores. Here a block of queries reads BLOCK keys at a time and keeps, for each query, the
  * largest score so far, the sum of exp(score - largest) and the weighted sum of values; when a larger score comes,
  * both sums are scaled down (the online softmax: Milakov and Gimelshein 2018; Dao et al. 2022). Memory is linear in
- * the length, scores never leave the cache, and blocks that lie wholly in the future are skipped.
+ * the length, scores never leave the cache, and blocks of keys that no query of a task sees are skipped.
  *
  * Bits: key blocks start at multiples of BLOCK, counted from the first key, and a hidden key adds exactly zero. So a
- * query's result depends only on the keys it sees: not on later keys, on the chunk it arrived in, or on a cache.
+ * query's result depends only on the keys it sees: not on later keys, nor on which queries are computed in one call.
  *
  * Ranges: the general form gives each query a first key and an end, and may add a bias to the scores. Causal masks,
- * lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query of a task sees a key
- * are skipped. A hidden score is -inf. With a bias, scores are scaled before the bias is added. All other code is
- * shared, so ranges cost plain attention no time.
+ * lengths, windows, packed documents and prefixes are all such ranges. A hidden score is -inf. With a bias, scores are
+ * scaled before the bias is added. All other code is the same for both forms, and plain attention is not slowed down.
  *
  * The backward pass computes the probabilities again, p = exp(score - lse), from the log-sum-exp that forward kept:
  *
  *     dv = p^T dy,   ds = p * (dy v^T - dy . y) / sqrt(D),   dq = ds k,   dk = ds^T q
  */
 
-/* BLOCK: keys per block. QUERIES: queries per task. STRIP: queries multiplied together. STRIP is the same on every CPU:
- * a hidden key has weight 0, but 0 * NaN is NaN, so the grouping is visible. */
+/* BLOCK: keys per block. QUERIES: queries per task. STRIP: queries multiplied together. STRIP is the same on every CPU,
+ * because results may depend on it: a hidden key has weight 0, but if its value is NaN, the product is NaN. */
 enum { BLOCK = 64, QUERIES = 128, STRIP = 12 };
 
 struct attention_job {
@@ -31,7 +30,7 @@ struct attention_job {
     float *dbias;
     int64_t bias_rows;
     int64_t B, S, T, H, K, D;
-    int64_t width, query_blocks; /* D rounded up to whole panels; blocks of queries */
+    int64_t width, query_blocks; /* D rounded up to whole panels; number of blocks of queries */
     float scale;
     int causal, failed; /* failed: a thread found no memory */
 };
@@ -45,7 +44,7 @@ static int64_t seen(const struct attention_job *job, int64_t b, int64_t s, int64
     return job->causal ? i64_max(0, i64_min(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
 }
 
-/* Return how many keys at the start of this block query s may not see; at most `seen`. */
+/* Return how many keys at the start of this block are hidden from query s by its range; at most what `seen` returns. */
 static int64_t skipped(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
     return job->ends ? i64_max(0, i64_min(seen(job, b, s, first, keys), job->starts[b * job->S + s] - first)) : 0;
 }
@@ -116,7 +115,7 @@ INLINE float online_softmax_update(int n, float *score, int64_t visible, float s
     return rescale;
 }
 
-/* Do the same for any number of visible scores; sixteen hidden scores at a time are skipped. */
+/* Do the same for a row of BLOCK scores; groups of sixteen scores that are all hidden are skipped. */
 static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
     switch ((visible + 15) / 16) {
         case 0:
@@ -132,7 +131,7 @@ static void rescale_row(float *y, float rescale, int64_t width) {
     for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(rescale)));
 }
 
-/* Divide a query's sum of values by the sum of its weights, into out; return the log-sum-exp of its scores. */
+/* Write a query's sum of values, divided by the sum of its weights, to out; return the log-sum-exp of its scores. */
 static float finish_row(float *out, const float *y, struct query query, int64_t D) {
     float inverse = query.sum == 0.0f ? 0.0f : 1.0f / query.sum;
     for (int64_t d = 0; d < D; d++) out[d] = y[d] * inverse;
@@ -255,7 +254,7 @@ static void backward_row(float *p, float *ds, int64_t visible, float score_scale
     for (int64_t i = end; i < BLOCK; i += 16) v_store(p + i, v_set(0.0f)), v_store(ds + i, v_set(0.0f));
 }
 
-/* Do the same in the general form: before it is scaled, ds is also the gradient of the bias. */
+/* Do the same for ranges, with or without a bias: before it is scaled, ds is also the gradient of the bias. */
 static void backward_range(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first, float *p,
                            float *ds, int64_t end, float lse, float delta) {
     float score_scale = mask_and_bias(job, b, h, s, first, p, end);
@@ -267,8 +266,8 @@ static void backward_range(const struct attention_job *job, int64_t b, int64_t h
     for (int64_t j = 0; j < end; j++) ds[j] *= job->scale;
 }
 
-/* Go back through one block of queries of one head and the block of keys in w. Strips of queries skip the keys that the
- * mask hides from all of them. */
+/* Add to the gradients what one block of queries of one head and the block of keys in w contribute. Strips of queries
+ * skip the keys that are hidden from all of them. */
 static void backward_tile(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t h, int64_t s,
                           int64_t rows, int64_t first, int64_t keys) {
     int64_t D = job->D, width = job->width, row = job->H * D, at = ((b * job->S + s) * job->H + h) * D;
@@ -301,7 +300,7 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
     }
 }
 
-/* Go back through one kv head of one batch row: each block of keys with each block of the queries that share it. */
+/* Compute the gradients of one kv head of one batch row, from each block of keys with each block of queries. */
 static void backward_head(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t kv) {
     int64_t D = job->D, width = job->width, group = job->H / job->K, n = keys_of(job, b), S = job->S;
     int64_t kv_row = job->K * D, base = b * job->T * kv_row + kv * D;
@@ -342,7 +341,7 @@ static void backward_tasks(void *context, int64_t begin, int64_t end) {
     pool_give(work);
 }
 
-/* With a bias a task is one kv head in all batch rows, because the bias sums its gradient over the rows in order. */
+/* With a bias a task is one kv head in all batch rows, because the gradient of the bias is their sum, in order. */
 static void bias_tasks(void *context, int64_t begin, int64_t end) {
     struct attention_job *job = context;
     struct backward_work w;

@@ -1,16 +1,16 @@
 /* Attention of one query per head, for decoding: a part of attention.c, with the same bits.
  *
- * Decoding takes as long as reading keys and values once. In attention.c a task is a head and reads 256 bytes of each
- * key, an order that no prefetcher predicts. Here a task is a run of keys and reads all heads of them in the order of
- * memory, so that even a single row keeps all threads busy. Three passes make the same sums:
+ * Decoding takes as long as reading keys and values once. In attention.c, a task is one head: it reads a short part of
+ * each key and skips the other heads, which no prefetcher predicts. Here a task is a few keys with all heads, read
+ * in the order of memory, so that even a single row keeps all threads busy. Four passes compute the same sums:
  *
- *     scores of 16 keys at a time;    weights and the running max, head by head;
- *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
+ *     the scores, 16 keys at a time;    the weights and the running max, head by head;
+ *     for each block of keys, the weighted sum of its values;    the sum of the blocks, in order.
  *
- * (A task that does all passes for one row, where there are many rows, was 7 percent faster for 256 short rows on one
- * thread, and up to 12 percent slower for long ones.)
+ * (With one task per row that does all passes, 256 short rows took 7 percent less time on one thread, but long rows up
+ * to 12 percent more.)
  */
-/* Keys per task; queries that share a key while it is in registers; how many floats ahead to prefetch. */
+/* STEP: keys per task. SHARING: queries that share a key in registers. AHEAD: how many floats ahead to prefetch. */
 enum { STEP = 16, SHARING = 4, AHEAD = 65536 };
 
 struct decode_job {
@@ -22,9 +22,9 @@ struct decode_job {
     int64_t padded;         /* D, rounded up to sixteen */
 };
 
-/* Prefetch part h of K of the `keys` keys that are read after position t of row b: later positions of this row, or the
- * beginning of the next row. They go into the second-level cache in the order of memory, which the hardware can follow;
- * the first level is read 16 keys at a time, head by head. */
+/* Prefetch keys that are read some time after position t of row b: the h-th of K parts of the next `keys` of them, in
+ * this row or at the start of the next. They get into the L2 cache in the order of memory, which the hardware can
+ * follow; from there they are read 16 keys at a time, head by head. */
 INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t keys, int64_t h) {
     int64_t n = keys_of(job, b), D = job->D, row = job->K * D;
     int64_t ahead = i64_max(i64_min(AHEAD / row, BLOCK) / STEP * STEP, STEP), later = b * job->T + t + ahead;
@@ -33,7 +33,7 @@ INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b
         __builtin_prefetch((const void *)address_of(x, later * row + i), 0, 2);
 }
 
-/* Compute the scores of STEP keys for the `heads` (a constant) queries that share them; a query's lie `gap` apart. */
+/* Compute the scores of STEP keys for `heads` (a constant) queries: those of query h begin at score[h * gap]. */
 INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D) {
     v16 sum[SHARING];
     turned_sums(heads, sum, q, D, 1, k, row, D, 0);
@@ -50,7 +50,7 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
         int64_t b = task / decode->steps, first = task % decode->steps * STEP, keys = keys_of(job, b) - first;
         if (keys <= 0) continue;
         const float *k = job->k + (b * job->T + first) * row;
-        if (keys < STEP) /* a full load could read behind the array; the extra numbers in `last` are not used */
+        if (keys < STEP) /* a full load could read beyond the array; the extra numbers in `last` are not used */
             k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
         for (int64_t h = 0; h < job->H; h += together) {
             const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;

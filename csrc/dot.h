@@ -1,12 +1,12 @@
-/* Four products at once in each of sixteen lanes: sum + w0 x0 + w1 x1 + w2 x2 + w3 x3, on bytes, exactly.
+/* Add four products of bytes in each 32-bit lane, exactly: sum + w0 x0 + w1 x1 + w2 x2 + w3 x3.
  *
- * w and x hold four bytes in each 32-bit lane; those of x are -127..127. `dot_signed` takes signed w; what it adds is
- * too much by DOT_EXCESS * (x0 + x1 + x2 + x3), which its caller subtracts beforehand. `dot_small` takes w of 0..15.
+ * w and x hold four bytes in each lane; those of x are -127..127. `dot_signed` takes signed w; its result is too large
+ * by DOT_EXCESS * (x0 + x1 + x2 + x3), which the caller subtracts beforehand. `dot_small` takes w of 0..15.
  *
- * VNNI has one instruction for unsigned times signed bytes: w + 128 is w with its upper bit turned. Without it,
- * `maddubs` adds two products in 16 bits, and never saturates here: |w| * x is at most 128 * 127, twice that fits.
- * Anywhere else the bytes are spread to 32 bits by shifts. A level file says which with DOT_VNNI, DOT_AVX512 or
- * DOT_AVX2.
+ * VNNI has one instruction, for unsigned times signed bytes: the unsigned byte is w + 128, or w with its upper bit
+ * flipped. AVX2 and AVX-512 have `maddubs`, which adds two products in 16 bits. It cannot overflow here: |w| |x|
+ * is at most 128 * 127, and twice that fits. On other CPUs the bytes are widened to 32 bits by shifts. A level file
+ * chooses with DOT_VNNI, DOT_AVX512 or DOT_AVX2.
  */
 #if defined(DOT_VNNI)
 #define DOT_EXCESS 128

@@ -6,19 +6,17 @@
  *     swiglu       = silu(gate) up
  *
  * The spec makes one pass over memory per NumPy call; here there is one pass in all, and exp is a polynomial
- * on sixteen lanes. 1 + erf and 1 + tanh are never formed: far below 0 they would be a difference of near
- * equals, while the tail and the sigmoid keep their digits until they underflow: over all floats gelu is off
- * by at most 6.1 ulp and silu by 3.4. At -infinity, gelu and silu are NaN (-inf times 0), as in the spec, and
- * swiglu with them.
+ * on sixteen lanes. 1 + erf and 1 + tanh are not computed, because far below 0 they lose all digits. The tail of
+ * the normal distribution and the sigmoid keep theirs: over all floats, the error of gelu is at most 6.1 ulp, that
+ * of silu 3.4. At -infinity, gelu and silu are NaN (-inf times 0), as in the spec, and so is swiglu.
  *
- * Measured on one AVX2 core, 768 x 512 numbers, against the spec: silu and swiglu 8 times as fast, gelu_tanh
+ * Compared with the spec on one AVX2 core, for 768 x 512 numbers: silu and swiglu are 8 times as fast, gelu_tanh
  * 4, gelu 26 (NumPy has no erf), add the same, because it only waits for memory. gelu took 10.3 ns for sixteen numbers
- * when its tail was a polynomial of degree 10 and the error of t * t was put back; 8.0 with a ratio of two short
- * polynomials and the exact t * t inside the exponential. With AVX-512 it took 7.7 ns, and 7.1 since the remainder is
- * doubled, which the coefficients of exp make up for.
+ * when its tail was a polynomial of degree 10 and the error of t * t was corrected afterwards, and 8.0 ns with a ratio
+ * of two short polynomials and the exact t * t inside the exponential. With AVX-512 it took 7.7 ns, and 7.1 ns since
+ * v_bell_times no longer halves the remainder.
  *
- * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
- * lanes.
+ * The bits of a result do not depend on its place in the array: the last ones are computed in sixteen lanes, too.
  */
 
 /* --- gelu ----------------------------------------------------------------------------------------------- */
@@ -61,7 +59,7 @@ INLINE v16 v_silu(v16 x) {
     const v16 zero = v_set(0.0f);
     v16 minus = v_minus_abs(x);
     v16 below = v_exp_times(minus, v_max(x, v_set(-110.0f)));
-    below = v_fma(x, zero, below); /* nothing, but NaN at -infinity */
+    below = v_fma(x, zero, below); /* adds 0, but NaN at -infinity */
     return v_div(v_select(v_less(x, zero), below, x), v_add(v_set(1.0f), v_exp(minus)));
 }
 
@@ -85,9 +83,9 @@ ELEMENTWISE(
 
 BINARY(add, v_add(x, y))
 
-/* Dropout draws its mask from the key each time, so no mask is stored, and any thread can begin anywhere: word number i
- * is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a word. Words
- * are hashed for a whole piece and then compared: two plain loops, which the compiler vectorises. */
+/* Dropout draws its mask from the key each time, so no mask is stored. A thread can begin at any word: number i is a
+ * hash of key + i GOLDEN (SplitMix64, as in rng.py). An element uses sixteen bits, so four elements share a word. One
+ * loop hashes the words of a piece, the next compares them with p: the compiler can vectorise both. */
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 
@@ -127,7 +125,7 @@ static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, in
 
 /* --- the functions of approx.h ---------------------------------------------------------------------------- */
 
-UNARY(exp_each, v_exp(x)) /* exp is the C library's */
+UNARY(exp_each, v_exp(x)) /* the C library has the name exp */
 UNARY(log_each, v_log(x))
 UNARY(tanh_each, v_tanh(x))
 UNARY(sigmoid, v_sigmoid(x))

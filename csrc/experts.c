@@ -1,13 +1,12 @@
 /* Grouped products, for a mixture of experts: rows that are sorted by expert, each group times its own matrix.
  *
- * The products are those of matmul.c, with its bits, so a row does not depend on the rows beside it. This saves a call
- * from Python for each product, and work for the threads: if the largest group is no more than a thread's share of the
- * rows, each thread multiplies whole groups, because cutting up a small product takes longer than the product. Else
- * all threads multiply one group after another. An expert without tokens is a product of no
- * rows; its gradient is a sum of no terms, 0.
+ * The products are those of matmul.c, with its bits, so a row does not depend on the other rows. All products are one
+ * call from Python. If the largest group is no more than a thread's share of the rows, each thread multiplies whole
+ * groups, because dividing a small product takes longer than computing it. Otherwise all threads work together on one
+ * group after another. The group of an expert without tokens has no rows; its gradient is an empty sum, 0.
  *
- * `combine` reads the result of each of a token's experts once. The spec gathers, multiplies and adds them in four
- * passes over memory, and in four more in the backward pass.
+ * `combine` reads the results of a token's experts once. The spec needs four passes over memory to gather, multiply and
+ * add them, and four more in the backward pass.
  */
 #include <stdatomic.h>
 

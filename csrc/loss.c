@@ -4,21 +4,21 @@
  *     dx   = (exp(x - lse) - onehot(target)) dloss
  *
  * The spec writes and reads a row of exponentials as long as the vocabulary, and gathers with index arrays. Here the
- * forward pass writes nothing but one lse per row, and the backward pass makes the probabilities again from lse, in one
- * pass over the logits. Rows go to the threads.
+ * forward pass writes only a loss and an lse per row, and the backward pass computes the probabilities from lse, in one
+ * pass over the logits. Threads divide rows.
  *
  * The gradient at the target is computed separately, because exp(x - lse) dloss - dloss cancels where the model is
- * sure. The logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward
- * on one core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with
- * the last one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the
- * forward pass went from 15 to 10 and from 34 to 26.
+ * sure. The logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. With 16 classes this
+ * took forward and backward from 30 and 15 to 16 and 5 ns a row, on one core with AVX-512. With 65 classes, they took
+ * 110 and 57 ns with the last number in a padded copy, 35 and 20 with masked loads. With the maxima and sums of sixteen
+ * rows at once, too, the forward pass went from 15 to 10 ns for 16 classes, and from 34 to 26 ns for 65.
  *
  * linear_token_losses does the same for logits x w^T, and never stores all of them at once. With GPT-2's vocabulary of
  * 50,257 the logits of 4,096 tokens and their gradient would take 1.6 GB. Here the logits of a chunk of rows are
  * computed, used and dropped, and the backward pass computes them again: a tenth more arithmetic for GPT-2, and nothing
- * more where the vocabulary is small, because one chunk then holds all rows. The sums over rows in dw go from chunk to
- * chunk. A chunk is a whole number of matmul's blocks of DEPTH rows, each block is summed from zero and the block sums
- * are added in order, as matmul does: so the size of the chunks cannot change a bit.
+ * more where the vocabulary is small, because one chunk then holds all rows. dw is a sum over the rows of all chunks. A
+ * chunk is a whole number of matmul's blocks of DEPTH rows, each block is summed from zero, and block sums are added
+ * in order, as in matmul: so the size of the chunks does not change the result.
  *
  * `ignore` marks targets that do not count. The others must lie in 0..V-1 (the caller checks).
  */
@@ -71,7 +71,7 @@ BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GR
         .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore,
         .rows = rows, .v = v)
 
-/* The sum of losses, in double. */
+/* Return the sum of losses, computed in double. */
 static double total_loss(const float *losses, int64_t n) {
     d16 sum = d_set(0);
     ROW(i, k, n, sum = d_add(sum, d_widen(v_load_partial(losses + i, k, 0)));)

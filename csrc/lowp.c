@@ -1,9 +1,9 @@
 /* round_bf16: keep the top 16 bits of a float32, rounded to nearest, ties to even.
  *
- * Half a unit of what is kept is 0x8000. Adding 0x7fff and the last kept bit carries into the top half exactly
- * when the rest is more than half, or half and the last kept bit is odd. Infinity has a zero mantissa and stays, and
- * what is too large carries into it. A NaN could carry too, and then be a zero or an infinity; it gets its quiet bit
- * instead. The spec does this in eight passes over memory; here it is one.
+ * The last kept bit is worth 0x10000, and half of that is 0x8000. Adding 0x7fff and the last kept bit carries into the
+ * top half exactly when the lower half is more than 0x8000, or is 0x8000 and the last kept bit is 1. Infinity stays,
+ * and a number that is too large becomes infinity. A NaN could carry too, and become 0 or infinity; instead its quiet
+ * bit is set. The spec does this in eight passes over memory; here it is one.
  */
 
 INLINE v16 v_round_bf16(v16 x) {

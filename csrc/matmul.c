@@ -1,28 +1,28 @@
-/* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices, either operand transposed;
- * and, for a layer with an activation, gelu_tanh(c), computed while c is in cache.
+/* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices; a and b may be transposed.
+ * For a layer with an activation it also computes gelu_tanh(c), while c is in cache.
  *
  * Bits: the terms of an output are summed in order of k by one accumulator within each block of DEPTH values of k,
- * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
- * result, so a row gets the same bits whatever other rows stand beside it.
+ * and the block sums are added in order. Nothing else (shapes of blocks, threads, the function that is chosen) can
+ * change a result, so the bits of a row do not depend on the other rows.
  *
  * The speed: `micro` (tile.h) keeps the multiply-add units busy if its operands are in the L1 and L2 caches. So
  * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: DEPTH
  * values of k of HEIGHT rows of a stay in the L2 cache, while one panel after another goes through the L1 cache.
- * Transposed operands are transposed while they are copied, by the task that needs them, or for all tasks beforehand
- * where several need the same rows.
- * With few rows, copying b gains nothing, because reading it once takes all the time: `gemv` reads the rows of b in
+ * Operands given as transposes are transposed while they are copied: by the task that needs them, or beforehand if
+ * several tasks need the same rows.
+ * With few rows, copying b does not pay, because reading it once takes all the time. `gemv` reads the rows of b in
  * the order of memory, and `turned_rows` transposes b in registers, sixteen rows at a time. Eight rows of a share each
- * load of b, and the next eight find it in the L1 cache. For 768 x 3072
- * weights from memory, in units of one row, 5, 8 and 16 rows cost 1.1, 1.15 and 1.5 (copying: 2.7, 2.8 and 3.4).
+ * load of b, and the next eight find it in the L1 cache. For 768 x 3072 weights read from memory, 5, 8 and 16 rows
+ * take 1.1, 1.15 and 1.5 times as long as one row (with copying: 2.7, 2.8 and 3.4 times).
  * With a few more rows, one task has all of them and copies each panel when it needs it, so that the copy stays in
- * cache: 32 rows cost 3.8 instead of 4.3. A b of at most NEAR floats fits into the L2 cache, and is not copied.
+ * cache: 32 rows take 3.8 times instead of 4.3. A b of at most NEAR floats fits the L2 cache, and is not copied.
  */
 
-/* FEW: with more rows, the micro-kernel, which keeps its sums in registers, makes up for copying b. FEW_STEP: rows that
- * are multiplied together. FEW_AHEAD: how many rows of b ahead to prefetch into the L2 cache, because the hardware does
- * not prefetch the next row; this reads a row 1.2 to 1.6 times as fast. */
+/* FEW: with more rows, copying b is faster, because the micro-kernel keeps its sums in registers. FEW_STEP: rows
+ * that are multiplied together. FEW_AHEAD: how many rows of b ahead to prefetch into the L2 cache, because the hardware
+ * does not prefetch the next row; this reads a row 1.2 to 1.6 times as fast. */
 #ifndef UNIT
-#define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, has its own pack_* */
+#define UNIT 1 /* values of k in a step of the micro-kernel: 2 in level_avx512bf16.c, which has its own pack_* */
 #endif
 enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 16, FEW_STEP = 8, FEW_COLUMNS = 256, FEW_AHEAD = 8, NEAR = 65536 };
 
@@ -31,20 +31,20 @@ struct matmul_job {
     const float *a, *b, *bias;
     float *panels; /* b, packed, for each matrix of the stack: [panel][k][COLUMNS]; NULL: tasks pack their own */
     float *strips;                      /* a, packed, [block of k][strip][k][ROWS]; NULL: tasks pack their own */
-    int64_t rows, columns, depth, terms; /* terms: k; depth: k in UNITs */
+    int64_t rows, columns, depth, terms; /* terms of a sum; depth = terms / UNIT */
     int64_t a_stack, b_stack;           /* from one matrix of the stack to the next; 0 where it is shared */
     int64_t panels_stack;
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
     int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
-    int near;                           /* b is read where it lies, without copying panels */
+    int near;                           /* b is small: read it in place, without panels */
     int64_t panel_tasks, padded_rows;   /* number of tasks that pack b; rows, rounded up to whole strips */
 };
 
-/* Copy at most COLUMNS columns of b, and from k on at most DEPTH rows, into a panel. */
+/* Copy at most COLUMNS columns of b into a panel: at most DEPTH rows, from row k on. */
 static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t k);
 
-/* Copy `rows` rows of a, from k on at most DEPTH columns, so that what a strip of ROWS needs is contiguous. */
+/* Copy `rows` rows of a, at most DEPTH columns from column k on, so that each strip of ROWS rows is contiguous. */
 static void pack_left(float *left, const struct matmul_job *job, const float *a, int64_t rows, int64_t k);
 
 /* A task packs one panel of one block of k. */
@@ -66,8 +66,8 @@ static void pack_panel(float *panel, const struct matmul_job *job, const float *
     else transpose_into(panel, COLUMNS, b, job->b_col, columns, depth, COLUMNS);
 }
 
-/* Copy rows of a that lie transposed, so that each strip of ROWS is contiguous: [strip][k][ROWS]. Along k first,
- * because the strips share the cache lines that they are copied from. */
+/* Copy rows of a transposed a into contiguous strips of ROWS rows: [strip][k][ROWS]. The outer loop is over k, because
+ * neighbouring strips are copied from the same cache lines. */
 static void pack_strips(float *restrict strips, const float *a, int64_t a_col, int64_t rows, int64_t depth) {
     int64_t whole = rows / ROWS * ROWS;
     for (int64_t k = 0; k < depth; k++)
@@ -120,7 +120,7 @@ static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row
     }
 }
 
-/* One block of rows, `row` being the first, of matrix s of the stack, times one group of columns, all of k. */
+/* Multiply a block of rows, from `row` on, of matrix s of the stack by a group of columns, for all k. */
 static void block_product(const struct matmul_job *job, float *c, const float *a, int64_t s, int64_t row,
                           int64_t column, const float *bias, int64_t rows, int64_t columns) {
     _Alignas(64) float own[DEPTH * HEIGHT], own_panel[DEPTH * COLUMNS];
@@ -361,7 +361,7 @@ static int matmul(float *c, float *act_out, const float *a, const float *b, cons
     struct matmul_job job =
         job_of(c, act_out, a, b, bias, rows, columns, depth, a_stack, b_stack, a_transposed, b_transposed);
     if (stack == 0 || rows == 0 || columns == 0) return 0;
-    if (depth == 0) { /* an empty sum; not left to the loops, which would write nothing */
+    if (depth == 0) { /* an empty sum is 0; the loops would write nothing */
         memset(c, 0, (size_t)(stack * rows * columns) * sizeof *c);
         for (int64_t s = 0; s < stack && bias; s++) add_bias(c + s * rows * columns, columns, bias, rows, columns);
         if (act_out) gelu_tanh_rows(act_out, c, columns, stack * rows, columns);

@@ -15,13 +15,13 @@
  *
  *     forward    1. the last number in a copy of its own, padded to sixteen: 110, 89
  *                2. through a masked load: 92, 23
- *     backward   1. dx row by row; then dw and db in blocks of 32 columns, each from the first row to the last, which
- *                   fetches everything again, 128 bytes here and there: 140, 119, and 186 a row where 1,024 are too
- *                   many for the cache
+ *     backward   1. dx row by row; then dw and db in blocks of 32 columns, each from the first row to the last,
+ *                   which reads x and dy again in pieces of 128 bytes: 140, 119; and 186 for the row of 384 when there
+ *                   are 1,024 such rows, too many for the cache
  *                2. one pass, in which dx, dw and db share what is loaded: 96, 32, and 92
- *                3. four rows at a time, so that they share w, dw and db, too: 75, 22, but where x, dy and dx fill the
- *                   memory, 430 a row instead of 220: a processor fetches rows ahead that are read one after the other.
- *                   So it is the second
+ *                3. four rows at a time, so that they share w, dw and db, too: 75, 22. But when x, dy and dx come from
+ *                   memory, a row takes 430 instead of 220, because the hardware prefetches only rows that are read one
+ *                   after the other. So version 2 is used
  *
  * Threads divide rows. dw and db are sums over rows: each of at most 64 blocks of rows is summed from its first row to
  * its last, and the block sums are added in order. The blocks depend only on the number of rows.
@@ -33,7 +33,7 @@ struct normal_job {
     float eps;
     int64_t rows, c;
     float *sums;           /* for each block of rows: dw, then db, each `stride` floats in whole registers */
-    int64_t block, stride; /* `block` rows */
+    int64_t block, stride; /* block: rows in a block */
 };
 
 /* sum of (x - mean)**2 */
@@ -80,7 +80,7 @@ BY_ROWS(rmsnorm, struct normal_job, rows, 16384 / (c + 1),
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
-/* Compute dx of a row, and add to dw and db, which are whole registers so that they can be read back at once. */
+/* Compute dx of a row, and add to dw and db. These are padded, because reading back a masked store would be slow. */
 INLINE void norm_backward_row(const struct normal_job *job, int64_t row, float *dw, float *db, int layer) {
     int64_t c = job->c;
     const float *x = job->x + row * c, *dy = job->dy + row * c;

@@ -3,16 +3,16 @@
  *             with g multiplied by grad_scale first, so that clipping needs no pass over the gradients
  * grad_norm:  sqrt(sum of g^2)
  *
- * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
- * reads four and writes three. The corrections are two numbers per step, computed in double and folded into
- * factors, so the loop has one square root and one division per weight. With 38.6 million weights (GPT-2's table) a
- * step takes a tenth of the spec's time on one thread, at 36 GB/s, and a second thread finds no bandwidth left; with
- * 65 thousand, all in cache, a fifth.
+ * Memory limits the speed of AdamW. The spec's eleven array operations read and write about 30 numbers per weight; one
+ * pass reads four and writes three. The two corrections 1 - beta^step are computed once per step, in double, so the
+ * loop has one square root and one division per weight. With 38.6 million weights (GPT-2's token embeddings), a step
+ * on one thread takes a tenth of the spec's time, at 36 GB/s, and a second thread does not help. With 65 thousand
+ * weights, all in cache, it takes a fifth.
  *
- * The norm's spec makes a float64 copy and squares it into another. Here floats are widened in registers. The square
- * of a float is exact in double, so nothing depends on fusing. Chunks of 4096 numbers are summed in sixteen lanes, and
- * the chunks in order: threads divide chunks, so the sum is the same for any number of them. (Summing a chunk in float
- * lanes would be faster where it fits the cache, but 1e20 squared would be infinite.)
+ * The spec of grad_norm makes a float64 copy and an array of its squares. Here floats become doubles in registers. The
+ * square of a float is exact in double, so fusing would change nothing. Chunks of 4096 numbers are summed in sixteen
+ * lanes, and the chunks in order. Threads divide chunks, so the sum is the same for any number of threads. (Sums in
+ * float would be faster for gradients in cache, but 1e20 squared would be infinite.)
  */
 
 #define NORM_CHUNK 4096

@@ -1,10 +1,10 @@
 /* Measure the most that this machine can do: multiply-adds per second, and bytes per second from memory.
  *
- * They are no ops: `tinyllm bench` divides the speed of the kernels by them. probe_fma keeps as many independent
- * accumulators busy as the micro-kernel of matmul has, on registers alone. probe_bf16 does the same with the CPU's
- * bfloat16 products (each makes two multiply-adds per lane), where there are any; it is compiled for these instructions
- * even where its level has none of them. probe_read sums an array that no cache holds. Each returns what it did:
- * floating-point operations, or bytes.
+ * `tinyllm bench` compares the speed of the kernels with these limits. probe_fma computes on registers alone, with as
+ * many independent sums as the micro-kernel of matmul. probe_bf16 does the same with the CPU's bfloat16 products (each
+ * makes two multiply-adds per lane), if there are any; it is compiled for these instructions even at levels that lack
+ * them. probe_read sums an array that is too large for the caches. Each returns the number of operations, or of bytes
+ * read.
  */
 
 struct probe_job { float *y; const float *x; int64_t rounds; };

@@ -1,19 +1,19 @@
-/* Products with weights of 8 and 4 bits: y = x W + b, the weights as ops/quant.py lays them out.
+/* Products with weights of 8 and 4 bits: y = x W + b, with W in the layout of ops/quant.py.
  *
  *     y[m][o] = sum over blocks n of (scale of x[m][n] * scale of w[n][o]) * (sum over 32 inputs of xq * wq)  (+ b[o])
  *
  * Bits: the inner sum is of whole numbers below 2^24, exact in any order and as a float; the outer one is one
- * accumulator that takes its blocks in order, one fused multiply-add each. So instruction sets, threads and the rows
- * beside a row change nothing.
+ * accumulator that takes its blocks in order, one fused multiply-add each. So the result does not depend on the
+ * instruction set or the threads, and that of a row not on the other rows.
  *
  * The speed: decoding multiplies one row by every weight, so it takes as long as reading the weights, which have a
  * quarter or an eighth of the bytes of float32 (a scale for 32 adds half a bit to each). They are read once, in order,
  * 64 bytes of 16 outputs per instruction. With several rows, the weights of 16 outputs stay in the L1 cache while
  * Q_TILE rows at a time are multiplied, so that each load of weights serves Q_TILE products.
  *
- * The ladder is that of dot.h. 64 rows of 768 inputs, 2,048 outputs in 8 bits, one thread of a Zen 5: about 160 billion
- * operations a second with AVX2, 330 with AVX-512, 610 with VNNI; matmul in float32 does 115 and 230. For one row that
- * comes from memory, they are all equal but for 5 to 20 percent: memory is the limit.
+ * dot.h has the instructions of each level. With 64 rows of 768 inputs, 2,048 outputs and 8 bits, one thread of a Zen 5
+ * does about 160 billion operations a second with AVX2, 330 with AVX-512 and 610 with VNNI; matmul in float32 does 115
+ * and 230. For one row, and weights read from memory, the three differ by only 5 to 20 percent: memory is the limit.
  */
 
 enum { Q_BLOCK = 32, Q_LANES = 16, Q_AHEAD = 8192 };
@@ -25,7 +25,7 @@ enum { Q_TILE = 4 };
 
 INLINE i16 i_load(const void *p) { i16 r; memcpy(&r, p, sizeof r); return r; }
 INLINE v16 i_to_v(i16 x) { v16 r; EACH(i) r.part[i] = __builtin_convertvector(x.part[i], vec); return r; }
-INLINE i16 i_abs_bits(v16 x) { return i_and(v_bits(x), i_set(0x7fffffff)); } /* ordered as the sizes are, NaN last */
+INLINE i16 i_abs_bits(v16 x) { return i_and(v_bits(x), i_set(0x7fffffff)); } /* in the order of |x|; NaN is largest */
 INLINE i16 i_max(i16 a, i16 b) {
     EACH(i) {
         ivec less = a.part[i] < b.part[i];
@@ -72,7 +72,7 @@ INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const floa
     float largest;
     memcpy(&largest, &most, sizeof largest);
     *scale = most < 0x7f800000 ? largest / 127.0f : NAN;
-    float divisor = *scale > 0.0f ? *scale : INFINITY; /* then the quotients are 0, or NaN if *scale is NaN */
+    float divisor = *scale > 0.0f ? *scale : INFINITY; /* makes finite quotients 0; the others are set to 0 below */
     i16 parts[2] = {v_round(v_div(low, v_set(divisor))), v_round(v_div(high, v_set(divisor)))};
     memcpy(row, parts, sizeof parts);
     for (int i = 0; i < Q_BLOCK; i++) {
@@ -122,7 +122,7 @@ INLINE i16 i_dot(int is_small, i16 sum, i16 w, i16 x) {
     return sum;
 }
 
-/* Prefetch weights; the address may lie behind their end, because nothing is read there. Decoding waits for memory,
+/* Prefetch weights; the address may lie beyond their end, because a prefetch cannot fail. Decoding waits for memory,
  * and the prefetcher of Zen 5 alone leaves a quarter of the bandwidth unused at 4 bits, a tenth at 8. */
 INLINE void prefetch_weights(const uint8_t *q) {
     __builtin_prefetch((const void *)((uintptr_t)q + Q_AHEAD));
@@ -221,7 +221,7 @@ struct quantize_job {
     int bits;
 };
 
-/* Return the place in a block of the weight of input i of output o; in 4 bits, the upper half of the byte if i > 15. */
+/* Return which byte of a block has the weight of input i, output o; with 4 bits, its upper half is for i > 15. */
 INLINE int64_t place(int bits, int i, int64_t o) {
     int quad = bits == 8 ? i / 4 : i / 4 % 4;
     return 64 * quad + 4 * o + i % 4;
@@ -234,7 +234,7 @@ INLINE i16 i_rounded(v16 w, v16 divisor, float lowest, float highest) {
     return v_round(v_max(v_min(v_div(w, divisor), v_set(highest)), v_set(-lowest)));
 }
 
-/* Choose the scales of 16 blocks of 4 bits: of -m / 7.5, -m / 8, -m / 8.5 and -m / 9 the one with the least squares. */
+/* Choose the 4-bit scales of 16 blocks: -m / 7.5, -m / 8, -m / 8.5 or -m / 9, whichever has the least squared error. */
 INLINE v16 best_scales(const float *w, int64_t n_out, int64_t inputs, int64_t width, v16 largest) {
     v16 high = v_set(0.0f), low = v_set(0.0f), unit = v_not_zero(largest), best = high, least = v_set(INFINITY);
     for (int64_t i = 0; i < inputs; i++) {

@@ -1,9 +1,9 @@
-/* rope: channels (i, i + D/2) of a token at position t turn by angle[t][i]: (a, b) -> (a cos - b sin, b cos + a sin).
+/* rope: rotate channels i and i + D/2 of token t by angle[t][i]: (a, b) -> (a cos - b sin, b cos + a sin).
  *
- * The spec makes four products, a difference, a sum and a concatenation, each of them an array of its own: seven
- * passes over memory. Here each number is read once and written once, and a row of the tables serves all H heads of
- * a token while it is in cache. The backward turns by the opposite angle: the same loop with the sine negated.
- * No fused multiply-add: two products and their difference round as the spec's do, so the bits are the spec's too.
+ * The spec makes four products, a difference, a sum and a concatenation, each a new array: seven passes over
+ * memory. Here each number is read once and written once, and a row of the tables stays in cache for all H heads
+ * of a token. The backward pass rotates by the opposite angle: the same loop with the sine negated.
+ * Multiply-adds are not fused, so that products and sums are rounded as in the spec and the bits are the same.
  */
 
 struct rope_job { float *y; const float *x, *cos, *sin; int64_t t, h, half; int backward; };

@@ -1,22 +1,22 @@
 /* From logits to the next token: top_k, top_p, min_p, repetition_penalty, sample.
  *
- * top_k and top_p are one question. Rank the tokens by falling logit; keep a token while the weight of those before
- * it is less than a target. For top_k every token weighs 1 and the target is k; for top_p it weighs exp(x - max) and
- * the target is p times the sum. The answer is a cut: a logit, above which all are kept, and how many are kept of
- * those equal to it, the smaller ids first.
+ * top_k and top_p are the same problem. Sort the tokens by logit, the largest first, and keep a token if the weights of
+ * those before it sum to less than a target. For top_k every weight is 1 and the target is k; for top_p the weight is
+ * exp(x - max) and the target is p times the sum of all weights. The result is a cut: a logit such that all larger ones
+ * are kept, and how many of those equal to it are kept, the smaller ids first.
  *
- * The ladder, over 50,257 logits:
- *   1. sort, as the spec does: n log n comparisons to rank tokens of which most are then dropped;
- *   2. halve: weigh the upper half of the range of logits; if it reaches the target, go on inside it, else count its
- *      weight and go on below. What is left shrinks, so all steps together cost a few passes, all vectorised;
- *   3. leave out first what cannot matter. For top_p, tokens lighter than (1 - p) / n of the sum weigh less than
- *      1 - p together, so the cut lies above them. For top_k, take the maxima of disjoint groups of 16: k of these
- *      are at least as large as the k-th of them, so the k-th logit is too, and little more than k logits are left.
- * Best of many, on one AVX2 core, normal logits of spread 3: top_k(50) 5700, 186, 25 us; top_p(0.9) 6500, 355, 163 us.
+ * Three versions:
+ *   1. sort all tokens, as the spec does, though most of them are then dropped;
+ *   2. bisect: weigh the upper half of the range of logits. If it reaches the target, go on inside it, else add its
+ *      weight to a sum and go on below. Fewer logits are left each time, so all steps together take a few passes;
+ *   3. first leave out logits that lie below the cut for certain. For top_p, tokens lighter than (1 - p) / n of the sum
+ *      weigh less than 1 - p together. For top_k, the k-th largest maximum of disjoint groups of 16 is a lower bound of
+ *      the k-th largest logit, and little more than k logits reach it.
+ * Times for 50,257 normal logits (deviation 3) on one AVX2 core: top_k(50) 5700, 186, 25 us; top_p(0.9) 6500, 355, 163.
  *
- * sample finds the first token at which the running sum exceeds u times the total. A running sum is a chain of
- * additions, each waiting for the last; here whole blocks are summed in sixteen lanes, and only the block in which
- * the sum passes the aim is walked token by token. Sums are double, as in the spec, and differ by rounding alone.
+ * sample finds the first token at which the running sum exceeds u times the total. In a running sum each addition waits
+ * for the last, so here whole blocks are summed in sixteen lanes, and only the block in which the sum exceeds the aim
+ * is added token by token. Sums are double, as in the spec, and differ from its sums only by rounding.
  */
 #include <float.h>
 
@@ -66,7 +66,7 @@ static struct range row_range(const float *x, int64_t n) {
         low = v_select(v_less(a, low), a, low);
         high = v_max(high, b);
     }
-    return (struct range){-v_max_lane(v_sub(v_set(0), low)), v_max_lane(high)}; /* NaN is passed over */
+    return (struct range){-v_max_lane(v_sub(v_set(0), low)), v_max_lane(high)}; /* NaN is ignored */
 }
 
 /* Return a number between low and high such that some numbers are above it and some are not. */
@@ -76,8 +76,8 @@ static float middle(struct range range) {
     return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* separate an infinity; the rest can be halved */
 }
 
-/* Find the logit at which the weight of the n logits, the largest first, reaches the target. Keeps the order of x, but
- * shortens it. */
+/* Find the logit at which the weights of the n logits x, summed from the largest on, reach the target. x is
+ * overwritten. */
 static struct cut find_cut(float *x, int64_t n, double target, const float *max) {
     double above = 0;
     struct range range = row_range(x, n);
@@ -97,7 +97,7 @@ static struct cut find_cut(float *x, int64_t n, double target, const float *max)
     }
     double each = weigh_above(x, 1, -INFINITY, max);
     struct cut cut = {.least = range.low};
-    while (cut.ties < n && above < target) { /* the weight of those before is less than the target */
+    while (cut.ties < n && above < target) { /* keep one more: those before it weigh less than the target */
         above += each;
         cut.ties++;
     }
@@ -121,7 +121,7 @@ static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     return count;
 }
 
-/* Return a number that k of the n logits reach: the k-th largest maximum of groups of sixteen. y is scratch. */
+/* Return a number that at least k of the n logits reach: the k-th largest maximum of groups of 16. y is scratch. */
 static float bound_of_k(float *y, const float *x, int64_t n, int64_t k) {
     int64_t maxima = n / 256 * 16;
     if (k > maxima / 2) return -INFINITY;
@@ -164,7 +164,7 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
     return d_sum(sum);
 }
 
-/* Copy to y the x whose weight is above the bound, and return how many; y holds the weights at first. */
+/* Replace the weights in y by the logits x whose weight is above the bound; return how many there are. */
 static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += 16) {
@@ -207,7 +207,7 @@ static int has_nan(const float *x, int64_t n) {
     return i_any(i_sub(i_set(-1), good));
 }
 
-/* exp(x) >= p exp(max) is x >= max + log p: no exponential is needed. */
+/* Compare x >= max + log p, which is the same as exp(x) >= p exp(max), so that no exponential is needed. */
 static void min_p_row(const struct sample_job *job, int64_t row) {
     int64_t n = job->n;
     const float *x = job->x + row * n;
@@ -225,7 +225,7 @@ BY_ROWS(min_p, struct sample_job, n ? rows : 0, 16384 / (n + 1),
         (float *y, const float *x, double p, int64_t rows, int64_t n),
         .y = y, .x = x, .n = n, .p = p)
 
-/* Every row has its own `used` ids; an id that occurs twice gets the same number twice. */
+/* Every row has `used` ids of its own; if an id occurs twice, the same result is written twice. */
 static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,
                                int64_t used) {
     memcpy(y, x, (size_t)(rows * n) * sizeof(float));

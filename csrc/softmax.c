@@ -12,19 +12,19 @@
  *        the last number of 65 in a copy of its own, padded to sixteen: 59, 124
  *     2. `v_sum` reading a copy, so that the sums stay in registers: 38, 102
  *     3. the last number through a masked load and store: 36, 61
- *     4. nothing underflows in the lanes beyond it, and 2**n is one instruction: 32, 39
- *     5. sixteen narrow rows at once: their partial results are turned, so that sixteen maxima, sums or logarithms are
- *        one register; exponentials wait in whole registers, not in rows whose ends lie anywhere: rows of 16, 17 and 65
- *        went from 14, 22 and 36 ns (measured later than the others) to 9, 15 and 31, those of log_softmax from 16, 24
- *        and 38 to 12, 17 and 31 (one logarithm for sixteen rows, too)
+ *     4. unused lanes cannot underflow, which would be slow, and 2**n is one instruction: 32, 39
+ *     5. sixteen narrow rows at once: their partial results are transposed, so that sixteen maxima, sums or logarithms
+ *        are one register, and exponentials are kept in whole registers. Rows of 16, 17 and 65 went from 14, 22 and
+ *        36 ns (measured later than the others) to 9, 15 and 31, those of log_softmax, with one v_log for sixteen rows,
+ *        from 16, 24 and 38 to 12, 17 and 31
  *
  * A row of nothing but -inf (all masked) has softmax 0 and log_softmax -inf; +inf or NaN anywhere makes the
- * whole row NaN: the maximum passes over NaN, but the sum does not.
+ * whole row NaN: the maximum ignores NaN, but the sum does not.
  */
 
 struct softmax_job { float *y, *dx; const float *x, *dy, *given_y; int64_t rows, n; };
 
-/* The largest number of a row, or 0 where that is -inf, so that x - row_max is never -inf - -inf. */
+/* Return the largest number of a row, or 0 if that is -inf, because -inf - -inf would be NaN. */
 INLINE float row_max(const float *x, int64_t n) {
     v16 m = v_set(-INFINITY);
     ROW(i, k, n, m = v_max(m, v_load_partial(x + i, k, -INFINITY));)
@@ -37,7 +37,7 @@ enum { GROUP = 16, NARROW = 256 }; /* rows per group; longest narrow row */
 /* Return how many rows to do at once, so that they stay in the L1 cache. */
 INLINE int64_t group_of(int64_t n) { return i64_max(1, i64_min(GROUP, GROUP * NARROW / (n + 1))); }
 
-/* v_sum or v_max_lane of sixteen registers at once: the same tree, on columns. */
+/* Compute v_sum or v_max_lane of sixteen registers at once, in the same order. */
 INLINE v16 fold_each(const float part[GROUP][16], v16 (*two)(v16, v16)) {
     v16 column[16];
     for (int k = 0; k < 16; k += 4) transpose16(column + k, part[0] + k, 16);
@@ -58,13 +58,13 @@ INLINE void row_maxima(float max[GROUP], const float *x, int64_t n) {
     v_store(max, v_select(v_equal(m, v_set(-INFINITY)), v_set(0.0f), m));
 }
 
-/* exp(x - max) of sixteen numbers, or of n; 0 beyond. (Filled with -inf instead, the lanes beyond would underflow,
- * which is slow.) */
+/* Return exp(x - max) of the first n of sixteen numbers, 0 in the other lanes. (These are loaded as max, because exp of
+ * -inf would underflow, which is slow.) */
 INLINE v16 v_exp_below(const float *x, int64_t n, float max) {
     return v_keep(v_exp(v_sub(v_load_partial(x, n, max), v_set(max))), n);
 }
 
-/* Do one row after another; the compiler keeps what depends only on n. */
+/* Compute rows one by one; the compiler computes what depends only on n once. */
 static void softmax_alone(float *y, const float *x, int64_t rows, int64_t n) {
     int64_t whole = n & ~(int64_t)15;
     for (; rows > 0; rows--, x += n, y += n) {
@@ -75,7 +75,7 @@ static void softmax_alone(float *y, const float *x, int64_t rows, int64_t n) {
             v_store(y + i, e);
             sum = v_add(sum, e);
         }
-        if (whole < n) { /* these stay in a register: read back, they would wait for the store */
+        if (whole < n) { /* kept in a register, because reading it back would wait for the store */
             e = v_exp_below(x + whole, n - whole, max);
             sum = v_add(sum, e);
         }
@@ -86,7 +86,7 @@ static void softmax_alone(float *y, const float *x, int64_t rows, int64_t n) {
     }
 }
 
-/* GROUP rows of fewer than NARROW numbers, whose exponentials wait for their sums in whole registers. */
+/* Compute GROUP rows of fewer than NARROW numbers; `near` keeps their exponentials until the sums are known. */
 static void softmax_together(float *y, const float *x, int64_t n) {
     _Alignas(64) float near[GROUP * NARROW], *e = near;
     float max[GROUP], part[GROUP][16], factor[GROUP];
@@ -149,7 +149,7 @@ static void log_sums_together(float max[GROUP], float log_sum[GROUP], const floa
     v_store(log_sum, v_log(fold_each(part, v_add)));
 }
 
-/* max x and log sum exp(x - max) of each row, at most GROUP. Alone, a logarithm costs as much as a short row. */
+/* Compute max x and log sum exp(x - max) of up to GROUP rows, whose logarithms are taken together to save time. */
 INLINE void log_sums(float *max, float *log_sum, const float *x, int64_t rows, int64_t n) {
     float sums[GROUP];
     if (rows == GROUP && n <= NARROW) {

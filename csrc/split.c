@@ -1,7 +1,7 @@
-/* split: part i of a row is columns i C ... (i + 1) C - 1;  join: the same the other way.
+/* split: copy columns i C ... (i + 1) C - 1 of each row to part i;  join: copy the parts back into rows.
  *
- * Both are one copy of rows whose beginnings lie `y_row` and `x_row` apart. NumPy copies as fast, but on
- * one thread, and into memory that comes from the system each time.
+ * Both copy rows of c floats, which begin every `y_row` and `x_row` floats. NumPy copies as fast, but on one
+ * thread, and into memory that it gets from the system each time.
  */
 
 struct split_job { float *y; const float *x; int64_t y_row, x_row, c; };

@@ -1,4 +1,4 @@
-/* Transpose small blocks, for kernels with an operand that lies along the summed axis. */
+/* Transpose small blocks, for kernels with an operand that is contiguous along the summed axis. */
 
 /* Load four numbers of each of the rows 0, 4, 8, ... of `from`, LANES numbers in all, into one register. */
 INLINE vec deinterleave4(const float *from, int64_t row) {
@@ -39,8 +39,8 @@ INLINE void transpose16(v16 column[4], const float *from, int64_t row) {
     }
 }
 
-/* Transpose rows x depth elements into `to`: to[k][m] = from[m][k], by sixteen rows. Columns of `to` from `rows` up to
- * `width` are filled with zeros. */
+/* Set to[k][m] = from[m][k] for `rows` rows m and `depth` columns k, sixteen rows at a time. Columns of `to` from
+ * `rows` up to `width` are filled with zeros. */
 static void transpose_into(float *restrict to, int64_t to_row, const float *from, int64_t from_row, int64_t rows,
                            int64_t depth, int64_t width) {
     int64_t m = 0;
@@ -49,7 +49,7 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
         int64_t k = 0;
         for (; k + 4 <= depth; k += 4) {
             v16 column[4];
-            for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond(f, (16 + i) * from_row + k); /* come next */
+            for (int i = 0; i < 16 && k % 16 == 0; i++) prefetch_beyond(f, (16 + i) * from_row + k);
             transpose16(column, f + k, from_row);
             for (int i = 0; i < 4; i++) v_store(to + (k + i) * to_row + m, column[i]);
         }
@@ -62,9 +62,9 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
         for (int64_t k = 0; k < depth; k++) to[k * to_row + m] = 0.0f;
 }
 
-/* Compute sum[m], the products of row a[m] and sixteen rows of b, which lie b_row apart: b is transposed in registers,
- * and its columns are added in the order of k. `rows` is a constant where this is inlined; `next` is the address of the
- * sixteen rows that are read next, or 0. */
+/* Compute in sum[m] the dot products of row m of a with sixteen rows of b, which lie b_row apart. b is transposed in
+ * registers, so that one register has all terms for one k. `rows` is a constant where this is inlined; `next` is the
+ * address of the sixteen rows that are read next, or 0. */
 INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
                         int64_t depth, uintptr_t next) {
     int64_t k = 0;
