@@ -24,7 +24,7 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Return tinyllm.NAME, imported at its first use, so that `import tinyllm` stays fast."""
-        if find_spec(f"{__name__}.{name}"):  # first, because `from tinyllm import ops` inside api asks, too
+        if find_spec(f"{__name__}.{name}"):  # submodules first: api imports them through here
             return import_module(f"{__name__}.{name}")
         from tinyllm import api
 
@@ -32,6 +32,6 @@ else:
         return globals()[name] if name in globals() else missing(__name__, name)
 
     def __dir__() -> list[str]:
-        public = __getattr__("__all__")  # this imports the parts, which are listed too
+        public = __getattr__("__all__")  # importing api also loads submodules, listed below
         parts = [name for name, value in globals().items() if isinstance(value, ModuleType)]
         return sorted({*public, *parts, *(name for name in globals() if name.startswith("__"))})

@@ -13,12 +13,12 @@ from typing import Any
 
 from tinyllm.errors import UserError, did_you_mean
 
-BOUNDS = {  # words, and the test of a value
+BOUNDS = {  # {metadata: (its words in messages, the test of a value)}
     "min": ("at least", operator.ge), "above": ("above", operator.gt),
     "max": ("at most", operator.le), "below": ("below", operator.lt),
 }
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LARGEST_NUMBER = 1e300  # no setting and no number in a file reaches it, so their sums and means stay finite
+LARGEST_NUMBER = 1e300  # settings and numbers in files are smaller, so that sums and means stay finite
 WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -43,7 +43,7 @@ def kinds(field: dataclasses.Field) -> tuple[Any, ...]:
 
 
 def fill_in(config: Any, **values: Any) -> None:
-    """Give fields of a frozen dataclass that are None these values, in its `__post_init__`."""
+    """Set those fields of a frozen dataclass that are None to these values; for `__post_init__`."""
     for name, value in values.items():
         if getattr(config, name) is None:
             object.__setattr__(config, name, value)
@@ -75,7 +75,7 @@ def _is(value, kind):
     if kind not in (int, float):
         return kind is Any or isinstance(value, typing.get_origin(kind) or kind)
     number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return number and abs(value) < LARGEST_NUMBER  # which is false for NaN
+    return number and abs(value) < LARGEST_NUMBER  # False for NaN
 
 
 def wish(field: dataclasses.Field, null: bool = False) -> str:

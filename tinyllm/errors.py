@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
-LONGEST = 560  # characters of a message
+LONGEST = 560  # the most characters of a message
 
 
 class UserError(ValueError):
@@ -38,7 +38,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, tl.nn and tl.functional
+PYTORCH = {  # {name: what to write instead} for Tensor, Module, Tokenizer, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "abs": "F.maximum(x, -x)", "size": "shape, or data.size", "argmax": "data.argmax",
     "tolist": "data.tolist()", "std": "data.std()", "var": "data.var()", "clone": "x + 0",
@@ -89,7 +89,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function or a class refuse names of arguments, and say what to use: `@instead(dim="axis=")`."""
+    """Make a function or class refuse certain keyword arguments, with a hint: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
         if isinstance(function, type):

@@ -22,14 +22,14 @@ from typing import IO, Any
 from tinyllm.config import LARGEST_NUMBER, conform
 from tinyllm.errors import UserError
 
-LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
-MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
-DIGITS = 300  # of a whole number: as many as LARGEST_NUMBER has
-# Tables in tables in one line of TOML; tomllib would take memory with the square of their number.
+LARGEST = 2**26  # the most bytes of a file of settings, results or tokens; weights and texts differ
+MOST = 2**22  # the most values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
+DIGITS = 300  # the most digits of a whole number, which is then below LARGEST_NUMBER
+# Thirty nested tables in one line of TOML, a.b.c...: tomllib's memory grows with the square of their number.
 DOTTED = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){30}""")
 HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
-_serial = itertools.count()  # for different names of temporary files
+_serial = itertools.count()  # makes names of temporary files differ
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
 
     Use it for files that somebody else may have written: opening a pipe could block the program, and reading
     a device may never end. Without `follow`, a link is refused. Raises UserError, with the path, when the
-    system refuses to open the file or to read it.
+    file is not regular, or cannot be opened or read.
     """
     waits = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | waits | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
@@ -114,7 +114,7 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise UserError(f"cannot read {path}: it is {what}")
     with open(handle, "rb") as file:
-        if waits and not select.select([file], [], [], 0)[0]:  # such as /proc/kmsg, or one that came just now
+        if waits and not select.select([file], [], [], 0)[0]:  # /proc/kmsg, or a pipe put there since os.stat
             raise UserError(f"cannot read {path}: it is a pipe, and nobody writes to it")
         try:
             yield file
@@ -180,7 +180,7 @@ def parse_json(data: bytes | str) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_number,
                            parse_constant=_number, parse_int=_whole)
-        if HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
+        if HALF.search(raw):  # also matches after an escaped backslash, so try it
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except UnicodeEncodeError:

@@ -7,7 +7,7 @@ masks and tables get no gradient. The backward pass computes no product for a fr
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
-take float64. With kernels too, matmul, Tensor's operators, and functions from `sigmoid` to `concat` take it.
+take float64. Even with kernels, matmul, Tensor's operators, and the functions from `sigmoid` to `concat` do.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,10 +29,10 @@ Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 @cache
 def _derivative(op):
-    """Return op X_backward of an op X, and which arguments are differentiable and which are wanted.
+    """Return the op X_backward of an op X, and two lists of indices, `differentiable` and `wanted`.
 
-    differentiable: indices into the arguments of X, which are those that get a gradient.
-    wanted: indices into [*arguments of X, *outputs of X], which are those that X_backward takes after dy.
+    differentiable: the indices of those arguments of X that get a gradient.
+    wanted: the indices in [*arguments of X, *outputs of X] of what X_backward takes after dy.
     """
     backward = ops.OPS[f"{op.__name__}_backward"]
     arguments = [*op.__signature__.parameters]
@@ -62,9 +62,9 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     def backward(dy):
         grads = op_backward(dy, *map(as_array, kept))
         grads = grads if isinstance(grads, tuple) else (grads,)
-        if len(grads) < count:  # a backward op may return fewer gradients: `frozen` the first alone
+        if len(grads) < count:  # `frozen` returns only the first gradient
             return grads + (None,) * (count - len(grads))
-        return grads[:count]  # without that of a last argument that is None, such as a bias
+        return grads[:count]  # drops the gradient of a last argument that is None, such as a bias
 
     def forward():
         y = op(*map(as_array, args))

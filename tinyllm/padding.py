@@ -6,7 +6,7 @@ import numpy as np
 
 
 def pad_right(rows: Sequence[Sequence[int]], value: int = 0, width: int = 0) -> np.ndarray:
-    """Pad N lists of ids on the right with `value` -> int64 (N, width or the longest length)."""
+    """Pad N lists of ids on the right with `value` -> int64 (N, max(width, the longest length))."""
     found = np.full((len(rows), max([width, *map(len, rows)])), value, np.int64)
     for row, ids in zip(found, rows, strict=True):
         row[: len(ids)] = ids
@@ -19,9 +19,9 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_length(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:
-    """Split rows into batches of similar lengths -> the numbers of their rows.
+    """Split rows into batches of similar lengths -> for each batch, the indices of its rows.
 
-    A padded batch has at most `limit` positions, unless it is one row.
+    A padded batch has at most `limit` positions, unless it is a single row.
     """
     batch: list[int] = []
     for row in sorted(range(len(rows)), key=lambda row: len(rows[row])):

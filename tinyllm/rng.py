@@ -35,7 +35,7 @@ def _mix(z):
     return z
 
 
-@functools.lru_cache(1024)  # for many keys that begin alike
+@functools.lru_cache(1024)  # many keys share their first parts
 def _fold(key):
     """Hash a key of integers and strings, in their order, to a 64-bit integer."""
     if not key:
@@ -43,7 +43,7 @@ def _fold(key):
     state, part = _fold(key[:-1]), key[-1]
     tag = b"s" if isinstance(part, str) else b"i"
     data = part.encode() if isinstance(part, str) else b"%d" % int(part)
-    for byte in tag + data + b"\xff":  # 0xff is in no UTF-8 text, so parts cannot run into each other
+    for byte in tag + data + b"\xff":  # 0xff ends a part, as it is in no UTF-8 text
         state = _mix_int((state + GOLDEN + byte) & MASK)
     return state
 

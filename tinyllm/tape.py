@@ -16,10 +16,10 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Hold two switches, which every thread has for itself: one can generate while another one trains.
+    """Hold two settings per thread, so that one thread can generate while another trains.
 
     recording: False inside `no_grad`.
-    remade: the outputs that the `remaking` block at hand will drop, or None outside of such a block.
+    remade: the outputs that the current `remaking` block will drop, or None outside of such a block.
     """
 
     recording: bool = True
@@ -37,7 +37,7 @@ class Node:
         step, (tensor, 0) for a leaf, None for a tensor without gradient.
     backward: turns gradients of outputs into gradients of inputs.
     outputs: (shape, dtype, value) of each output. Arrays are freed when no closure needs them; `value` is
-        the number of an array with one element, for pictures, and else None.
+        the element of an array with one element, for drawings of the graph, and else None.
     """
 
     sources: tuple

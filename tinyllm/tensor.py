@@ -41,7 +41,7 @@ def remaking() -> Iterator[None]:
     These outputs come from steps that pass `again` to `record`; the backward pass recomputes the same bits.
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
-    made: list[weakref.ref[LazyTensor]] = []  # weak, so that an output that nobody keeps is freed at once
+    made: list[weakref.ref[LazyTensor]] = []  # weak: an unused output is freed at once
     before, mode.remade = mode.remade, made
     try:
         yield
@@ -174,7 +174,7 @@ class Tensor:
 
     def __add__(self, other):
         x, y = self, self.like(other)
-        x_shape, y_shape = x.data.shape, y.data.shape  # not x and y, which backward would keep alive
+        x_shape, y_shape = x.data.shape, y.data.shape  # so that backward does not keep x and y alive
 
         def backward(dz):
             return ops.sum_to_shape(dz, x_shape), ops.sum_to_shape(dz, y_shape)
@@ -342,7 +342,7 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
     y = run(ops.matmul, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)
 
     def backward(dy):
-        if not (b.requires_grad or transpose_a):  # the product for b is not needed
+        if not (b.requires_grad or transpose_a):  # b is frozen: skip the product for its gradient
             da = run(ops.matmul, dy, b.data, transpose_b=not transpose_b)
             return ops.sum_to_shape(da, a.shape), None
         return run(ops.matmul_backward, dy, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)

@@ -5,4 +5,4 @@
 
 __version__ = "0.1.0"
 DISTRIBUTION = "tinyllm-lab"
-WHEEL = DISTRIBUTION.replace("-", "_")  # how the names of its wheels and source distributions begin
+WHEEL = DISTRIBUTION.replace("-", "_")  # the first part of the file names of its wheels and sdists

@@ -33,8 +33,8 @@ class Tokenizer:
     """
 
     kind = ""  # the name of this kind in the command line
-    normalizer: str | None = None  # "NFC": text is composed before it is encoded, as in Qwen's files
-    post_processor: dict | None = None  # from a file; it is saved again, but `encode` does not apply it
+    normalizer: str | None = None  # "NFC": text is normalized before it is encoded, as in Qwen's files
+    post_processor: dict | None = None  # from a file, for saving it again; `encode` does not apply it
     chat: ChatTemplate | None = None  # how conversations are written
 
     def __init__(self, tokens: dict[int, bytes], special_tokens=()):
@@ -45,7 +45,7 @@ class Tokenizer:
         Raises UserError for an id that is taken or out of range.
         """
         self._tokens = dict(tokens)
-        self.vocab_size = max(tokens, default=-1) + 1  # free ids and special tokens count, too
+        self.vocab_size = max(tokens, default=-1) + 1  # includes unused ids; special tokens raise it
         self.special_tokens: dict[str, int] = {}
         self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
         self._place(special_tokens)
@@ -137,7 +137,7 @@ class Tokenizer:
     def decode_bytes(self, ids: Ids) -> bytes:
         """Concatenate the bytes of the tokens; a special token gives its name.
 
-        ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for what is no id of a token.
+        ids: a sequence or an array (n,) of ints -> bytes. Raises UserError if one is no token's id.
         """
         ids = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
         try:
@@ -147,7 +147,7 @@ class Tokenizer:
             raise
 
     def _check(self, ids):
-        """Raise UserError if one of some ids is no token."""
+        """Raise UserError unless each of the ids belongs to a token."""
         for i in ids:
             if not isinstance(i, (int, np.integer)) or i not in self._tokens:
                 raise UserError(f"there is no token {str(i)[:40]}: decode takes one sequence of ids, which "
@@ -167,7 +167,7 @@ class Tokenizer:
         return ByteStream(self)
 
     def __getstate__(self):
-        """Return the state for a copy or a pickle: everything except the kernels' object."""
+        """Return the state for a copy or a pickle: all attributes but `_kernel`, a compiled object."""
         return {name: value for name, value in vars(self).items() if name != "_kernel"}
 
     def to_dict(self) -> dict:
@@ -219,9 +219,9 @@ class Tokenizer:
 
 
 def _with_names(vocab, added):
-    """Return a vocabulary from which the `tokenizers` library gives added tokens, {name: id}, these ids.
+    """Add the added tokens, {name: id}, to a vocabulary where the library `tokenizers` needs this.
 
-    The library numbers names that are not in the vocabulary after its tokens.
+    Names that are not in the vocabulary get the ids after its last one from the library.
     """
     for name, i in added.items():
         if vocab.get(name, i) != i:

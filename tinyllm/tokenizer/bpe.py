@@ -24,11 +24,11 @@ from tinyllm.tokenizer.base import Allowed, Tokenizer
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, check_names
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-AT_ONCE = 1024  # texts of a list that the kernels count together, so that small ones keep all threads busy
+AT_ONCE = 1024  # how many texts the kernels count together, so that short texts, too, keep all threads busy
 
 
 def kernels(operation: Any) -> Any:
-    """Return the compiled module if kernels run an op and cut the text before it, or None."""
+    """Return the compiled module if both this op and `split_pieces` run as kernels, else None."""
     for op in (operation, split_pieces):
         if op._run is not op.implementations.get("compiled") and op.backend != "compiled":
             return None
@@ -55,7 +55,7 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def whole_words(cls, text: Text) -> BPETokenizer:
-        """Make a tokenizer whose tokens are the words of a text, and all single bytes for other words.
+        """Make a tokenizer whose tokens are the words of a text, and single bytes to encode other words.
 
         A word is a piece of GPT-2's pattern, with the space before it.
         """
@@ -113,7 +113,7 @@ class BPETokenizer(Tokenizer):
         return self.encode_batch([text])[0] if ids is None else ids
 
     def _is_plain(self, allowed_special):
-        """Return True if the kernels encode whole texts: no names are looked for, nothing is normalized."""
+        """Return True if kernels can encode whole texts: no names to look for, nothing to normalize."""
         return not (allowed_special or self.added_tokens or self.normalizer) and kernels(bpe_encode)
 
     def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
@@ -126,7 +126,7 @@ class BPETokenizer(Tokenizer):
         data = self._normalized(data)
         if kernels(bpe_encode):
             return self._kernel.encode([data], self.pattern, True)[0]
-        ids, known = [], {}  # a text repeats its pieces
+        ids, known = [], {}  # each different piece is encoded once
         for piece in self.pieces(data):
             if piece not in known:
                 known[piece] = self.vocabulary.encode(piece)
@@ -134,7 +134,7 @@ class BPETokenizer(Tokenizer):
         return np.array(ids, np.int32)
 
     def _normalized(self, data):
-        """Compose letters and their marks, if the tokenizer asks for it: bytes -> bytes."""
+        """Apply the tokenizer's Unicode normalization, if it has one: bytes -> bytes."""
         if not self.normalizer or data.isascii():
             return data
         text = unicodedata.normalize(self.normalizer, data.decode("utf-8", "surrogateescape"))
@@ -142,7 +142,7 @@ class BPETokenizer(Tokenizer):
 
     @cached_property
     def _kernel(self):
-        """Return the vocabulary as an object of the kernels."""
+        """Return the compiled object that encodes with this vocabulary."""
         v = self.vocabulary
         return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else {})
 

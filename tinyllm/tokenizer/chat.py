@@ -6,8 +6,8 @@ name of a special token. So nobody can end a turn by typing and continue in anot
 Every text is encoded separately. So a message never changes the tokens of its neighbours, and a longer
 conversation begins with the tokens of a shorter one, which a KV cache can keep.
 
-The template of a folder is a program in Jinja that writes conversations as text. Programs of strangers do not
-run here (as in CVE-2024-34359). Known ones are recognised by their text, and what they write is data.
+The template of a folder is a Jinja program that writes conversations as text. It may be malicious, so it is
+not run (CVE-2024-34359): known programs are recognised by their text, and stored here as data.
 """
 
 import os
@@ -24,8 +24,8 @@ from tinyllm.files import read_json, read_text
 
 MODEL = "assistant"  # the role that the model plays
 FIELDS = {"model": bounded(str, choices=(MODEL,)), "roles": {str: list}, "begin": list, "end": list,
-          "unended": [str]}  # in a file
-MOST = 1 << 20  # bytes of a file with a template
+          "unended": [str]}  # of a template in a file
+MOST = 1 << 20  # the most bytes of a file with a template
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,11 @@ CHAT_TEMPLATES = {
         (Special("</s>"),), (Special("<s>"),), unended=("user",)),
 }
 
-# --- the programs of folders ------------------------------------------------------------------------------
+# --- Jinja programs in folders ----------------------------------------------------------------------------
 
 EACH, REPLY = "{% for message in messages %}", "{% endfor %}{% if add_generation_prompt %}"
 UNSAID = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
-DEFAULT = re.compile(  # what ChatML says if no system text is given
+DEFAULT = re.compile(  # what ChatML writes if there is no system message
     r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
     r"'<\|im_start\|>system\\n([^'\\<{]*)<\|im_end\|>\\n' }}{% endif %}"
 )
@@ -206,11 +206,11 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
 
 
 def known_template(source: Any, config: dict[str, Any]) -> ChatTemplate:
-    """Return what a program writes. Raises UserError if its text is not known.
+    """Return the template that writes the same as a Jinja program. Raises UserError for an unknown one.
 
     config: the content of tokenizer_config.json, which names the tokens of the beginning and the end.
     """
-    program = str(source).removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both break a line
+    program = str(source).removesuffix("\n").replace("\n", "\\n")  # Jinja reads both alike
     program = program.removeprefix(UNSAID)
     default, plain = DEFAULT.search(program), DEFAULT.sub("", program)
     name = {text: name for name, text in PROGRAMS.items()}.get(plain)

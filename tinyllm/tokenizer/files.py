@@ -24,7 +24,7 @@ from tinyllm.tokenizer.simple import ByteTokenizer, CharTokenizer
 from tinyllm.tokenizer.vocabulary import CHARACTERS, Vocabulary, token_bytes
 
 OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tokenizer.py
-MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
+MOST = 2**20  # the most lines of a merges.txt, so that no file can fill the memory
 BASE64 = rb"((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)"
 RANK = re.compile(BASE64 + rb" ([0-9]{1,9})")
 
@@ -34,8 +34,8 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
     Formats: a `tokenizer.json` of `save_tokenizer` or Hugging Face; a rank file of tiktoken, which needs
     `pattern` ("gpt2", "gpt4", "o200k" or "qwen2") and may have `special_tokens` ({name: id}, or names, which
-    get the ids after the ranks); GPT-2's `vocab.json` with a `merges.txt` beside it. Raises
-    UserError that says what is wrong with the file.
+    get the ids after the ranks); GPT-2's `vocab.json` with a `merges.txt` beside it. Raises UserError if the
+    file is none of these, or is broken.
     """
     for name in ("tokenizer.json", "vocab.json"):
         if "\0" not in str(path) and os.path.isdir(path) and os.path.lexists(Path(path, name)):
@@ -45,7 +45,7 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
         return _read(Path(path).parent, data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
-    except RecursionError:  # from quoting a value of it in a message
+    except RecursionError:  # when an error message quotes a nested value
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
@@ -59,7 +59,7 @@ def _read(folder, data, pattern, special_tokens):
         content = parse_json(data)
     except UserError as e:
         raise UserError(f"not a tokenizer file: it {e}") from None
-    if isinstance(content, dict) and type(content.get("!")) is int:  # "model" may well be a token
+    if isinstance(content, dict) and type(content.get("!")) is int:  # even "model" can be a token
         return _gpt2(folder)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError("not a tokenizer file: it has no model")
@@ -84,7 +84,7 @@ def _ranks(data, pattern, special_tokens):
 
 
 def _gpt2(folder):
-    """Read the two files in a folder. Raises UserError if one is missing or wrong."""
+    """Read GPT-2's two files in a folder. Raises UserError if one is missing or wrong."""
     if os.path.lexists(folder / "added_tokens.json"):
         raise UserError("added_tokens.json in its folder cannot be read: take a folder with tokenizer.json")
     vocab, lines = read_json(folder / "vocab.json", {}), read_text(folder / "merges.txt").split("\n", MOST)

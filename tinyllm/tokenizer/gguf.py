@@ -8,14 +8,14 @@ from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.vocabulary import characters
 
 CUTS = {"gpt2": "gpt-2", "gpt4": "dbrx", "o200k": "gpt-4o", "qwen2": "qwen2"}  # llama.cpp's names of patterns
-NORMAL, CONTROL = 1, 3  # types of tokens
+NORMAL, CONTROL = 1, 3  # llama.cpp's types of tokens
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the settings of a byte-level BPE tokenizer for llama.cpp.
 
     A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
-    llama.cpp would choose another token. Raises UserError for tokenizers with any other feature.
+    llama.cpp would choose another token. Raises UserError for a tokenizer that GGUF cannot describe.
     """
     if not isinstance(tokenizer, BPETokenizer):
         raise UserError(f"GGUF holds byte-level BPE, not a {tokenizer.kind} tokenizer")

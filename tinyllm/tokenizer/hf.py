@@ -22,7 +22,7 @@ from tinyllm.tokenizer.strings import Text, bytes_from_text
 from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
-GROWTH = 256  # as many bytes may come of one; the largest that is in use, nmt_nfkc with ByteLevel, makes 66
+GROWTH = 256  # the most bytes that a pipeline may make of one; nmt_nfkc with ByteLevel, in wide use, makes 66
 
 
 class LibraryTokenizer(Tokenizer):

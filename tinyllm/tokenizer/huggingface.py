@@ -20,7 +20,7 @@ from tinyllm.tokenizer.simple import EVERY_CHARACTER, ByteTokenizer, CharTokeniz
 from tinyllm.tokenizer.strings import check_names
 from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary, token_bytes
 
-MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
+MOST_ADDED = 2**16  # the most added tokens in a file; real files have some thousands
 PARTS = dict.fromkeys(
     ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)
 DOCUMENT: dict[str, Any] = {"version": bounded(str, choices=("1.0",)), "added_tokens": [{}], **PARTS}
@@ -28,7 +28,7 @@ FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
 EXTRA = {"chat": dict | None}  # in model["tinyllm"]
 MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None}
-UNUSED = ("unk_token", "fuse_unk")  # these change nothing: a byte without a token is an error
+UNUSED = ("unk_token", "fuse_unk")  # ignored: a byte without a token is an error, not an unknown token
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
 BYTE_LEVEL = "ByteLevel", False, "ByteLevel"  # the pre-tokenizer, no space before a text, and the decoder
 
@@ -52,7 +52,7 @@ def from_dict(document: dict) -> Tokenizer:
         if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
         tokenizer = (_bpe if kind == "BPE" else _char)(document, model)
-        if (document["post_processor"] or {}).get("type") != "ByteLevel":  # which adds nothing to a text
+        if (document["post_processor"] or {}).get("type") != "ByteLevel":  # ByteLevel adds no tokens
             tokenizer.post_processor = document["post_processor"]
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
@@ -115,7 +115,7 @@ def _pattern(document):
         return "gpt2" if level.get("use_regex", True) else None
     for name, source in PATTERNS.items():
         split = split_at(source)
-        # The patterns match every character, so nothing is left to remove between their matches.
+        # These two settings split alike: the patterns match every character, so nothing is removed.
         ways = [split], [split | {"behavior": "Removed", "invert": True}]
         if level.get("use_regex") is False and splits in ways:
             return name
@@ -142,7 +142,7 @@ def _added(document, vocab):
         normalized = token["normalized"] and document["normalizer"]
         if token["single_word"] or token["lstrip"] or token["rstrip"] or normalized:
             raise NeedsLibrary(f"the flags of the added token {token['content'][:40]!r}")
-    # The library ignores these ids: a name has its number in the vocabulary, or the next one after it.
+    # The library ignores these ids: a name has its id in the vocabulary, or the next id after the last.
     new = [token["id"] for token in tokens if token["content"] not in vocab]
     known = all(vocab.get(token["content"], token["id"]) == token["id"] for token in tokens)
     if not known or new != list(range(len(vocab), len(vocab) + len(new))):

@@ -59,7 +59,7 @@ class CharTokenizer(Tokenizer):
         if not found.all():
             code = int(codes[np.argmin(found)])
             what = f"the character {chr(code)!r} (U+{code:04X})"
-            if 0xDC80 <= code <= 0xDCFF:  # see text_keeping_bytes
+            if 0xDC80 <= code <= 0xDCFF:  # a byte, see text_keeping_bytes
                 what = f"the byte 0x{code - 0xDC00:02x}, which is not UTF-8,"
             raise UserError(f"{what} is unknown to this char tokenizer; leave it out, or use a byte or bpe "
                             "tokenizer")
@@ -70,5 +70,5 @@ class CharTokenizer(Tokenizer):
 
     def _document(self):
         vocab = {character: i for i, character in enumerate(self._characters)}
-        model = {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"}  # not in it: unknown is an error
+        model = {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"}  # "<unk>" is no token
         return {"pre_tokenizer": EVERY_CHARACTER, "decoder": {"type": "Fuse"}, "model": model}

@@ -9,14 +9,14 @@ from typing import BinaryIO
 from tinyllm.errors import UserError
 
 Text = str | bytes | bytearray | memoryview
-LONGEST_NAME = 512  # characters or bytes, so that a file cannot make the search slow
-MOST_NAMES = 2**22  # characters of all names together
-BLOCK = 2**24  # bytes of a file that are read at a time
-LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
+LONGEST_NAME = 512  # the most characters of a name, so that a file cannot make the search slow
+MOST_NAMES = 2**22  # the most characters of all names together
+BLOCK = 2**24  # how many bytes of a file are read at a time
+LARGEST_BLOCK = 2**30  # the most bytes of text without a place to cut it
 
 
 def bytes_from_text(text: Text) -> bytes:
-    """Return the UTF-8 bytes of a str; return bytes unchanged. Raises UserError for half a character."""
+    """Return the UTF-8 bytes of a str; return bytes unchanged. Raises UserError for a lone surrogate."""
     if isinstance(text, str):
         try:
             return text.encode()
@@ -41,7 +41,7 @@ def check_names(names: Iterable[str]) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
             raise UserError(f"a special token has 1 to {LONGEST_NAME} characters, not {repr(name)[:40]}")
-        bytes_from_text(name)  # raises for half a character
+        bytes_from_text(name)  # raises UserError for a lone surrogate
     if len(set(names)) < len(names):
         raise UserError(f"the special token {Counter(names).most_common(1)[0][0][:40]!r} is listed twice")
     if sum(map(len, names)) > MOST_NAMES:
@@ -52,7 +52,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 def cut_at_names(text: bytes, ids: dict[bytes, int]) -> Iterator[bytes | int]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between the names.
 
-    If several names begin at one place, the longest is cut.
+    If several names begin at one place, the longest is taken.
     """
     done = 0
     for match in _any_of(tuple(ids)).finditer(text) if ids else ():
@@ -69,7 +69,7 @@ def _any_of(names):
 
 
 def blocks(file: BinaryIO, last_cut: Callable[[bytes], int]) -> Iterator[bytes]:
-    """Read a binary file larger than memory -> iterator of bytes, each of about BLOCK.
+    """Read a binary file that may be larger than memory -> iterator of bytes, about BLOCK at a time.
 
     last_cut(data) returns the last position where bytes can be cut, or 0; it must not depend on the bytes
     before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK.

@@ -8,9 +8,9 @@ from typing import Any
 
 from tinyllm.errors import UserError
 
-START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if the tokenizer lacks it
-SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden part of a text
-# Before prefix, suffix and middle of a text with a gap, and at its end; Qwen2.5-Coder has them, too.
+START = "<|endoftext|>"  # becomes an empty prompt's first token; without it, a newline does
+SPAN = "<extra_id_"  # the beginning of the names of sentinels, which stand for hidden parts of a text
+# These precede the prefix, suffix and middle of a text with a gap, and end it, as in Qwen2.5-Coder.
 MARKERS = "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", START
 
 
@@ -64,7 +64,7 @@ def markers_of(tokenizer: Any) -> tuple[int, ...]:
 
 
 class ByteStream:
-    """Decode tokens one by one from their bytes: hold back incomplete characters, replace lone surrogates."""
+    """Decode tokens one by one from their bytes: hold back incomplete characters, replace invalid bytes."""
 
     def __init__(self, tokenizer: Any):
         self._bytes = tokenizer.decode_bytes
@@ -84,7 +84,7 @@ class WholeStream:
 
     This is for decoders in which a token's text depends on other tokens, such as WordPiece or SentencePiece.
     U+FFFD at the end is held back, because it may become a character. The last tokens are held back if they
-    are in `single_bytes`, because an invalid byte behind them would turn all of them into U+FFFD.
+    are in `single_bytes`, because an invalid byte after them would turn all of them into U+FFFD.
     """
 
     def __init__(self, tokenizer: Any, single_bytes: Collection[int | None] = ()):
@@ -142,7 +142,7 @@ class TextStream:
     def _release(self):
         found = [(self._held.find(s) + len(s), -len(s)) for s in self.stop if s in self._held]
         if found:
-            end, minus_length = min(found)  # the first to be complete; the longer if two end together
+            end, minus_length = min(found)  # the one that ends first; of two that end together, the longer
             text, self._held, self.stopped = self._held[: end + minus_length], "", True
             return text
         keep = max((n for s in self.stop for n in range(1, len(s)) if self._held.endswith(s[:n])), default=0)

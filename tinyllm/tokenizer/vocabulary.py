@@ -3,8 +3,8 @@
 A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Other files have other
 numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gaps for special tokens.
 
-Files spell a token in GPT-2's characters, because JSON cannot hold half a character: printable Latin-1
-characters represent themselves, and all other bytes get U+0100, U+0101... in order (`bytes_to_unicode` in
+Files spell a token in GPT-2's characters, because JSON cannot hold any bytes: those of printable Latin-1
+characters are written as these, and all other bytes as U+0100, U+0101... in order (`bytes_to_unicode` in
 GPT-2's encoder.py, 2019). The space is "Ġ".
 """
 
@@ -20,9 +20,9 @@ from typing import Any
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
 
-LARGEST_ID = 2**22  # a larger one is a mistake, or a file that shall fill the memory
-MAX_BYTES = 2**26  # of all tokens together: forty merges can make a token of 2**40 bytes
-MAX_SQUARES = 2**26  # of the lengths of ranked tokens: finding a token's parts takes the square of its length
+LARGEST_ID = 2**22  # ids are below this, so that no file can fill the memory
+MAX_BYTES = 2**26  # the most bytes of all tokens together: forty merges can make a token of 2**40 bytes
+MAX_SQUARES = 2**26  # bounds the sum of squared lengths of ranked tokens, the time of finding their parts
 
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _OTHERS = [byte for byte in range(BYTES) if byte not in _PRINTABLE]
@@ -47,7 +47,7 @@ def token_bytes(word: str) -> bytes | None:
 class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
-    tokens: {id: bytes}; an id that is not there is free, or belongs to a special token.
+    tokens: {id: bytes}; an id that is missing is unused, or belongs to a special token.
     byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
     merges: {(left, right): new token}.
     order: {(left, right): rank}; the pair with the smallest rank merges first. None means the pair with the
@@ -188,7 +188,7 @@ def check_id(i: Any, what: str) -> None:
 
 
 def _check_ids(vocab):
-    """Raise UserError if an id of a vocabulary, {token: id}, is wrong or there twice."""
+    """Raise UserError if an id of a vocabulary, {token: id}, is invalid or occurs twice."""
     taken = {}
     for word, i in vocab.items():
         check_id(i, f"the token {word[:40]!r}")
@@ -199,7 +199,7 @@ def _check_ids(vocab):
 def _merged(parts, rank, join, until=1):
     """Join neighbours, the pair of lowest rank first, then the leftmost, until none has a rank.
 
-    rank: a function of a pair, None for one that does not merge. until: stop at so many parts.
+    rank(pair): returns a rank, or None for a pair that does not merge. until: the number of parts to stop at.
     """
     while len(parts) > until:
         ranks = [(r, i) for i, pair in enumerate(pairwise(parts)) if (r := rank(pair)) is not None]
