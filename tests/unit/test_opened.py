@@ -1,4 +1,4 @@
-"""Check `open_model`: what a folder says about its model, for all who use it."""
+"""Check `open_model`: the settings that a folder stores beside its model."""
 
 import json
 
@@ -13,7 +13,7 @@ TOKENIZER = CharTokenizer.train("abcdefgh \n")
 
 
 def folder_of(tmp_path, **generation):
-    """A model's folder with a generation_config.json."""
+    """Save a model with a generation_config.json; return the folder."""
     sizes = {"vocab_size": TOKENIZER.vocab_size, "context": 12, "layers": 1, "heads": 1, "width": 8}
     shaken(tl.GPT(tl.GPTConfig(**sizes), seed=None)).save_pretrained(tmp_path)
     save_tokenizer(TOKENIZER, tmp_path / "tokenizer.json")
@@ -35,7 +35,7 @@ def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
 
 
 def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):
-    """With an empty separator, `generate` once wrote past the end of an answer."""
+    """A past bug: with an empty separator, `generate` wrote past the end of an answer."""
     (tmp_path / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
     end = {"recipe": "sft", "sft__separator": "", "sft__end": ";", "train__steps": 1}
     list(training := new_training(tmp_path / "run", tmp_path / "pairs.tsv", **end))
@@ -49,5 +49,5 @@ def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):
     for name, message in (("sampling", "top_p must be a number"), ("chat", "none that tinyllm knows")):
         with pytest.raises(tl.UserError, match=message):
             getattr(opened, name)
-    opened.tokenizer.chat = CHAT_TEMPLATES["chatml"]  # which comes before that of the folder
+    opened.tokenizer.chat = CHAT_TEMPLATES["chatml"]  # wins over the folder's
     assert opened.chat == CHAT_TEMPLATES["chatml"] and opened.stops == []

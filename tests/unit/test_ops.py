@@ -1,7 +1,7 @@
 """Compare every implementation of every op with its specification.
 
-The NumPy body is tried in float32, and the kernel if it is built. Wrong arguments: test_ops_twins.py. Equal
-bits: test_bits.py.
+The specification itself is tried in float32, and the kernel if it is built. test_ops_twins.py tries wrong
+arguments, and test_bits.py compares bits.
 """
 
 import ast
@@ -23,21 +23,21 @@ from tinyllm.testing.relations import parameters, specs_only
 
 WAYS = [(name, backend) for name, o in OPS.items() for backend in o.implementations if backend != "bf16"]
 PACKAGE = Path(__file__).parents[2] / "tinyllm"
-FUNCTIONS = PACKAGE / "functional.py"  # a function of it is no user, unless it has one
+FUNCTIONS = PACKAGE / "functional.py"  # its functions count as users only if they have users
 
 
 def test_every_op_has_a_user():
-    """Its name is in the code of a lesson or of the library, or of a function or an op with a user.
+    """A user is code of a lesson or of the library that names the op, or a function or op that has a user.
 
-    round_bf16 is the arithmetic of matmul's bf16 where no kernels are built.
+    round_bf16 needs none: matmul calls it in bf16 if no kernels are built.
     """
     files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "../lessons")
              for path in (PACKAGE / folder).rglob("*.*") if path.suffix in (".py", ".toml", ".c")]
     text = "".join(path.read_text() for path in [*files, *({*PACKAGE.glob("*.py")} - {FUNCTIONS})])
-    text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # a comment is no user, nor is the prose of a lesson
+    text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # comments and prose of lessons do not count
     beginnings = tuple(re.findall(r'f"(\w+_)\w*\{', text))
     used = {*re.findall(r"\w+", text), *(name for name in OPS if name.startswith(beginnings)), "round_bf16"}
-    for function in reversed(ast.parse(FUNCTIONS.read_text()).body):  # a function calls those above it
+    for function in reversed(ast.parse(FUNCTIONS.read_text()).body):  # later functions call earlier ones
         if getattr(function, "name", "") in used:
             used |= {getattr(node, "attr", "") for node in ast.walk(function)}
     for _ in range(3):
@@ -59,7 +59,7 @@ def test_arrays_longer_than_a_piece_of_a_kernel_agree():
             check(name, OPS[name].checked(backend), args)
 
 
-# Ops that rank numbers, and so drop or refuse NaN, and ops that round weights, which refuse it.
+# Ops that drop or refuse NaN: those that rank numbers, and those that round weights.
 RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "quantize_int8", "quantize_int4")
 
 
@@ -68,7 +68,7 @@ def is_float32(value):
 
 
 def poisonable(name, args):
-    """Return the positions of the arguments that may hold NaN: in attention no hidden or saved arrays."""
+    """Return the positions of the arguments that may hold NaN; in attention, not masked or saved arrays."""
     hidden = name == "attention_backward" and (args[6] or args[7] is not None)
     names = {"attention": ("q",), "attention_backward": () if hidden else ("dy", "q")}
     names |= {"attention_ranges": ("q",), "attention_ranges_backward": ()}
@@ -82,7 +82,7 @@ def poisonable(name, args):
 @settings(max_examples=8)
 @given(data=st.data())
 def test_nan_comes_out_where_it_does_in_the_specification(name, backend, data):
-    """Check this because otherwise a run that diverges would go unnoticed."""
+    """An op that hid NaN would hide a run that diverges."""
     args = data.draw(CASES[name])
     arrays = poisonable(name, args)
     if arrays:
@@ -98,7 +98,7 @@ def rounded(args):
 
 @given(args=CASES["matmul"])
 def test_bf16_rounds_both_factors_of_a_product(args):
-    """Rounding beforehand changes no bit; for numbers that bfloat16 has, float32's error bound must hold."""
+    """Rounding the factors first changes no bit; for bfloat16 factors, the error bound of float32 holds."""
     with ops.use(matmul="bf16"):
         assert bits(ops.matmul(*args)) == bits(ops.matmul(*rounded(args)))
     check("matmul", ops.matmul.checked("bf16"), rounded(args))
@@ -108,9 +108,9 @@ def operands(kind, depth):
     """Draw two matrices whose product is difficult to sum."""
     random = Random(kind, depth)
     a, b, half = random.normal((30, depth)), random.normal((depth, 33)), depth // 2
-    if kind == "scaled":  # every number has an exponent of its own
+    if kind == "scaled":  # exponents from -60 to 59
         a, b = (x * np.exp2(random.integers(120, x.shape) - 60) for x in (a, b))
-    if kind == "cancelling":  # the second half of the terms undoes the first, but for the last bits
+    if kind == "cancelling":  # the two halves of the terms nearly cancel
         a[:, half : 2 * half] = -a[:, :half] * (1 + 1e-6 * random.normal((30, half)))
         b[half : 2 * half] = b[:half]
     for x in (a, b) if kind == "special" else ():
@@ -125,7 +125,7 @@ def test_products_of_difficult_numbers_keep_their_bound_at_every_level(kind, dep
     a, b = operands(kind, depth)
     for level in registry._compiled.levels():
         registry._compiled.use_level(level)
-        for rows in (a, a[:5]):  # few rows take another way
+        for rows in (a, a[:5]):  # few rows take another path
             check("linear", ops.linear.checked("compiled"), (rows, b, b[0]))
             check("matmul", ops.matmul.checked("bf16"), rounded((rows, b.T.copy(), False, True)))
     registry._compiled.use_level(None)
@@ -140,7 +140,7 @@ def test_in_bf16_an_op_is_its_specification_with_products_in_bf16(name, data):
         got, want = (as_tuple(run(*args)) for run in (OPS[name], OPS[name].reference))
     with specs_only():
         bounds = BOUNDS[name]([widen(value) for value in args], [widen(value) for value in want])
-    for y, z, bound in zip(got, want, bounds, strict=False):  # a bias of None has no gradient
+    for y, z, bound in zip(got, want, bounds, strict=False):  # no bias: no gradient of it
         assert np.all(np.abs(y.astype(np.float64) - z) <= 2 * bound) or np.array_equal(y, z, equal_nan=True)
 
 
@@ -161,6 +161,6 @@ def test_scalings_that_are_not_known_are_refused(scaling, message):
 
 @pytest.mark.parametrize("backend", [backend for name, backend in WAYS if name == "split"])
 def test_an_empty_axis_is_not_cut_until_memory_ends(backend):
-    """Zero is a multiple of every number: 2**40 empty parts once took all memory of the machine."""
+    """A past bug: as 0 is a multiple of 2**40, `split` made 2**40 empty parts and took all memory."""
     with pytest.raises(ValueError, match="cannot cut the last axis"):
         OPS["split"].checked(backend)(np.zeros((2, 0), np.float32), 2**40)

@@ -1,6 +1,6 @@
 """Check that kernels are called as their specifications are, and refuse wrong arguments.
 
-One argument of a good case at a time gets another type, shape or number, or is replaced altogether.
+In each case one argument gets another type, shape or number, or is replaced by any other object.
 """
 
 import inspect
@@ -18,9 +18,9 @@ from tinyllm.testing.check import bits, run
 from tinyllm.testing.relations import bind
 
 TWINS = [name for name, o in OPS.items() if o.compiled is not None]
-__test__ = bool(TWINS)  # without kernels there is nothing here to collect
+__test__ = bool(TWINS)  # nothing to test without kernels
 REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError)
-OTHER_FLOATS = re.compile(r"must be float32.*float(16|64).*use")  # how they are refused
+OTHER_FLOATS = re.compile(r"must be float32.*float(16|64).*use")  # the message
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -39,7 +39,7 @@ OTHERS = (None, "text", b"bytes", [], [1.0], [[1, 2], [3]], (), {}, object(), np
 
 @st.composite
 def spoilt(draw, value):
-    """Draw something wrong in place of a good argument."""
+    """Draw a wrong value to replace a good argument."""
     if isinstance(value, list) and value and draw(st.booleans()):
         i = draw(st.integers(0, len(value) - 1))
         return [*value[:i], draw(spoilt(value[i])), *value[i + 1:]]
@@ -61,12 +61,12 @@ def spoilt(draw, value):
     return draw(st.sampled_from((*NUMBERS, *OTHERS, value.tolist())))
 
 
-# What is accepted must be right, but for arguments with which even a good implementation may differ.
+# Accepted arguments must give right results, except these, with which good implementations may differ.
 UNJUDGED = {
-    "attention_backward": {"causal", "lengths"},  # y and lse then belong to another mask
+    "attention_backward": {"causal", "lengths"},  # y and lse were computed with another mask
     "attention_ranges_backward": {"starts", "ends", "bias"},
-    "adamw_step": {"lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale"},  # any number will do
-    "sample": {"u"},  # outside [0, 1) nothing is promised
+    "adamw_step": {"lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale"},  # any number is allowed
+    "sample": {"u"},  # undefined outside [0, 1)
 }
 
 
@@ -78,7 +78,7 @@ def test_wrong_arguments_are_refused_or_right(name, data):
     good, bad = args[spoilt_one], data.draw(spoilt(args[spoilt_one]))
     args[spoilt_one] = bad
     recast = [getattr(x, "dtype", None) for x in (good, bad)] in (["f4", "f8"], ["f4", "f2"])
-    recast = recast and isinstance(bad, np.ndarray) and good.shape == bad.shape  # float32 became other floats
+    recast = recast and isinstance(bad, np.ndarray) and good.shape == bad.shape  # now float64 or float16
     before = bits(list(args.values()))
     try:
         OPS[name].compiled(*args.values())
@@ -98,7 +98,7 @@ def test_wrong_arguments_are_refused_or_right(name, data):
 @pytest.mark.parametrize("name", [name for name in TWINS if OPS[name].mutates])
 @given(data=st.data())
 def test_what_cannot_be_changed_in_place_is_refused(name, data):
-    """A strided or read-only array is changed where it lies or refused whole, never copied and forgotten."""
+    """Strided or read-only arrays are changed in place or refused unchanged; a copy must never be changed."""
     twin, args = OPS[name].compiled, bind(name, data.draw(CASES[name]))
     for argument in OPS[name].mutates:
         args[argument] = arrange(np.array(args[argument]), data.draw(st.sampled_from(tuple(LAYOUTS))))

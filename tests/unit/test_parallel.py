@@ -1,6 +1,6 @@
-"""Test the kernels' threads: equal bits for any number of them, after forks, and called from many at once.
+"""Test the kernels' threads: equal bits for any number of threads, after forks, and for concurrent callers.
 
-At length with TINYLLM_EXAMPLES=500; without data races by verify_sanitizers.py.
+TINYLLM_EXAMPLES=500 tries many more cases; verify_sanitizers.py looks for data races.
 """
 
 import concurrent.futures
@@ -17,17 +17,17 @@ from tinyllm.ops.registry import _compiled
 
 pytestmark = [
     pytest.mark.skipif(_compiled is None, reason="the kernels are not built"),
-    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # that is what is tested
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # forks are tested here
 ]
 counts = st.sampled_from((1, 2, 3, 8))
-few = settings(max_examples=max(settings.default.max_examples // 3, 5))  # of what takes long
-expected = functools.cache(work)  # by as many threads as there are at the first call
+few = settings(max_examples=max(settings.default.max_examples // 3, 5))  # for slow tests
+expected = functools.cache(work)  # computed once, at the first call
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 @pytest.fixture(autouse=True)
 def threads():
-    """Return the function that sets the number of threads; put the old number back at the end."""
+    """Return the function that sets the number of threads; restore the old number after the test."""
     before = _compiled.threads()
     yield _compiled.threads
     _compiled.threads(before)
@@ -43,7 +43,7 @@ def test_results_do_not_depend_on_the_number_of_threads_and_impossible_ones_are_
 
 
 def pieces_of(n, grain, inside=lambda: None):
-    """Run a loop of parallel.c, and `inside` in each piece -> the pieces (begin, end) of it, in order."""
+    """Run a loop of parallel.c that calls `inside` in each piece; return its pieces (begin, end) in order."""
     library, pieces = services(), []
     library.parallel_for.argtypes = [BODY, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
 
@@ -77,7 +77,7 @@ def test_a_loop_runs_every_index_once_nested_ones_too(threads, n_threads):
 @example(3, 2)
 @given(counts, counts)
 def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
-    """Also while another thread of the parent computes."""
+    """The fork happens while another thread of the parent computes."""
     _compiled.threads(n)
 
     def child():
@@ -87,7 +87,7 @@ def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
     with concurrent.futures.ThreadPoolExecutor(1) as caller:
         pending = caller.submit(lambda: {work() for _ in range(3)})
         in_child(child)
-        assert work() == expected() and _compiled.threads() == n  # and so does the parent, still
+        assert work() == expected() and _compiled.threads() == n  # the parent still works
         assert pending.result(timeout=300) == {expected()}
 
 

@@ -1,6 +1,6 @@
-"""Compare the splitting in C with the package `regex` on all texts of a kind, UTF-8 or not.
+"""Compare the splitting in C with the package `regex` on systematic lists of texts, UTF-8 or not.
 
-All know the characters of Unicode 16.0 and no newer ones. Drawn texts are in test_ops.py.
+Both use the character classes of Unicode 16.0. test_ops.py tries random texts.
 """
 
 from itertools import product
@@ -28,15 +28,15 @@ def in_c(text, pattern):
 
 
 def check_equal(text, pattern):
-    """Check that the kernel cuts a text as the specification, which uses `regex`."""
+    """Check that the kernel cuts a text in the same places as the specification, which uses `regex`."""
     assert in_c(text, pattern) == split_pieces.reference(text, pattern).tolist(), text[:200]
 
 
-# The tables
+# The tables of characters.
 
 
 def test_kernels_specs_and_regex_know_the_same_version_of_unicode():
-    """A later `regex` must class no character differently, once newer ones are shown to it as unassigned."""
+    """A later `regex` must class all characters alike, if newer ones are replaced by unassigned ones."""
     shown = in_this_version(EVERYTHING)
     want = np.zeros(0x110000, np.uint8)
     for bit, pattern in CLASSES.items():
@@ -49,34 +49,34 @@ def test_kernels_specs_and_regex_know_the_same_version_of_unicode():
 @EVERY
 @pytest.mark.parametrize("newer", ["\U000191a4", "\U00010940", "\U00016ea0", "\u0295"])
 def test_letters_of_later_versions_are_no_letters(pattern, newer):
-    """tiktoken and tokenizers keep the apostrophe with such a character: to them it is no letter."""
+    """To tiktoken and tokenizers such a character is no letter, so an apostrophe after it joins it."""
     text = f"{newer}'s {newer}x".encode()
     check_equal(text, pattern)
     with_a_sign = len(newer.encode()) + 1 in in_c(text, pattern)
-    assert with_a_sign == (newer != "\u0295")  # the apostrophe goes with a sign
+    assert with_a_sign == (newer != "\u0295")  # an apostrophe joins signs
 
 
-# Equal pieces
+# Equal pieces.
 
 
 def utf8_limits():
-    """A letter behind shows the length: it joins a sign of one character, and no longer run of signs."""
+    """Try bytes at the limits of UTF-8. A letter after them joins one sign, but no longer run of signs."""
     edges = (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
     forms = list(map(bytes, product(range(0x80, 0x100), edges, (0x7F, 0x80, 0xBF, 0xC0), (0x7F, 0x80, 0xBF))))
     return (b"".join(form[:length] + b"b1" for form in forms) for length in (1, 2, 3, 4))
 
 
 def characters_among_others():
-    """All of them behind an apostrophe, and many more between letters, spaces and digits."""
+    """Put every character after an apostrophe, and many between letters, spaces and digits."""
     yield "'".join(EVERYTHING).encode("utf-8", "surrogatepass")
     yield bytes(byte for pair in product(range(0x80), repeat=2) for byte in pair)
-    some = EVERYTHING[:0x1000] + EVERYTHING[0x1000::97]  # all of it takes minutes
+    some = EVERYTHING[:0x1000] + EVERYTHING[0x1000::97]  # all would take minutes
     for form in ("{}", "a{}", "{}b ", "'{} ", "x'{}e", " {}\n", "{}A1", "A{}\u0301"):
         yield "".join(map(form.format, some)).encode("utf-8", "surrogatepass")
 
 
 def orders_of_classes():
-    """Three of them in a row; five of those that o200k's words are made of, and five around white space."""
+    """Try all rows of 3 classes, of 5 classes from o200k's words, and of 5 classes around white space."""
     all_of_them = ("s", "L", "ʰ", "\u0301", "1", " ", "\u3000", "\n", "'", "/", "😀", "\udcff")
     words, blanks = ("s", "L", "ʰ", "\u0301", "'"), ("s", " ", "\u3000", "\n", "/")
     for length, some in ((3, all_of_them), (5, words), (5, blanks)):
@@ -89,7 +89,7 @@ def contractions():
 
 
 def hostile():
-    """Long texts on which backtracking, or a step that reads a run again, takes the square of the length."""
+    """Yield long texts on which backtracking, or reading a run again, takes quadratic time."""
     for some in (*"aA1 \n'\0😀\u0301", "中A", "\u0301A", "\u0301A!", "'s", "!\n/"):
         yield some.encode() * 30_000
     yield b"\xf0\x9f\x98" * 30_000
@@ -116,11 +116,11 @@ def test_split_pieces_takes_bytes_and_known_patterns():
             call(b"it's", "words")
 
 
-# Cuts
+# Cuts.
 
 
 def check_cuts(text):
-    """At each cut of the text, both sides alone have the pieces of the whole."""
+    """Check that at each cut, the two sides split alone have the pieces of the whole text."""
     for place in {_compiled.piece_cut(text, start) for start in range(len(text) + 2)}:
         for pattern in PATTERNS:
             after = [place + end for end in in_c(text[place:], pattern)]
@@ -142,8 +142,8 @@ def test_both_sides_of_a_cut_between_any_two_characters():
 
 @pytest.mark.parametrize("text, start, cut", [
     ("two words", 3, 3), ("two words", 4, 9), ("two words", 100, 9), ("", 0, 0), ("it's", 0, 4), ("! ", 0, 1),
-    ("1\udce2\udc82", 0, 3),  # more bytes would make it a character, maybe a number
-    ("é ", 0, 2), ("é ", 1, 2),  # from inside of a character too
+    ("1\udce2\udc82", 0, 3),  # its next byte could make it a digit
+    ("é ", 0, 2), ("é ", 1, 2),  # also from inside a character
 ])
 def test_cuts_by_example(text, start, cut):
     assert _compiled.piece_cut(text.encode("utf-8", "surrogateescape"), start) == cut

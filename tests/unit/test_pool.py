@@ -22,7 +22,7 @@ GIGABYTE = 1 << 30
 
 @pytest.fixture(autouse=True)
 def memory():
-    """Return the function that reads the pool's numbers; begin and end with nothing idle."""
+    """Return the function that reads the pool's counts; begin and end with no idle block."""
     gc.collect()
     _compiled.empty_pool(GIGABYTE)
     yield _compiled.memory
@@ -30,7 +30,7 @@ def memory():
 
 
 def fresh(n, value=1.0):
-    """Return an array of n floats on a block of the pool; bfloat16 must have the value."""
+    """Return an array of n equal floats in a block of the pool; bfloat16 must hold the value exactly."""
     return _compiled.round_bf16(np.full(n, value, np.float32))
 
 
@@ -40,7 +40,7 @@ def test_a_block_is_used_until_the_last_view_of_it_dies(memory):
     held = memory()["used"] - start
     view, window = y.reshape(50, 100)[::2, 1:], memoryview(y)
     del y
-    others = [fresh(5000, float(i)) for i in range(4)]  # would land on the block if it had been let go
+    others = [fresh(5000, float(i)) for i in range(4)]  # would reuse the block if it were free
     assert np.all(view == 3.0) and window[4999] == 3.0
     del others, view
     assert memory()["used"] == start + held
@@ -53,7 +53,7 @@ steps = st.lists(st.tuples(st.sampled_from((0, 1, 15, 16, 63, 64, 65, 100, 1023,
 
 @given(steps)
 def test_blocks_never_overlap_and_the_account_is_right(steps):
-    """Take an array of every size, and free the oldest one where a step says so."""
+    """Take an array of each size in `steps`; where a step says so, free the oldest array."""
     start, held = _compiled.memory()["used"], []
     for number, (size, let_go) in enumerate(steps):
         held.append((float(number % 100), size, fresh(size, float(number % 100))))
@@ -72,8 +72,8 @@ def test_blocks_never_overlap_and_the_account_is_right(steps):
 def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
     """The pool asks the system for nothing, and NumPy makes no array as large as an activation (384 KiB).
 
-    On one thread, because each one that takes part in attention borrows a workspace, and on a busy machine a
-    second one may come to do so in any step.
+    It runs on one thread: each thread that takes part in attention borrows a workspace, and on a busy machine
+    a second thread may do so for the first time in any step.
     """
     model = GPT(GPTConfig(vocab_size=65, dropout=dropout, **GPT.PRESETS["nano"]))
     optimizer = AdamW(decay_groups(model.parameters(), 0.1))
@@ -93,7 +93,7 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         before = memory()
         tracemalloc.start()
         step(2)
-        most = tracemalloc.get_traced_memory()[1]  # by Python and NumPy, without the pool
+        most = tracemalloc.get_traced_memory()[1]  # Python and NumPy only
         tracemalloc.stop()
     tl.threads(threads)
     assert memory()["misses"] == before["misses"] and memory()["hits"] > before["hits"] + 100
@@ -114,14 +114,14 @@ def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memor
 
 def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(memory):
     _compiled.empty_pool(4096)
-    del (arrays := [fresh(n) for n in (250, 125, 750)])[0]  # there is room for the large one and one of them
+    del (arrays := [fresh(n) for n in (250, 125, 750)])[0]  # the cap fits 750 and one other
     recent, large = (y.ctypes.data for y in arrays)
     while arrays:
         del arrays[0]
     assert memory()["idle"] <= 4096 and fresh(125).ctypes.data == recent
     misses = memory()["misses"]
     assert fresh(750).ctypes.data == large and memory()["misses"] == misses
-    fresh(2500)  # beyond the cap: it pushes out nothing
+    fresh(2500)  # exceeds the cap: frees no other
     assert fresh(750).ctypes.data == large and memory()["idle"] <= 4096
 
 

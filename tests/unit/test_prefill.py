@@ -1,4 +1,4 @@
-"""Check the reading of prompts: in parts, once for equal ones, scored if asked, in little memory."""
+"""Check prefill: prompts are read in parts, equal ones once, scored if asked, in little memory."""
 
 from tiny_gpt import CONTEXT, V, spied, tiny
 
@@ -14,7 +14,7 @@ def test_a_prompt_can_be_scored_and_nothing_written():
     assert written[:5] == prompt and len(written) == len(scores) == 8 and scores[0] is None
     for budget in (1, 2, 4096):
         found = generate(model, written, max_tokens=0, logprobs=True, echo=True, prefill_budget=budget)
-        assert found == (written, scores)  # what is read has the bits of what was drawn
+        assert found == (written, scores)  # reading a text scores it as generating it did
     assert list(stream(model, [prompt], max_tokens=0, logprobs=True, echo=True)) == []
 
 
@@ -49,7 +49,7 @@ def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored()
 
 
 def test_a_long_prompt_does_not_stop_the_others():
-    """Seven tokens are read in four steps of at most two tokens; in each of them the others go on."""
+    """A prompt of seven tokens is read in four steps; in each of them, the others generate a token."""
     shapes, model = [], tiny()
     engine = Engine(spied(model, "hidden", shapes), prefill_budget=2)
     first, second = engine.add([1], max_tokens=9), engine.add([2], max_tokens=9)
@@ -89,7 +89,7 @@ def test_prompts_are_read_in_their_order_those_of_like_lengths_together_and_no_c
 
 
 def test_padding_never_reaches_beyond_the_context():
-    """One row has six tokens of eight in its cache, and its neighbour none."""
+    """One row has six of its eight tokens in the cache; its neighbour has none."""
     model, prompts = tiny(), [[1, 2, 3, 4, 5, 6, 7, 8], [9] * CONTEXT]
     cache = model.new_cache(2)
     with no_grad():

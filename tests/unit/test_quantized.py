@@ -1,7 +1,7 @@
-"""Check quantised layers and models: how far off they are, what they refuse, and what is fused.
+"""Check quantised layers and models: their errors, what they refuse, and what is fused.
 
-That they save and load is tested in test_family_folders; that rows do not depend on each other, in test_bits;
-refusals of `tinyllm quantize` are in sessions/train.txt.
+test_family_folders.py saves and loads them, test_bits.py checks that rows do not depend on each other, and
+sessions/train.txt has refusals of `tinyllm quantize`.
 """
 
 import shutil
@@ -25,15 +25,15 @@ from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing import CASES
 
 LAYERS = {8: Int8Linear, 4: Int4Linear}
-CONFIG = GPTConfig(vocab_size=67, context=24, layers=2, heads=2, width=40)  # 32 divides none of these
+CONFIG = GPTConfig(vocab_size=67, context=24, layers=2, heads=2, width=40)  # 32 divides no size
 bits = pytest.mark.parametrize("bits", [8, 4])
 
 
 def packed(bits, w):
-    """Return the weights that packed ones mean, and how far off each may be: both (I, O)."""
+    """Quantise weights; return the dequantised weights and the largest error of each: both (I, O)."""
     q, scales = getattr(ops, f"quantize_int{bits}")(np.ascontiguousarray(w))
     scale = np.repeat(np.abs(spread(scales)), 32, axis=0)[: w.shape[0], : w.shape[1]].astype(np.float64)
-    off = scale * (0.5 if bits == 8 else 2.05)  # in 4 bits 9 scales may be cut to 7
+    off = scale * (0.5 if bits == 8 else 2.05)  # 4 bits may clip 9 scales to 7
     return dequantize(bits, q, scales, *w.shape), off
 
 
@@ -65,7 +65,7 @@ def test_scales_are_those_of_blocks_and_huge_and_tiny_weights_keep_their_promise
 def test_four_bits_are_nearer_than_those_of_ggml(draw):
     w = getattr(np.random.default_rng(0), draw)(size=(64, 32, 16)).astype(np.float32)
     ours = packed(4, w.reshape(-1, 16))[0].reshape(w.shape)
-    largest = np.take_along_axis(w, np.abs(w).argmax(1, keepdims=True), 1)  # as ggml's Q4_0: it means -8
+    largest = np.take_along_axis(w, np.abs(w).argmax(1, keepdims=True), 1)  # stored as -8, as in ggml's Q4_0
     d = (largest / -8).astype(np.float16).astype(np.float32)
     theirs = (np.clip(np.floor(w / d + 8.5), 0, 15) - 8) * d
     near, far = (((x - w) ** 2).sum(axis=1) / np.abs(w).max(axis=1) ** 2 for x in (ours, theirs))
@@ -89,7 +89,7 @@ def test_weights_that_are_broken_are_refused(bits, value):
 @bits
 @pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (2048, 16)])
 def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
-    """Bound the error: a weight moves by what its scale allows, an input by half of its own scale."""
+    """Bound the error: each weight is off by at most its bound, each input by half of its scale."""
     linear, x = Linear(n_in, n_out), Random("x").normal((5, n_in))
     for i, p in enumerate(linear.parameters()):
         p.data[...] = Random("layer", i).normal(p.shape)
@@ -102,7 +102,7 @@ def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
     assert (np.abs(near - y) <= 1.001 * bound + 1e-4).all()
     assert np.abs(near - y).max() < (0.03 if bits == 8 else 0.4) * n_in**0.5  # the errors mostly cancel
     x[1, -1] = np.inf
-    y = quantised(Tensor(x)).data  # NaN in one row alone
+    y = quantised(Tensor(x)).data  # NaN stays in its row
     assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2, 3, 4]]).all()
 
 

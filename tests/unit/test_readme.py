@@ -47,7 +47,7 @@ def test_every_command_exists(line):
     words = [word for word in given if "=" not in word or word.startswith("-")]
     program = words[0].removeprefix("env/bin/")
     if program == "tinyllm":
-        build_parser(words[1]).parse_args(given[1:])  # raises on a flag that does not exist
+        build_parser(words[1]).parse_args(given[1:])  # raises if a flag does not exist
     elif program == "make":
         assert words[1:] and all(target in TARGETS for target in words[1:])
     elif program == "python" and words[1].endswith(".py"):
@@ -58,7 +58,7 @@ def test_every_command_exists(line):
 
 @pytest.mark.parametrize("code", PYTHON)
 def test_the_python_runs(code, here):
-    """Run the blocks of Python, which must not raise, with 2 steps where 20 are shown."""
+    """Run the blocks of Python, with 2 steps in place of 20; none may raise."""
     exec(re.sub(r"(steps=|range\()20\b", r"\g<1>2", code), {})
 
 
@@ -74,7 +74,7 @@ def test_commands_with_output_are_run_and_judged(tmp_path):
 
 
 def test_size_binds(capsys, monkeypatch):
-    """`make size` is green today, and would fail with too many lines in any group."""
+    """`make size` passes, and fails if any group has too many lines."""
     counts = size.lines()
     assert size.main() == 0
     monkeypatch.setattr(size, "lines", lambda: {path: 1000 * n for path, n in counts.items()})
@@ -85,7 +85,7 @@ def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
     named = []
     for row in READ.partition("| you then know |")[2].partition("\n\n")[0].splitlines():
         folder = ""
-        for path in re.findall(r"`([\w/]+\.py)`", row):  # without a folder: the one before it
+        for path in re.findall(r"`([\w/]+\.py)`", row):  # no folder: that of the last path
             folder = path.rpartition("/")[0] or folder
             named.append(f"{folder}/{path.rpartition('/')[2]}".lstrip("/"))
     counted = [path.removeprefix("tinyllm/") for path in size.reading_path(size.lines())]
@@ -100,7 +100,7 @@ def test_the_map_in_the_docs_names_every_part():
 
 
 def test_every_row_of_the_page_of_figures_is_one_of_the_table():
-    """Its command and its machine are those of a row of docs/measured.toml, which has all of its numbers."""
+    """A row of docs/measured.toml must have its command, its machine and all of its numbers."""
     known: dict = {}
     table = tomllib.loads((ROOT / "docs" / "measured.toml").read_text(encoding="utf-8"))
     for what, figure, command, where, day in (row for section in table.values() for row in section["rows"]):

@@ -1,4 +1,4 @@
-"""Check the laws of every kind of run, of every recipe, and of the records that recipes read."""
+"""Check properties of every kind of run, of every recipe, and of the records that recipes read."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
 GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2}
 OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
          "train.batch": 6, "train.accumulate": 3}
-RUNS = {  # settings of a run of some seconds, with the name of its recipe first; each recipe needs a line
+RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
     "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
@@ -56,7 +56,7 @@ each_run = pytest.mark.parametrize("name", RUNS)
 
 
 class Remembering:
-    """A function that counts its calls, and keeps the count in checkpoints."""
+    """A function that counts its calls; checkpoints save the count."""
 
     def __init__(self, function):
         self.function, self.calls = function, np.zeros((), np.int64)
@@ -110,7 +110,7 @@ def begun(folder, data, name, more=(), group=ALONE):
     setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
     if group.rank == 0:
         run.create(setup.record(), setup.tokenizer)
-    group.gather(None)  # waits for process 0
+    group.gather(None)  # wait until process 0 has created the run
     setup.group = group
     return Training(run, setup)
 
@@ -126,7 +126,7 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
     again = find_recipe(name.split()[0]).build(whole.setup)
     assert len({again.batches(step).tokens.tobytes() for step in range(8)}) > 2
     assert plan.prompt == again.prompt
-    next(whole.setup.steps())  # changes nothing, in model or plan: else the killed runs would differ
+    next(whole.setup.steps())  # must not change model or plan, or `outcome` would differ
     happened = list(whole)
     count, log = len(happened), [event.record for event in happened if hasattr(event, "record")][-1]
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
@@ -136,14 +136,14 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
         for kill in Random(seed, name).integers(count, 3):
             list(itertools.islice(training, int(kill)))
             with open(training.run.log.path, "ab") as log:
-                log.write(b'{"kind": "st')  # a line that was torn
+                log.write(b'{"kind": "st')  # an incomplete line
             training = resumed_training(folder)
             assert same(training.setup.reference(), truth)
         list(training)
         assert outcome(folder) == outcome(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if name != "remembering"])  # each has own calls
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "remembering"])  # calls are counted apart
 def test_several_processes_write_the_bits_of_one(tmp_path, data, name):
     every = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged}
     for size in (1, 2, 3):
@@ -161,7 +161,7 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(tmp_path, data, name):
     for pieces in (1, 2, 6):
         for p in model.parameters():
             p.grad = None
-        loss = next_token if name == "remembering" else setup.plan.loss  # which differs in each call
+        loss = next_token if name == "remembering" else setup.plan.loss  # its own loss differs in each call
         value, _ = forward_backward(model, batch, loss, pieces)
         found.append((value, *(p.grad for p in model.parameters() if p.grad is not None)))
     for whole, *others in zip(*found, strict=True):
@@ -178,7 +178,7 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
     assert all(a.any() and np.array_equal(a, last[key]) for key, a in adapter_state(training.model).items())
     truth = merge(tl.open_model(adapter).model)
     assert not same(tl.open_model(base).model, truth)
-    for count in (1, 99):  # before the first checkpoint, and behind it
+    for count in (1, 99):  # before the first checkpoint, and after it
         run = begun(tmp_path / str(count), data, name, {"start": adapter})
         list(itertools.islice(run, count))
         resumed = resumed_training(tmp_path / str(count))
@@ -198,7 +198,7 @@ def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, d
 
 
 def test_a_tokenizer_that_is_given_gets_the_special_tokens_of_the_family(data):
-    """The recipe once raised a KeyError, because only new tokenizers got them."""
+    """A past bug: the recipe raised a KeyError, because only new tokenizers got them."""
     settings = RUNS["denoise"] | {"recipe": "denoise", "data": str(data / "text.txt")}
     given = tl.CharTokenizer.train((data / "text.txt").read_bytes())
     setup = tl.prepare(tl.make_config(settings), tokenizer=given)
@@ -222,23 +222,23 @@ def test_examples_that_are_too_long_are_counted_and_dropped_if_they_teach_nothin
         more = {"recipe": recipe, "data": str(tmp_path / "data.tsv"), "train.steps": 1}
         return tl.prepare(tl.make_config(own | more))
 
-    full = "a" * 20 + "\tbbb"  # 24 tokens with a separator, and without the last one
+    full = "a" * 20 + "\tbbb"  # 24 tokens: with a separator, less the last
     setup = prepared("sft", "x" * 30 + f"\ty\n{full}\n{full}b\n" + "a\tb\n" * 37, **DECODER)
     assert next(setup.steps()).numbers.items() >= {"truncated": 0.05, "dropped": 0.025}.items()
     assert "dropped" in setup.plan.healthy and "x" not in setup.tokenizer.decode(setup.plan.prompt)
     assert not (setup.plan.batches(0).tokens == setup.tokenizer.encode("x")[0]).any()
-    full = "a" * 11 + "\t" + "b" * 10  # 24 tokens with [CLS] and twice [SEP]
+    full = "a" * 11 + "\t" + "b" * 10  # 24 tokens with [CLS], [SEP] and [SEP]
     setup = prepared("classify", f"{full}\tx\n{full}b\ty\n" * 20, **ENCODER)
     assert next(setup.steps()).numbers["truncated"] == 0.5
 
 
 def bad_lines(fields):
-    """Return lines that are no record -> what the message says."""
+    """Yield lines that are no record, each with a part of the message."""
     whole, last = dict.fromkeys(fields, "x"), fields[-1]
     yield json.dumps(dict.fromkeys(fields[:-1], "x")), f"lacks {last}"
     yield json.dumps(whole | {last: 1}), f"holds a whole number as {last}, where a text belongs"
     yield "one", f"lacks {fields[1]}"
-    more = len(fields) + ("text" in fields)  # a text may have a second one beside it
+    more = len(fields) + ("text" in fields)  # a second text is allowed
     yield "a" + "\tb" * more, f"has {more + 1} texts"
     yield json.dumps(whole | {last: " "}), f"has no text in the field '{last}'"
     yield "{", "is not JSON"
@@ -288,7 +288,7 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
 
 
 def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch):
-    """No import names the file: it is found by its folder, in any part of tinyllm."""
+    """No import names the file: a folder `recipes` in any part of tinyllm is searched."""
     (tmp_path / "above" / "recipes").mkdir(parents=True)
     (tmp_path / "above" / "recipes" / "planted.py").write_text("")
     monkeypatch.setattr(tl, "__path__", [str(tmp_path)])

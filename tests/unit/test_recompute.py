@@ -1,4 +1,4 @@
-"""Check which arrays recomputing drops, and what a tap sees; test_family_laws has the bits of passes."""
+"""Check which arrays `recompute` drops, and what a tap sees; test_family_laws.py compares the bits."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ ARRAY = 64 * 64 * 4  # bytes of an array (B, T, C)
 
 
 def trained(model):
-    """Run one forward and backward pass -> the bytes in use between the two."""
+    """Run a forward and a backward pass; return the bytes that are in use between the two."""
     memory = _compiled.memory if _compiled else lambda: {"used": 0}
     before = memory()["used"]
     loss = model.loss(TOKENS[:, :-1], TOKENS[:, 1:])
@@ -34,14 +34,14 @@ def trained(model):
 @pytest.mark.skipif(_compiled is None, reason="a promise of the kernels, and they are not built")
 @pytest.mark.parametrize(("name", "few", "all_of_them"), [("gpt plain", 6, 16), ("llama", 6, 15)])
 def test_the_forward_pass_keeps_few_arrays_for_each_layer(name, few, all_of_them):
-    """The residual stream twice, queries, keys, values and what attention made of them."""
+    """A layer keeps 6 arrays: the residual stream twice, queries, keys, values and attention's result."""
 
     def kept(layers, large):
         return trained(nn.recompute(build(MODELS[name] | {"layers": layers}), large)) / ARRAY
 
     with ops.use("compiled"):
         made_again, all_kept = (kept(3, large) - kept(2, large) for large in (0, float("inf")))
-    assert few <= made_again < few + 0.5  # the rest are attention's and the norms' numbers of each row
+    assert few <= made_again < few + 0.5  # the rest: statistics of rows
     assert all_of_them - 1 <= all_kept < all_of_them + 0.5
 
 
@@ -79,7 +79,7 @@ def test_a_tap_sees_a_part_and_may_change_it(name, part):
         before, loss = model(tokens).data, model.loss(tokens, TOKENS[:, 1:]).item()
         with nn.tap(model, part, lambda x, y: seen.append((x, y))) as module:
             assert np.array_equal(model(tokens).data, before) and module is dict(model.named_modules())[part]
-            assert np.isclose(model.loss(tokens, TOKENS[:, 1:]).item(), loss)  # the fused loss calls it, too
+            assert np.isclose(model.loss(tokens, TOKENS[:, 1:]).item(), loss)  # also in the fused loss
         assert len(seen) == 2 and seen[0][0].shape[:2] == seen[0][1].shape[:2] == (4, 16)
         with nn.tap(model, part, lambda x, y: y * 0), nn.tap(model, part, lambda x, y: seen.append((x, y))):
             changed = model(tokens).data

@@ -1,4 +1,4 @@
-"""Test how implementations of ops are chosen and replaced, and what a wrong choice says."""
+"""Test how implementations of ops are chosen and replaced, and the messages about wrong choices."""
 
 import functools
 import os
@@ -27,7 +27,7 @@ def switches():
 
 @pytest.fixture
 def double(monkeypatch):
-    """A throw-away op with a twin, and the whole switchboard put back afterwards."""
+    """Define an op with a twin for one test; remove it and restore all choices of backends afterwards."""
     before, _ = switches()
     kernels = SimpleNamespace(double=lambda x: ("twin", x), double_bf16=lambda x: ("bf16", x))
     monkeypatch.setattr(registry, "_compiled", kernels)
@@ -51,7 +51,7 @@ def test_switches_apply_at_once_and_end_with_their_block(double):
         use(double="bf16")
         assert double(1) == ("bf16", 1)
         with pytest.raises(KeyError), use("compiled"):
-            assert double(1) == ("twin", 1)  # naming a backend for all ops clears the choices for single ones
+            assert double(1) == ("twin", 1)  # a backend for all ops clears choices for single ops
             with override(double=lambda x: ("override", x)):
                 use(double="numpy")
                 assert double(1) == ("override", 1) and double.backend == "override" and double.replaced
@@ -118,8 +118,8 @@ def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
     wanted = bindings.build()
     assert wanted == runtime.BUILD, f'write BUILD = "{wanted}" into tinyllm/ops/runtime.py, and build again'
     known = bindings.kernels()
-    for name, value in (("kernels", lambda: [*known[:-1], (*known[-1][:3], "int n")]),  # another argument
-                        ("CALLED", re.compile("^def softmax.*", re.MULTILINE))):  # other functions
+    for name, value in (("kernels", lambda: [*known[:-1], (*known[-1][:3], "int n")]),  # changed arguments
+                        ("CALLED", re.compile("^def softmax.*", re.MULTILINE))):  # changed functions
         with monkeypatch.context() as patch:
             patch.setitem(bindings.build.__globals__, name, value)
             assert bindings.build() != wanted
@@ -127,7 +127,7 @@ def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name, o in OPS.items() if o.calls])
 def test_an_override_reaches_every_op_that_calls_it(name):
-    """A kernel would not call it, so the specification runs instead."""
+    """A kernel cannot call the override, so the specification must run in its place."""
     o, before = OPS[name], OPS[name].backend
     for called in o.calls:
         seen = []
@@ -149,12 +149,12 @@ def test_an_override_reaches_every_op_that_calls_it(name):
 def test_the_ops_that_an_op_calls_are_found_inside_comprehensions_and_helpers_below_it():
     assert OPS["bpe_merge"] in OPS["bpe_train"].calls
     assert OPS["softmax_backward"] in OPS["attention_backward"].calls
-    assert OPS["exp"] not in OPS["softmax"].calls  # which calls np.exp
+    assert OPS["exp"] not in OPS["softmax"].calls  # softmax calls np.exp
 
 
 def test_shapes_are_checked_by_their_declaration():
     x, w, b = np.zeros((2, 3, 4), np.float32), np.zeros((4, 5), np.float32), np.zeros(5, np.float32)
-    for _ in range(2):  # the second time, shapes that fitted are known
+    for _ in range(2):  # the second time, accepted shapes are cached
         assert ops.linear(x, w, b).shape == ops.linear(x, w, b=None).shape == (2, 3, 5)
         for args in ((x, w[:3], b), (x, w, b[:4]), (x, b, b), (np.float32(1), w, b)):
             with pytest.raises(ValueError, match=r"linear needs x \(\.\.\., I\), w \(I, O\), b \(O,\), got"):

@@ -1,4 +1,4 @@
-"""Check the report, its drawings and what is shown of tokens: all that was given, and no markup from it."""
+"""Check the report, its charts and its tokens: all data are shown, and none becomes markup."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def step(number, loss, **more):
 
 
 def shown(run, records, title="x", **facts):
-    """Return the page of a run with another log and other facts."""
+    """Return the page of a run, with this log and these changes of its facts."""
     found = run.read()
     page = Page(render(title, found.config, dataclasses.replace(found.facts, **facts), records))
     assert not page.open and not {"script", "link", "img", "iframe"} & {*page.tags}
@@ -99,7 +99,7 @@ def test_all_losses_are_drawn_in_one_unit(losses, size, floor):
     assert [y for _, y in curves.train] == pytest.approx(losses) and curves.floor == floor
     unknown = loss_curves([step(i, loss, val_loss_per_char=None) for i, loss in enumerate(losses)], floor)
     assert unknown.train == unknown.val == list(enumerate(losses)) and unknown.unit == "nats per token"
-    assert unknown.floor is None  # it is per character
+    assert unknown.floor is None  # the floor is per character
 
 
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=20), st.booleans(), st.sampled_from([1.0, 1.05]))

@@ -21,7 +21,7 @@ def test_bits_are_splitmix64():
 
 
 def test_golden_values():
-    """Pin bits that may never change, because tokens, weights and stories depend on them."""
+    """Pin bits that must never change: tokens, weights and stories depend on them."""
     rng = Random(0, "batch", 7)
     assert rng.bits(3).tolist() == [580919919584777042, 11099673056246102236, 16249193709589648771]
     assert rng.uniform() == 0.7569374094248569

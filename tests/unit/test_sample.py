@@ -12,7 +12,7 @@ from tinyllm.testing import check
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 
-# Around the vector, the group of 256 whose maxima bound the k-th logit, and the block a draw is found in.
+# Lengths around a vector, a group of 256 (its maximum bounds the k-th logit), and a block of `sample`.
 LENGTHS = st.sampled_from((1, 2, 15, 16, 17, 255, 256, 257, 511, 512, 513, 1000, 4097))
 VALUES = [
     lambda rng, n: rng.normal(n) * 3,
@@ -41,7 +41,7 @@ def test_what_is_kept_of_long_rows_agrees_with_the_specification(name, values, n
 
 @given(LENGTHS, st.integers(0, 1000), st.integers(0, 8))
 def test_a_draw_on_the_edge_is_the_next_token(n, seed, eighth):
-    """Sums of eighths are exact: no rounding excuses another token, and none of probability 0 comes out."""
+    """Sums of eighths are exact, so the token is certain; a token of probability 0 is never drawn."""
     cuts = np.sort(Random(seed, "cuts").integers(9, n - 1)) / 8
     probs = np.diff(cuts, prepend=0.0, append=1.0).astype(np.float32)
     u = np.float64(min(eighth / 8, 1 - 2.0**-53))

@@ -29,7 +29,7 @@ def test_extreme_temperatures_still_draw(temperature):
 def test_sampling_settings_keep_their_order():
     logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]] * 200, np.float32))
     ids, u = [[]] * 200, Random(0).uniform(200)
-    # Top-p counts shares of what top-k left, 0.44 + 0.33; min-p sees what temperature has sharpened.
+    # Top-p follows top-k: the shares are 0.44, 0.33, ...; min-p follows temperature and sees sharper shares.
     assert set(Sampling(top_k=3, top_p=0.7).choose(logits, ids, u)) == {0, 1}
     assert set(Sampling(temperature=0.1, min_p=0.5).choose(logits, ids, u)) == {0}
     assert set(Sampling(top_p=0.75, min_p=0.3).choose(logits, ids, u)) == {0, 1, 2}

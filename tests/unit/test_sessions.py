@@ -55,7 +55,7 @@ class Step(NamedTuple):
 
 
 def parts(text):
-    """Cut a session into parts -> {title: (prose, steps)}."""
+    """Cut a session into parts; return {title: (prose, steps)}."""
     found = {}
     for part in re.split(r"(?m)^== ", text)[1:]:
         title, _, rest = part.partition("\n")
@@ -69,7 +69,7 @@ def parts(text):
 
 
 def answer(step):
-    """Run a command in the folder at hand -> what it printed, and its exit code if that is not 0."""
+    """Run a command in the current folder; return its output, and its exit code if that is not 0."""
     command = step.line.partition("<<")[0]
     words = shlex.split(command)
     if words[0] == "tinyllm":
@@ -83,7 +83,7 @@ def answer(step):
 
 
 def in_this_process(words, stdin):
-    """Call `main` -> what it printed, and its exit code."""
+    """Call `main`; return its output and its exit code."""
     stream = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
@@ -97,7 +97,7 @@ def in_this_process(words, stdin):
 
 
 def agrees(expected, printed):
-    """Return True if a text was expected, where `...` stands for any text."""
+    """Return True if a text fits the expected one, in which `...` stands for any text."""
     return doctest.OutputChecker().check_output(expected, printed.lstrip("\n"), doctest.ELLIPSIS)
 
 
@@ -123,7 +123,7 @@ def test_an_answer_agrees_in_its_text_and_in_its_exit_code(here):
 
 
 def renewed(text):
-    """Return a session with what its commands print now."""
+    """Return a session with the current output of its commands."""
     shown = ""
     for title, (prose, steps) in parts(text).items():
         shown += f"== {title}\n{prose}"

@@ -1,7 +1,7 @@
-"""Check sizes whose product 64 bits cannot hold: refused in one line, or done at once if nothing is to do.
+"""Check sizes whose product overflows 64 bits: they are refused in one line, or done at once if empty.
 
 An empty array costs nothing, so its other axes may be of any length. Each case runs in a child process,
-because what is looked for are crashes and loops without end.
+because it may crash or never end.
 """
 
 import os
@@ -15,7 +15,7 @@ from tinyllm.ops.registry import _compiled
 pytestmark = [pytest.mark.skipif(_compiled is None, reason="the kernels are not built"),
               pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")]
 MANY = 2**60
-T, D = 3 * 257 * 641, 65537 * 6700417  # 85 T D + 1 is 2**64, which 64 bits take for 0
+T, D = 3 * 257 * 641, 65537 * 6700417  # 85 T D + 1 is 2**64, or 0 in 64 bits
 
 
 def void(*shape):
@@ -27,7 +27,7 @@ def full(*shape):
     return np.ones(shape, np.float32)
 
 
-# Name of an op, and, behind a comma, what is odd: its arguments. One of each shape of loop.
+# "op" or "op, what is special" -> its arguments. There is a case for each form of loop.
 CASES = {
     **{name: (void(MANY, 0), *rest) for name, rest in {
         "softmax": (), "gelu": (), "top_k": (2**70,), "top_p": (0.5,), "min_p": (0.5,), "sample": (0.5,),
@@ -51,10 +51,10 @@ REFUSALS = (MemoryError, ValueError, OverflowError)
 
 
 def outcome(body):
-    """Run the body in a child: "done", "refused", or how it ended otherwise, after 20 seconds at most."""
+    """Run `body` in a child for 20 seconds at most; return "done", "refused" or its exit code."""
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # which ends a loop without end
+        signal.alarm(20)  # kills an endless loop
         try:
             body()
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Check the start of a run: the weights that it began with, and the frame that it inherits."""
+"""Check the start of a run: the weights that it begins with, and the frame that it inherits."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from tinyllm.runs.recipe import Frame
 
 
 def test_a_start_is_found_from_any_folder(tmp_path, whole, text, monkeypatch):
-    """A relative path was once written into run.json, and led nowhere from another folder."""
+    """A past bug: run.json stored a relative path, which was wrong in any other working folder."""
     monkeypatch.chdir(whole.parent)
     for name, place in (("of-a-run", whole.name), ("of-a-model", tl.Run(whole.name).find_checkpoint())):
         run, _ = begun(tmp_path / name, whole, text, start=str(place))
@@ -66,7 +66,7 @@ def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_pa
 
 
 def test_a_base_that_trains_on_keeps_the_checkpoint_that_others_began_with(tmp_path, whole, text):
-    """Once `--resume` of a base pruned it, and its adapter could never be opened again."""
+    """A past bug: resuming the base deleted that checkpoint, and its adapter could not be opened any more."""
     shutil.copytree(whole, tmp_path / "base")
     run, setup = begun(tmp_path / "run", tmp_path / "base", text, **{"lora.rank": 2})
     list(setup.train(run))

@@ -1,4 +1,4 @@
-"""Check texts larger than memory: read in blocks, they have the pieces and merges of the whole text."""
+"""Check texts larger than memory: reading them in blocks gives the pieces and merges of the whole text."""
 
 import io
 from unittest import mock

@@ -67,7 +67,7 @@ def files_of_tests_begin_with_a_verb(source):
 
 
 LAYERS, OPS, KERNEL = "tinyllm/nn/layers.py", "tests/unit/test_ops.py", "csrc/softmax.c"
-RULES = {  # a rule: offences, and good code
+RULES = {  # rule -> (offences, good code)
     public_functions_have_types: (
         [(LAYERS, "def f(x: int):\n    pass"), (LAYERS, "class A:\n    def f(self, x) -> int: ...")],
         [(LAYERS, "def f(x: int) -> None: ...\ndef _g(x): ...")]),

@@ -19,7 +19,7 @@ def texts(seed, *shape):
 
 
 def test_new_weights_keep_the_published_deviations_and_tell_distances_apart():
-    """With first numbers of distances of C^-0.5, AdamW needed a thousand steps until words had an order."""
+    """Position biases start with a deviation of 1: with C^-0.5, AdamW needs 1,000 steps for word order."""
     model = build(MODELS["t5 1.1"] | {"width": 64, "head_width": 24, "hidden": 128, "vocab_size": 99})
     sizes = {"shared": 1, ".q": 64 * 24, ".k": 64, ".o": 3 * 24, ".wo": 128, ".wi_1": 64, "attention_bias": 1}
     for end, n in sizes.items():
@@ -28,7 +28,7 @@ def test_new_weights_keep_the_published_deviations_and_tell_distances_apart():
 
 
 def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
-    """Generate as one would explain it: without a cache, without a batch."""
+    """Generate in a plain loop, without a cache and without a batch."""
     written, random = [model.config.start], tl.Random(seed, "sample", 0)
     for _ in range(count):
         with no_grad():
@@ -47,11 +47,11 @@ def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, samplin
     model = lively(kind, end=1)
     prompts = [texts(i, n).tolist() for i, n in enumerate((1, 6, 12, 3, 6))]
     prompts.append(prompts[1])
-    engine = tl.Engine(model, batch=4)  # two have to wait
+    engine = tl.Engine(model, batch=4)  # two prompts wait
     asked = [engine.add(p, sampling, max_tokens=8, seed=i) for i, p in enumerate(prompts)]
     next(iter(engine))
     begun = {"prompt": [model.config.start], "cache": model.read(prompts[:1])}
-    asked.append(engine.add(**begun, sampling=sampling, max_tokens=3, seed=9))  # while others are at work
+    asked.append(engine.add(**begun, sampling=sampling, max_tokens=3, seed=9))  # while others run
     list(engine)
     for i, s in enumerate(asked[:-1]):
         assert s.tokens == plain_loop(model, prompts[i], 8, sampling, i)
@@ -76,7 +76,7 @@ WORDS = "to be or not to be, that is the question. " * 40
 
 
 def trained(tmp_path, text, **changes):
-    """Train a T5 for three steps on a text, in which its loss falls -> its setup."""
+    """Train a T5 for three steps on a text, check that its loss falls, and return its setup."""
     (tmp_path / "text").write_text(text)
     setup = tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
     losses = [event.val_loss for event in setup.train() if hasattr(event, "val_loss")]
@@ -93,7 +93,7 @@ def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
     assert (batch.tokens[:, -1] == ids["</s>"]).all() and (batch.targets[:, 0] == ids["<extra_id_0>"]).all()
     read, written = setup.sample(setup.model).split("\n\n", 1)
     assert "<extra_id_0>" in read and "<extra_id_2>" not in read and written
-    many = trained(tmp_path, WORDS, tokenizer="bpe:270").config  # start is above 256, and can be read again
+    many = trained(tmp_path, WORDS, tokenizer="bpe:270").config  # the start token has an id above 256
     assert many.model.start > 256 and tl.make_config(many.flat()) == many
 
 

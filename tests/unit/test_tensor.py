@@ -98,7 +98,7 @@ def test_numbers_and_lists_are_float32_and_arrays_keep_their_dtype(backend):
               np.ones((2, 3)) @ x.reshape(3, 1), x + np.arange(3), x.max(), x @ x, np.ones(3) @ x):
         assert y.dtype == np.float32
     x, y = Tensor(np.ones((2, 2), np.float32), requires_grad=True), leaf(2, 2)
-    z = F.softmax(x * 2) + y * x - x @ y  # mixed: each gradient has the dtype of its tensor
+    z = F.softmax(x * 2) + y * x - x @ y  # mixed dtypes: a gradient has that of its tensor
     assert z.dtype == np.float64
     z.sum().backward()
     assert x.grad.dtype == np.float32 and y.grad.dtype == np.float64
@@ -161,7 +161,7 @@ def test_gradients_accumulate_over_calls():
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.booleans()), max_size=12))
 def test_any_graph_of_sums_and_products_has_the_gradient_of_its_polynomial(steps):
-    """Build a random graph of + and * of one number, and dual numbers that carry its derivative."""
+    """Build a random graph of + and * on one number; dual numbers give the derivative to compare with."""
     x = Tensor(np.array(0.5), requires_grad=True)
     nodes, duals = [x], [(0.5, 1.0)]
     for i, j, product in steps:
@@ -174,7 +174,7 @@ def test_any_graph_of_sums_and_products_has_the_gradient_of_its_polynomial(steps
     assert x.grad == pytest.approx(duals[-1][1])
 
 
-# The tape
+# The tape.
 
 
 def test_no_grad_records_nothing_and_ends_with_its_block():
@@ -201,7 +201,7 @@ def test_a_chain_of_20_000_steps_and_dropping_one_without_backward():
 
 
 class Probe:
-    """Stand for an activation that a closure keeps; a finalizer tells when it is freed."""
+    """Stand for an activation that a closure keeps; `probed` adds a finalizer that tells when it is freed."""
 
 
 def probed(x, events, name):
@@ -227,16 +227,16 @@ def test_each_step_is_freed_before_the_one_below_it_and_a_graph_that_is_dropped_
     assert x.grad.tolist() == [8, 8]
     alive = weakref.ref(x)
     del x
-    assert alive() is None and y.shape == (2,)  # the result does not keep the leaf
+    assert alive() is None and y.shape == (2,)  # the result does not keep x alive
     z = probed(leaf(2), events, "d") * 3
     assert events[-1] == "a freed"
     del z
-    assert events[-1] == "d freed"  # at once: there are no cycles
+    assert events[-1] == "d freed"  # at once: no reference cycle
 
 
 def test_an_activation_lives_as_long_as_a_closure_needs_it():
     x = leaf(1000)
-    for step, needed in ((lambda h: h + 1, False), (F.silu, True)):  # addition needs no input to go back
+    for step, needed in ((lambda h: h + 1, False), (F.silu, True)):  # addition's backward needs no input
         h = x + 1
         alive = weakref.ref(h.data)
         y = step(h)
@@ -252,7 +252,7 @@ def test_a_second_backward_is_refused_and_leaves_gradients_alone():
     y, z = h.sum(), (h * 2).sum()
     y.backward()
     before = x.grad.copy()
-    for again in (y, z):  # z itself is new, but what it stands on is gone
+    for again in (y, z):  # z needs the step of h, which y has freed
         with pytest.raises(RuntimeError, match="run the forward pass again"):
             again.backward()
     assert np.array_equal(x.grad, before)
@@ -264,11 +264,11 @@ def test_outputs_that_nobody_uses_and_none_from_a_closure_have_gradient_0():
     assert a.shape == (2, 2) and b.shape == (2, 4)
     (b * 3).sum().backward()
     assert np.array_equal(x.grad, [[0, 0, 3, 3, 3, 3]] * 2) and y.grad is None
-    with pytest.raises(ValueError):  # but a gradient too few is a mistake
+    with pytest.raises(ValueError):  # but one gradient too few is an error
         record(x.data + y.data, (x, y), lambda dz: (dz,)).sum().backward()
 
 
-# Mistakes get one line
+# Mistakes of users get one line.
 
 
 @pytest.mark.parametrize("mistake, error, words", [

@@ -13,7 +13,7 @@ from tinyllm.ops.registry import _compiled, override, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, make_tokenizer, save_tokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-# From elsewhere: other ids of the bytes, gaps between ids, and a token that no merge makes.
+# As of another library: other ids of bytes, gaps between ids, and a token that no merge makes.
 RANKS = {bytes([byte]): (byte + 7) % 256 for byte in range(256)}
 RANKS |= {b"ab": 305, b"bc": 303, b"aa": 301, b"abcabc": 309}
 TOKENIZERS = {
@@ -28,7 +28,7 @@ byte = TOKENIZERS["byte"]
 BACKENDS = ("numpy", "compiled") if _compiled else ("numpy",)
 
 
-# Laws
+# Properties.
 
 
 @EVERY
@@ -70,7 +70,7 @@ def test_every_byte_string_comes_back(tokenizer, text, data):
 
 
 def by_ranks(piece, ranks):
-    """tiktoken's rule as a spec: of neighbours that make a token the lowest rank, then the leftmost."""
+    """Encode by tiktoken's rule: merge the neighbours whose token has the lowest rank, the leftmost first."""
     if piece in ranks:
         return [ranks[piece]]
     parts = [piece[i : i + 1] for i in range(len(piece))]
@@ -98,7 +98,7 @@ def test_whole_words_are_single_tokens_and_other_text_still_comes_back(text, oth
     assert tokenizer.decode(tokenizer.encode(other)) == other
 
 
-# By example
+# Examples.
 
 
 def trained(*args, **options):

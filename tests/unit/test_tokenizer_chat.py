@@ -22,12 +22,12 @@ turns = st.lists(st.tuples(contents, contents, st.booleans()), max_size=4)
 @given(st.sampled_from([byte, bpe]), turns, contents)
 def test_turn_by_turn_is_the_whole_conversation_and_messages_write_no_special_token(
         template, tokenizer, said, last):
-    """Let the model end its turn, or cut it off: what a user adds continues the same conversation."""
+    """A user's turn continues the same conversation, whether the model ended its turn or was cut off."""
     ids, messages = [], []
     for user, model, ended in said:
         ids += template.user_turn(tokenizer, user, ids)
         messages += [{"role": "user", "content": user}]
-        assert ids == template.encode(tokenizer, messages, reply=True)  # so it begins with the shorter one
+        assert ids == template.encode(tokenizer, messages, reply=True)  # longer ones begin with shorter ones
         ids += tokenizer.encode(model) + [template.stop_id(tokenizer)] * ended
         messages += [{"role": "assistant", "content": model}]
     ids += template.user_turn(tokenizer, last, ids)
@@ -50,7 +50,7 @@ CHATML, LLAMA3, MISTRAL = PROGRAMS.values()
 BRIEF = CHATML.replace(
     EACH, EACH + "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n"
     "You are brief.<|im_end|>\\n' }}{% endif %}")
-WRITTEN = {  # a program -> the text of SAID and a reply, by transformers 5.24 and jinja2 3.1.6
+WRITTEN = {  # a template -> SAID and the begun reply, as transformers 5.24 and jinja2 3.1.6 write them
     CHATML: IN_CHATML,
     UNSAID + CHATML: IN_CHATML,
     BRIEF: "<|im_start|>system\nYou are brief.<|im_end|>\n" + IN_CHATML,
@@ -79,13 +79,13 @@ def test_a_conversation_is_written_as_transformers_writes_it(source, tmp_path):
 
 def test_where_a_folder_keeps_its_template(tmp_path):
     assert read_chat_template(tmp_path, byte) is None
-    assert read(tmp_path, LLAMA3, bos_token=None).begin == ()  # a token without a name writes nothing
+    assert read(tmp_path, LLAMA3, bos_token=None).begin == ()  # a token that is null writes nothing
     assert read(tmp_path, MISTRAL, eos_token="<|im_end|>").special_tokens[-1] == "<|im_end|>"
     (tmp_path / "chat_template.jinja").write_text(LLAMA3)
     assert read(tmp_path, CHATML) == CHAT_TEMPLATES["llama3"]
 
 
-@pytest.mark.parametrize("source", [  # nearly a known program, or none at all
+@pytest.mark.parametrize("source", [  # almost a known program, or no program
     CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"), CHATML + " ", BRIEF + "{{ now() }}",
     BRIEF.replace("brief", "' + bos_token + '"), BRIEF.replace("brief", "{{ bos_token }}<|im_end|>"),
     "{{ ''.__class__.__mro__[1].__subclasses__() }}", "", "[]", 7, [], [{"name": "default"}],

@@ -1,4 +1,4 @@
-"""Check `tinyllm tokenizer` where a session cannot: bytes, terminals, and what is read and when."""
+"""Check of `tinyllm tokenizer` what sessions cannot: bytes, terminals, and when files are read."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ def run(*words):
 
 
 def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # the superuser may write everywhere
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     monkeypatch.setattr(BPETokenizer, "train", lambda *args: pytest.fail("it worked first"))
     assert run("train", trained, "--vocab", 300, "--out", tmp_path / "new") == 2
     assert "where you may write" in capsys.readouterr().err
@@ -50,7 +50,7 @@ def test_bytes_that_are_not_utf8_are_encoded_as_they_are(trained, stdin, capsys)
     run("encode", trained)
     ids = map(int, capsys.readouterr().out.split())
     assert load_tokenizer(trained).decode_bytes(ids) == data
-    run("encode", trained, "\udcff\udcfe")  # how Python hands over an argument that is not UTF-8
+    run("encode", trained, "\udcff\udcfe")  # how Python passes arguments that are not UTF-8
     assert capsys.readouterr().out == "255 254\n"
 
 
@@ -59,7 +59,7 @@ some_texts = st.lists(st.text(st.sampled_from("ab 你😀"), min_size=1, max_siz
 
 @given(some_texts, st.integers(20, 80))
 def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room):
-    texts = texts * 9  # so that some lines are full to the last column
+    texts = texts * 9  # so that lines get full
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commands, "columns", lambda: room)
         patch.setattr(commands, "has_colours", lambda: True)

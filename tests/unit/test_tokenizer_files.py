@@ -1,4 +1,4 @@
-"""Check that a saved tokenizer comes back, and that any other file is read or refused in one line."""
+"""Check that a saved tokenizer loads unchanged, and that any other file is read or refused in one line."""
 
 import base64
 import dataclasses
@@ -46,14 +46,14 @@ def refused(folder, content, match=None, name="tokenizer.json", **options):
     assert str(error.value).startswith(str(folder))
 
 
-# Any tokenizer that can be saved
+# Random tokenizers that can be saved.
 
 names = st.text("<|abĠé ", min_size=1, max_size=4).filter(lambda name: len(name.encode()) > 1)
 
 
 @st.composite
 def drawn_tokenizers(draw):
-    """Ranks, or a vocabulary without some bytes; names with ids that follow, in gaps or beyond."""
+    """Draw ranks, or a vocabulary that lacks bytes; special tokens get the next ids, or free ones."""
     vocabulary = Vocabulary.from_ranks(draw(drawn_ranks()))
     if draw(st.booleans()):
         words, pairs = vocabulary.words()
@@ -81,7 +81,7 @@ def test_a_saved_tokenizer_is_loaded_as_it_was(tmp_path_factory, tokenizer, text
     assert type(loaded) is type(tokenizer) and loaded.fingerprint() == tokenizer.fingerprint()
     assert loaded.vocab_size == tokenizer.vocab_size and loaded.special_tokens == tokenizer.special_tokens
     for allowed in ((), "all"):
-        with suppress(UserError):  # for a byte that the vocabulary lacks
+        with suppress(UserError):  # if the vocabulary lacks a byte
             assert tokenizer.encode(text, allowed) == loaded.encode(text, allowed)
 
 
@@ -94,7 +94,7 @@ def test_a_later_version_of_unicode_gives_other_fingerprints(monkeypatch):
 @pytest.mark.parametrize("tokenizer, problem", [
     (BPETokenizer([(97, 97), (256, 97), (97, 256)]), "257 and 258 have the same bytes"),
     (CharTokenizer.train(TEXT, ["t"]), "choose a name with a space"),
-    (ByteTokenizer(["é"]), "cannot hold the special token"),  # as GPT-2 spells the byte 0xe9
+    (ByteTokenizer(["é"]), "cannot hold the special token"),  # GPT-2 writes byte 0xe9 so
 ])
 def test_a_vocabulary_that_no_file_can_hold_is_not_saved(tokenizer, problem, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=problem):
@@ -107,19 +107,19 @@ def test_a_vocabulary_that_no_file_can_hold_is_not_saved(tokenizer, problem, tmp
     assert not any(tmp_path.iterdir())
 
 
-# Every reader
+# Every reader.
 
 TEXTS = [TEXT, "", "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>", "ab" * 100]
 
 
 def try_out(tokenizer):
-    """Encode and decode texts by a tokenizer, and save it."""
+    """Encode and decode texts with a tokenizer, and check that it can be saved and loaded."""
     for text, allowed in itertools.product(TEXTS, ((), "all")):
         try:
             ids = tokenizer.encode(text, allowed)
             assert all(type(i) is int and 0 <= i < tokenizer.vocab_size for i in ids)
             assert isinstance(tokenizer.decode(ids), str)
-        except UserError as error:  # such as a character that a char tokenizer does not know
+        except UserError as error:  # such as an unknown character
             check_line(error)
             continue
         if tokenizer.kind != "huggingface":
@@ -130,7 +130,7 @@ def try_out(tokenizer):
 
 
 def change(made=LEARNT, /, **fields):
-    """The file of a tokenizer with fields changed: a__b reaches into the field a, ... takes a field away."""
+    """Return a tokenizer's JSON with fields changed; a__b is the field b of a, and `...` removes a field."""
     made = json.loads(made.to_json())
     for path, value in fields.items():
         *steps, last = (int(step) if step.isdigit() else step for step in path.split("__"))
@@ -156,10 +156,10 @@ def rank_file(ranks):
 GPT2_VOCAB = {CHARACTERS[byte]: i for i, byte in enumerate(CHARACTERS)}
 GPT2_VOCAB |= {"th": 256, "he": 257, "Ġthe": 258, "never": 259, "<|endoftext|>": 260, "Ġnever": 261}
 GPT2_VOCAB |= {"一": 262, "Ġt": 263}
-GPT2_MERGES = "#version: 0.2\nĠ t\nh e\nĠt he\nt h\n"  # not in the order of the ids
+GPT2_MERGES = "#version: 0.2\nĠ t\nh e\nĠt he\nt h\n"  # in another order than the ids
 GPT2 = {"vocab.json": json.dumps(GPT2_VOCAB), "merges.txt": GPT2_MERGES}
 QWEN = change(normalizer={"type": "NFC"}, added_tokens=token(special=False))
-FILES = {  # of each kind of tokenizer: {name: content}
+FILES = {  # a kind of tokenizer -> {name of a file: content}
     **{made.kind: {"tokenizer.json": made.to_json().decode()} for made in TOKENIZERS[1:]},
     "qwen": {"tokenizer.json": json.dumps(QWEN)}, "gpt2": GPT2,
     "ranks": {"ranks": rank_file(LEARNT.vocabulary.ids).decode()},
@@ -212,14 +212,14 @@ def test_llama_and_qwen_files_are_read_natively(tmp_path):
 
 
 @pytest.mark.parametrize("fields", [
-    {"post_processor": LEVEL}, {"truncation": {"max_length": 3}, "padding": {}},  # left to the caller
+    {"post_processor": LEVEL}, {"truncation": {"max_length": 3}, "padding": {}},  # these parts are ignored
     {"pre_tokenizer__pretokenizers__0__behavior": "Removed", "pre_tokenizer__pretokenizers__0__invert": True},
 ])
 def test_other_ways_to_say_the_same_are_read(fields, tmp_path):
     assert load(tmp_path, change(**fields)).fingerprint() == LEARNT.fingerprint()
 
 
-DECLARED = dict(huggingface.DOCUMENT, model__tinyllm=dict)  # what the reader asks of a field
+DECLARED = dict(huggingface.DOCUMENT, model__tinyllm=dict)  # field -> what it must hold
 DECLARED |= {f"model__{name}": kind for name, kind in huggingface.MODEL.items()}
 DECLARED |= {f"model__tinyllm__{name}": kind for name, kind in huggingface.EXTRA.items()}
 DECLARED |= {f"added_tokens__0__{name}": kind for name, kind in huggingface.TOKEN.items()}
@@ -235,7 +235,7 @@ def test_a_value_that_is_not_of_the_declared_type_is_refused_by_its_name(name, t
 
 
 VOCAB, MERGES = change()["model"]["vocab"], change()["model"]["merges"]
-WRONG = [  # values of the right types that do not fit, and what the message says
+WRONG = [  # values of the right types that do not fit; a part of the message
     ({"version": "2.0"}, "2.0"), ({"version": ...}, "version"), ({"extra": 1}, "extra"),
     ({"model": ...}, "not a tokenizer file"), ({"model": []}, "not a tokenizer file"),
     ({"model__tinyllm": {"novelty": 1}}, "novelty"),
@@ -312,12 +312,12 @@ def test_gpt2_files_are_read(tmp_path):
         assert tokenizer.special_tokens == {"never": 259, "<|endoftext|>": 260, "一": 262}
         assert tokenizer.encode("<|endoftext|> never一", "all") == [260, 220, 259, 262]
         assert tokenizer.decode([258, 261, 262]) == " the never一" and 259 not in tokenizer.encode("never")
-    save_tokenizer(BPETokenizer([]), tmp_path)  # tokenizer.json says everything, so it goes first
+    save_tokenizer(BPETokenizer([]), tmp_path)  # tokenizer.json is complete, so it wins
     assert load_tokenizer(tmp_path).vocab_size == 256
 
 
 def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_path):
-    """Such a token was once taken for a special one, and the merge was saved without it."""
+    """A past bug: such a token was read as a special one, and the merge was saved without it."""
     write(tmp_path, GPT2 | {"merges.txt": GPT2_MERGES.replace("h e\n", "")})
     tokenizer = load_tokenizer(tmp_path)
     assert "he" not in tokenizer.special_tokens

@@ -1,4 +1,4 @@
-"""Compare with Hugging Face's `tokenizers`: it opens what we save, and runs what we do not read."""
+"""Compare with Hugging Face's `tokenizers`: it opens our files, and runs those that we cannot read."""
 
 import json
 import pickle
@@ -53,7 +53,7 @@ def test_the_library_opens_what_we_save(tokenizer, tmp_path):
 
 
 def document(model, *names, **parts):
-    """Return the content of a tokenizer.json; names of its vocabulary are special tokens."""
+    """Return the content of a tokenizer.json; its special tokens are `names` of its vocabulary."""
     vocab = model["vocab"] if isinstance(model["vocab"], dict) else [word for word, _ in model["vocab"]]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [{"id": list(vocab).index(name), "content": name, "special": True, **flags} for name in names]
@@ -118,7 +118,7 @@ def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids
 
     @given(st.lists(st.sampled_from([*tokenizer.special_tokens, "a", " ", "the", "<", "s>"])).map("".join))
     def never(text):
-        forbidden = set(tokenizer.special_tokens.values()) - {0}  # 0 is what any unknown text becomes
+        forbidden = set(tokenizer.special_tokens.values()) - {0}  # unknown text becomes 0
         assert not forbidden & set(tokenizer.encode(text))
 
     never()
@@ -128,7 +128,7 @@ BY_THE_LIBRARY = [LibraryTokenizer(content) for content in (BERT, T5, LLAMA, WOR
 
 
 def streamed(tokenizer, ids, known):
-    """Show the text of ids as `generate` does behind those that are known; the whole text ends in it."""
+    """Stream the text of ids after the first `known` as `generate` does; compare it with the whole text."""
     stream = TextStream(tokenizer, before=ids[:known])
     shown = "".join(map(stream.push, ids[known:])) + stream.finish()
     whole = tokenizer.decode(ids)
@@ -138,7 +138,7 @@ def streamed(tokenizer, ids, known):
 
 @pytest.mark.parametrize("tokenizer", SAVED + BY_THE_LIBRARY, ids=repr)
 def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer):
-    """So `generate` shows the space of a first token that loses it when decoded alone."""
+    """A token may lose its space when it is decoded alone, but `generate` must show it."""
     known_ids = [*range(min(tokenizer.vocab_size, 256)), *tokenizer.special_tokens.values()]
 
     @given(st.lists(st.sampled_from(known_ids)), st.integers(0, 9))
@@ -149,7 +149,7 @@ def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer):
 
 
 def test_a_broken_character_takes_back_no_whole_one_before_it():
-    """The library turns all the bytes beside an invalid one into U+FFFD."""
+    """The library turns a valid character beside an invalid byte into U+FFFD, too."""
     alone = {f"<0x{byte:02X}>": i for i, byte in enumerate("\n你".encode(), 10)}
     model = LLAMA["model"] | {"vocab": LLAMA["model"]["vocab"] | alone}
     tokenizer = LibraryTokenizer(LLAMA | {"model": model})
@@ -159,12 +159,12 @@ def test_a_broken_character_takes_back_no_whole_one_before_it():
 
 def test_what_beams_find_keeps_the_space_of_its_first_token(tmp_path, capsys):
     model = build({"model_type": "gpt2", "vocab_size": 5, "context": 8, "layers": 1, "heads": 1, "width": 8})
-    model.wte.weight.data[:4] = 0  # so that it only writes what it has read: " a"
+    model.wte.weight.data[:4] = 0  # so that it writes only " a"
     model.save_pretrained(tmp_path)
     load(tmp_path, T5)
     assert main(["generate", str(tmp_path), "--prompt", "a", "--tokens", "2", "--beams", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"][0]["text"] == " a a"
-    stream = TextStream(LibraryTokenizer(T5), [" a"], before=[3])  # with its space, it can be a stop string
+    stream = TextStream(LibraryTokenizer(T5), [" a"], before=[3])  # " a" is a stop string
     assert [stream.push(i) for i in (3, 4)] == ["a", ""] and stream.stopped
 
 

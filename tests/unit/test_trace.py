@@ -32,7 +32,7 @@ def test_every_number_is_that_of_a_model_in_plain_numpy(model):
     p = by_layer[-1]
     assert np.isnan(trace.surprisal[0])
     np.testing.assert_allclose(trace.predicted, -np.log(p[rows, IDS[1:]]), rtol=1e-3, atol=1e-5)
-    assert trace.predicted.std() > 0.5  # a model that is sure of some and wrong about others
+    assert trace.predicted.std() > 0.5  # the loss differs from token to token
     for t, candidates in enumerate(trace.candidates):
         best = np.argsort(-p[t])[:5]
         assert [i for i, _ in candidates] == best.tolist()
@@ -55,7 +55,7 @@ def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
         plain = model(np.array([IDS])).data[0]
     trace = examine(model, CHARS, IDS)
     assert np.array_equal(observe(model, IDS).steps[-1].outputs[0][0], plain)
-    assert np.array_equal(trace.lens[-1].nats, trace.predicted)  # the last lens is the model, bit for bit
+    assert np.array_equal(trace.lens[-1].nats, trace.predicted)  # the last lens has the model's bits
     with pytest.raises(UserError), capture(model):
         model(np.array([[999]]))
     assert before == ([o._run for o in OPS.values()], [part.hooks for _, part in model.named_modules()])
@@ -91,7 +91,7 @@ def test_a_text_is_read_written_on_and_cut_at_the_context(model):
     assert ids[:3] == CHARS.encode("the") and given == 3 and len(ids) == 8
     assert len(take_text(model, CHARS, "the", tokens=500)[0]) == model.config.context
     t5, bert = (build({"model_type": name, "vocab_size": 9} | family(name).PRESETS["nano"])
-                for name in ("t5", "bert"))  # a T5 ended in a traceback
+                for name in ("t5", "bert"))  # a past bug: T5 ended in a traceback
     for reader, prompt, tokens, why in ((model, "the " * 40, 0, "context"), (model, "the", -1, "at least 0"),
                                         (t5, "the", 0, "shows a decoder"), (bert, "the", 0, "a decoder")):
         with pytest.raises(UserError, match=why):
@@ -103,7 +103,7 @@ def test_a_text_is_read_written_on_and_cut_at_the_context(model):
 
 
 def planted(name, error):
-    """An op that is right but for a small factor."""
+    """Return an op whose first result is wrong by a small factor."""
     def wrong(*args):
         result = OPS[name].reference(*args)
         if isinstance(result, tuple):

@@ -1,4 +1,4 @@
-"""Check the page of a trace: each fact is in it, no text becomes markup, and a browser asks for no more."""
+"""Check the page of a trace: it shows all data, no text becomes markup, and a browser loads nothing else."""
 
 import html
 import json
@@ -19,7 +19,7 @@ from tinyllm.report.trace import examine, page
 from tinyllm.report.trace.page import render
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
 
-SPELLED = EVIL.replace("\x1b", "␛")  # how it is shown
+SPELLED = EVIL.replace("\x1b", "␛")  # as the page shows it
 HOSTILE = EVIL.encode() + b"\x00\x07\xff\xfe\r\n" + "\u202e{}{0}%s\u2028".encode()
 TEXT = "the cat sat on a mat. " * 3
 TOKENIZERS = {
@@ -72,7 +72,7 @@ def test_each_fact_of_a_trace_is_in_the_page(kind):
     assert text.count('class="map"') == 4 == text.count('aria-label="h.')
     assert parsed.tags.count("svg") == 4 == sum(a == ("role", "img") for a in parsed.attributes)
     assert all(value for name, value in parsed.attributes if name == "aria-label")
-    assert ('class="up"' in text) == (len(trace.ids) <= 48)  # names of tokens at the maps
+    assert ('class="up"' in text) == (len(trace.ids) <= 48)  # maps of short texts name tokens
     reachable = [value for name, value in parsed.attributes if name == "tabindex"]  # by keyboard
     assert set(reachable) == {"0"} and len(reachable) >= len(trace.ids) + 4 + parsed.tags.count("table")
 
@@ -83,12 +83,12 @@ def test_nothing_is_asked_of_a_network_and_what_users_wrote_is_only_text():
     assert not {"script", "link", "iframe", "object", "a", "form", "img"} & set(parsed.tags)
     assert not [n for n, _ in parsed.attributes if n.startswith("on") or n in ("href", "src", "action")]
     assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
-    assert not parsed.open and parsed.words.count(SPELLED) >= 2  # the title, and the heading
+    assert not parsed.open and parsed.words.count(SPELLED) >= 2  # title and heading
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
     tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
     trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
     trace.candidates[0] = [(256, 0.5), (257, 0.5)]
-    parsed = Page(render(trace, "\udcff"))  # a folder's name may hold any bytes
+    parsed = Page(render(trace, "\udcff"))  # a folder's name that is not UTF-8
     assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
     assert "<img id=x>" in parsed.words and "\\xff" in parsed.words
 
@@ -127,7 +127,7 @@ onload = () => document.querySelector("#seen").textContent = JSON.stringify(Arra
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_a_browser_asks_and_complains_of_nothing_and_the_page_can_be_read(tmp_path, scheme):
-    """It is opened wide and narrow; alternatives are seen on focus, and not before."""
+    """Open the page wide and narrow; a token's alternatives must appear on focus only."""
     page = render(traced(TOKENIZERS["byte"], EVIL.encode() + b"\xff the end", heads=4), EVIL)
     (tmp_path / "frames.html").write_text(FRAMES.replace("PAGE", html.escape(page)), "utf-8")
     words = [f"--user-data-dir={tmp_path / 'profile'}",

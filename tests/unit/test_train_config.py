@@ -77,7 +77,7 @@ def test_what_a_resumed_run_may_change():
 
 
 def beside(field):
-    """Yield values beside those that a setting declares."""
+    """Yield values just outside of those that a setting allows."""
     bounds = field.metadata
     yield from (bounds[name] - 1 for name in ("min", "above") if name in bounds)
     yield from (bounds[name] + 1 for name in ("max", "below") if name in bounds)
@@ -98,6 +98,6 @@ def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
 
 
 def test_a_field_that_is_an_object_is_checked_too():
-    """It once ended in a KeyError: there was no word for the type."""
+    """A past bug: the message had no word for the type `dict`, and a KeyError was raised."""
     with pytest.raises(UserError, match="unlogged must be an object, got \\[\\]"):
         Progress(unlogged=[])

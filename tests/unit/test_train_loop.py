@@ -1,6 +1,6 @@
 """Check the loop and its runs: recorded bits, what is logged and kept, and what a run may change.
 
-That a run can be interrupted anywhere is a law of test_recipes.py.
+test_recipes.py checks that a run can be interrupted anywhere.
 """
 
 import dataclasses
@@ -95,14 +95,14 @@ def test_packed_pairs_do_not_see_each_other():
 
 
 def test_what_changes_a_run_and_what_does_not(tmp_path, text, whole):
-    """The comparisons of bits would say nothing if every run gave the same weights."""
+    """A seed and dropout change the weights (or comparing bits would prove nothing); evaluation does not."""
     often = {"train__eval_every": 1, "train__sample_every": 1}
     for changed in ({"seed": 1}, {"model__dropout": 0.0}, often):
         list(training := new_training(tmp_path / "run", text, **changed))
         assert same(open_model(whole, "last").model, training.model) == (changed == often)
     began = [event.loss for event in new_training(tmp_path / "b", text) if isinstance(event, events.Stepped)]
     setup = resumed_training(shutil.copytree(whole, tmp_path / "whole")).setup
-    assert [event.loss for event in setup.steps()] == began  # those of a fresh model
+    assert [event.loss for event in setup.steps()] == began  # the losses of a new model
 
 
 def test_the_log_tells_everything_and_training_helps(whole, text):
@@ -116,13 +116,13 @@ def test_the_log_tells_everything_and_training_helps(whole, text):
     assert [r["step"] for r in records if r["kind"] == "sample"] == [0, 6, 12]
     assert [r["step"] for r in steps if r["val_loss"] is not None] == [0, 4, 8, 12]
     facts = Run(whole).read().facts
-    assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # it knows nothing yet
+    assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # uniform predictions
     assert last["val_loss"] < first["val_loss"] - 0.01
     assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
 
 
 def test_best_and_last_are_kept(tmp_path, text):
-    """With an absurd learning rate after the warm-up the loss rises, so best and last differ."""
+    """A huge learning rate makes the loss rise after the warm-up, so best and last differ."""
     absurd = {"train__lr": 3.0, "train__warmup": 8, "train__min_lr_ratio": 1}
     training, best = new_training(tmp_path / "run", text, **absurd), (0, {})
     for event in training:
@@ -163,12 +163,12 @@ def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
     with ops.override(**plugged), pytest.raises(UserError, match=f"{what} is .* at step 7.*step-00000005"):
         list(training)
     assert list(list_checkpoints(training.run.checkpoints))[-1] == 5
-    list(resumed_training(tmp_path / "run"))  # the checkpoint is good
+    list(resumed_training(tmp_path / "run"))  # training resumes from it
 
 
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])
 def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
-    """Tokens and characters are counted over the same windows, multi-byte characters included."""
+    """Tokens and characters are counted in the same windows, also if a character has several bytes."""
     path = tmp_path / "text.txt"
     path.write_text("Käse für Ödön, größer als Ähren. " * 300)
     training = new_training(tmp_path / "run", path, tokenizer=spec)
@@ -181,7 +181,7 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     assert sum(counts[token] for token in tokenizer.encode("Käse für Ödön")) == len("Käse für Ödön")
 
 
-# Several processes, played by threads: the bits are those of one. For every kind of run: see test_recipes.py.
+# Several processes, simulated by threads, give the bits of one. test_recipes.py tries every kind of run.
 
 PIECES = 12
 
@@ -216,7 +216,7 @@ class Partly(nn.Module):
 
 
 def a_batch(rows, seed):
-    """Some rows, many of whose targets do not count."""
+    """Return a batch in which about half of the targets are ignored."""
     x, y = Random(seed).integers(11, (2, rows, 4)).astype(np.int32)
     y[Random(seed, "hidden").uniform(y.shape) < 0.5] = -100
     y[0, 0] = 1
@@ -232,7 +232,7 @@ def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
 
     def gradients(group):
         model = Partly()
-        model.rare.weight.grad = np.full((11, 11), -0.0, np.float32)  # is kept where nothing is added
+        model.rare.weight.grad = np.full((11, 11), -0.0, np.float32)  # adding 0 would change it
         found = forward_backward(model, a_batch(rows, seed), loss, PIECES, group, (seed, 7))
         return found, [p.grad is not None and p.grad.tobytes() for p in model.parameters()]
 

@@ -26,7 +26,7 @@ def parameter(value, grad=None):
 
 
 def adamw_by_hand(w, grads, lr, beta1, beta2, eps, decay):
-    """Loshchilov and Hutter 2019, algorithm 2, for one number."""
+    """Run AdamW on one number: Loshchilov and Hutter 2019, algorithm 2."""
     m = v = 0.0
     for t, g in enumerate(grads, 1):
         m = beta1 * m + (1 - beta1) * g
@@ -100,7 +100,7 @@ def test_only_matrices_decay_and_a_parameter_without_gradient_stays():
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.sampled_from([0, 0.5, 2, 1e9]))
 def test_clipping_keeps_the_direction_bounds_the_length_and_has_the_bits_of_a_clipped_step(values, limit):
     clipped, scaled = ([parameter([0], [value]) for value in values] for _ in range(2))
-    norm = clip_grad_norm([*clipped, parameter([0, 0])], limit)  # the last has no gradient
+    norm = clip_grad_norm([*clipped, parameter([0, 0])], limit)  # the last parameter has no gradient
     assert norm == pytest.approx(math.sqrt(sum(v * v for v in values)), rel=1e-5)
     factor = limit / norm if 0 < limit < norm else 1.0
     grads = [float(p.grad[0]) for p in clipped]
@@ -136,7 +136,7 @@ def test_what_cannot_be_optimized_is_refused():
 
 @pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.matmul.compiled is not None))
 def test_a_single_number_can_be_trained(backend):
-    """A learnt temperature: its gradient was no array, which the kernels refused."""
+    """A past bug: the gradient of a single number (a temperature) was no array, and kernels refused it."""
     with ops.use(backend):
         p = Parameter(np.float32(2))
         optimizer = AdamW([p], lr=0.1)
@@ -202,7 +202,7 @@ def test_linear_layers_are_moved_along_orthogonal_matrices_and_all_others_as_by_
             assert (moved * p.grad).sum() < 0  # downhill
         else:
             assert np.array_equal(p.data, q.data)
-    monkeypatch.setattr("tinyllm.train.muon.TOGETHER", 1)  # matrices moved alone: the same bits
+    monkeypatch.setattr("tinyllm.train.muon.TOGETHER", 1)  # one matrix at a time: the same bits
     Muon(muon_groups(alone, 50.0), lr=0.01).step()
     assert same(ours, alone)
 

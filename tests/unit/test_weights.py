@@ -1,4 +1,4 @@
-"""Check files of weights: nothing is lost, and files that are cut, changed or foreign are refused."""
+"""Check files of weights: nothing is lost; files that are cut, changed or of other formats are refused."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_round_trip(tmp_path_factory, state, metadata):
     save_weights(state, path, metadata)
     loaded, loaded_metadata = load_weights(path)
     assert loaded_metadata == metadata and loaded.keys() == state.keys()
-    theirs = safetensors.numpy.load_file(path)  # the format's own library reads the same
+    theirs = safetensors.numpy.load_file(path)  # safetensors' own library
     for name, a in state.items():
         assert loaded[name].shape == a.shape and loaded[name].dtype == a.dtype.newbyteorder("=")
         assert np.array_equal(loaded[name], a) and np.array_equal(theirs[name], a)
@@ -134,7 +134,7 @@ def test_an_adapter_beside_a_model_is_not_left_out_silently(tmp_path):
 
 @pytest.mark.parametrize("kind", [whole, shards, adapter])
 def test_damaged_folders_are_read_or_refused_in_one_line_that_names_the_file(tmp_path, kind):
-    """Cut or changed anywhere, with a pipe or a device in place of a file."""
+    """Files are cut or changed anywhere, or replaced by a pipe or a device."""
     reader = readers.Reader(kind, from_pretrained, lambda model: logits(model))
     readers.check_good(reader, tmp_path)
     assert np.array_equal(logits(from_pretrained(tmp_path)), logits(made("gpt2")))

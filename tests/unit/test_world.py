@@ -31,7 +31,7 @@ def objects(world, subject, relation):
 
 
 def test_the_bytes_of_a_world_are_pinned():
-    """The same on every platform, Python and NumPy. A change here changes all texts about the world."""
+    """They are the same on every platform, Python and NumPy. If they change, all texts of the world do."""
     told = "\n".join(f"{fact} {fact.since}" for fact in WORLD.history())
     assert hashlib.sha256(told.encode()).hexdigest() == DIGEST
 
@@ -189,7 +189,7 @@ def test_no_dial_has_the_name_of_an_option():
 
 @pytest.mark.parametrize("options", ["people=12", "people=30,world=7", "people=60,year=60", "year=70"])
 def test_every_kind_is_written_about_every_world_with_known_truth(options):
-    """In an early year some people are children: without a job, a possession or a partner."""
+    """In an early year, some people are children without a job, a possession or a partner."""
     for name, kind in KINDS.items():
         named = read_name(f"world:{name},n=20,split=all,{options}")
         for document in named.documents():

@@ -1,4 +1,4 @@
-"""Check text for post-training: rewards of known parts, rules that are checked, a judge with a hole."""
+"""Check texts for post-training: rewards with known parts, rules checked by code, a judge with a weakness."""
 
 import re
 

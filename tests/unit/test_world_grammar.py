@@ -1,4 +1,4 @@
-"""Check grammars on small ones whose every text can be listed."""
+"""Check grammars that are so small that all their texts can be listed."""
 
 import math
 from contextlib import suppress
@@ -29,7 +29,7 @@ RULES = {
 
 
 def derivations(grammar, body, facts, logprob=0.0):
-    """Every text that a small grammar can write: what the numbers of the grammar must agree with."""
+    """List every text of a small grammar, to compare with the probabilities and entropy that it computes."""
     if not body:
         yield Document("", facts, logprob=logprob)
         return
@@ -51,7 +51,7 @@ def every(rules, tables=TABLES):
 
 
 def assert_exact(grammar, texts):
-    """Compare what the grammar says of itself with the list of all its texts."""
+    """Compare a grammar's probabilities and entropy with the list of all its texts."""
     nats, chars = grammar.expectation()
     probabilities = [math.exp(t.logprob) for t in texts]
     assert len({t.text for t in texts}) == len(texts)
@@ -68,7 +68,7 @@ def assert_exact(grammar, texts):
 @pytest.mark.parametrize("rules", [
     RULES,
     {"story": "[a|3*b[c|d]|2*{x = pets}]"},
-    # Draws that cannot be equal are not called ambiguous.
+    # Unambiguous, because the draws are never equal.
     {"story": "{x = pets} met {y = pets - x}. [{x}|{y}] ran."},
     {"story": "{x = pets} met {y = pets - x}. [{x} ran.|{x} sat.|{y} hid.]"},
     {"story": "{x = pets} {y = x.toys} [the {y}|the nut]."},
@@ -88,7 +88,7 @@ def test_samples_read_back_to_the_same_facts_and_the_same_bits():
     assert set(facts) == {"hero", "other", "toy", "bad", "played"}
 
 
-# Random grammars over two letters: most are ambiguous. Those that are accepted must not be.
+# Random grammars over two letters: most are ambiguous, but accepted ones must not be.
 def bodies(depth):
     piece = st.text("ab", min_size=1, max_size=2) | st.sampled_from(["{x}", "{y.kind}", "{x.kind}"])
     if depth:
@@ -113,13 +113,13 @@ def test_a_grammar_that_is_accepted_is_unambiguous():
             assert_exact(*accepted[-1])
 
     accepted_or_refused()
-    assert sum(grammar.expectation()[0] > 2 for grammar, _ in accepted) >= 10  # choices besides x and y
+    assert sum(grammar.expectation()[0] > 2 for grammar, _ in accepted) >= 10  # forks besides x and y
 
 
 @pytest.mark.parametrize("template", [
     "[a|ab]",  # one is a prefix of the other
     "[a[b|c]|ab]", "[a[b|c]d|ac]",
-    "[|a]b",  # nothing is a prefix of everything
+    "[|a]b",  # the empty text is a prefix of any
     "[a|a]",
     "{x = pets} [{x}|Tom]",  # only when x is Tom
     "{x = pets} [{x} ran|{y = pets} sat]", "[{x = pets}|Tomorrow]", "{x = same}",

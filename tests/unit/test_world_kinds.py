@@ -16,14 +16,14 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Document, Kind, Stream, World
 
-PINNED = Path(__file__).with_name("world_bytes.json")  # running this file writes it
+PINNED = Path(__file__).with_name("world_bytes.json")  # run this file as a script to write it
 ALPHABET = set(map(chr, range(32, 127))) | {"\n"}
 WORLD = World()
 every_kind = pytest.mark.parametrize("name", KINDS)
 
 
 def digest(name, n=40):
-    """The SHA-256 of documents of a kind, as JSON."""
+    """Return the SHA-256 of documents of a kind, written as JSON."""
     kind = KINDS[name]
     written = [vars(kind(WORLD, Random(0, name, i))) for i in range(n)]
     return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
@@ -45,7 +45,7 @@ def test_a_document_reads_back_and_two_ways_give_its_truth(name, seed):
     assert json.loads(json.dumps(document.labels)) == document.labels, "labels are what JSON can hold"
     read = kind.read(WORLD, document.text)
     if read is not None and document.logprob is not None and settings != kind.dials():
-        read = replace(read, logprob=document.logprob)  # a text does not say with which dials it was written
+        read = replace(read, logprob=document.logprob)  # depends on dials that no text names
     assert read == document and kind.solve(WORLD, document) == document.truth
     if document.prompt:
         right = document.labels.get("right") is not False and not document.labels.get("mistaken")
@@ -68,7 +68,7 @@ def test_a_text_of_no_kind_is_read_as_none(name):
 @every_kind
 def test_no_text_is_read_slowly_or_raises(name):
     kind, texts = KINDS[name], [KINDS[name](WORLD, Random(i)).text for i in range(3)]
-    kind.read(WORLD, "")  # builds grammars
+    kind.read(WORLD, "")  # builds the grammars first
     start = time.process_time()
     for text in texts:
         numbers = [re.sub(r"-?\d+", number, text) for number in ("0", "-1", "9" * 12)]

@@ -1,4 +1,4 @@
-"""Check questions: those of the suite, those for tools and for retrieval, and what a picture shows."""
+"""Check kinds of questions: the suite of small tasks, tools, retrieval, and pictures."""
 
 from itertools import pairwise, product
 

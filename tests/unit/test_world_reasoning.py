@@ -39,7 +39,7 @@ def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
         choices = KINDS[name].choices
         assert excess < 0.075 and (callable(choices) or not choices or {*truths} == {*choices})
     else:
-        assert -4 * error < excess < 6 * error  # the most frequent of many is a little above
+        assert -4 * error < excess < 6 * error  # the best of many is a little higher
 
 
 def test_samples_of_worked_arithmetic():

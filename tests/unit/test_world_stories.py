@@ -22,7 +22,7 @@ def many():
 
 
 def test_the_bytes_are_pinned():
-    """These are the same on every platform and Python. Changing a story changes every published number."""
+    """They are the same on every platform and Python; if a story changes, all published figures change."""
     digest = hashlib.sha256(stories.generate(seed=0, n=100).encode()).hexdigest()
     assert digest == "7b9e7fe955f805dc8332861e75311650face64d26dcf79ec478e0b33afa4c73e"
 
@@ -48,12 +48,12 @@ def test_a_changed_story_is_another_story_or_none(seed, data):
     changed = story.text[:at] + letter + story.text[at + 1 :]
     read = parse(changed)
     assert parse(changed[:-3]) is None
-    if read is not None:  # such as fog for dog: then it is exactly what it says
+    if read is not None:  # another story, as with fog for dog
         assert read.text == changed
 
 
 def test_the_world_notices_a_contradiction():
-    """A thing that changes colour on the way, or a pronoun of the wrong gender, has probability zero."""
+    """A story whose thing changes its colour, or with a pronoun of the wrong gender, has probability 0."""
     for i in range(400):
         story = stories.sample(Random(i))
         if story.labels["plot"] == "found":
@@ -70,15 +70,15 @@ def test_the_world_notices_a_contradiction():
 def test_the_space_of_stories_is_large(many):
     nats, chars = stories.grammar().expectation()
     assert nats > math.log(1e9) and stories.entropy_per_char() == nats / (chars + 2)
-    assert max(s.logprob for s in many) < -math.log(1e9)  # even the most likely one seen
+    assert max(s.logprob for s in many) < -math.log(1e9)  # even of the likeliest story
     assert len({s.text for s in many}) == N
-    # Training and validation come from one stream: no story of the last tenth is among the first nine.
+    # Validation is the last tenth of a text: none of its stories is among the first nine tenths.
     text = stories.generate(5, 1000).split("\n\n")
     assert not set(text[:900]) & set(text[900:-1])
 
 
 def test_facts_are_true_of_the_text(many):
-    """The deed returns at the end: each plot's own long-range rule, checked in the text."""
+    """Each plot has facts that return in the second half of the text; check these, too."""
     places = {p.name: p for p in TABLES["places"]}
     animals = {a.name: a for p in places.values() for a in p.animals}
     seen = Counter()

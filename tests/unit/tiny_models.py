@@ -1,4 +1,4 @@
-"""Make small models of every family and what they read; run, change and compare them."""
+"""Make small models of every family and their inputs; run, change and compare them."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -52,19 +52,19 @@ MODELS: dict[str, dict[str, Any]] = {
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
 }
 DECODERS = [name for name in names() if issubclass(family(name), nn.DecoderLM)]
-WRITERS = [name for name in names() if family(name).objective != "masked"]  # those with a cache
+WRITERS = [name for name in names() if family(name).objective != "masked"]  # families with a cache
 TOKENS = np.random.default_rng(0).integers(0, V, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
 each_family = pytest.mark.parametrize("name", names())
 
 
 def made(name, **changes):
-    """Build a model of the table whose weights are large enough for every part of it to matter."""
+    """Build a model of MODELS with weights so large that each part changes the result."""
     return shaken(build(MODELS[name] | changes, seed=None), 0.3, 1).eval()
 
 
 def lively(name, seed=0, dtype=np.float32, **changes):
-    """Build a model of the table with other numbers, without dropout and a balance loss."""
+    """Build a model of MODELS with weights from a seed, without dropout, and without a balance loss."""
     still = {key: 0.0 for key in ("dropout", "balance") if hasattr(
         family(MODELS[name]["model_type"]).config_class, key)}
     return shaken(build(MODELS[name] | still | changes, seed=None), 0.3, seed, dtype).eval()
@@ -72,9 +72,9 @@ def lively(name, seed=0, dtype=np.float32, **changes):
 
 @dataclass(frozen=True)
 class Reading:
-    """Hold what a model reads, rows first: tokens, and what it has besides them.
+    """Hold a batch of inputs of a model: tokens, their lengths, and other arrays such as pictures.
 
-    tokens (B, T): after each row's length, they are padding. written (B, S): the tokens of the decoder, if
+    tokens (B, T): those after a row's length are padding. written (B, S): the tokens of the decoder, if
     the model has an encoder too; logits belong to these.
     """
 
@@ -99,18 +99,18 @@ class Reading:
 
     def of(self, call, *given):
         """Call a method of a model, such as `model.loss`, on this reading."""
-        both_ways = "segments" in self.more or self.written is not None  # else nothing sees what is behind it
+        both_ways = "segments" in self.more or self.written is not None  # causal models never see padding
         seen = nn.Seen(lengths=self.lengths if both_ways else None)
         return call(self.tokens, *given, **self.more, seen=seen)
 
     def logits(self, model):
-        """Return a model's logits of all that it writes (B, S, V)."""
+        """Return a model's logits for all tokens of `out` (B, S, V)."""
         with no_grad():
             return self.of(model, *() if self.written is None else [self.written]).data
 
 
 def reads(model, seed=0, rows=3, length=8):
-    """Draw what a model can read: rows of unequal lengths; pairs of texts, or pictures, if it knows these."""
+    """Draw inputs for a model: rows of unequal lengths, with segments or pictures if it takes them."""
     rng, config = np.random.default_rng(seed), model.config
     lengths = np.maximum(rng.integers(1, length + 1, rows), 6 if model.picture_marks else 1)
     lengths[0] = length
@@ -120,14 +120,14 @@ def reads(model, seed=0, rows=3, length=8):
     if model.picture_marks:
         tokens[tokens == MARK] += 1
         for row in tokens:
-            row[rng.permutation(5)[:4]] = MARK  # in the part that every row has
+            row[rng.permutation(5)[:4]] = MARK  # within the length of every row
         more["pictures"] = rng.integers(0, 256, (rows, config.side, config.side, 3), dtype=np.uint8)
     written = rng.integers(0, V, (rows, length - 1)) if model.is_encoder_decoder else None
     return Reading(tokens, lengths, more, written)
 
 
 def refilled(reading, fill):
-    """Return a reading with other padding."""
+    """Return a reading with `fill` as padding."""
     real = np.arange(reading.tokens.shape[1]) < reading.lengths[:, None]
     return replace(reading, tokens=np.where(real, reading.tokens, fill))
 
@@ -150,7 +150,7 @@ def change(folder, file="config.json", **changes):
 
 
 def rewrite(folder, edit, file="model.safetensors"):
-    """Save the weights in a folder once more, as `edit` makes them of {name: array}."""
+    """Apply `edit` to the weights of a folder, {name: array}, and save the result there."""
     path = folder / file
     safetensors.numpy.save_file(edit(safetensors.numpy.load_file(path)), path)
 
@@ -162,7 +162,7 @@ def open_there(transformers, folder, dtype="float32", **options):
 
 
 def called(model, ours, **options):
-    """Call a model of transformers with what ours reads."""
+    """Call a model of transformers on the inputs of our model."""
     import torch
 
     kinds = ("input_ids", "decoder_input_ids")
