@@ -170,7 +170,7 @@ def parse_json(data: bytes | str) -> Any:
     """Parse JSON that may be malformed or malicious.
 
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
-    NaN, and numbers that are infinite or too long. Single surrogates (halves of a character) are refused too,
+    NaN, and numbers that are infinite or too long. Lone surrogates (halves of a character) are refused too,
     because a text with one cannot be written to a file. The message begins with a verb, because callers put
     the file's name before it.
     """

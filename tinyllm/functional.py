@@ -254,7 +254,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
-    """Look up rows of a table by their numbers: w (V, C), ids (...) ints -> (..., C)."""
+    """Look up rows of a table by their ids: w (V, C), ids (...) ints -> (..., C)."""
     w, ids = as_tensor(w), np.asarray(as_array(ids))
     vocab_size = w.shape[0]
 

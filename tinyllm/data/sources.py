@@ -78,7 +78,7 @@ def load_stdlib_code() -> bytes:
     root = Path(sysconfig.get_paths()["stdlib"])
     paths: list[Path] = []
     for where, folders, names in os.walk(root):
-        folders[:] = {*folders} - NOT_LIBRARY  # those are not walked through
+        folders[:] = {*folders} - NOT_LIBRARY  # `walk` does not enter these
         paths += [Path(where, name) for name in names if name.endswith(".py")]
     sources = []
     for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):

@@ -1,4 +1,4 @@
-"""Draw the next tokens of many sequences at once, each as its request wants it, and score them."""
+"""Draw the next tokens of many sequences at once, by the settings of each request, and score them."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ NAN = "the model's logits are not numbers (NaN): its weights are broken; take an
 
 
 def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Draw the next token of every sequence as its request wants it: logits (B, V) -> ids (B,), errors.
+    """Draw the next token of every sequence by its request's settings: logits (B, V) -> ids (B,), errors.
 
     errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for logits
     that are NaN.
@@ -70,7 +70,7 @@ def _as_booleans(may_come, vocab_size):
 
 
 def score(sequences: list[Sequence], logits: np.ndarray, tokens: np.ndarray, errors: dict) -> None:
-    """Store the log-probability of each new token where the request wants it: logits (B, V), tokens (B,)."""
+    """Store log-probabilities of the new tokens, for requests that ask: logits (B, V), tokens (B,)."""
     rows = [row for row, s in enumerate(sequences) if s.request.logprobs and row not in errors]
     if not rows:
         return

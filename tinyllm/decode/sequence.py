@@ -76,12 +76,12 @@ class Request:
 class Sequence:
     """A text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
 
-    index: int  # the number of sequences added before
+    index: int  # how many sequences were added before
     ids: list[int]
     prompt_length: int
     request: Request
     stop_ids: frozenset
-    key: int  # of its random numbers
+    key: int  # names its stream of random numbers
     cache: list | None  # a cache from the caller, one row
     unread: int  # how many tokens before the last are not in the engine's cache yet
     text: TextStream | None = None  # None without a tokenizer

@@ -118,7 +118,7 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
 
 
 def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-    """Return the log-probability in nats of each second text after the first: [(ids, ids)] -> numbers."""
+    """Return the log-probability in nats of each pair's second text, given the first, both as ids."""
     found: list[float] = []
     layout, context = two_texts if model.is_encoder_decoder else rows, model.config.context
     with inference(model):

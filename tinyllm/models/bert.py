@@ -190,8 +190,8 @@ class Bert(Pretrained, nn.LanguageModel):
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
-        several texts, `starts` and `ends` in `seen` are the limits of each token's text, which begins at
-        position 0. Raises UserError when tokens or segments are out of range, or the context is too short.
+        several texts, `starts` and `ends` in `seen` are the limits of each token's text, and the positions
+        of each text begin at 0. Raises UserError for tokens or segments out of range, or too many tokens.
         """
         tokens, places = check_tokens(tokens, self.config, None if seen.starts is None else -seen.starts)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)

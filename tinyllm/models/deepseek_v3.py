@@ -17,7 +17,7 @@ from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.tensor import Tensor
 
-EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
+EPS = 1e-6  # added in the norms of the short vectors; config.json has no setting for it
 
 
 @dataclass(frozen=True, kw_only=True)

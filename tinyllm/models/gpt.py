@@ -76,7 +76,7 @@ class GPT(Pretrained, nn.DecoderLM):
     def __init__(self, config: GPTConfig, seed: int | None = 0):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.width)  # what a token means
-        self.wpe = nn.Embedding(config.context, config.width)  # where it stands
+        self.wpe = nn.Embedding(config.context, config.width)  # its position
         self.drop = nn.Dropout(config.dropout)
         self.h = [Block(config) for _ in range(config.layers)]
         self.ln_f = nn.LayerNorm(config.width, config.eps)

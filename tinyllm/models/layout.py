@@ -32,7 +32,7 @@ class Layout:
     defaults: Json = field(default_factory=dict)  # {setting: its value where a config.json leaves it out}
     names: Names = ()  # (part of a weight's name in files, in the model), replaced in this order
     old: Names = ()  # more such pairs, from older files; they are read and never written
-    prefix: str = ""  # stands before the names in some files
+    prefix: str = ""  # all names in some files begin with it
     base: str = ""  # a prefix that is missing in files of a model without its output layer
     ignored: str = r"(?!)"  # names of weights that are left out if the model has none of this name
     copies: dict[str, str] = field(default_factory=dict)  # {a second name in files: the tensor's own name}

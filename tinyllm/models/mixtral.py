@@ -22,7 +22,7 @@ from tinyllm.nn.layers import plain
 from tinyllm.ops.experts import expert_counts, groups
 from tinyllm.tensor import Tensor, record
 
-EXPERTS = ("num_experts", "num_local_experts")  # transformers writes either
+EXPERTS = ("num_experts", "num_local_experts")  # config.json has either name
 
 
 @dataclass(frozen=True)

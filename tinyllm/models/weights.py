@@ -55,7 +55,7 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file whose numbers are read on demand."""
+    """An array in a safetensors file, read on demand."""
 
     path: Path
     dtype: str  # its name in the format, such as F32
@@ -87,7 +87,7 @@ class Stored:
 
 
 def _aligned(shape, dtype):
-    """Return an uninitialised array at a multiple of 64 bytes: kernels for 8 and 4 bits read it faster."""
+    """Return an uninitialised array aligned to 64 bytes: kernels for 8 and 4 bits read it faster."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -18,7 +18,7 @@ Past = KVCache | None  # a layer's keys and values of earlier positions; None wi
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Say which keys each query may see, and what is added to its scores; by default, set only `causal`.
+    """Say which keys each query may see, and what is added to its scores; by default only `causal` is on.
 
     A caller makes it once for all layers. A layer adds its own limits: see `Attention.mix`. The fields are
     arguments of `F.attention`, in the same order.
@@ -90,7 +90,7 @@ class Attention(Module):
     There are H query heads of width D, by default C / H; they may share K heads of keys and values. With a
     cache, the input is the new positions only, and their keys and values are appended to the cache; on the
     compiled backend the output has the same bits as without a cache. A subclass computes q, k and v, and
-    calls `mix`. Raises ValueError if the width is not a multiple of the heads.
+    calls `mix`. Raises ValueError unless D is given or the width is a multiple of the heads.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 

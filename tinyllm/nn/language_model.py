@@ -32,7 +32,7 @@ class LanguageModel(Module):
     objective = "causal"  # training predicts the next token ("causal"), masked tokens ("masked") or "spans"
     is_encoder_decoder = False  # True if an encoder reads one text and a decoder writes another
     residual_outputs: tuple[str, ...] = ()  # ends of the names of weights that write to the residual stream
-    picture_marks: Sequence[int] = []  # tokens that stand for a picture in a prompt, if the model sees any
+    picture_marks: Sequence[int] = []  # the tokens that represent a picture, if the model reads pictures
 
     @property
     def end_ids(self) -> list[int]:

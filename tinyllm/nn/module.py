@@ -106,7 +106,7 @@ class Module(metaclass=Naming):
         """Copy {name: array} into parameters and buffers.
 
         Raises UserError with the name of the first array that is missing, unknown or not finite, or that has
-        another shape or kind of numbers. Everything is checked first, so a bad state changes nothing.
+        another shape or kind (float, int). Everything is checked first, so a bad state changes nothing.
         """
         self.check_state({name: np.shape(array) for name, array in state.items()})
         arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
@@ -173,7 +173,7 @@ def _join(prefix, name):
 def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Convert an array to the dtype of the tensor that it will be copied into.
 
-    Raises UserError, with the name, when the array has another kind of numbers, NaN or infinity.
+    Raises UserError, with the name, when the array's kind (float, int) differs, or it has NaN or infinity.
     """
     array, kind = np.asarray(array), tensor.dtype
     if array.dtype != kind and not array.dtype.kind == kind.kind == "f":

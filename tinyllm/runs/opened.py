@@ -23,7 +23,7 @@ from tinyllm.tokenizer.text import markers_of
 
 @dataclass(frozen=True)
 class Opened:
-    """Hold a trained model, its tokenizer, and what is known about prompts and answers.
+    """Hold a trained model, its tokenizer, and the settings for writing prompts and answers.
 
     model: the model, in evaluation mode.
     frame: the text between a prompt and its answer, and the text after an answer, as in the model's training.

@@ -170,7 +170,7 @@ class Run:
             raise UserError(f"{self.file} is damaged: {error}") from error
 
     def read_tokenizer(self) -> Tokenizer:
-        """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
+        """Return the run's tokenizer. Raises UserError if run.json describes another tokenizer."""
         tokenizer = load_tokenizer(self.tokenizer)
         if tokenizer.fingerprint() != self.read().facts.tokenizer_sha256:
             what = "is not the tokenizer that this run was trained with"
@@ -186,7 +186,7 @@ class Run:
 
         Raises UserError when there is none yet.
         """
-        self.read()  # raises an error that says what the folder is, if it is no run
+        self.read()  # raises UserError if the folder is no run, and says what it is
         kept = checkpoint.list_checkpoints(self.checkpoints)
         if not kept:
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first, with --resume")

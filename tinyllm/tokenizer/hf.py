@@ -92,8 +92,8 @@ class LibraryTokenizer(Tokenizer):
     def _restrict(self, allowed):
         """Load a copy of the tokenizer that finds only the allowed special tokens.
 
-        `encode_special_tokens` alone is not enough: a model may find a name in its own vocabulary, as Unigram
-        finds "</s>". So the other special tokens get random names that nobody can guess.
+        `encode_special_tokens` alone is not enough: a model may find such a name in its vocabulary, as
+        Unigram finds "</s>". So special tokens that are not allowed get random names.
         """
         content = json.loads(json.dumps(self._content))
         model, secret = content["model"], secrets.token_hex(16)

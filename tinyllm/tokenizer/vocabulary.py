@@ -3,8 +3,8 @@
 A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Other files have other
 numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gaps for special tokens.
 
-Files spell a token in GPT-2's characters, because JSON cannot hold any bytes: those of printable Latin-1
-characters are written as these, and all other bytes as U+0100, U+0101... in order (`bytes_to_unicode` in
+Files spell a token in GPT-2's characters, because JSON cannot hold arbitrary bytes: the bytes of printable
+Latin-1 characters are written as these, all others as U+0100, U+0101... in order (`bytes_to_unicode` in
 GPT-2's encoder.py, 2019). The space is "Ġ".
 """
 

@@ -17,7 +17,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Update number `step` is done, counted from 1; `numbers` come from the loss function."""
+    """Update number `step` is done, counted from 1; `numbers` come from the loss and the loop's `report`."""
 
     step: int
     loss: float

@@ -13,13 +13,13 @@ from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.train.objectives import text_class
 
-MOST = 1000  # classes; with more, the labels are probably free text
+MOST = 1000  # the most classes; with more, the labels are probably free text
 FIELDS = "text", "second?", "label"
 
 
 @dataclass(frozen=True)
 class TextBatch(Batch):
-    """A batch of texts (B, T) with segments (B, T) and lengths (B,); targets (B, 1) are class numbers."""
+    """A batch of texts (B, T) with segments (B, T) and lengths (B,); targets (B, 1) are class indices."""
 
     segments: np.ndarray | None = None
 
@@ -44,7 +44,7 @@ def texts(config: Any, corpus: Any) -> bytes:
 def classify(parts: Parts) -> Plan:
     """Return a plan that trains on the first examples of a corpus and validates on the last ones."""
     model, tokenizer, labels = parts.model, parts.tokenizer, parts.model.config.labels
-    examples = []  # ids, segments, the number of the class, how many ids there were before they were cut
+    examples = []  # (ids, segments, class index, number of ids before they were cut)
     for record in read_records(parts.corpus, *FIELDS):
         ids, second = tokenizer.encode(record["text"]), record.get("second")
         other = tokenizer.encode(second) if second else None

@@ -66,7 +66,7 @@ def pretrain(parts: Parts) -> Plan:
 def read_documents(parts: Parts) -> tuple[list, list]:
     """Return the documents for training and for validation: [(ids of the first token, ids of the rest)]."""
     corpus, separator = parts.corpus, parts.corpus.separator.decode()
-    if not (separator and corpus.text()):  # which raises UserError for tokens
+    if not (separator and corpus.text()):  # `text` raises UserError if the corpus holds tokens
         raise UserError(f"pretrain.documents: nothing says where the documents of {corpus.name} end")
     first, last = ([parts.tokenizer.encode(text) for text in documents(half.decode(), separator)]
                    for half in corpus.split(parts.config.train.val_fraction))

@@ -11,7 +11,7 @@ from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.objectives import next_token
 
-DEFAULTS = {  # a lower rate, because T5 does not divide its scores by sqrt(D)
+DEFAULTS = {  # a lower learning rate, because T5 does not divide its scores by sqrt(D)
     "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
     "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
 }
