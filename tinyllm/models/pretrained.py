@@ -26,7 +26,7 @@ from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
-PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # of a file in the same folder
+PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # the name of a file, without a folder
 
 
 class Pretrained(Module):
@@ -182,7 +182,7 @@ def second_names(model: Pretrained) -> dict[str, str]:
 
 
 def _needed(model, stored):
-    """Leave out arrays that are ignored, and copies of tied ones. Raises UserError when a copy differs."""
+    """Leave out ignored arrays, and copies of tied arrays. Raises UserError if a copy differs."""
     own, found = dict(model.named_tensors()), dict(stored)
     for name, tied in second_names(model).items():
         if name in stored and tied in stored:

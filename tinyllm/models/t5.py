@@ -29,7 +29,7 @@ from tinyllm.ops.loss import IGNORED
 from tinyllm.padding import by_length, pad_right
 from tinyllm.tensor import Tensor
 
-NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
+NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # as in T5 version 1.1
 NANO = {"layers": 2, "heads": 4, "width": 128, "head_width": 32, "hidden": 336, "context": 128} | NEWER
 PRESETS: dict[str, dict[str, Any]] = {
     "laptop": NANO,

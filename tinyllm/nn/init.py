@@ -1,4 +1,4 @@
-"""Define the tensors that belong to a module, and the first values of its parameters."""
+"""Define the tensors that belong to a module, and the initial values of its parameters."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tinyllm.ops.shapes import FLOAT32
 from tinyllm.rng import Random
 from tinyllm.tensor import LazyTensor, Tensor
 
-_real = ContextVar("real", default=True)  # True if new arrays take memory
+_real = ContextVar("real", default=True)  # False inside `without_memory`
 
 
 @contextmanager
@@ -126,8 +126,8 @@ def init_normal(module: Any, seed: int, std: float | Callable[[str], float] | No
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
     Vectors (biases and the weights of norms) stay as they are. `std` is the standard deviation, or a function
-    that returns it for a parameter's name, or None for each parameter's own. A model on which this is never
-    called has the values of seed 0.
+    that returns it for a parameter's name, or None for each parameter's own. Until this is called, a module
+    made of layers has the values of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:

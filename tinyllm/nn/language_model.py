@@ -85,8 +85,8 @@ class LanguageModel(Module):
         """Score every token of the vocabulary at every position.
 
         tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments go to `hidden`, such as `seen`, a
-        `Seen` that says what each token may look at. Raises UserError when there are no tokens, too many for
-        the context, or ids outside the vocabulary.
+        `Seen` that limits which tokens each token sees. Raises UserError when there are no tokens, too many
+        for the context, or ids outside the vocabulary.
         """
         return self.head(self.hidden(tokens, *given, **inputs))
 
@@ -118,7 +118,7 @@ class LanguageModel(Module):
         targets = check_targets(targets, x.shape[:2])
         if self._head_weight is not None:
             return F.linear_cross_entropy(x, self._head_weight, targets)  # never stores all logits
-        counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
+        counted = np.flatnonzero(targets != IGNORED)  # ignored targets need no logits
         x = F.embedding(x.reshape(-1, x.shape[-1]), counted)
         return F.cross_entropy(self.head(x), targets.flat[counted])
 

@@ -1,4 +1,4 @@
-"""Define the base class of tokenizers: special tokens, bytes and text, decoding, and the content of files.
+"""Define the base class of tokenizers, which handles special tokens, decoding and the content of files.
 
 A subclass defines its vocabulary; `_encode_ordinary`, which turns text without special tokens into ids; and
 `_document`, its part of the file.
