@@ -20,7 +20,7 @@ def lines_of_c_fit(source):
 
 
 def public_functions_have_types(source):
-    """Public functions of modules and of public classes; in a file of cases and variants they are data."""
+    """Check public functions and methods of tinyllm; skip files of cases and variants, whose functions are data."""
     if source.part is None or source.path.removeprefix("tinyllm/testing/") in OF_OPS:
         return
     classes = [n.body for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"]
@@ -44,7 +44,7 @@ VERBS = re.compile(
 
 
 def docstrings_begin_plainly(source):
-    """No first sentence is a fragment of a question or has archaic words."""
+    """Find first sentences that are fragments of questions or have archaic words."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
             first = (ast.get_docstring(node) or "").split("\n")[0]
@@ -59,7 +59,7 @@ def comments_of_c_begin_plainly(source):
 
 
 def files_of_tests_begin_with_a_verb(source):
-    """The first sentence of a file of tests says in the imperative what the file is for."""
+    """Find files of tests whose first sentence is not an imperative that says what the file is for."""
     if source.path.startswith("tests/") and source.path.endswith(".py"):
         words = ast.get_docstring(source.tree) or ""
         if not VERBS.match(words):
