@@ -20,7 +20,7 @@ def lines_of_c_fit(source):
 
 
 def public_functions_have_types(source):
-    """Check public functions and methods of tinyllm; skip files of cases and variants, whose functions are data."""
+    """Check public functions and methods; skip files of cases and variants, whose functions are data."""
     if source.part is None or source.path.removeprefix("tinyllm/testing/") in OF_OPS:
         return
     classes = [n.body for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"]
