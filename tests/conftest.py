@@ -2,7 +2,7 @@
 
 import os
 
-# Before NumPy is imported. The cases are small: a second thread of OpenBLAS would only wait, at full speed.
+# Before NumPy is imported. The cases are small: a second thread of OpenBLAS would only spin while it waits.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
@@ -13,7 +13,7 @@ from tinyllm.course import processes, workers
 from tinyllm.course.workers import Launcher, best_level
 from tinyllm.ops.runtime import threads
 
-threads(1)  # unless a test asks for more: a second one spins for a millisecond after every product
+threads(1)  # unless a test asks for more: a second thread spins for a millisecond after every product
 
 EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 15))  # of every property; CI and `make verify` try more
 settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, deadline=None,
@@ -25,17 +25,17 @@ LONG = ["checker", "diagnose", "cli_train", "sanitizers", "bench", "lessons", "k
 
 
 def pytest_collection_modifyitems(items):
-    """Run files with few, long tests first, so that no process ends with one while others have nothing."""
-    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)  # stable otherwise
+    """Run files with few, long tests first, so that none still runs when the other processes are done."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)  # the sort is stable
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_fork_server():
-    """Let every launcher of this process have the same fork server: each start costs an import of numpy."""
+    """Share one fork server among all launchers of a process, because each server imports NumPy."""
     servers, real = {}, workers.ForkServer
 
     def shared():
-        server = servers.get(os.getpid())  # a process that grades was forked, and needs its own
+        server = servers.get(os.getpid())  # a forked process that grades needs its own server
         if server is None or server.process.poll() is not None:
             server = servers[os.getpid()] = real()
             server.stop, server.close = server.close, lambda: None
@@ -50,7 +50,7 @@ def one_fork_server():
 
 @pytest.fixture
 def own_fork_server(monkeypatch):
-    """Start new fork servers for a test, and forget which isolation was tried before."""
+    """Start new fork servers for a test, and clear the cache of isolation levels that were tested."""
     monkeypatch.setattr(workers, "ForkServer", processes.ForkServer)
     workers.why_not.cache_clear()
     yield
@@ -59,21 +59,21 @@ def own_fork_server(monkeypatch):
 
 @pytest.fixture(scope="session")
 def launcher():
-    """A process that forks workers for students' code, at the strongest level that works here."""
+    """Return a launcher of workers for students' code, at the strongest level that works here."""
     with Launcher(best_level()) as launcher:
         yield launcher
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder as the folder at hand."""
+    """Make an empty folder the current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def refused(capsys):
-    """A function that runs a command line that is refused -> its one line; nothing else is printed."""
+    """Return a function that runs a command line, requires that it is refused, and returns the error line."""
 
     def run(*words):
         capsys.readouterr()
@@ -87,7 +87,7 @@ def refused(capsys):
 
 @pytest.fixture
 def printed(capsys):
-    """A function that runs a command line that succeeds -> what was printed since the test last looked."""
+    """Return a function that runs a command line, requires success, and returns all new output."""
 
     def run(*words):
         assert main([*map(str, words)]) == 0

@@ -15,11 +15,11 @@ PAUSE = 5  # seconds
 
 
 def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, columns=80):
-    """Run a command in a terminal -> (what it showed, its exit code; of a signal, minus its number).
+    """Run a command in a terminal -> (what it showed, its exit code, or minus the signal that ended it).
 
-    keys: pairs of a text to wait for, which is looked for after the last one, and what is then typed. Ctrl-C
-    is pressed again where nothing comes of it: between its prompt and its wait for a key, readline takes note
-    of it and waits all the same.
+    keys: pairs (text to wait for, keys to type then); each text is looked for after the one before. Ctrl-C is
+    typed again if nothing happens, because readline waits for a key in spite of a Ctrl-C that comes between
+    its prompt and this wait.
     """
     ours, theirs = pty.openpty()
     given = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
@@ -46,18 +46,18 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, columns=80):
 
 
 def _sit_down():
-    """Make standard input the terminal, and heed Ctrl-C, unlike a job in the background."""
+    """Make standard input the controlling terminal, and let Ctrl-C have its usual effect."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read(terminal, end, shown, again):
-    """Read the next bytes, none at the end; `again` is typed after each pause. Raises TimeoutError."""
+    """Read the next bytes, b"" at the end; type `again` after each pause. Raises TimeoutError."""
     while not select.select([terminal], [], [], PAUSE)[0]:
         if time.monotonic() >= end:
             raise TimeoutError(f"the command waits for something after {shown[-500:]!r}")
         os.write(terminal, again)
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux's way to say that nobody is at the other end
+    except OSError:  # raised by Linux when the other end is closed
         return b""

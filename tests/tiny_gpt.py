@@ -1,4 +1,4 @@
-"""Make small models with weights that matter, slopes of their losses, and a GPT in plain NumPy."""
+"""Make small models whose parts all matter, check gradients by slopes, and run a GPT in plain NumPy."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ V, CONTEXT = 11, 8  # of `tiny`
 
 
 def tiny_gpt(vocab_size, context=32, layers=2, heads=2, width=16, seed=3):
-    """A model whose parts all do something: initial weights are so small that attention is even."""
+    """Return a GPT with noise in its weights; with initial weights, attention would be almost uniform."""
     model = GPT(GPTConfig(vocab_size=vocab_size, context=context, layers=layers, heads=heads, width=width))
     return shaken(model, seed=seed).eval()
 
 
 def tiny(dtype=np.float32, seed=0, std=0.5, **changes):
-    """A small model that is sure of itself; in float64, rounding cannot change what it draws."""
+    """Return a GPT with confident predictions; in float64, rounding cannot change the drawn tokens."""
     sizes = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 2, "width": 12}
     return shaken(GPT(GPTConfig(**(sizes | changes)), seed=None), std, seed, dtype)
 
 
 def spied(model, name, seen):
-    """Let a method of the model note the shape of its input."""
+    """Wrap a method of the model so that it adds the shape of its input to `seen`."""
     method = getattr(model, name)
     setattr(model, name, lambda x, *rest: seen.append(x.shape) or method(x, *rest))
     return model
@@ -35,7 +35,7 @@ def shaken(model, std=0.3, seed=0, dtype=np.float32):
 
 
 def check_slopes(loss, parameters):
-    """Compare gradients with the slopes of loss() along one random direction for each, so that none hides."""
+    """Compare gradients with the slopes of loss(), along one random direction for each parameter."""
     rng = np.random.default_rng(0)
     loss().backward()
     for name, p in parameters:
@@ -45,17 +45,17 @@ def check_slopes(loss, parameters):
             found.append(loss().item())
         p.data = here
         slope = (found[0] - found[1]) / 2e-6
-        grad = 0 if p.grad is None else p.grad  # a layer for pictures has none
+        grad = 0 if p.grad is None else p.grad  # None in a layer for pictures, which was not run
         assert abs((grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), name
 
 
 def norm(x, w, b):
-    """Layernorm, as its paper says."""
+    """Return the layer norm, written as in its paper."""
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w + b
 
 
 def softmax(x):
-    """Probabilities along the last axis."""
+    """Return probabilities along the last axis."""
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
 

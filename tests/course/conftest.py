@@ -13,7 +13,7 @@ SOFTMAX = Exercise("softmax", "softmax")
 
 @pytest.fixture
 def judge(launcher, tmp_path):
-    """Judge a text as a student's file, on few cases -> Verdict; a worker has a second of processor time."""
+    """Return a function that judges a text as a student's file, on few cases and with a short time limit."""
 
     def run(text, task=SOFTMAX, file="exercise.py", cpu_seconds=1, **options):
         code = tmp_path / "exercise.py"
@@ -27,7 +27,7 @@ def judge(launcher, tmp_path):
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A workspace as the folder at hand, with a text and settings for a tiny run."""
+    """Make a workspace the current folder, with a text and settings for a tiny run."""
     monkeypatch.chdir(tmp_path)
     lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items() if "steps" not in name]
     (tmp_path / "tiny.toml").write_text("\n".join(lines))

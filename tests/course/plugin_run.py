@@ -8,7 +8,7 @@ from tinyllm.ops.registry import OPS
 
 
 def write(folder, number, extra="", change=lambda source: source):
-    """Write the library's own solution of a lesson into the workspace, changed somehow."""
+    """Write the library's solution of a lesson into the workspace, with `extra` code, edited by `change`."""
     lesson = find_lesson(number)
     start_lesson(lesson, folder)
     text = source(OPS[task.op].reference for task in lesson.tasks) + "\n" + extra
@@ -16,6 +16,6 @@ def write(folder, number, extra="", change=lambda source: source):
 
 
 def train(*words):
-    """Train on the text of the workspace -> the exit code."""
+    """Run `tinyllm train` on the text of the workspace -> the exit code."""
     words = ["--steps", "12", "--lr", "0.03", *words]
     return main(["train", "--data", "text.txt", "--config", "tiny.toml", *words])

@@ -1,6 +1,6 @@
-"""Check lesson 12: the exercises gathered in one file and judged by a training, and the story at its end.
+"""Check lesson 12: exercises are gathered in one file and judged by a training; the model writes a story.
 
-`tinyllm course selftest` tries its wrong answers, such as losses from memory.
+`tinyllm course selftest` tries the wrong answers, such as hard-coded losses.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def source(*ops):
 
 @pytest.fixture(scope="module", autouse=True)
 def short(tmp_path_factory):
-    """Make the training shorter and its text smaller; its losses are as exact."""
+    """Make the training shorter and its text smaller; its losses are still exact numbers."""
     text = write_text(tmp_path_factory.mktemp("text") / "text.txt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(capstone, "SETTINGS", capstone.SETTINGS | {"train.steps": 6, "data": str(text)})
@@ -78,7 +78,7 @@ STUB = (find_lesson(12).path / "exercise.py").read_text("utf-8")
      capstone.PARTS),
 ], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part", "slow in training"])
 def test_what_is_missing_or_wrong_is_said(judge_run, text, state, message, held):
-    """A function that is wrong comes before those that are not there."""
+    """The message names a wrong function before missing ones."""
     verdict = judge_run(text, cpu_seconds=1)
     assert verdict.state == state and message in verdict.message and "\n" not in verdict.message
     assert capstone.TRAINED in verdict.broken and {*map(ALONE.format, held)} <= {*verdict.held}
@@ -86,7 +86,7 @@ def test_what_is_missing_or_wrong_is_said(judge_run, text, state, message, held)
 
 @pytest.fixture
 def solved(tmp_path):
-    """A workspace with lessons 4, 5, 6 and 8 solved, and the capstone started."""
+    """Return a workspace with lessons 4, 5, 6 and 8 solved, and the capstone started."""
     (tmp_path / ".tinyllm").mkdir()
     for number in (4, 5, 6, 8, 12):
         start_lesson(find_lesson(number), tmp_path)
@@ -109,7 +109,7 @@ def test_the_exercises_are_gathered_and_work_of_the_students_is_left_alone(solve
 
 
 def test_exercises_of_unusual_making_are_gathered_and_clashes_are_one_line(solved):
-    """A class of one's own, a mark of the bytes' order, a function written twice."""
+    """Exercises may have a class of the student's, a byte order mark, and a function written twice."""
     folder = solved / "12_capstone"
     (solved / "06_attention/exercise.py").write_text(find_lesson(6).starter)
     for number in (4, 8):
@@ -132,7 +132,7 @@ TINY = {"train.steps": 6, "train.eval_every": 6, "train.sample_every": 6, "train
 
 
 def test_the_parts_tell_a_story_and_their_losses_are_the_librarys(solved, monkeypatch):
-    """The lesson once ended in a loss, with nothing written and nothing drawn."""
+    """The lesson once ended with only a loss: the model wrote nothing, and nothing was drawn."""
     monkeypatch.setattr(capstone, "STORY", capstone.STORY | TINY | {"data": capstone.SETTINGS["data"]})
     gather(solved / "12_capstone")
     parts, _ = parts_in(solved / "12_capstone")

@@ -26,7 +26,7 @@ SOFTMAX = Exercise("softmax", "softmax")
 
 
 @pytest.fixture
-def check(judge):  # the name of a function, too
+def check(judge):  # `judge` is also the name of an imported function
     return judge
 
 
@@ -50,16 +50,16 @@ def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, lau
 @pytest.mark.parametrize("op, wrong, most", [
     ("attention", lambda q, k, v, causal=True, lengths=None: (q, q[..., 0]), READABLE),
     ("softmax", lambda x: x, 60),
-    ("place", lambda x, vectors, at: x * 0, 400),  # no case of the check is that short
+    ("place", lambda x, vectors, at: x * 0, 400),  # a shorter case must be searched for
 ])
 def test_a_failure_is_explained_on_an_input_that_can_be_read(op, wrong, most, monkeypatch):
-    """The first cases of attention are long, and are cut down."""
+    """Cases of attention are long, so a smaller one must be found."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
     assert len(judge(TASKS[op], lambda: Ours(op, wrong), count=20).smallest_input) < most
 
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
-    """NumPy's warnings about mistakes that are tried, of the mean of nothing, say, once reached terminals."""
+    """NumPy's warnings from trying known mistakes, such as "mean of empty slice", once reached terminals."""
     verdict = check("def cross_entropy(*args):\n    return 1.0", TASKS["cross_entropy"])
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
     assert verdict.broken[0] == FORM
@@ -85,7 +85,7 @@ def test_four_words_that_differ(check, text, state, words):
 
 
 class Waiting:
-    """Pretend to run calls by a clock: each takes `seconds`, or all the time it may if it has no result."""
+    """Pretend to run calls, each of which takes `seconds`; without a `result`, each call is timed out."""
 
     def __init__(self, result=None, seconds=CALL_SECONDS):
         self.clock, self.result, self.seconds, self.output = 0.0, result, seconds, b""
@@ -119,9 +119,9 @@ class Waiting:
     ([SOFTMAX], np.float32(7), 0.4, "failed", PATIENCE / 2 + 1),
 ], ids=["endless functions", "endless tests", "wrong and slow"])
 def test_time_is_not_wasted(tmp_path, tasks, result, seconds, state, most):
-    """Call an endless function once: three of them once took 4 seconds each, and a search as much again.
+    """Call an endless function only once: three of them once took 4 seconds each, and then a search.
 
-    What is wrong and slow is tried on few cases: each ends in time, but there are more than a hundred.
+    A wrong, slow function is tried on few cases: each call ends in time, but there are over a hundred.
     """
     (tmp_path / "exercise.py").touch()
     launcher = Waiting(result, seconds)
@@ -142,7 +142,7 @@ def softmax(x):
 
 @pytest.mark.signals
 def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, tmp_path):
-    """Limit each call: a worker once had 3 seconds for all cases of a property."""
+    """The limit is on each call: a worker once had 3 seconds for all cases of a property together."""
     code, (title, cases) = tmp_path / "exercise.py", next(iter(properties("softmax").items()))
 
     def check(text):
@@ -160,9 +160,9 @@ def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, 
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, monkeypatch):
-    """Wait for the time limit once: later properties and the search for a short input once waited again.
+    """Wait for the time limit once: later properties and the search for a small input once waited again.
 
-    A right function in plain Python has time for each case: one of attention had 132 million operations.
+    No case is too large for a right function in plain Python; one of attention had 132 million operations.
     """
     cases = [bind("attention", args) for some in properties("attention").values() for args in some]
     assert max(OPS["attention"].flops(args, None) for args in cases) <= MOST_FLOPS
@@ -201,14 +201,14 @@ def test_the_first_answer_does_not_wait_for_other_cases(check, monkeypatch):
      "    y[...] = right(x)\n    return y", ORDINARY, "its result of the call before has changed"),
 ])
 def test_a_right_function_with_a_planted_fault_fails(check, text, broken, words):
-    """The student's file is run, not the library: it raises, writes into x, changes, or reuses its result."""
+    """Plant faults: the function raises, writes into x, varies its result, or reuses its memory."""
     right = solved(SOFTMAX)
     assert check(right, explain=False).state == "passed"
     verdict = check(f"{right}\nright = softmax\n{text}", explain=False)
     assert verdict.state == "failed" and broken in verdict.broken and words in verdict.message
 
 
-PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest
+PADDED = ["x" * 100_000] + ["y"] * 1000  # in a NumPy array, each would take the memory of the longest
 
 
 def test_an_answer_takes_no_more_memory_than_it_has():
@@ -223,6 +223,6 @@ def test_an_answer_takes_no_more_memory_than_it_has():
 
 
 def test_every_variant_has_a_text():
-    """Write the source of each: a parameter `logits` was once taken for a strategy of that name."""
+    """A parameter `logits` was once taken for a global of the same name, a Hypothesis strategy."""
     for _, function in OTHERS:
         assert f"def {function.__name__}(" in source([function])

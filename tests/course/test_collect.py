@@ -1,4 +1,4 @@
-"""Check the reading of submissions as people hand them in, and of those that are too large or hostile."""
+"""Check the reading of submissions: usual ones, and ones that are too large or hostile."""
 
 import os
 import struct
@@ -40,7 +40,7 @@ def test_names_are_kept_as_people_write_them_but_for_what_turns_a_line_around(tm
 
 @pytest.mark.parametrize("names", [("Zo\u00eb", "Zoe\u0308"), ("HONEST", "honest")])
 def test_two_spellings_of_one_name_are_refused_and_both_are_named(tmp_path, names):
-    """The files of one of two twins were once read as those of both."""
+    """Of two submissions under one name, the files of one were once read for both."""
     (problem,) = names_of(tmp_path, *names).values()
     assert "2 submissions of one student" in problem and all(name in problem for name in names)
     assert not collected(tmp_path).files
@@ -80,7 +80,7 @@ def huge(folder):
 
 def pipe(folder):
     os.mkfifo(folder / "late.zip")
-    writer = os.open(folder / "late.zip", os.O_RDWR | os.O_NONBLOCK)  # so that a wrong read ends
+    writer = os.open(folder / "late.zip", os.O_RDWR | os.O_NONBLOCK)  # so that a wrong read does not wait
     os.write(writer, b"PK")
 
 
@@ -104,7 +104,7 @@ def test_what_is_too_much_or_no_file_is_refused_and_not_read_as_a_whole(tmp_path
 
 
 def test_folders_in_folders_are_left_alone(tmp_path):
-    """A thousand of them ended the grading of a whole class with a RecursionError."""
+    """A thousand nested folders once ended the grading of a class with a RecursionError."""
     deep = tmp_path.joinpath(*"deepest")
     deep.mkdir(parents=True)
     (deep / "exercise.py").touch()
@@ -113,7 +113,7 @@ def test_folders_in_folders_are_left_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["notes.txt", "course.toml", "grades", "x.pdf"])
 def test_a_file_beside_the_submissions_is_no_student(tmp_path, name):
-    """A list of names became a student with no points, a page, and a row for Canvas."""
+    """A file with a list of names once became a student with no points, a page, and a row for Canvas."""
     names_of(tmp_path, "Ada")
     (tmp_path / name).write_bytes(b"Ada,Bob\n")
     (tmp_path / ".hidden").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Check the instructor's files: course.toml, releases without solutions, packages, impossible arguments."""
+"""Check the instructor's files: course.toml, releases without solutions, packages, and bad arguments."""
 
 import ast
 import inspect
@@ -99,7 +99,7 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due is '2026-13-01'"),
     ("[[lesson]]\nnumber = 4\ndue = false", "4.due, where a text belongs"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
-    (None, "`tinyllm course init` writes one"),  # its seed was 0, which everybody knows
+    (None, "`tinyllm course init` writes one"),  # without a file, the seed was once 0 for everybody
 ])
 def test_a_bad_course_file_is_one_line(here, refused, text, words):
     if text is not None:
@@ -127,6 +127,6 @@ def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(
         assert archive.getinfo("run_autograder").external_attr >> 16 == 0o100755
     assert files[WHEEL] == "wheel" and files["course.toml"] == SMALL
     (install,) = [line for line in files["setup.sh"].splitlines() if "pip" in line and "install" in line]
-    assert WHEEL in install  # and no name to be looked up in a registry
+    assert WHEEL in install  # a file, not a name that pip looks up in a registry
     for name in ("setup.sh", "run_autograder"):
         assert subprocess.run(["bash", "-n"], input=files[name], text=True, check=True).returncode == 0

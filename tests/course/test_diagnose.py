@@ -1,4 +1,4 @@
-"""Check what is said about a failure: the mistake by its name, the property of its input, and what to do."""
+"""Check the report of a failure: the name of the mistake, the property of the input, and what to do."""
 
 import contextlib
 import functools
@@ -44,7 +44,7 @@ IMPORT = "ModuleNotFoundError: No module named '{}': a check lets your code use 
     ("softmax", "(x): import torch", IMPORT.format("torch")),
     ("softmax", "(x):\n  while True: pass",
      "softmax ran for more than 1 second of processor time. Is there an endless loop?"),
-    ("add", "(x, y): return x", "the result should be 2, got 1"),  # not y, which is an input
+    ("add", "(x, y): return x", "the result should be 2, got 1"),  # the result has no name; y is an input
     ("bpe_merge", "(ids, pair, new_id): return list(ids)", r"it should return \[.*\], got \[.*\]"),
     ("bpe_merge", "(ids, pair, new_id): return tuple(ids)", "it should return a list, not a tuple"),
     ("bpe_train", "(*args): return []", "it should return a dict, not a list"),
@@ -68,7 +68,7 @@ def test_messages_of_failures_tell_what_to_do(check, op, text, words):
      r"the returned \w+ should be \[.*\], got \["),
 ])
 def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
-    """Once lists of other lengths could not be compared, and a text "should be , got b"."""
+    """Lists of different lengths once could not be compared, and a message was "should be , got b"."""
     assert re.match(words, wrong_as(op, wrong).message)
 
 
@@ -82,7 +82,7 @@ def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
 def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatch):
     """If ordinary numbers fail too, they are named first.
 
-    Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers.
+    Sizes of 2 are drawn first, so that examples are small: one of attention once had 30 numbers.
     """
     op, function = next((op, function) for op in TASKS for each, function in MISTAKES[op] if each == said)
     shown = []
@@ -109,12 +109,12 @@ def test_a_name_that_explains_few_results_is_said_with_doubt(outputs, doubt):
 
 @pytest.mark.parametrize("op", sorted(TASKS))
 def test_every_axis_that_can_be_empty_is_empty_and_many_cases_are_ordinary(op):
-    """A layernorm that fails on a batch of no rows once passed. Sizes are seldom plain by chance."""
+    """A layernorm that fails on a batch without rows once passed. Random cases are rarely ordinary."""
     ordinary = [args for title in PLAIN for args in properties(op).get(title, ())]
     assert len(ordinary) >= LEAST
     can, tried = ({axis for args in cases for axis in empty_axes(args)}
                   for cases in (draw_cases(op, 150, 7), itertools.chain(*properties(op).values())))
-    assert can - tried == ({(0, 3, True)} if op == "sum_to_shape" else set())  # of 15 ways in this one
+    assert can - tried == ({(0, 3, True)} if op == "sum_to_shape" else set())  # this op has 15 such axes
 
 
 @pytest.mark.parametrize("op, wrong", [
@@ -124,7 +124,7 @@ def test_every_axis_that_can_be_empty_is_empty_and_many_cases_are_ordinary(op):
         positions, width, base, {key: value for key, value in scaling.items() if key != "truncate"})),
 ])
 def test_what_only_rare_cases_show_is_rejected(op, wrong):
-    """No case had no rows, a list of matrices, or ends of YaRN where rounding makes a difference."""
+    """Once no case had zero rows, a list of matrices, or bounds of YaRN that rounding changes."""
     assert wrong_as(op, wrong).state == "failed"
 
 
@@ -134,7 +134,7 @@ def bits_of(cases):
 
 @pytest.mark.parametrize("name", ["softmax", "attention"])
 def test_cases_are_the_same_whatever_hypothesis_drew_before(name, monkeypatch):
-    """It keeps the constants that it found in our modules, and once a wrong kernel passed for them."""
+    """Hypothesis draws constants that it finds in our modules; a wrong kernel once passed because of them."""
     usual, draw = bits_of(draw_cases(name)), draw_cases.__wrapped__
     found = providers.Constants(floats={i + 0.5 for i in range(100)}, integers=set(range(100)))
     with mock.patch.object(providers, "_get_local_constants", lambda: found):
@@ -146,7 +146,7 @@ def test_cases_are_the_same_whatever_hypothesis_drew_before(name, monkeypatch):
 
 
 def test_cases_stay_as_they_were():
-    """A right adamw_step was once rejected: other hidden cases, or the specification, changed its own."""
+    """Cases must not be changed in place: a right adamw_step was once rejected after that."""
     (args, *_), name = draw_cases("adamw_step", CASES_PER_TASK), "adamw_step"
     before = bits_of(draw_cases(name, CASES_PER_TASK))
     properties(name, variant=12345)

@@ -1,4 +1,4 @@
-"""Check the grading of a class: points, pages, what is printed, crashes and interrupts."""
+"""Check the grading of a class: points, pages, printed output, crashes and interrupts."""
 
 import contextlib
 import csv
@@ -55,7 +55,7 @@ def hand_in_all():
     hand_in("Ada Lovelace", right)
     hand_in("wrong", WRONG)
     hand_in("=1+2", "def softmax(x):\n    raise ValueError('`<b>\\x1b[2J`')\n")
-    hand_in("＝1", "")  # to some spreadsheets that is a formula too
+    hand_in("＝1", "")  # also a formula in some spreadsheets
     hand_in("Юлія 😀", "def softmax(x:\n")
     hand_in("untouched", (LESSON.path / "exercise.py").read_text("utf-8"))
     zipped("zipped", f"work/{LESSON.folder}/exercise.py", right)
@@ -117,7 +117,7 @@ def test_good_and_bad_are_graded_side_by_side(graded):
     assert any("ValueError: `&lt;b&gt;" in page and "(line 2)" in page for page in pages)
     (page,) = [page for page in pages if "SyntaxError" in page]
     assert page.count("SyntaxError") == 1 and "   1  def softmax" in page
-    assert "blocked" in page and "Hint" not in page  # of no use there
+    assert "blocked" in page and "Hint" not in page  # a hint would not help there
 
 
 def test_what_is_printed_says_where_the_class_is_stuck_and_who_was_not_graded(graded):
@@ -155,7 +155,7 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
 
 
 def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, monkeypatch):
-    """Lessons 11 and 12 were blocked, with a path in our temporary folder."""
+    """Missing lessons 11 and 12 were once "blocked", with a path in a temporary folder."""
     points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
     lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 2 }}\n" for n, name in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))
@@ -180,9 +180,9 @@ def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, m
 
 @pytest.mark.signals
 def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, capsys):
-    """A shell has background jobs ignore SIGINT; then SIGTERM left grading processes behind for hours.
+    """Background jobs of a shell ignore SIGINT; then SIGTERM once left grading processes behind for hours.
 
-    An exception in a callback, and Hypothesis has one for the garbage collector, is only printed.
+    A handler must not raise: Python only prints exceptions in callbacks, such as one that Hypothesis has.
     """
     before, during = Path("out/results.json").read_bytes(), []
     for number, ignored in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)):
@@ -201,7 +201,7 @@ def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, caps
 
 
 def test_right_results_are_computed_before_the_fork_until_an_interrupt(monkeypatch):
-    """Each process once trained for itself; and after Ctrl-C a training for each variant went on."""
+    """Each process once trained for itself, and after Ctrl-C the training for each variant went on."""
     asked, seen = [], []
     monkeypatch.setattr(capstone, "tolerance", asked.append)
     monkeypatch.setattr(grading, "right", lambda op, args: seen.append(op))

@@ -1,4 +1,4 @@
-"""Check that hostile submissions get no points, and have no effect outside the worker."""
+"""Check that hostile submissions get no points and have no effect outside the worker."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_n
 
 
 class Canaries:
-    """Plant a secret, a file, a process and two servers that nobody may touch."""
+    """A secret, a file, a process and two servers, to notice an attack that reads or changes them."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -70,7 +70,7 @@ class Canaries:
         self.before = self.state()
 
     def callers(self):
-        """Return how many have called since the last time."""
+        """Return the number of connections to the servers since the last call."""
         found = 0
         for server in self.servers:
             with contextlib.suppress(BlockingIOError):
@@ -79,7 +79,7 @@ class Canaries:
         return found
 
     def state(self):
-        """Return everything that could have been changed."""
+        """Return the state of everything that an attack could have changed."""
         names = sorted(os.listdir(self.folder))
         stats = [os.stat(path) for path in (self.secret, self.file)]
         told = [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in stats]
@@ -92,7 +92,7 @@ class Canaries:
         return names, told, text, alive, scratch, library
 
     def fill(self, attack):
-        """Return an attack with the names of the canaries in it."""
+        """Fill the names of the canaries into the text of an attack."""
         names = {
             "@SECRET": self.secret, "@FILE": self.file, "@PORT": self.servers[0].getsockname()[1],
             "@ABSTRACT": self.abstract, "@PID": self.process.pid, "@GRADER": os.getpid(),
@@ -117,7 +117,7 @@ def canaries(tmp_path_factory):
 
 
 def test_every_attack_that_the_code_names_is_tried():
-    code = [re.sub(r"\n\s*#?\s*", " ", path.read_text("utf-8"))  # a comment may go over several lines
+    code = [re.sub(r"\n\s*#?\s*", " ", path.read_text("utf-8"))  # a comment may have several lines
             for path in Path(tinyllm.__file__).parent.rglob("*.py")]
     named = {name for text in code for some in re.findall(r"\(hostile: (.+?)\)", text)
              for name in some.split("; ")}
@@ -153,7 +153,7 @@ def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_
     path = write(tmp_path, name, canaries.fill(ATTACKS[name]))
     before, files = set(descendants()), sorted(os.listdir(tmp_path))
     verdict, output = attacked(launcher, path, monkeypatch)
-    assert set(descendants()) == before  # nobody is left
+    assert set(descendants()) == before  # no process is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
     count = len(kernels.cases(SOFTMAX_C, 12) if path.suffix == ".c" else properties("softmax", 12))
     assert ORDINARY not in verdict.held and len(verdict.held) + len(verdict.broken) == count
@@ -175,7 +175,7 @@ def test_the_next_student_does_not_suffer(launcher, tmp_path, monkeypatch):
     "hidden tests", "a connection out", "a file system that fills up", "C: hidden tests",
 ])
 def test_without_the_fences_the_attacks_work(name, canaries, tmp_path, monkeypatch):
-    """Run some attacks at the level plain: they do what they say, so only the fences stop them."""
+    """Run some attacks without the sandbox: they succeed, so it is the sandbox that stops them."""
     text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
     path = write(tmp_path, name, text.replace("range(100)", "range(1)"))
     with Launcher("plain") as plain:

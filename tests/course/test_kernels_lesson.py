@@ -1,4 +1,4 @@
-"""Test the checker of lesson 10: a student's C is compiled, run between closed pages, and judged by cases."""
+"""Test the checker of lesson 10: C code is compiled, run on arrays between closed pages, and judged."""
 
 import re
 import subprocess
@@ -57,7 +57,7 @@ def test_right_kernels_pass_and_the_stub_is_not_attempted(judge_c, task):
 
 @pytest.mark.parametrize("task, answer", NAMED, ids=lambda x: getattr(x, "sentence", None) or x.name)
 def test_a_mistake_in_indices_is_named_on_single_matrices(judge_c, task, answer):
-    """Show what the C function got: not stacks of matrices or transposed ones, which only the op knows."""
+    """The input shown is that of the C function: single matrices, neither stacked nor transposed."""
     assert len(NAMED) == sum(map(len, kernels.KNOWN.values()))
     verdict = judge_c(task, answer.text)
     assert answer.breaks in verdict.broken and verdict.mistake == answer.sentence
@@ -66,7 +66,7 @@ def test_a_mistake_in_indices_is_named_on_single_matrices(judge_c, task, answer)
                         verdict.smallest_input)
 
 
-SET_ROW, SET_SUM = "rows; r++) {", "float sum = 0;"  # in the loop over the rows of softmax; in that of matmul
+SET_ROW, SET_SUM = "rows; r++) {", "float sum = 0;"  # text in a loop of softmax, and in one of matmul
 UNSET = "y is full of NaN before the call"
 OVERRUNS = [  # (task, old text, new text, words of the message)
     (SOFTMAX, "i < n; i++)\n            if", "i <= n; i++)\n            if",
@@ -103,7 +103,7 @@ def test_the_message_names_the_bad_access_or_the_crash(judge_c, task, before, af
     assert INSIDE in verdict.broken or words is UNSET
     assert re.search(words, verdict.message), verdict.message
     assert verdict.smallest_input or (task, before, after, words) in CRASHES
-    assert {name for name, _ in said} <= {task.name}  # once that of the op
+    assert {name for name, _ in said} <= {task.name}  # it was once the name of the op
 
 
 REPORT, Y = np.array([0, -1, 0, 9]), np.ones(6, np.float32)

@@ -1,4 +1,4 @@
-"""Check what sessions cannot: all lessons, hints and solutions, terminals, and a missing extra."""
+"""Check the student's commands beyond tests/sessions: all hints and solutions, and a missing package."""
 
 import ast
 import subprocess
@@ -29,7 +29,7 @@ def test_a_lesson_that_training_calls_is_followed_by_training(here, printed):
 
 
 def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):
-    """It once promised fences where the system's own rights had refused, and there were none."""
+    """A message once said that the sandbox had refused, at the level "plain", which has no sandbox."""
     monkeypatch.setattr("tinyllm.cli.lesson.best_level", lambda: "plain")
     for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0):
         (here / "mine.py").write_text(f"def add(x, y):\n    {text}\n")
@@ -39,7 +39,7 @@ def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):
 
 
 def test_a_solution_shows_its_helpers_too(printed):
-    """That of attention once called three functions, and neither the scale nor the mask was to be seen."""
+    """The solution of attention once called three functions that were not shown, with scale and mask."""
     for lesson in syllabus():
         for task in (task for task in lesson.tasks if task.kind == "op"):
             shown = printed("solution", lesson.number, task.name)

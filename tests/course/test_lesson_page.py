@@ -1,4 +1,4 @@
-"""Check the pages of pictures that lessons write: plain HTML, right numbers, no markup in the words."""
+"""Check the pages of pictures that lessons write: valid HTML, right numbers, escaped text."""
 
 import re
 
@@ -40,11 +40,11 @@ def points(path):
 
 
 def test_the_hands_of_the_clocks_keep_their_angle():
-    """Check the point of the picture: turned by 100 positions, key and query are as far apart as before."""
+    """100 positions later, the angle between query and key is the same: the picture is to show this."""
     text = page.clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
     hands = [points(d) for d in re.findall(r'<g class="arrow \w+"><path d="([^"]+)"', text)]
     turns = [np.arctan2(y0 - y1, x1 - x0) for (x0, y0), (x1, y1) in hands]
-    between = (np.array(turns[1::2]) - turns[::2]) % (2 * np.pi)  # query less key, of each dial
+    between = (np.array(turns[1::2]) - turns[::2]) % (2 * np.pi)  # query minus key, for each dial
     assert np.allclose(between, [3, 3, 0.9, 0.9], atol=0.02)
 
 
@@ -58,7 +58,7 @@ def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
 
 
 def test_a_heat_map_names_its_rows_and_columns_and_a_picture_has_all_its_dots():
-    """Attention maps once had no tokens at their sides, so it was unclear which token reads which."""
+    """Attention maps once had no tokens beside them, so rows and columns could not be told apart."""
     text = heat_map(ROWS, "weights", ["<a>", "b"])
     assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
     picture = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)

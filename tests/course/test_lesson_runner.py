@@ -1,4 +1,4 @@
-"""Step through lessons: in a terminal they wait and can be left; elsewhere they run straight through."""
+"""Step through lessons: in a terminal they wait at each step and can be left; elsewhere they run through."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def lesson(tmp_path):
 
 
 def piped(*command, quiet=""):
-    """Run a script without a terminal -> the process that ended."""
+    """Run a script without a terminal -> its CompletedProcess."""
     environment = os.environ | {"TINYLLM_LESSON": quiet}
     how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     return subprocess.run([sys.executable, *map(str, command)], env=environment, **how)
@@ -102,13 +102,13 @@ def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     ("", PIPED), ("quiet", f"{QUESTION}\nit is 5\nthe last cell\n"),
 ])
 def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown):
-    """Without its text, what a lesson prints cannot be understood; a test of it needs no more."""
+    """The output includes the prose, which explains it; only with TINYLLM_LESSON=quiet it is left out."""
     done = piped(lesson[1], quiet=quiet)
     assert done.stdout == shown and not done.stderr
 
 
 def test_a_lesson_can_start_at_a_step(lesson):
-    """The steps before it run, but show and ask nothing."""
+    """Earlier steps run, but show nothing and ask nothing."""
     shown, code = at_terminal([*lesson, "--from", "2"], [(f"2 of 2: {ENTER}", "\n")])
     assert code == 0 and "running steps 1 to 1 without showing them" in shown
     assert "And now" in shown and "the last cell\n" in shown
@@ -130,7 +130,7 @@ def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(here):
 
 
 def test_what_is_no_number_is_asked_for_again(monkeypatch, capsys):
-    """A comma for the point once made fifteen of one and a half."""
+    """A decimal comma was once dropped, so that 1,5 was read as 15."""
     monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
     answers = ["4.2", "1e6", "1,5", "many", "1,000", ""]
     monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))

@@ -1,4 +1,4 @@
-"""Hold the lessons to their map: budgets, promised output, nothing used before it is taught."""
+"""Check the lessons against syllabus.toml: memory, promised output, nothing used before it is taught."""
 
 import ast
 import inspect
@@ -19,7 +19,7 @@ from tinyllm.ops import OPS
 
 LESSONS = [lesson for lesson in syllabus() if (lesson.path / "lesson.py").is_file()]
 TASKS = [(lesson, task) for lesson in LESSONS for task in lesson.tasks if task.kind == "op"]
-EVERYWHERE = {  # the tools of lessons, and what runs an op
+EVERYWHERE = {  # modules that every lesson may use
     "tinyllm", "tinyllm.course.lesson_runner", "tinyllm.errors", "tinyllm.ops", "tinyllm.ops.registry",
     "tinyllm.ops.runtime", "tinyllm.report.terminal",
 }
@@ -49,7 +49,7 @@ print("\\nRAN", *sorted(ran), "\\nPEAK", int(peak_rss_mb()))
 
 
 def run_lesson(lesson, folder):
-    """Copy a lesson into a folder and run it there -> the process that ended, and what it broke."""
+    """Copy a lesson into a folder and run it there -> its CompletedProcess, and the broken promises."""
     for path in lesson.path.glob("*.*"):
         shutil.copy(path, folder)
     environment = os.environ | {"TINYLLM_LESSON": "quiet"}
@@ -68,7 +68,7 @@ def run_lesson(lesson, folder):
 
 @pytest.mark.parametrize("lesson", [one for one in LESSONS if not one.long], ids=each)
 def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
-    """In a student's folder, without a terminal; `make docs` runs the long ones too."""
+    """Run it in another folder, without a terminal; `make docs` runs the long lessons too."""
     done, broken = run_lesson(lesson, tmp_path)
     assert not broken
     assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
@@ -87,7 +87,7 @@ def test_a_promise_that_is_not_kept_is_noticed(printed, broken):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
 def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
-    """But for what the map calls previews; of these the lesson itself says which lesson builds them."""
+    """Previews in syllabus.toml are allowed, if the lesson's text names the lesson that builds them."""
     text = (lesson.path / "lesson.py").read_text("utf-8")
     early = ahead_of(lesson.number, text)
     assert sorted(early) == sorted(lesson.previews)
@@ -96,7 +96,7 @@ def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
 
 
 def ahead_of(number, text):
-    """Return what a script uses of `tinyllm` before it is taught: {name: number of its lesson}."""
+    """Return the names of `tinyllm` that a script uses too early: {name: number of the lesson for it}."""
     used = [(path.split("."), taught_in(path)) for path in reached(text)]
     return {parts[2 if parts[1] == "ops" else 1]: when for parts, when in used if when > number}
 
@@ -126,7 +126,7 @@ def is_module(path):
 
 
 def taught_in(path):
-    """The number of the lesson that teaches a name below tinyllm; -1 for the tools of all of them."""
+    """Return the number of the lesson that teaches a name in tinyllm; -1 for names in EVERYWHERE."""
     _, first, *rest = path.split(".")
     if first == "ops" and rest and rest[0] in OPS:
         built = [lesson.number for lesson in syllabus() for task in lesson.tasks
@@ -158,7 +158,7 @@ PUBLIC = {
     ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
 ])
 def test_what_is_used_too_early_is_noticed(text, early):
-    """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1: only imports were looked at."""
+    """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1, because only imports were checked."""
     assert ahead_of(1, text) == early
 
 
@@ -169,19 +169,19 @@ def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
     for cell in found:
         assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
-    assert "__file__" not in text  # a notebook has none: `begin()` says which folder it is
+    assert "__file__" not in text  # a notebook has none: `begin()` returns the folder
     prose = " ".join(cell.text for cell in found if cell.prose)
     now_you = " ".join(re.findall(r"(?s)\*\*Now you: (.*?)\*\*", prose))
     names = [task.op if task.kind == "c" else task.name for task in lesson.tasks if task.kind != "run"]
     assert [name for name in names if f"`{name}`" not in now_you] == []
     lines = [line for path in lesson.path.glob("exercise.*") for line in path.read_text("utf-8").split("\n")]
     assert [line for line in lines if len(line) > 80] == []
-    # A tool that removes unused imports once took NumPy away, and every student met a NameError.
+    # A tool once removed NumPy as an unused import, so that every student got a NameError.
     asked = [str(inspect.signature(OPS[task.op])) for task in lesson.tasks if task.kind == "op"]
     assert "ndarray" not in "".join(asked) or lesson.number == 0 or "import numpy as np" in lines
 
 
-# The docstrings of these ops hold the formula that the student is to find.
+# The docstrings of these ops have the formula that the student should find, so stubs lack their sentences.
 GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_entropy_backward",
               "layernorm_backward", "rope", "rmsnorm_backward", "swiglu_backward",
               "scaled_rope_tables"}
@@ -202,9 +202,9 @@ def test_a_stub_has_the_signature_and_the_sentences_of_its_op_and_three_hints(le
 
 
 def left_out(stub, op, given_away):
-    """Return the sentences, shapes and types of an op's docstring that its stub lacks.
+    """Return the sentences of an op's docstring that its stub lacks; if `given_away`, its shapes and types.
 
-    Errors and sources aside: no check tries what raises.
+    Sources are not compared, nor errors, because no check tries inputs that raise.
     """
     stub, op = " ".join(stub.split()), SOURCE.sub("", " ".join(op.split()))
     said = [s for s in re.split(r"(?<=[.;]) ", op.strip()) if not s.startswith("Raises ")]

@@ -1,4 +1,4 @@
-"""Check lesson 11: property tests are marked by the mutants they catch and the right code they spare."""
+"""Check lesson 11: property tests are marked by the mutants they reject and the right code they accept."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.testing import MISTAKES, VARIANTS
 
 TASKS = find_lesson(11).tasks
-# A few of each; `course selftest` tries the others.
+# Every seventh; `course selftest` tries the others.
 WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::7]
 
 
@@ -133,9 +133,9 @@ def test_softmax(softmax):
 
 
 def test_no_two_gradings_run_the_implementations_in_one_order(monkeypatch):
-    """A fixed order could be learnt from the feedback, one resubmission after the other.
+    """A fixed order could be learnt from the feedback on many submissions.
 
-    The first run was once of a right implementation: a test that counts its runs could remember its results.
+    The first run was once always of a right implementation: a test could store its results for later runs.
     """
     ran: list = []
     monkeypatch.setattr(mutants, "run_test", lambda *args: (None, ran.append(args[2])))

@@ -1,4 +1,4 @@
-"""Check the names of mistakes: which wrong function gets which, and which must not get one."""
+"""Check that wrong functions get the right names of mistakes, and that some get none."""
 
 import functools
 import math
@@ -17,29 +17,29 @@ from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.edits import build, edit_trees
 from tinyllm.testing.properties import FORM
 
-SAID, NOT_SAID = [], []  # wrong functions, and words that are said or must not be said of them
+SAID, NOT_SAID = [], []  # (op, pattern, wrong function): the mistake's name must or must not match
 SPEC = {name: op.reference for name, op in OPS.items()}
 
 
 def named(op, words, table=SAID):
-    """Register a wrong function of an op, and a pattern of what must be said of it."""
+    """Register a wrong function of an op, and a pattern for the name of its mistake, in a table."""
     return lambda function: table.append((op, words, function)) or function
 
 
 @pytest.mark.parametrize("op", sorted(TASKS)[::2])
 def test_every_listed_mistake_is_named(op):
-    """Try every second exercise; `verify_names.py --quick`, which CI runs, tries those of all ops."""
+    """Try every second exercise; `verify_names.py --quick` in .ci/run tries the mistakes of all ops."""
     assert unnamed(op) == []
 
 
 @pytest.mark.parametrize("op", QUICK[:2])
 def test_mistakes_made_by_rule_are_named(op):
-    """Require most of those that give numbers to have their own name, or one with the same numbers."""
+    """Require that three quarters are named, by their own name or one with the same results."""
     tried_names, tried, wrongly = try_names(op, every=16)
     assert tried_names >= 0.75 * tried and not wrongly, f"{tried_names} of {tried}: {wrongly}"
 
 
-named("sample", "along the first axis")(  # these are bugs of strangers
+named("sample", "along the first axis")(  # this one and some below were found by testers
     lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
                       > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1))
 named("gelu_tanh", "with 0.44715 where 0.044715 belongs")(
@@ -69,7 +69,7 @@ for said in ("the right formula with the first of grads alone", "the largest of 
 
 @named("gelu_tanh", "exact gelu, where the tanh form was asked for")
 def more_exact_than_the_specification(x):
-    """Keep all digits of 1 + erf(x), of which little is left in float32 for negative x."""
+    """Compute 1 + erf(x) in float64: for negative x, float32 loses most of its digits."""
     phi = (1 + np.vectorize(math.erf, otypes=[float])(x.astype(np.float64) * 0.5**0.5)) / 2
     return (x * phi).astype(np.float32)
 
@@ -80,7 +80,7 @@ def another_mistake_on_large_numbers(x):
     return e / e.sum()
 
 
-# Below, each function has a mistake but does more right than the listed one, by a guard against 0 / 0, say.
+# Each function below has a listed mistake, but is right on more cases, for example by a guard against 0 / 0.
 @named("attention", "attention without the 1/sqrt.D. factor")
 def attention_in_loops(q, *more):
     """Round otherwise than the listed mistake: exp magnifies errors of scores that are not scaled."""
@@ -144,27 +144,27 @@ def two_mistakes(x):
 
 @named("softmax", "without subtracting", NOT_SAID)
 def right_on_large_numbers(x):
-    """Fail on rows of very negative numbers only; those of large ones do not overflow."""
+    """Fail only on rows of very negative numbers; rows of large numbers do not overflow."""
     e = np.exp(x - x.max(axis=-1, keepdims=True, initial=1e-38))
     return e / e.sum(axis=-1, keepdims=True)
 
 
 @named("adamw_step", "beta1 ignored", NOT_SAID)
 def stored_with_correction(w, g, m, v, step, lr, beta1=0.9, *more):
-    """In the first step m is 0, so few cases that are all alike deny the name."""
+    """In the first step m is 0, so only a few similar cases contradict the name."""
     SPEC["adamw_step"](w, g, m, v, step, lr, beta1, *more)
     m /= np.float32(1 - beta1**step)
 
 
 @named("matmul_backward", "where", NOT_SAID)
 def results_of_a_wrong_shape(dy, a, b, transpose_a=False, transpose_b=False):
-    """Give results whose shape does not fit the tolerance of the right ones; that raised an error."""
+    """Give results whose shape does not fit the error bounds; comparing them once raised an error."""
     da = dy @ (b if transpose_b else b.swapaxes(-1, -2))
     db = SPEC["matmul_backward"](dy, a, b, transpose_a, transpose_b)[1]
     return (da.swapaxes(-1, -2) if transpose_a else da), db
 
 
-named("add", ".", NOT_SAID)(lambda x, y: np.add(x, y, out=x))  # that it writes into an input is all
+named("add", ".", NOT_SAID)(lambda x, y: np.add(x, y, out=x))  # the only fault: it writes into an input
 for op, wrong in {  # right numbers of another type are no wrong numbers
     "clip_grads": lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads],
     "count_parameters": lambda *sizes: float(SPEC["count_parameters"](*sizes)),
@@ -197,7 +197,7 @@ def test_numbers_that_are_right_are_called_no_mistake():
 
 
 def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
-    """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
+    """Scores scaled by 1 / sqrt(T) equal a known mistake, 1 / D, on a case with T = 4 and D = 2."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
 
     def scaled_by_keys(q, k, v, causal=True, lengths=None):
@@ -209,7 +209,7 @@ def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
 
 
 def test_errors_that_differ_by_a_tenth_are_two_mistakes():
-    """Within the tolerance, eps = 1e-6 was once called eps outside of the root, and 1e-8 added 1e-6 added."""
+    """Errors below the tolerance were once not told apart: adding 1e-8 was named as adding 1e-6."""
     args = np.float32([[1, 2]]), np.float32([[3, 4]])
     suspect = Suspect("add", lambda x, y: x + y + np.float32(1e-3))
     (theirs,) = suspect.results(args)
@@ -235,7 +235,7 @@ NUMBERS = np.random.default_rng(0).normal(size=(3, 4, 3)) * 9
 ])
 def test_facts_of_wrong_numbers(wrong, said):
     assert common_fact([(wrong(y), y) for y in NUMBERS]) == said
-    assert common_fact([(wrong(y), y) for y in NUMBERS[:2]]) is None  # of two cases, many facts are true
+    assert common_fact([(wrong(y), y) for y in NUMBERS[:2]]) is None  # many facts are true of only two cases
 
 
 def test_facts_of_wrong_lists_and_texts():

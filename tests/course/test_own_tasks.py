@@ -32,7 +32,7 @@ BLOCKS = re.findall(r"^```\w+\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 @pytest.fixture
 def folder(here):
-    """Write the example of lessons/README.md into the folder at hand; forget it afterwards."""
+    """Write the example of lessons/README.md into the current folder; unregister its ops afterwards."""
     before, folder = set(OPS), Path("own/100_averages")
     folder.mkdir(parents=True)
     for name, text in zip((*own_tasks.FILES, "hints.toml"), BLOCKS, strict=False):

@@ -38,7 +38,7 @@ def test_a_right_exercise_trains_as_the_library_does(workspace, capsys, printed)
     assert "These ops were replaced: softmax, softmax_" in (workspace / "mine/report.html").read_text()
     assert "replaced" not in (workspace / "ours/report.html").read_text()
     assert "nothing to blame" in printed("blame", "mine")
-    said = printed("train", "--out", "mine", "--resume")  # a run that is resumed knows its lessons
+    said = printed("train", "--out", "mine", "--resume")  # the run has recorded its lessons
     assert "yours: softmax (lesson 4)" in said and "called: softmax 0 times" in " ".join(said.split())
 
 
@@ -52,7 +52,7 @@ def {op}(*args, **named):
 """
 YOURS = "your {} (lesson {}, {}/exercise.py)"
 SOFTMAX = YOURS.format("softmax", 4, "04_softmax_and_loss")
-REFUSED = {  # name: (lesson, what is written after the library's own code, words of the one line)
+REFUSED = {  # name: (lesson, code added after the library's solution, words in the error)
     "a syntax error": (4, "def softmax(x:\n", "exercise.py, line"),
     "an error in the import": (4, "1 / 0\n", "ZeroDivisionError"),
     "an exit": (4, "raise SystemExit(0)\n", "ends Python"),
@@ -80,7 +80,7 @@ def test_a_function_that_cannot_be_used_is_one_line(workspace, capsys, name):
     assert train("--mine", str(number), "--out", "run") == 2
     error = capsys.readouterr().err
     assert all(word in error for word in words) and error.count("\n") == 1 and "blown up" not in error
-    assert (workspace / "run").exists() == name.startswith("later")  # else the next try finds the name taken
+    assert (workspace / "run").exists() == name.startswith("later")  # other errors come before the first file
     assert all(op.override is None for op in OPS.values())
 
 
@@ -96,7 +96,7 @@ def test_lessons_that_cannot_be_used(workspace, refused, numbers, words):
 
 
 def test_a_training_that_blows_up_says_which_functions_were_not_the_librarys(workspace, capsys):
-    """Every function is finite by itself; what the library makes of their numbers is not."""
+    """Every student's function returns finite numbers, but the training diverges."""
     write(workspace, 4, LATER.format(op="cross_entropy_backward", value="np.full_like(right, 1e38)"))
     assert train("--mine", "4", "--out", "a run") == 2
     error = capsys.readouterr().err
@@ -120,7 +120,7 @@ TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch":
 
 
 def called_by(settings):
-    """Return the ops of exercises that one step of a small training calls, that of a GPT by default."""
+    """Return the ops of exercises that one training step of a small model calls, by default a GPT."""
     called = set()
 
     def spy(op):
@@ -158,13 +158,13 @@ def test_the_way_that_lesson_6_shows_into_llama_works(workspace, capsys, monkeyp
     lesson = (find_lesson(6).path / "lesson.py").read_text("utf-8")
     (code,) = re.findall(r"(?ms)^#     import tinyllm as tl\n.*?(?=^#$)", lesson)
     monkeypatch.syspath_prepend(workspace / "06_attention")
-    monkeypatch.setitem(sys.modules, "exercise", None)  # what stands there afterwards is taken away
+    monkeypatch.setitem(sys.modules, "exercise", None)  # so that the module is removed afterwards
     del sys.modules["exercise"]
     exec(re.sub("(?m)^#     ", "", code), {"np": np})
     assert capsys.readouterr().out.startswith("(1, 16, 65)")
 
 
-SCALE = "q.shape[3] ** (-0.5)"  # as ast.unparse writes the library's
+SCALE = "q.shape[3] ** (-0.5)"  # the library's code as ast.unparse writes it
 SUMMED = """
 first = cross_entropy_backward
 def cross_entropy_backward(dloss, logits, targets, *args, **named):
@@ -197,7 +197,7 @@ def test_blame_names_the_culprits(workspace, capsys, options, extra, culprits, w
 def test_blame_names_a_function_that_fails_as_it_is_now(workspace, capsys):
     write(workspace, 4)
     train("--mine", "4", "--steps", "3")
-    train("--steps", "1")  # of the library alone, and newer
+    train("--steps", "1")  # a newer run, without functions of the student
     write(workspace, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
     names, said = blamed(capsys)
     assert names == ["softmax_backward"] and "IndexError" in said

@@ -62,12 +62,12 @@ def test_other_values_are_refused(value):
 
 
 def test_two_thousand_corruptions_are_a_verdict_each():
-    """Send any bytes as a worker: the grader accepts them, or says what is wrong, and goes on."""
+    """Answer with corrupt bytes: the checker must accept them or return what is wrong, and never raise."""
     told = collections.Counter()
     tracemalloc.start()
     with specs_only():
         for i, (name, args, data) in enumerate(corruptions(2000)):
-            worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
+            worker = Worker.__new__(Worker)  # without a process: only its bytes matter
             worker.failure, worker.child, worker.deadline = None, None, math.inf
             worker.limits, worker.launcher = LIMITS, Launcher("plain")
             worker.sock = Bytes(data)
@@ -81,7 +81,7 @@ def test_two_thousand_corruptions_are_a_verdict_each():
 
 
 def corruptions(count):
-    """Yield an op, arguments, and the frame of a worker whose function is right, with some bytes changed."""
+    """Yield an op, arguments, and the frame with its right results, of which some bytes were changed."""
     rng, frames = random.Random(0), []
     for name in ("softmax", "attention", "bpe_train", "adamw_step"):
         for args in draw_cases(name, 5):
@@ -120,7 +120,7 @@ class Bytes:
 
 
 def frame(value, *forms, data=b"1234"):
-    """Make a frame by hand."""
+    """Make a frame, which may be invalid."""
     header = json.dumps({"value": value, "arrays": forms}).encode()
     return protocol.PREFIX.pack(protocol.MAGIC, len(header)) + header + data
 
@@ -148,8 +148,8 @@ ONE = ["<f4", [1]]
     protocol.PREFIX.pack(protocol.MAGIC, 25) + b'{"value":NaN,"arrays":[]}',
 ])
 def test_liars_are_refused(data):
-    """Refuse bad frames quickly, too: the time for keys whose hashes are equal grows with their square."""
-    assert protocol.receive(Bytes(frame({"a": 0}, ONE)), 5).tobytes() == b"1234"  # where nothing is wrong
+    """Bad frames must be refused quickly, even dicts whose keys have equal hashes, which take O(n^2) time."""
+    assert protocol.receive(Bytes(frame({"a": 0}, ONE)), 5).tobytes() == b"1234"  # a valid frame
     began = time.process_time()
     with pytest.raises(REFUSALS):
         protocol.receive(Bytes(data), 5)
@@ -157,7 +157,7 @@ def test_liars_are_refused(data):
 
 
 def test_a_slow_answer_is_late_as_a_whole(monkeypatch):
-    """A byte now and then does not push the deadline back."""
+    """The deadline is for the whole answer: it does not begin again with each byte."""
     class Dripping(Bytes):
         def recv(self, n):
             return super().recv(1)

@@ -1,4 +1,4 @@
-"""Check what `course selftest` tries and notices."""
+"""Check that `course selftest` notices wrong judgements."""
 
 import functools
 
@@ -19,7 +19,7 @@ LESSON = find_lesson(4)
 
 
 def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
-    """Try a mutant that survives, one that is rejected for something else, and a right answer turned down."""
+    """Try a mutant that survives, one rejected by another property, and a right answer that is rejected."""
     right, (said, wrong) = OPS["softmax"].reference, MISTAKES["softmax"][1]
     fine, elsewhere = functools.partial(right), functools.partial(wrong)
     fine.breaks, elsewhere.breaks = RIGHT, STEADY

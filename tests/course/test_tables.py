@@ -1,4 +1,4 @@
-"""Check the instructor's table of students, and bad tables and results."""
+"""Check the instructor's table of students, its errors, and the tables of results."""
 
 import csv
 import io
@@ -80,7 +80,7 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     records = merged(course, ROSTER, "ada", "Eve")
     rows = written(course, records, "grades.csv")
     assert read("grades.csv")[0] == ["student", "name", "id", "sis user id", "email", "of", "lesson_00",
-        "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note"]  # `of` was ours only
+        "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note"]  # two columns `of`
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
@@ -106,12 +106,12 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     assert row["overrides"] == f"0/add: 1 for 1, well done; 4/softmax: 1.5 for 0, {COMMENT}"
     page = Path("out/feedback/Ada.html").read_text("utf-8")
     assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
-    assert "<b>late" not in page and page.count("Override") == 1  # the other is a comment only
+    assert "<b>late" not in page and page.count("Override") == 1  # the other row has only a comment
 
 
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     records = merged(course, TIMES, "Ada", "Bob", "Eve", "Leo")
-    assert not any(record["remark"] for record in records)  # Leo's times make no roster
+    assert not any(record["remark"] for record in records)  # a row with only times is not a roster
     late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
     assert late == [[0, 0], [1, 1], [7, None], [1, 3]]
     rows = written(course, records[:3], "grades.csv")
@@ -139,7 +139,7 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     ("student,task,received\nAda,4,2026-10-01\n", "one has a time zone"),
 ])
 def test_a_table_that_cannot_be_meant_is_one_line(course, text, words):
-    with pytest.raises(UserError) as found:  # before the grading, which can take an hour
+    with pytest.raises(UserError) as found:  # raised before the grading, which can take an hour
         table_of(course, text, "Ada")
     assert words in str(found.value) and "\n" not in str(found.value)
 
@@ -156,7 +156,7 @@ def test_a_grading_reads_the_table_beside_its_course(course, printed, refused):
     assert not Path("new").exists()
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=9)  # no spreadsheet's
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=9)  # never in a spreadsheet
 
 
 @given(rows=st.lists(st.lists(texts, min_size=2, max_size=2), max_size=5), separator=st.sampled_from(",;\t"),

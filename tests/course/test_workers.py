@@ -1,4 +1,4 @@
-"""Check that each worker is fresh and comes to an end, and that its failures are named."""
+"""Check that workers are fresh, that they and their children end, and that failures are explained."""
 
 import os
 import subprocess
@@ -94,17 +94,17 @@ def test_a_value_comes_back_from_a_worker_that_is_fresh(start):
 
 
 def test_a_worker_gets_no_handles_and_no_environment_and_what_it_prints_is_kept(start, monkeypatch):
-    """After an error of the student's code it goes on."""
+    """The worker also goes on after an error of the student's code."""
     monkeypatch.setenv("SECRET_TOKEN", "42")
     with start() as worker:
         for function, *expected in [("todo", "not_attempted", 11), ("wrong", "failed", 12),
                                     ("missing", "not_attempted", None)]:
             failure = worker.call(function, ())
             assert [failure.state, failure.line] == expected and failure.message.isprintable()
-        assert len(worker.call("handles", ())) == 4  # and the socket
+        assert len(worker.call("handles", ())) == 4  # three standard streams, and the socket
         found = worker.call("environment", ())
         assert worker.call("shout", ()) is None
-        worker.call("swap", ())  # a pipe in the place of the file is not waited for
+        worker.call("swap", ())  # replace the output file by a pipe: reading must not wait for it
     assert set(found) <= {"HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE"}
     assert worker.output == b"x" * workers.MAX_OUTPUT
 
@@ -119,11 +119,11 @@ def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words,
     with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits) as worker:
         failure = worker.call(function, ())
         assert failure.state == state and words in failure.message
-        assert worker.call("count", ()) == worker.steps("count", ()) == failure  # it stays out of step
+        assert worker.call("count", ()) == worker.steps("count", ()) == failure  # later calls fail, too
 
 
 def all_end(pids):
-    """Wait until processes have ended; False if one runs on after many looks."""
+    """Wait until processes have ended -> True; False if one still runs after a minute."""
     for _ in range(3000):
         states = [Path(f"/proc/{pid}/stat") for pid in pids if Path(f"/proc/{pid}").exists()]
         if all(path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
@@ -136,7 +136,7 @@ def all_end(pids):
 @needs_linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_nobody_lives_on_when_a_worker_or_the_grader_ends(code, level):
-    if level == "plain":  # elsewhere there is no fork
+    if level == "plain":  # at other levels a worker cannot fork
         with Launcher(level) as launcher, launcher.start(code) as worker:
             child = worker.call("child", ())
             os.kill(child, 0)  # it runs
@@ -169,7 +169,7 @@ def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
 
 @measured
 def test_neither_calls_nor_tests_are_timed_by_the_clock(launcher, code, monkeypatch):
-    """The clock runs 10 times too fast, as it seems to a process that has a tenth of a processor."""
+    """The clock runs 10 times too fast, as it appears to a process with a tenth of a processor."""
     monotonic = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: 10 * monotonic())
     with launcher.start(code, {"cpu_seconds": 2}) as worker:
@@ -180,7 +180,7 @@ def test_neither_calls_nor_tests_are_timed_by_the_clock(launcher, code, monkeypa
 
 
 def test_when_a_submission_is_out_of_time_its_verdicts_stay_and_no_cause_is_looked_for(monkeypatch, tmp_path):
-    """A function that is wrong, and then sleeps in every call, took hours."""
+    """A wrong function that sleeps in every call once took hours."""
     lesson, late = find_lesson(4), grading.CLOCK_SECONDS + 1
 
     def graded(text, *times):
@@ -205,7 +205,7 @@ def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
     seen = sandbox.without(str(tmp_path), f"{tmp_path}/lib/python3/tinyllm")
     assert {os.path.relpath(path, tmp_path) for path in seen} == {"bin", "lib/gcc", "lib/python3/numpy"}
     assert sandbox.without(str(tmp_path), f"{tmp_path}2") == [str(tmp_path)]
-    assert not {"/usr", "/usr/src", "/usr/local"} & {*sandbox.visible()}  # programs' sources
+    assert not {"/usr", "/usr/src", "/usr/local"} & {*sandbox.visible()}  # folders with source code
 
 
 @pytest.mark.skipif(not sandbox.landlock_version(), reason="no Landlock here")
@@ -214,7 +214,7 @@ def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
     ("\ndef landlock(*a):\n    raise OSError('trouble')\n", "process that ran"),
 ], ids=["whole", "open", "broken"])
 def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch, own_fork_server):
-    """The level fails closed, with one line that says why; it works where the system has what it needs."""
+    """A sandbox without effect is noticed, and the level is not used, with one line that says why."""
     here = Path(sandbox.__file__).parent
     for name in ("fork_server.py", "protocol.py", "sandbox.py"):
         text = (here / name).read_text("utf-8") + more * (name == "sandbox.py")
@@ -254,14 +254,14 @@ for flags in (os.O_RDONLY, os.O_RDONLY | os.O_TRUNC):
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")
 def test_what_may_be_read_cannot_be_emptied_under_an_old_landlock(code):
-    """Linux 5.13 to 6.1 know no right to truncate; opening to read may ask for it."""
+    """Landlock of Linux 5.13 to 6.1 cannot deny O_TRUNC, even in an open for reading; seccomp must."""
     command = [sys.executable, "-c", EMPTY_IT, os.path.dirname(sandbox.__file__), str(code)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["opened", "refused"] and code.read_text() == CODE, done.stderr
 
 
 def test_what_a_worker_says_is_made_harmless():
-    """A line number of 4,000 digits would stand in results.json, where no other language can read it."""
+    """A line number of 4,000 digits must not get into results.json: other languages cannot read it."""
     for line, kept in ((3, 3), (0, None), (-1, None), (10**4000, None), (True, None), ("3", None)):
         error = {"error": {"kind": "ValueError", "message": "x", "line": line}}
         assert workers.raised("softmax", error).line == kept

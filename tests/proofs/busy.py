@@ -1,4 +1,4 @@
-"""Keep the threads of the kernels busy: here, in the child of a fork, and in other interpreters."""
+"""Keep the kernels' threads busy: in this process, in the child of a fork, and in other interpreters."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ from tinyllm.rng import Random
 
 
 def services():
-    """Return the library of csrc/: what was preloaded in its place, or the extension."""
+    """Return the library of csrc/: a preloaded build if there is one, or else the extension."""
     preloaded = ctypes.CDLL(None)
     return preloaded if hasattr(preloaded, "pool_take") else ctypes.CDLL(_compiled.__file__)
 
@@ -50,7 +50,7 @@ def in_child(body):
     assert os.waitstatus_to_exitcode(done[1]) == 0
 
 
-# How an interpreter may end while eight threads have just computed or still do.
+# Programs that end an interpreter while eight threads compute, or just after.
 EXITS = {
     "at the end": "work()",
     "by sys.exit": "work(); sys.exit(0)",

@@ -1,4 +1,4 @@
-/* A level for tests alone: the 128-bit arithmetic of NEON, run on x86. */
+/* An instruction-set level that only tests use: the 128-bit vectors of NEON, computed on x86. */
 #if defined(__x86_64__)
 #include "avx2.h"
 #define LEVEL narrow

@@ -1,4 +1,4 @@
-"""Compile C for the tests: csrc/ with other flags, and a level that only tests have."""
+"""Compile C for the tests: csrc/ with other flags, and an instruction-set level that only tests use."""
 
 import os
 import shutil

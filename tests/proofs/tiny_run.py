@@ -1,4 +1,4 @@
-"""Define a run that takes a moment, for the tests of training and for verify_kills.py."""
+"""Define a very short training run, for the tests of training and for verify_kills.py."""
 
 import json
 
@@ -28,14 +28,14 @@ SETTINGS = {
 
 
 def write_text(path, words=2000):
-    """Write a text that nobody needs to understand and return its path."""
+    """Write a text of random words and return its path."""
     random = Random("tiny run")
     path.write_text(" ".join(random.choice(["the", "cat", "sat", "on", "a", "mat.\n"]) for _ in range(words)))
     return path
 
 
 class Training:
-    """A run with its setup; iterating trains."""
+    """A run with its setup; iterating over it trains the model."""
 
     def __init__(self, run, setup, resume=False):
         self.run, self.setup, self.model = run, setup, setup.model
@@ -51,7 +51,7 @@ def new_training(folder, text, **settings):
 
 
 def begun(folder, base, data, **settings):
-    """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
+    """Return a new run and its setup, with the weights and the train.* settings of the run `base`."""
     of_base = Run(base).read().config.flat()
     settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
     return _created(folder, {"data": str(data), "start": str(base)} | settings)
@@ -80,7 +80,7 @@ def same(model, other):
 
 
 def outcome(folder):
-    """Return everything that must be the same bits after a run, however often it was interrupted."""
+    """Return all results of a run that must be equal bit for bit, however often it was interrupted."""
     run = Run(folder)
     files = {}
     for path in sorted(run.checkpoints.rglob("*.safetensors")):

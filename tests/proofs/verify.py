@@ -2,9 +2,9 @@
 
     python tests/proofs/verify.py [--quick] [NAME ...]
 
-Every proof is a script, verify_NAME.py, that can be run alone; its first lines say what it proves. A line
-that begins with "=> " belongs into the table. --quick gives each a short form, of a minute or two in all.
-Those that compare with other libraries exit with 77 where these are missing, which is no failure.
+Every proof is a script, verify_NAME.py, that can be run alone; its docstring says what it proves. Lines that
+it prints with "=> " go into the table. --quick runs a short form of each, a minute or two for all. Proofs
+that compare with other libraries exit with 77 if these are missing; this is not a failure.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ def proofs():
 
 
 def run(script, words):
-    """Run one proof, passing on what it prints; return its exit code and the lines that hold its figures."""
+    """Run one proof and print its output; return its exit code and its lines for the table."""
     figures = []
     with subprocess.Popen([sys.executable, script, *words], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:

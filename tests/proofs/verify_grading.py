@@ -29,7 +29,7 @@ KINDS = {"right": 5, "wrong": 3, "untouched": 2}
 
 
 def answer(task, kind, rng):
-    """The text of an answer to an exercise, right or wrong."""
+    """Return the text of an answer to an exercise, right or wrong."""
     known = answers(task)
     if kind == "reference" or (kind == "right" and not known.right):
         return known.reference

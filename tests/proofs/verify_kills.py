@@ -21,7 +21,7 @@ OFTEN = {"train.checkpoint_every": 2, "train.eval_every": 12, "train.sample_ever
 
 
 def start(folder, text, how):
-    """Start `tinyllm train` on a tiny model in another process; `how` is "--resume", or how to begin."""
+    """Start `tinyllm train` on a tiny model in another process; `how` is --resume or --overwrite."""
     settings = SETTINGS | OFTEN if how != "--resume" else {}
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     words = ["train", "--data", str(text), "--out", str(folder), how, *sets]
@@ -29,7 +29,7 @@ def start(folder, text, how):
 
 
 def kill_one_run(folder, text, waits):
-    """Start and kill a run after each wait, and resume it until it ends -> for each, if it hit a save."""
+    """Start or resume a run, kill it after each wait, then let it end -> for each kill, if it hit a save."""
     hits, how = [], "--overwrite"
     for wait in waits:
         process = start(folder, text, how)

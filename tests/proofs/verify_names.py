@@ -1,9 +1,9 @@
-"""Measure how many mistakes the checker names: those of every op, listed or by rule.
+"""Measure how many known mistakes of every op the checker names, both listed ones and those made by rule.
 
     python tests/proofs/verify_names.py [--quick] [OP ...]
 
-A mistake, handed in as if by somebody, gets its own name, or that of one with the same numbers, or none;
-never another. --quick: all that are listed, of those made by rule a few of four ops. With OPs: theirs.
+A mistake, handed in like a student's function, must get its own name, or the name of a mistake with the same
+results, or none. --quick tries all listed mistakes, and a few by rule of four ops. OP: only these ops.
 """
 
 import argparse
@@ -23,7 +23,7 @@ QUICK = ("softmax_backward", "layernorm", "lr_schedule", "bpe_train")
 
 
 def name_of(op, function):
-    """Return what is named to somebody whose function gives wrong numbers: its own name, or another's."""
+    """Return the name of the mistake that the checker finds in a function, or None."""
     wrong, right = [], []
     count = 20 if op.startswith(("attention", "transformer", "linear_int")) else 60
     for args in (args for title in CASE_KINDS for args in properties(op, count).get(title, ())):
@@ -36,13 +36,13 @@ def name_of(op, function):
 
 
 def gives_wrong_numbers(op, function):
-    """Return True if a function gives wrong results on a case; one that only raises shows no mistake."""
+    """Return True if a function gives wrong results on a case; a raised error does not count."""
     pairs = ((args, outcome(op, function, args)) for args in draw_cases(op))
     return any(results is not None and numbers_wrong(op, results, args) for args, results in pairs)
 
 
 def equal_on_all_cases(op, one, other):
-    """Return True if two mistakes give the same results, up to rounding, on the cases that show one."""
+    """Return True if two mistakes give the same results, up to rounding, on all ordinary cases."""
     pairs = ((args, (outcome(op, one, args), outcome(op, other, args))) for args in draw_cases(op)
              if case_kind(args) in PLAIN)
     return all(alike(*pair, ROUNDED) or within(op, args, *pair)
@@ -59,21 +59,21 @@ def try_names(op, every=1):
                 continue
             name, tried = name_of(op, function), tried + 1
             named += name is not None
-            theirs = [other for each, other in known if each == name]  # of two places, say
+            theirs = [other for each, other in known if each == name]  # several, if edits share a sentence
             if name not in (None, said) and not any(equal_on_all_cases(op, function, x) for x in theirs):
                 wrongly.append((said, name))
     return named, tried, wrongly
 
 
 def unnamed(op):
-    """The listed mistakes of an op that do not get their own name, but for those whose numbers are right."""
+    """List the mistakes of an op that do not get their own name, except those whose numbers are right."""
     with specs_only():
         return [said for said, function in MISTAKES.get(op, ())
                 if function.breaks not in (PURE, FORM) and name_of(op, function) != said]
 
 
 def main():
-    """Name them all, print, and return 1 where one gets the name of another."""
+    """Name all mistakes, print the counts, and return 1 if a mistake gets a wrong name."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help=f"by rule, some of {', '.join(QUICK)}")
     parser.add_argument("ops", nargs="*", metavar="OP")

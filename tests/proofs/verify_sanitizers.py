@@ -1,11 +1,11 @@
-"""Run tests on a csrc/ that is built with sanitizers: no report is allowed.
+"""Run tests on a build of csrc/ with sanitizers, and require that they report nothing.
 
     python tests/proofs/verify_sanitizers.py [--quick] [address] [thread]
 
-address: memory outside of arrays, leaks, undefined behaviour; thread: data races. The tests are those of the
-ops, the tokenizers, the pool and the threads, as they are. The dynamic linker prefers what is preloaded, so
-the installed extension calls functions that were built here; only its Cython stays as it is. $CC, else cc,
-must be gcc. Takes minutes, most of them to compile; --quick leaves the kernels alone.
+address: memory outside of arrays, leaks, undefined behaviour; thread: data races. The tests are the usual
+ones of the ops, the tokenizers, the pool and the threads. The dynamic linker prefers a preloaded library, so
+the installed extension calls the functions built here, except those of its Cython code. $CC, else cc, must be
+gcc. Takes minutes, most of them to compile; --quick does not build the kernels.
 """
 
 import subprocess
@@ -18,12 +18,12 @@ SANITIZERS = {  # flags, the library that must be loaded first
     "address": (["-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], "libasan.so"),
     "thread": (["-O1", "-g1", "-fsanitize=thread"], "libtsan.so"),
 }
-FEW = {  # tests, as words of pytest
+FEW = {  # tests, as arguments of pytest; names are of files in tests/unit
     "address": ["bpe_kernels", "pool", "-k", "not cuts_change_nothing and not memory_behind"],
     "thread": ["parallel", "-k", "nested or at_once"],
 }
 ALL = {
-    # Without the interpreters that `parallel` starts: each would print what CPython leaks at its end.
+    # Without the interpreters that `parallel` starts: each would report memory that CPython leaks at exit.
     "address": ["bpe_kernels", "bpe_ops", "pool", "parallel", "pieces", "ops", "ops_twins", "ladder", "bits",
                 "-k", "not interpreter"],
     "thread": ["pool", "bits", "bpe_kernels", "parallel", "-k", "not fork and not interpreter"],
@@ -38,9 +38,9 @@ STRICT = {
 
 
 def report(code, text):
-    """Return what a test run is to blame for, or "". That the interpreter leaks, at its end, is no fault.
+    """Return the errors of a test run, or "". Memory that the interpreter leaks at exit does not count.
 
-    The pool's blocks are lost where Python loses an array, so that only leaks of csrc/bpe count.
+    Blocks of the pool leak with Python's arrays, so only leaks in csrc/bpe count.
     """
     leaks = [part for part in text.split("\n\n") if "leak of" in part and "csrc/bpe/" in part]
     ended = "[100%]" in text and "FAILED" not in text and "ERROR: AddressSanitizer" not in text

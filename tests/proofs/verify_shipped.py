@@ -2,8 +2,8 @@
 
     python tests/proofs/verify_shipped.py [--quick]
 
-It trains for some minutes; with --quick, ten steps. Exits with 1 where other bits come out: then the shipped
-model has to be made again, by the same command.
+It trains for some minutes; with --quick, ten steps. Exits with 1 if the bits differ: then the shipped model
+has to be made again, with tools/shipped_model.py.
 """
 
 import sys

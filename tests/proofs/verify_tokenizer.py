@@ -2,13 +2,13 @@
 
     python tests/proofs/verify_tokenizer.py [--quick] [--strings N]
 
-Ten million random strings, made to hit what goes wrong: names of added tokens and halves of them, white space
-of every kind, marks that combine, digits, every code point. Each batch tests one tokenizer. With a published
-pattern, it is encoded by us from a rank file and a tokenizer.json, by tiktoken with its own spelling of the
-pattern, and by `tokenizers`; with the settings of GPT-2, LLaMA 3 or Qwen, by us and by `tokenizers`.
+It encodes ten million random strings of difficult parts: names of added tokens and halves of them, white
+space of every kind, combining marks, digits, every code point. Each batch tests one tokenizer. With a
+published pattern, tinyllm encodes from a rank file and a tokenizer.json, tiktoken with its own form of the
+pattern, and `tokenizers`; with the settings of GPT-2, LLaMA 3 or Qwen, tinyllm and `tokenizers`.
 
-Code points that the libraries' tables of Unicode know differently are counted and left out: they were
-assigned after the older table was made. Needs the peers: pip install --editable '.[peers]'.
+Code points to which the libraries' Unicode tables give different categories are counted and left out: they
+are newer than one of the tables. Needs the peers: pip install --editable '.[peers]'.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import tiktoken.load
 import tiktoken_ext.openai_public as public
 import tokenizers
 
-os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time
+os.environ["TIKTOKEN_CACHE_DIR"] = ""  # no cache: tiktoken would reuse an older file of the same name
 CATEGORIES = ("L", "N", "P", "S", "M", "Lu", "Lt", "Lm", "Lo", "Ll")
 NAMES = ["<|endoftext|>", "<|im_start|>", "<tool>"]  # of added tokens; the last is not special
 SCRAPS = [
@@ -54,12 +54,12 @@ def strings(rng, alphabet, count):
     """Yield random strings of scraps and of characters of all of Unicode; one in twenty is long."""
     for _ in range(count):
         length = rng.randint(0, 12) if rng.random() < 0.95 else rng.randint(20, 300)
-        scraps = rng.choice((0.0, 0.7, 1.0, 1.0))  # how many of the parts
+        scraps = rng.choice((0.0, 0.7, 1.0, 1.0))  # the share of parts that are scraps
         yield "".join(rng.choice(SCRAPS if rng.random() < scraps else alphabet) for _ in range(length))
 
 
 def known_alike(everything):
-    """Return those of some characters that `regex` and the peers put into the same categories."""
+    """Return the characters that `regex` and both peers put into the same categories."""
     text, alike = "".join(everything), set(everything)
     for category in CATEGORIES:
         pattern = rf"\p{{{category}}}"
@@ -80,7 +80,7 @@ def by_library(path, ordinary):
 
 
 def published(texts, folder):
-    """Yield (name, encoders of batches) of the patterns, the first of which is ours."""
+    """Yield (name, functions that encode batches) for each published pattern; our functions come first."""
     makers = {"gpt2": public.r50k_base, "gpt4": public.cl100k_base, "o200k": public.o200k_base}
     for name, make in makers.items():
         with patch.object(public, "load_tiktoken_bpe", lambda *args, **kwargs: {}):
@@ -109,9 +109,9 @@ def document(setting, words, merges):
 
 
 def settings(texts, folder):
-    """Yield (name, encoders of batches) of files of Hugging Face."""
+    """Yield (name, functions that encode batches) for files in Hugging Face's format; ours come first."""
     words, merges = BPETokenizer.train(texts, 1200).vocabulary.words()
-    shuffled = [*words]  # all splits of every token, and ids that do not follow the merges: other files do so
+    shuffled = [*words]  # as in some files: ids that do not follow the merges, and all splits of every token
     random.Random(3).shuffle(shuffled)
     splits = [[w[:i], w[i:]] for w in words for i in range(1, len(w)) if w[:i] in words and w[i:] in words]
     for setting in ("gpt2", "llama 3", "qwen"):
