@@ -17,7 +17,7 @@ Likeliest = list[tuple[int, float]]  # tokens and their log-probabilities, the l
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Say how a prompt is to be continued. Raises UserError for an option that cannot be met.
+    """Say how to continue a prompt. Raises UserError for an option that cannot be met.
 
     max_tokens: the largest number of new tokens. 0 with `echo` only scores the prompt.
     sampling: how the next token is drawn.

@@ -20,7 +20,7 @@ from tinyllm.nn.attention import Seen
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 
-POOL = 500  # shots are drawn from this many training items, the first ones
+POOL = 500  # shots are drawn from the first 500 training items
 BATCH = 32  # how many texts a pass of `likeliest` reads
 SPARE = 16  # an answer may have twice the tokens of the right one, and this many more
 

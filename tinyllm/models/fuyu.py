@@ -125,7 +125,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         self.config = config
         self.picture_marks = [config.picture] * (config.side // config.patch) ** 2
         self.vision_embed_tokens = nn.Linear(config.patch**2 * COLOURS, config.width)
-        self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
+        self.vision_embed_tokens.reached = 0.0  # FLOPs are counted without pictures
         self.language_model = LlamaBody(config, FuyuBlock, nn.LayerNorm)
         self.lm_head = nn.Head(self.language_model.embed_tokens.weight, tied=False)
         self.finish(seed)

@@ -64,7 +64,7 @@ class Layout:
         return found
 
     def file_name(self, name: str) -> str:
-        """Return the name in files of one of the model's weights."""
+        """Return the name that a weight of the model has in files."""
         return rename(name, [(ours, theirs) for theirs, ours in reversed(self.names)])
 
 

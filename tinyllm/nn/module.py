@@ -153,7 +153,7 @@ def forward_flops(model: Module, context: int) -> int:
 def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
     """Run a `with` block without gradients and dropout; then restore the mode of every module.
 
-    Pass `modules`, a list of all modules inside, to save the time of finding them.
+    Pass `modules`, a list of `module` and all modules inside, to save the time of finding them.
     """
     were_training = [m for m in modules or dict(module.named_modules()).values() if m.training]
     for m in were_training:

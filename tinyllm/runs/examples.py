@@ -93,7 +93,7 @@ def plan_of(
     An example whose batch has the `count` 0 is dropped, because it teaches nothing and cannot start a
     sample; the share of such examples is logged as "dropped". Raises UserError if no others are left.
 
-    parts: data and model, as a recipe gets them.
+    parts: the `Parts` of the recipe, with data and model.
     examples: for training and for validation; the first entry of an example is the ids of its prompt.
     layout(examples): makes a batch of some examples.
     size(example): the tokens of an example; the share above the context is logged as "truncated".

@@ -55,7 +55,7 @@ def plan_of_windows(
 ) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest.
 
-    parts: data and model, as a recipe gets them. Raises UserError if a part of the text is too short.
+    parts: the `Parts` of the recipe, with data and model. Raises UserError if the text is too short.
     length: the number of tokens in a window.
     layout(x, y, *key): makes a batch from tokens x (B, length) and the token after each, y; `key` selects the
         random numbers.

@@ -63,7 +63,7 @@ class Record:
                 "start": self.start and asdict(self.start), "notes": self.notes}
 
 
-CONTENT = {  # of run.json
+CONTENT = {  # the fields of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None),
 }

@@ -51,7 +51,7 @@ class Muon(AdamW):
             raise ValueError("Muon needs groups: pass tl.muon_groups(model, weight_decay)")
         super().__init__(groups, lr, betas, eps, weight_decay)
         self.use_muon = [group.get("use_muon", False) for group in groups for _ in group["params"]]
-        self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # Muon: none
+        self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # Muon: no v
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; gradients are multiplied by `grad_scale`.
