@@ -1,8 +1,8 @@
 """Build the one extension; everything else about the package is in pyproject.toml.
 
 TINYLLM_NO_EXT=1 leaves it out. If the build fails, tinyllm runs on its NumPy specifications;
-TINYLLM_REQUIRE_EXT=1 makes a failed build an error. The C is built for each instruction set into one file
-(csrc/level_*.c), so there is no -march here: an installed copy works on any machine.
+TINYLLM_REQUIRE_EXT=1 makes a failed build an error. One extension contains the C kernels for all instruction
+sets (csrc/level_*.c), so there is no -march here: an installed copy works on any machine.
 """
 
 import os

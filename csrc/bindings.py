@@ -1,13 +1,13 @@
-"""Write what follows from tinyllm.h: the list of kernel files for level.c, and the declarations for Cython.
+"""Generate two files from tinyllm.h: the list of kernel files for level.c, and the declarations for Cython.
 
 Each line X(file, result, name, arguments) of the header declares one kernel. Cython gets the struct of
-kernels, and for every kernel a function `run_NAME` with the same arguments, where an array stands for a
-pointer: it takes the addresses, releases the GIL and calls the kernel at the level in use. A kernel whose
-result is `int` returns -1 when memory is lacking, and `run_NAME` then raises MemoryError; other results are
-returned.
+kernels, and for every kernel a function `run_NAME` with the same arguments, but arrays in place of pointers:
+it takes their addresses, releases the GIL and calls the kernel for the instruction set in use. A kernel whose
+result is `int` returns something other than 0 when memory runs out, and `run_NAME` then raises MemoryError;
+other results are returned.
 
-`BUILD` is a digest of all that Python calls here. tinyllm/ops/runtime.py has the digest that it needs, so
-that kernels built from another source are refused.
+`BUILD` is a digest of everything here that Python calls. tinyllm/ops/runtime.py has the digest that it needs,
+and refuses kernels built from another source.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def launcher(result, name, arguments):
 
 
 def write():
-    """Write both files, where what is in them has changed."""
+    """Write each of the two files if its content has changed."""
     table = kernels()
     files = dict.fromkeys(file for file, *_ in table)
     _update(INCLUDES, "".join(f'#include "{file}.c"\n' for file in files))

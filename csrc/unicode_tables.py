@@ -18,7 +18,7 @@ CHARACTERS, BLOCK = 0x110000, 128
 
 
 def classes():
-    """One byte for each character: the bit of its class."""
+    """Return a byte for each character: the bit of its class."""
     bits = {letter: 1 << i for i, letters in enumerate(CLASSES.values()) for letter in letters}
     runs = re.findall(r"([A-Z])(\d*)", SOURCE.read_text())
     table = b"".join(bytes([bits[letter]]) * int(length or 1) for letter, length in runs)
@@ -28,13 +28,13 @@ def classes():
 
 
 def array(declaration, numbers):
-    """An array of C, 24 numbers to a line."""
+    """Return the definition of an array in C, with 24 numbers to a line."""
     lines = [", ".join(map(str, numbers[i : i + 24])) for i in range(0, len(numbers), 24)]
     return f"static const {declaration} = {{\n    " + ",\n    ".join(lines) + ",\n};\n"
 
 
 def header():
-    """The text of the file: blocks of 128 characters, most of which are alike, and which one is where."""
+    """Return the text of the file: each distinct block of 128 characters, and where each of them occurs."""
     table = classes()
     blocks = {}  # in the order in which they are first seen
     places = [blocks.setdefault(table[i : i + BLOCK], len(blocks)) for i in range(0, CHARACTERS, BLOCK)]
@@ -50,7 +50,7 @@ def header():
 
 
 def write(path):
-    """Write the file, unless it is there and right: a new one would have everything compiled again."""
+    """Write the file, unless it has this text already: a newer file would make everything compile again."""
     path, text = Path(path), header()
     if not path.exists() or path.read_text() != text:
         path.write_text(text)

@@ -1,4 +1,4 @@
-/* Count how often each piece occurs in a text: training needs nothing else.
+/* Count how often each piece occurs in texts: training needs only these counts.
  *
  * Each thread fills a table of its own, and the tables are added up at the end. Sums do not depend on their order, and
  * training does not depend on the order of the pieces, so the result is the same for any number of threads.
@@ -8,7 +8,7 @@
 #include "pieces.h"
 
 enum { MOST_TABLES = 256, FIRST_BITS = 10 };
-#define LONG_PIECE ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and where the arena keeps it */
+#define LONG_PIECE ((uint64_t)0xff << 56) /* marks the key of a long piece: its hash, and its place in the arena */
 
 struct entry {
     struct bpe_key key;
@@ -26,7 +26,7 @@ struct table {
 
 struct bpe_counter {
     struct bpe_seed seed;
-    struct table *tables[MOST_TABLES]; /* tables[0] holds the sum in the end */
+    struct table *tables[MOST_TABLES]; /* one for each thread; bpe_counter_merge adds all to tables[0] */
 };
 
 /* --- one table ---------------------------------------------------------------------------------------------------- */
@@ -48,7 +48,7 @@ static struct table *table_new(void) {
     return NULL;
 }
 
-/* Return the hash of a key, which the key of a long piece is itself. */
+/* Return the hash of a key; the key of a long piece contains the hash. */
 static inline uint64_t hash_of(struct bpe_seed seed, struct bpe_key key) {
     return key.high >= LONG_PIECE ? key.low : bpe_hash(seed, key);
 }
@@ -96,7 +96,7 @@ static const uint8_t *bytes_of(const struct table *table, const struct entry *en
     return memcpy(copy, &entry->key, 16);
 }
 
-/* Return 1 if an entry is this piece, whose key is `key`; of a long piece, without its place in the arena. */
+/* Return 1 if an entry is for this piece. `key` is the piece's key, without a place in the arena if it is long. */
 static inline int is_piece(const struct table *table, const struct entry *entry, struct bpe_key key,
                            const uint8_t *piece, int64_t n) {
     if (entry->key.low != key.low) return 0;
@@ -106,7 +106,7 @@ static inline int is_piece(const struct table *table, const struct entry *entry,
     return m == n && memcmp(other, piece, (size_t)n) == 0;
 }
 
-/* Add `count` occurrences of a piece; `left` >= n bytes may be read there. -1: no memory. */
+/* Add `count` occurrences of a piece; `left` >= n bytes may be read at `piece`. Return -1 if there is no memory. */
 static inline int add(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t left,
                       int64_t count) {
     struct bpe_key key = n <= BPE_INLINE ? bpe_key(piece, n, left)

@@ -1,10 +1,10 @@
 /* Encode text: merge the pair of smallest rank, of equal ones the leftmost, until no pair is known.
  *
  * The specification looks at the whole piece again for every merge; merge.c looks only at the two pairs that a merge
- * makes. Text repeats its words, so most pieces are not merged at all: each worker remembers the tokens of pieces of up
- * to 15 bytes and four tokens, one piece a slot, a piece as one 16-byte key. To find a piece there costs a hash, a
- * comparison and a copy of four tokens, of which too many may be written and then overwritten. Longer pieces, of up to
- * 52 bytes, have a memory of their own: without it, code takes a fifth longer.
+ * makes. Text repeats its words, so most pieces need not be merged: each worker has a cache of pieces of up to 15 bytes
+ * and four tokens, with one piece per slot and the piece as a 16-byte key. A look-up takes a hash, a comparison and a
+ * copy of four tokens; if the piece has fewer, the next piece overwrites the rest. Pieces of 16 to 52 bytes have a
+ * cache of their own: without it, encoding source code takes a fifth longer.
  */
 #include "bpe.h"
 #include "pieces.h"
@@ -13,11 +13,11 @@
 #include <stdatomic.h>
 
 enum {
-    SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
+    SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which fits a core's L2 cache */
     SLOT_TOKENS = BPE_SPARE,
-    COUNT_BIT = 61, /* the length of the key is below */
+    COUNT_BIT = 61, /* the bits below hold the length of the piece */
     WORD = 52, WORD_TOKENS = 16, WORD_BITS = 12, /* half a megabyte */
-    IDLE = 64, /* workers that are kept */
+    IDLE = 64, /* the most idle workers that are kept */
 };
 
 struct slot {

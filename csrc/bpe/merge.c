@@ -6,7 +6,7 @@
 #include "vocab.h"
 #include "heap.h"
 
-struct cell { int32_t id, left, right; }; /* a token, and where its neighbours are; -1 behind either end */
+struct cell { int32_t id, left, right; }; /* a token, and where its neighbours are; -1 if there is none */
 
 struct piece {
     const struct bpe_vocab *vocab;

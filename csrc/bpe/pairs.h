@@ -1,4 +1,4 @@
-/* A growing hash table of pairs of tokens with open addressing, of which at least half is empty, for training. */
+/* Define a hash table of pairs of tokens, for training. It uses open addressing, and grows so that half stays empty. */
 #ifndef BPE_PAIRS_H
 #define BPE_PAIRS_H
 
@@ -7,7 +7,7 @@
 struct pair {
     uint64_t key;          /* bpe_pair_key */
     int64_t count;
-    int64_t first, places; /* a list of places; places is -1 where the entry is empty */
+    int64_t first, places; /* the start and length of its list of places; places is -1 in an empty entry */
 };
 
 struct pair_table {
@@ -37,7 +37,7 @@ static inline uint64_t slot_of(const struct pair *entries, int shift, uint64_t f
     return i;
 }
 
-/* Make room for `more` new pairs; this moves the entries. -1: no memory. */
+/* Make room for `more` new pairs, which may move the entries. Return -1 if there is no memory. */
 static inline int pair_reserve(struct pair_table *table, int64_t more) {
     int shift = table->shift;
     while (2 * (table->used + more) > (int64_t)1 << (64 - shift)) shift--;
@@ -53,7 +53,7 @@ static inline int pair_reserve(struct pair_table *table, int64_t more) {
     return 0;
 }
 
-/* Return the index of a pair's entry, of a fresh one (all 0) if the pair is new. */
+/* Return the index of a pair's entry; a new pair gets an entry with count and places 0. */
 static inline int64_t pair_add(struct pair_table *table, uint64_t key) {
     uint64_t i = slot_of(table->entries, table->shift, table->factor, key);
     if (table->entries[i].places < 0) {

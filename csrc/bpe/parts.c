@@ -1,7 +1,7 @@
 /* Cut long texts into parts, so that several threads can encode or count them.
  *
- * A text is cut where no pattern has a piece across, whatever comes before and after (piece_cut in pieces.c), so the
- * parts have the pieces of the whole text. A text without such a place, such as a million letters a, is one part.
+ * A text is cut only where every pattern ends a piece, whatever comes before and after (piece_cut in pieces.c), so the
+ * parts have the pieces of the whole text. A text without such a place, such as a million times "a", is one part.
  */
 #include "bpe.h"
 #include "pieces.h"

@@ -3,17 +3,17 @@
  * A regular expression tries its alternatives in order, and the greedy parts of each in turn; but all parts here are
  * runs of characters of some class (unicode_tables.h), so the end of a run says at once what backtracking would find:
  *   - a run of letters, numbers or other characters: nothing can follow that the run has not taken;
- *   - \s*[\r\n]+ ends behind the last newline of the white space, \s+(?!\S) before its last character, or behind it at
- *     the end of the text, and \s+ is left with single characters;
- *   - o200k's words, capitals* small+ | capitals+ small*, where caseless letters and marks are both: see `word`.
+ *   - \s*[\r\n]+ ends after the last newline of the white space, \s+(?!\S) before its last character, or after it at
+ *     the end of the text, and \s+ then matches only single characters;
+ *   - o200k's words, capitals* small+ | capitals+ small*, where caseless letters and marks count as both: see `word`.
  * No run is read more than three times in all, so the time is linear on any text, and nothing recurses.
  *
- * A byte that belongs to no character is one character of class OTHER: Python reads such text with surrogateescape, as
- * one lone surrogate for each such byte. Characters are what Python's decoder accepts: no overlong forms,
+ * A byte that belongs to no character counts as a character of class OTHER, as in the specification, where Python's
+ * surrogateescape decodes it to a lone surrogate. Characters are what Python's decoder accepts: no overlong forms,
  * no surrogates, nothing beyond U+10FFFF.
  *
- * Speed: `regex` walks its program for each character, 10 MB/s; this steps by a table of classes, and a text in
- * ASCII never leaves the small loop of `run`. The pattern is a constant in each copy of `piece`.
+ * Speed: `regex` interprets its pattern for each character, at 10 MB/s; this looks up classes in a table, and runs of
+ * ASCII stay in the inner loop of `run`. The pattern is a constant in each copy of `piece`.
  */
 #include "pieces.h"
 #include "unicode_tables.h"
@@ -30,7 +30,7 @@ enum {
 
 /* --- characters ------------------------------------------------------------------------------------------------ */
 
-struct character { unsigned is; int size; }; /* its class, and its bytes: 1 for what is no character */
+struct character { unsigned is; int size; }; /* its class, and its number of bytes: 1 if it is invalid */
 
 INLINE unsigned class_of(uint32_t c) { return unicode_class[128 * unicode_block[c / 128] + c % 128]; }
 INLINE int continues(uint8_t byte) { return (byte & 0xc0) == 0x80; }
@@ -70,9 +70,9 @@ INLINE int64_t run(unsigned classes, const uint8_t *text, int64_t n, int64_t at)
 
 /* --- parts of the patterns ------------------------------------------------------------------------------------- */
 
-/* Match '(?:[sdmt]|ll|ve|re), in GPT-2 only small letters: return the end, or `at`. U+017F, the long s, is an s. */
+/* Match '(?:[sdmt]|ll|ve|re), in GPT-2 only small letters: return the end, or `at`. U+017F, the long s, matches s. */
 INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t at) {
-    uint8_t fold = pattern == PIECES_GPT2 ? 0 : 0x20; /* what makes a capital letter of ASCII small */
+    uint8_t fold = pattern == PIECES_GPT2 ? 0 : 0x20; /* the bit that makes an ASCII letter small */
     if (n - at < 2 || text[at] != '\'') return at;
     uint8_t a = text[at + 1] | fold;
     if (a == 's' || a == 'd' || a == 'm' || a == 't') return at + 2;
@@ -97,7 +97,7 @@ INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
 /* Match BIG*SMALL+, else BIG+SMALL*: return the end, or `at` if there is no word. `capitals`: it was the second form.
  *
  * BIG* takes the whole run. If LOWER follows, SMALL+ goes on from there. If not, BIG* gives back characters until
- * SMALL+ finds one, which is the last CASELESS or MARK of the run: behind it, all are UPPER. If there is none, the
+ * SMALL+ finds one, which is the last CASELESS or MARK of the run: all after it are UPPER. If there is none, the
  * first form fails, and the second takes the run, which is UPPER throughout. So what is given back is read only once
  * more. */
 INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
@@ -115,7 +115,7 @@ INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
 
 /* Match [^\r\n\p{L}\p{N}]?word(?i:'s|'t|'re|'ve|'m|'ll|'d)?, where c is the character at `at`: return the end, or `at`.
  *
- * A mark is also a word by itself, in the first form; that comes before a word of the second form behind it. */
+ * A mark is also a word of the first form by itself; that is tried before a word of the second form after the mark. */
 INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct character c) {
     int capitals = 0;
     int64_t start = c.is & LETTER ? at : at + c.size, end = word(text, n, start, &capitals);
@@ -192,16 +192,15 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
 
 /* --- cuts ------------------------------------------------------------------------------------------------------ */
 
-/* Return 1 if no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b
- * that follows it. Then a piece ends between them; and splitting never looks at b before it starts there, since the one
- * part that looks beyond a piece, (?!\S), does so behind white space, which a is not. So either side may be split
- * alone.
+/* Return 1 if no alternative of any pattern can match a character a and the character b after it together, wherever it
+ * starts. Then a piece ends between them. Nor does any pattern look at b before: the only part that looks beyond its
+ * piece, (?!\S), comes after white space, and a is not white space. So the two sides can be split separately.
  *
- * From one character to the next, all three patterns together get only
+ * The alternatives of all patterns match only these characters next to each other:
  *   from a letter to a letter, a mark or ' (in a word, and to its contraction),   from a number to a number,
  *   from any but a letter or number to a letter or mark (the start of a word),    from a sign to a sign or newline,
  *   from white space to white space, and from ' ' to a number or a sign.
- * The last line plays no part here, and nor do the bytes that are no character: other bytes may make them one. */
+ * No cut is made after white space, nor beside an invalid byte, because bytes outside of the text may complete it. */
 static int is_boundary(unsigned a, unsigned b, uint8_t first) {
     unsigned well = a & LETTER ? BLANK | NUMBER | (first == '\'' ? 0u : OTHER)
                     : a & NUMBER ? (LETTER | SIGN | BLANK)
@@ -211,7 +210,7 @@ static int is_boundary(unsigned a, unsigned b, uint8_t first) {
 }
 
 int64_t piece_cut(const uint8_t *text, int64_t n, int64_t from) {
-    /* Steps from inside of a character go over its bytes one by one, three at most, and then keep to characters. */
+    /* `at` may start inside a character: then it moves byte by byte, at most three times, to the next character. */
     int64_t at = from > 4 ? from - 4 : 0;
     struct character a = {0, 0}, b;
     for (; at < n; at += b.size, a = b) {

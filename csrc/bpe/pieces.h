@@ -6,8 +6,8 @@
 
 enum { PIECES_GPT2, PIECES_GPT4, PIECES_O200K, PIECES_QWEN2 };
 
-/* Write the ends of up to `most` pieces, the first of which starts at `at`; return how many there were. `at` must be a
- * piece boundary: 0 or an earlier result. */
+/* Write the ends of up to `most` pieces; return how many there are. The first begins at `at`, which must be 0 or an end
+ * that an earlier call found. */
 int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at);
 
 /* Return the first place >= from where the text can be cut so that any pattern splits both sides as it splits the

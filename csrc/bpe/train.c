@@ -1,16 +1,16 @@
 /* Train: merge the most frequent pair again and again, and look only at what the last merge changed.
  *
- * The specification counts all pairs again for every merge. Here every different piece is written once into one long
- * array, and each pair has its count and a list of its places:
- *   - a token is written at the first and at the last byte it covers, so both neighbours are found without links:
- *     the next one begins `length` further on, and the cell at i - 1 names the one before;
- *   - a merge makes only pairs with the new token, so all places of a pair are found in one call, in ascending order,
- *     and its list never grows. A place may be gone when the list is used, and never comes back, because the new token
- *     of a merge is always a later one;
+ * The specification counts all pairs again for every merge. Here every distinct piece is written once into one long
+ * array of cells, one for each byte, and each pair has its count and a list of its places:
+ *   - a token is written into the first and the last cell that it covers, so its neighbours are found without links:
+ *     the next token begins `length` cells later, and the cell before its first one names the token before;
+ *   - a merge makes only pairs with the new token, so all places of a pair are found during one merge, in ascending
+ *     order, and its list never grows. A place may be out of date when the list is used, and then stays so, because
+ *     later merges make only later tokens;
  *   - a count in the heap may be too large, but never too small, because the count of a pair only falls. So the top of
- *     the heap is the best pair if its count is still right. Of equal counts the smallest pair is on top, so that the
- *     order is total;
- *   - the changes of the counts are first added up by neighbour in an array, and then made once for each neighbour.
+ *     the heap is the best pair if its count is still right. Of equal counts the smallest pair is on top, so that no
+ *     two candidates are equal;
+ *   - changes of counts are first added up for each neighbouring token, and then applied once.
  * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
  */
 #include "bpe.h"
@@ -20,16 +20,16 @@
 
 enum {
     BYTES = 256,
-    DEAD = -2,  /* the first byte of the right half of a merge */
-    AHEAD = 16, /* how many places ahead the cells are fetched */
+    DEAD = -2,  /* the cell where the right token of a merge began */
+    AHEAD = 16, /* how many places ahead cells are prefetched */
 };
 
-struct side { /* what this merge does on one side of a token */
-    int64_t count, places; /* how often it stands there in the text, and in how many places here */
-    int64_t pair;          /* the pair that this makes */
+struct side { /* a token as the left, or right, neighbour of the new token */
+    int64_t count, places; /* how often it is that in the text, and at how many places in `cells` */
+    int64_t pair;          /* the index of the pair of both */
 };
 
-struct position { int32_t at, token; }; /* of the left neighbour, or ~token of the right one */
+struct position { int32_t at, token; }; /* a place of a new pair; token: its left neighbour, or ~ its right one */
 
 struct bpe_trainer {
     int64_t n;
@@ -117,7 +117,7 @@ struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t m
     struct bpe_trainer *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     t->n = n;
-    t->most = most_merges < 0 ? 0 : most_merges < n ? most_merges : n; /* each merge shortens something */
+    t->most = most_merges < 0 ? 0 : most_merges < n ? most_merges : n; /* each merge removes a token */
     if (set_up(t, counter) == 0) return t;
     bpe_trainer_free(t);
     return NULL;

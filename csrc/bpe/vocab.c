@@ -1,4 +1,4 @@
-/* Store a vocabulary in two hash tables, pairs of tokens and tokens by their bytes; half of the slots stay empty. */
+/* Store a vocabulary in two hash tables, of pairs and of tokens by their bytes; half of the slots or more are empty. */
 #include "vocab.h"
 
 /* Return how far to shift a hash so that `n` entries fill at most half of the slots. */
@@ -23,7 +23,7 @@ static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t
     return 0;
 }
 
-/* Find the slot of a piece among the whole tokens: where it is, or the empty one where it would be. */
+/* Return the slot of the token that equals a piece, or the empty slot where it would be. */
 static struct bpe_whole *whole_slot(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n) {
     uint64_t mask = ~(uint64_t)0 >> vocab->whole_shift;
     uint64_t i = bpe_hash_bytes(vocab->seed, piece, n) >> vocab->whole_shift;

@@ -11,15 +11,15 @@ struct bpe_pair {
     int32_t rank, made;
 };
 
-struct bpe_whole { int64_t at, n; int32_t number; }; /* a token's bytes, n of them or none, and its id */
+struct bpe_whole { int64_t at, n; int32_t number; }; /* where a token's n bytes begin, and its id; n = 0: empty */
 
 struct bpe_vocab {
     struct bpe_seed seed;
     int32_t byte_ids[256];
     struct bpe_pair *pairs; /* 2^(64 - shift) of them, open addressing */
-    uint8_t *marks;         /* of each: 0 where it is empty, else some bits of its hash */
+    uint8_t *marks;         /* for each slot of `pairs`: 0 if it is empty, else some bits of the hash */
     int shift;
-    uint8_t *bytes;          /* of the tokens that go before any merge */
+    uint8_t *bytes;          /* of the tokens in `whole` */
     struct bpe_whole *whole; /* 2^(64 - whole_shift) of them, open addressing */
     int whole_shift;
 };
@@ -28,8 +28,8 @@ static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key)
     return (uint8_t)(key * vocab->seed.first >> (vocab->shift - 8)) | 1; /* the bits below those of the slot; never 0 */
 }
 
-/* Return the slot of a pair, or the empty slot where it would be. The marks show that most pairs are unknown, and they
- * fit into the second cache of a core, while the pairs do not. */
+/* Return the slot of a pair, or the empty slot where it would be. Most pairs are unknown; to find that out takes only
+ * the marks, which fit the L2 cache of a core, unlike the pairs. */
 static inline uint64_t bpe_pair_slot(const struct bpe_vocab *vocab, uint64_t key) {
     uint64_t mask = ~(uint64_t)0 >> vocab->shift, hash = key * vocab->seed.first, i = hash >> vocab->shift;
     uint8_t mark = bpe_pair_mark(vocab, key), there;
@@ -37,14 +37,14 @@ static inline uint64_t bpe_pair_slot(const struct bpe_vocab *vocab, uint64_t key
     return i;
 }
 
-/* Find a pair; the rank of what is not there is BPE_NO_RANK. */
+/* Find a pair; an unknown pair has the rank BPE_NO_RANK. */
 static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab, int32_t left, int32_t right) {
     static const struct bpe_pair none = {~(uint64_t)0, BPE_NO_RANK, -1};
     uint64_t i = bpe_pair_slot(vocab, bpe_pair_key(left, right));
     return vocab->marks[i] ? &vocab->pairs[i] : &none;
 }
 
-/* Find the number of the token that a whole piece is, or -1. */
+/* Return the id of the token that equals a whole piece, or -1. */
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
 
 #endif

@@ -1,9 +1,9 @@
 # cython: language_level=3, binding=True, embedsignature=False, freethreading_compatible=False
 """Check the arguments of kernels, allocate their results and call C. The arithmetic is in csrc/, a file per ops file.
 
-They take float32 (and integers where ops do), refuse anything else with one line that says what to do, copy strided
-inputs, and return new contiguous arrays, whose memory comes from the pool. The kernel of an op is in a file named as
-its specification: ops/softmax.py, glue/softmax.pxi. (One loop computes here, `loops` in matmul.pxi, to compare with C.)
+The functions take float32 (and integers where ops do), refuse other types with one line that says what to do, copy
+strided inputs, and return new contiguous arrays, whose memory comes from the pool. The kernels of ops/softmax.py are in
+glue/softmax.pxi, and so on. (Only `loops` in matmul.pxi computes here, to be compared with C.)
 """
 
 import math
@@ -84,9 +84,9 @@ cdef class Block:
 
 cpdef object empty(tuple shape, object dtype=F32):
     """Return an uninitialised array on a block of the pool; dtype is a np.dtype."""
-    cdef c_np.npy_intp sizes[64]  # as many axes as NumPy has
+    cdef c_np.npy_intp sizes[64]  # NumPy allows at most 64 axes
     cdef size_t count = (<c_np.dtype>dtype).itemsize
-    cdef double most = count  # cannot overflow, as the product of whole numbers can
+    cdef double most = count  # the product of integers could overflow; a double cannot
     cdef int i
     for i in range(len(shape)):
         sizes[i] = shape[i]

@@ -49,9 +49,9 @@ cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
-    SHORT = 1024  # bytes that need no memory of their own
+    SHORT = 1024  # a text of at most so many bytes is encoded into an array on the stack
 
-cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
+cdef int64_t MOST_COUNT = 1 << 62  # limit of the sum of all counts, so that sums fit in int64
 cdef int64_t WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
 
 
@@ -146,7 +146,7 @@ cdef class BPE:
     """A vocabulary in C that encodes texts.
 
     byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
-    {(left, right): rank}, or None to order by new token. whole: {bytes: id} of pieces that become a token at once.
+    {(left, right): rank}, or None to order by new token. whole: {bytes: id} of pieces that become one token unmerged.
     """
 
     cdef bpe_vocab *vocab
@@ -249,7 +249,7 @@ cdef class BPE:
             return None
         try:
             utf8 = PyUnicode_AsUTF8AndSize(text, &size)
-        except UnicodeEncodeError:  # half a character
+        except UnicodeEncodeError:  # a lone surrogate
             return None
         if size > SHORT:
             return None

@@ -1,5 +1,5 @@
 cdef object addresses(list matrices):
-    """Return the addresses of contiguous arrays, as a kernel takes them; the caller keeps the arrays alive."""
+    """Return the addresses of contiguous arrays, as an array for a kernel; the caller keeps the arrays alive."""
     found = np.empty(len(matrices), np.uintp)
     cdef uintptr_t *place = <uintptr_t *>address(found)
     cdef int64_t i

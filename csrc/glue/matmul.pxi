@@ -1,6 +1,6 @@
 cdef object product(object a, object b, object bias, bint transpose_a, bint transpose_b, bint bf16, bint gelu=False):
     """Compute c = a @ b + bias for contiguous float32 arrays whose leading axes broadcast; bf16 rounds a and b.
-    With gelu, (gelu_tanh(c), c)."""
+    With gelu, return (gelu_tanh(c), c)."""
     cdef tuple lead_a = a.shape[:-2], lead_b = b.shape[:-2], lead = lead_a
     cdef int64_t rows = a.shape[-1] if transpose_a else a.shape[-2]
     cdef int64_t depth = a.shape[-2] if transpose_a else a.shape[-1]
@@ -19,7 +19,7 @@ cdef object product(object a, object b, object bias, bint transpose_a, bint tran
     c = empty(lead + (rows, columns))
     for n in lead:
         stack *= n
-    if b_stack == 0 and not transpose_a and a_stack > 0:  # one matrix for the whole stack: the stack is more rows
+    if b_stack == 0 and not transpose_a and a_stack > 0:  # all use one b: treat the stack as more rows
         rows, stack = rows * stack, 1
     y = empty(c.shape) if gelu else None
     (run_matmul_bf16 if bf16 else run_matmul)(c, y, a, b, bias, stack, rows, columns, depth, a_stack, b_stack,
@@ -134,7 +134,7 @@ def linear_gelu_backward_bf16(dy, x, w, h):
     return layer_backward(gelu_tanh_backward(dy, h), x, w, True)
 
 
-# The versions of matmul that came before it, for comparison: the first is here, the others are in
+# Simpler versions of matmul, to compare their speed: "cython" is here, the others are in
 # csrc/ladder.c.
 
 RUNGS = ("cython", "naive", "reordered", "tiled", "packed", "registers", "threaded")
@@ -153,7 +153,7 @@ cdef void loops(float *y, const float *a, const float *b, int64_t rows, int64_t 
 
 
 def matmul_ladder(rung, a, b):
-    """Multiply two matrices, a (M, K) and b (K, N) -> (M, N), in one of the ways in RUNGS, slowest first."""
+    """Multiply two matrices, a (M, K) and b (K, N) -> (M, N), by one of the versions in RUNGS."""
     if rung not in RUNGS:
         raise ValueError(f"no rung {rung!r}: the ladder has {', '.join(RUNGS)}")
     a, b = f32(a, "a", 2), f32(b, "b", 2)

@@ -1,5 +1,5 @@
 cdef object changed(object x, str name):
-    """Check an array that is changed in place: it cannot be copied first."""
+    """Check an array that is changed in place: it must be contiguous and writeable, since a copy would not do."""
     if f32(x, name) is not x:
         raise ValueError(f"{name} is changed in place and so it must be contiguous; pass a contiguous array")
     if not x.flags.writeable:

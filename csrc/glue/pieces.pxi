@@ -36,7 +36,7 @@ def split_pieces(text, pattern):
 
 
 def piece_cut(text, start=0):
-    """Return the first position from `start` on where both sides can be split separately, or the text's length."""
+    """Return the first position >= start where any pattern can split both sides separately, or the text's length."""
     text = bytes_of(text)
     cdef const uint8_t *first = text
     return piece_cut_c(first, len(text), start)
@@ -82,7 +82,7 @@ cdef class PieceCounter:
             raise MemoryError("no memory to count pieces")
 
     def train(self, n_merges, progress=None):
-        """Learn up to n_merges pairs -> list; call progress(done, total) after each."""
+        """Learn up to n_merges merges -> list of pairs (left, right); call progress(done, total) after each."""
         cdef bpe_trainer *trainer = NULL
         cdef int64_t done = 0, before = -1, step = 1 if progress else 64, most = min(n_merges, 1 << 40)
         with nogil:

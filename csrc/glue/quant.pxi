@@ -1,5 +1,5 @@
 cdef tuple packed(int bits, object q, object scales):
-    """Check the types of quantised weights; return the two contiguous."""
+    """Check the types of quantised weights; return q and scales as contiguous arrays."""
     kind = I8 if bits == 8 else U8
     if isinstance(q, ndarray) and isinstance(scales, ndarray) and q.dtype == kind and scales.dtype == U16:
         return contiguous(q), contiguous(scales)

@@ -6,7 +6,7 @@ cdef object by_row(row_kernel run, object x):
     """Compute y = kernel(x), row by row."""
     x = f32(x, "x", 1)
     y = empty(x.shape)
-    if x.size:  # there may be any number of empty rows
+    if x.size:  # an array without elements may have any number of rows
         run(y, x, rows_of(x), x.shape[-1])
     return y
 
