@@ -40,6 +40,7 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
 
 
 @pytest.mark.parametrize("modes, message", [
+    ({"pooling_mode": "mean", "then": "Dense"}, r"modules\.json has a step 'Dense'"),
     ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "prompt": True}, ""),
     ({"pooling_mode": "mean"}, ""), ({"pooling_mode": "cls"}, "1_Pooling.*'cls'.*tinyllm has the mean"),
     ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls_token"),
@@ -49,6 +50,7 @@ def test_other_poolings_are_refused(tmp_path, modes, message):
     made("bert").save_pretrained(tmp_path)
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": "a." + modes.get("then", "Pooling")}]))
     if message:
         with pytest.raises(UserError, match=message):
             from_pretrained(tmp_path)

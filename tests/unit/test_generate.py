@@ -242,10 +242,8 @@ def test_a_sequence_that_cannot_go_on_ends_alone():
 
 
 def test_generate_decodes_no_texts_without_stop_strings(monkeypatch):
-    read = []
-    monkeypatch.setattr(ByteTokenizer, "decode_bytes", lambda self, ids: read.extend(ids) or b"")
+    monkeypatch.setattr(ByteTokenizer, "decode_bytes", lambda self, ids: b"" if ids == [1, 2] else 1 / 0)
     assert len(generate(tiny(), [1, 2], max_tokens=3, tokenizer=ByteTokenizer())) == 3
-    assert read == [1, 2]
 
 
 def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():

@@ -47,11 +47,11 @@ class Backwards(Transformer):
 
 
 class Net(nn.Module):
-    """Hold parameters before and after modules, a list, a dict, a tied weight, and other attributes."""
+    """Hold parameters before and after modules, a tuple, a dict, a tied weight, and other attributes."""
 
     def __init__(self):
         self.scale = nn.Parameter(np.ones(3, np.float32))
-        self.h = [nn.Linear(3, 4), "not a module", nn.Linear(4, 3, bias=False)]
+        self.h = nn.Linear(3, 4), "not a module", nn.Linear(4, 3, bias=False)
         self.heads = {"a": nn.Linear(3, 3, bias=False)}
         self.norm = nn.LayerNorm(3)
         self.tied = self.h[0].weight
@@ -88,9 +88,6 @@ def test_names_follow_the_order_of_definition_and_a_tied_parameter_comes_once():
     assert net.parameters()[1] is net.h[0].weight and repr(net) == "<Net with 46 parameters>"
     nn.quantize(net, 8)
     assert isinstance(net.heads["a"], nn.Int8Linear) and isinstance(net.h[2], nn.Int8Linear)
-    pair = nn.Sequential()
-    pair.layers = nn.Linear(3, 2), F.relu
-    assert isinstance(nn.quantize(pair, 8)[0], nn.Int8Linear)
     assert len([*row]) == 3 and row[1] is F.relu and row[2] is row[-1] and nn.Sequential()(3) == 3
 
 

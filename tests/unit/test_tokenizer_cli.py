@@ -42,6 +42,9 @@ def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch):
     monkeypatch.setattr("tinyllm.data.load_corpus", lambda name: pytest.fail("the whole file was read"))
     assert run("train", text, "--vocab", 400, "--out", out) == 0
     assert load_tokenizer(out).merges == BPETokenizer.train(TEXT, 400).merges
+    held, part = [], b"part of a text that is larger than the memory"
+    BPETokenizer.train((held.append(sys.getrefcount(part)) or part for _ in range(999)), 260)
+    assert max(held) < 100
 
 
 def test_bytes_that_are_not_utf8_are_encoded_as_they_are(trained, stdin, capsys):

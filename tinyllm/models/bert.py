@@ -135,8 +135,11 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_pooling(folder: Path) -> None:
-    """Raise UserError if a folder of sentence-transformers asks for another pooling than the mean."""
-    pooling = folder / "1_Pooling" / "config.json"
+    """Raise UserError if a folder of sentence-transformers asks for anything but the mean."""
+    steps, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
+    for step in read_json(steps, [{}], 2**20) if os.path.lexists(steps) else []:
+        if (kind := str(step.get("type")).split(".")[-1]) not in ("Transformer", "Pooling", "Normalize"):
+            raise UserError(f"{steps} has a step {kind!r:.40}; tinyllm lacks it: use sentence-transformers")
     if os.path.lexists(pooling):
         found = read_json(pooling, {}, 2**20)
         modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}

@@ -167,7 +167,7 @@ class Run:
             return Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
                           Frame(**content["frame"]), start, content["notes"])
         except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{self.file} is damaged: {error}") from error
+            raise UserError(f"{self.file} is damaged, or of another version: {error}") from error
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if run.json describes another tokenizer."""

@@ -24,7 +24,7 @@ from tinyllm.tokenizer.base import Allowed, Tokenizer
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, check_names
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-AT_ONCE = 1024  # how many texts the kernels count together, so that short texts, too, keep all threads busy
+AT_ONCE = 32  # how many texts the kernels count together, so that short texts, too, keep all threads busy
 
 
 def kernels(operation: Any) -> Any:
