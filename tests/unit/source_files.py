@@ -24,7 +24,7 @@ class Source(NamedTuple):
 
     @property
     def part(self):
-        """The part of tinyllm that this file belongs to, or None: tinyllm/ops/softmax.py -> ops."""
+        """Return the part of tinyllm that has this file, such as ops for tinyllm/ops/softmax.py, or None."""
         steps = self.path.removesuffix(".py").split("/")
         return steps[1] if steps[0] == "tinyllm" else None
 

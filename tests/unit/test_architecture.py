@@ -1,8 +1,8 @@
 """Check the architecture: the layers of tinyllm and the rules of its imports, read from the source.
 
 Each rule is a function from a source file to the lines that break it. Every rule is also tried on a planted
-offence, because a rule that cannot fail is no rule. The rules of style are in test_style.py; ruff knows that
-only cli/ prints, and that nothing runs bytes that it reads (pyproject.toml).
+offence, because a rule that cannot fail checks nothing. The rules of style are in test_style.py; ruff checks
+that only cli/ prints, and that no data that are read can run as code (pyproject.toml).
 """
 
 import ast

@@ -34,7 +34,7 @@ MISTAKES = {  # command line -> part of the error message
     "quantize nothing --out new": "holds no run",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
-    "course grade students": "there is no course.toml",  # a folder, not the option that is gone
+    "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped": "required: --task",
     "eval shipped --task parity": "write world:KIND",
     "eval shipped --task world:stories": "asks nothing",
@@ -61,7 +61,7 @@ MISTAKES = {  # command line -> part of the error message
     "train --resume --overwrite --out x": "not allowed",
     "train --data book --set model.context=8 --out empty": "cannot write the run to empty",
     "train --data book --set model.context=8 --out /proc/tinyllm/run": "/proc/tinyllm",
-    "train --data nothing --out empty/run": "cannot write the run to empty/run",  # before data are read
+    "train --data nothing --out empty/run": "cannot write the run to empty/run",  # before it reads the data
     "train --data book --out=": "empty name",
     "train --data book --set start=shipped --preset mini": "leave out preset",
     "train --set start=shipped --set model.width=8": "leave out model.width",

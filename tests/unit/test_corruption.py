@@ -69,7 +69,7 @@ SIZES = {"vocab_size": V, "context": 12, "layers": 1, "heads": 2, "width": 16, "
 
 
 def made(seed=0):
-    """Build a model whose weights are large enough for every part of it to matter."""
+    """Build a model with weights so large that each part changes the result."""
     return shaken(build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
 
 

@@ -91,7 +91,7 @@ def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
     scan, seen = os.scandir, []
     monkeypatch.setattr(os, "scandir", lambda folder: seen.append(os.path.basename(folder)) or scan(folder))
     assert load_corpus("stdlib-code").data == b"a = 1\nb = 1\nz = 1"
-    assert sorted(seen) == sorted(["pkg", tmp_path.name])  # others may hold a hundred times as many files
+    assert sorted(seen) == sorted(["pkg", tmp_path.name])  # tests and site-packages may be huge
 
 
 # Files.

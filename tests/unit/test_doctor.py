@@ -1,4 +1,4 @@
-"""Check that `doctor` finds what is wrong, says what to do, and leaves the healthy alone."""
+"""Check that `doctor` finds each problem, says what to do, and finds none on a healthy machine."""
 
 import math
 import sys
@@ -14,7 +14,7 @@ WELL = {
     "memory": 2**33, "blas": "openblas 0.3", "no kernels": None, "losses": (3.7, 3.7),
     "isolation": {"landlock": None, "plain": None}, "environment": {},
 }
-ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
+ILLNESSES = [  # (changes, words of the problem, words of the advice)
     ({"level": None, "levels": [], "no kernels": "they were not built"}, "were not built", "C compiler"),
     ({"losses": (math.nan, 3.7)}, "nan", "source run: python -m pip install"),
     ({"environment": {"TINYLLM_BACKEND": "numpy", "TINYLLM_CPU": "avx2", "X": "1"}},

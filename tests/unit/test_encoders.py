@@ -79,7 +79,7 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_probabiliti
                          (lambda: classes(model, tokenizer, "the cat"), "has no classes")):
         with pytest.raises(UserError, match=message):
             act()
-    for name, made in (("masked", model), ("judge", judge)):  # the command agrees
+    for name, made in (("masked", model), ("judge", judge)):  # `generate` gives the same answers
         made.save_pretrained(name)
         save_tokenizer(tokenizer, here / name / "tokenizer.json")
     shown = json.loads(printed("generate", "masked", "--prompt", prompt, "--json"))["guesses"]

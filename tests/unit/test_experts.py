@@ -1,4 +1,4 @@
-"""Check layers of experts: what routing keeps, and the loss that keeps all experts in use."""
+"""Check layers of experts: bits, gradients, and the balance loss, which keeps all experts in use."""
 
 import numpy as np
 from hypothesis import given

@@ -23,7 +23,7 @@ from tinyllm.tokenizer.text import add_markers
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 GREEDY = {"sampling": Sampling(temperature=0)}
-VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # or it repeats a token
+VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
 
 
 def tiny(dtype=np.float32):

@@ -1,4 +1,4 @@
-"""Check that what generation_config.json says of sampling and ends is read, used and kept."""
+"""Check that the sampling settings and end tokens of generation_config.json are read, used and kept."""
 
 import json
 

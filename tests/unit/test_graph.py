@@ -54,7 +54,7 @@ def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths(tmp_pat
     assert {"(4, 2)", "linear", "max or min", "sum", f"{loss.item():.4g}"} <= {*drawn}
     first, second = F.split(leaf(np.arange(4, dtype=np.float32)), 2)  # a step with several outputs
     drawn = words(tl.draw(first * second))
-    assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # (2, 3, 0, 1)
+    assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # of (2, 3, 0, 1)
     x, w = leaf(2.0), leaf(3.0)
     drawn = words(tl.draw(record(x.data + 1, (w * w, x), lambda dy: (None, dy)), w=w))
     assert drawn.count("gradient +0") == 2  # a backward pass may return None in place of zeros

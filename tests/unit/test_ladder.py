@@ -1,4 +1,4 @@
-"""Check that all versions of matmul that the lesson on kernels compares are matrix products."""
+"""Check that all versions of matmul in the lesson on kernels compute matrix products."""
 
 import numpy as np
 import pytest

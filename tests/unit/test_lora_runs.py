@@ -91,7 +91,7 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
     with pytest.raises(UserError, match="is an adapter itself"):
         begun(tmp_path / "next", tuned, text, **LORA)
-    run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights, merged at the start
+    run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights of the merged model
     list(itertools.islice(setup.train(run), 5))
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
 

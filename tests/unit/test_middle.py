@@ -149,7 +149,7 @@ def test_a_run_learns_gaps_and_the_command_fills_one(here, refused, printed):
     sizes = SETTINGS | {"data": "text.txt", "model.context": 24}
     plain, same, gaps = (tl.prepare(tl.make_config(sizes | more))
                          for more in ({}, {"pretrain.middle": 0.0}, {"pretrain.middle": 0.5}))
-    for step in range(3):  # rate 0 gives the bits of no setting
+    for step in range(3):  # rate 0 changes no bit of a batch
         assert np.array_equal(same.plan.batches(step).tokens, plain.plan.batches(step).tokens)
         assert np.isin(markers_of(gaps.tokenizer)[0], gaps.plan.batches(step).tokens)
     assert same.tokenizer.fingerprint() == plain.tokenizer.fingerprint()

@@ -1,6 +1,6 @@
 """Check that `check` catches every mistake, listed or made by rule, and accepts right variants.
 
-That the checker names them is tested in tests/course/test_naming.py.
+tests/course/test_naming.py checks that the checker names them.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Build models from settings, and check their first weights, presets and refusals."""
+"""Build models from settings, and check their initial weights, presets and refusals."""
 
 import dataclasses
 import re

@@ -16,7 +16,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 def test_places_that_no_row_has_filled_are_finite():
     """The specification of attention multiplies unused values by a weight of 0, and 0 times NaN is NaN."""
-    dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # their blocks are reused
+    dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # the cache reuses their memory
     for array in dirty:
         array[:] = np.nan
     del array, dirty[:]

@@ -108,7 +108,7 @@ def operands(kind, depth):
     """Draw two matrices whose product is difficult to sum."""
     random = Random(kind, depth)
     a, b, half = random.normal((30, depth)), random.normal((depth, 33)), depth // 2
-    if kind == "scaled":  # exponents from -60 to 59
+    if kind == "scaled":  # times powers of 2 from 2**-60 to 2**59
         a, b = (x * np.exp2(random.integers(120, x.shape) - 60) for x in (a, b))
     if kind == "cancelling":  # the two halves of the terms nearly cancel
         a[:, half : 2 * half] = -a[:, :half] * (1 + 1e-6 * random.normal((30, half)))

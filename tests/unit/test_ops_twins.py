@@ -20,7 +20,7 @@ from tinyllm.testing.relations import bind
 TWINS = [name for name, o in OPS.items() if o.compiled is not None]
 __test__ = bool(TWINS)  # nothing to test without kernels
 REFUSALS = (TypeError, ValueError, IndexError, ArithmeticError, MemoryError)
-OTHER_FLOATS = re.compile(r"must be float32.*float(16|64).*use")  # the message
+OTHER_FLOATS = re.compile(r"must be float32.*float(16|64).*use")  # the message says what to do
 
 
 @pytest.mark.parametrize("name", TWINS)

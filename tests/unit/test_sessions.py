@@ -16,8 +16,8 @@ A session looks like this, and begins at the left margin:
 Standard output and standard error are one text of 80 columns. `tinyllm` runs in this process, any other
 command in `sh`, which knows `tinyllm` and `python`, too.
 
-To write a session or to renew it, run `python tests/unit/test_sessions.py tests/sessions/NAME.txt`: that
-prints it with what its commands print now, and leaves each answer that is still right as it is.
+To write or renew a session, run `python tests/unit/test_sessions.py tests/sessions/NAME.txt`. It prints the
+session with the current output of its commands, and keeps each answer that is still right.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Check T5: its first weights, answers to texts, and training with hidden spans or pairs."""
+"""Check T5: its initial weights, answers to texts, and training with hidden spans or pairs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Check conversations in tokens: only the template writes special ids, and no program of a folder runs."""
+"""Check conversations as tokens: only templates write special ids, and no code of a folder is run."""
 
 import json
 
@@ -109,7 +109,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
     check_mutations(reader, tmp_path, 1, times=60)
 
 
-# In the file of a tokenizer
+# Templates in the file of a tokenizer.
 
 GOOD = CHAT_TEMPLATES["chatml"].to_dict()
 

@@ -1,4 +1,4 @@
-"""Check of `tinyllm tokenizer` what sessions cannot: bytes, terminals, and when files are read."""
+"""Check parts of `tinyllm tokenizer` that sessions cannot: bytes, terminals, and when files are read."""
 
 import re
 import sys

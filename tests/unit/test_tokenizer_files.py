@@ -94,7 +94,7 @@ def test_a_later_version_of_unicode_gives_other_fingerprints(monkeypatch):
 @pytest.mark.parametrize("tokenizer, problem", [
     (BPETokenizer([(97, 97), (256, 97), (97, 256)]), "257 and 258 have the same bytes"),
     (CharTokenizer.train(TEXT, ["t"]), "choose a name with a space"),
-    (ByteTokenizer(["é"]), "cannot hold the special token"),  # GPT-2 writes byte 0xe9 so
+    (ByteTokenizer(["é"]), "cannot hold the special token"),  # GPT-2's sign for byte 0xe9
 ])
 def test_a_vocabulary_that_no_file_can_hold_is_not_saved(tokenizer, problem, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=problem):
@@ -280,7 +280,7 @@ def test_a_vocabulary_may_lack_bytes_but_then_no_text_has_them(tmp_path):
                         encode(text)
 
 
-# The files of tiktoken and GPT-2
+# The files of tiktoken and GPT-2.
 
 
 def test_a_rank_file_is_read_with_its_pattern(tmp_path):

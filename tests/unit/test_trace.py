@@ -1,4 +1,4 @@
-"""Check traces: every number equals one computed by hand, and tracing changes nothing."""
+"""Check traces: their numbers equal those of a plain computation, and tracing changes nothing."""
 
 import re
 

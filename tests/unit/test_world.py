@@ -243,7 +243,7 @@ def test_planted_documents_are_as_many_as_the_dials_say():
 
 
 def test_a_copied_document_says_of_which_it_is_a_copy_and_is_no_secret():
-    """A copy of a secret would be one repeat more than the secret's label says."""
+    """Copying a secret would repeat it once more than its label says."""
     mix = Mix(WORLD, 1200, MixDials(secrets=4, poison=60, duplicates=0.6))
     told = Counter(d.text for d in mix if d.labels.get("planted") == "secret")
     for document in mix:

@@ -45,7 +45,7 @@ def test_a_document_reads_back_and_two_ways_give_its_truth(name, seed):
     assert json.loads(json.dumps(document.labels)) == document.labels, "labels are what JSON can hold"
     read = kind.read(WORLD, document.text)
     if read is not None and document.logprob is not None and settings != kind.dials():
-        read = replace(read, logprob=document.logprob)  # depends on dials that no text names
+        read = replace(read, logprob=document.logprob)  # `read` does not know the dials
     assert read == document and kind.solve(WORLD, document) == document.truth
     if document.prompt:
         right = document.labels.get("right") is not False and not document.labels.get("mistaken")

@@ -161,4 +161,4 @@ TABLES: dict[str, list[Entity]] = {
                  ("Omar", "at the market", "brown", "train", "aunt")),
     ],
 }
-TABLES["traps"] = TABLES["troubles"][:3]  # of the short stories, as are heroes
+TABLES["traps"] = TABLES["troubles"][:3]  # for short stories, like `heroes`

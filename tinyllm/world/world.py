@@ -27,8 +27,8 @@ VERSION = "2"
 PRESENT = Date(80, 0, 0)
 BIRTHS = ((0, 6), (26, 32), (52, 58))  # the years in which each generation was born
 OF_AGE = 18 * DAYS_OF_YEAR
-MOST_CHILDREN = 6  # of a couple, a year apart at least
-CHANGING = {"lives_in", "works_as"}  # relations of which the newest fact replaces the older ones
+MOST_CHILDREN = 6  # per couple; births are at least a year apart
+CHANGING = {"lives_in", "works_as"}  # relations in which a new fact replaces older ones
 ADULT = {"works_as", "likes", "enjoys", "owns", "best_friend", "lives_in"}
 
 RULES = """

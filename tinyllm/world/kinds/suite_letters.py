@@ -12,7 +12,7 @@ SIZE = 12, "letters of the word at most", 4, 12
 
 @cache
 def _known(size):
-    """Return the words of up to `size` letters, and {n: [a letter, and a word with n of this letter]}."""
+    """Return the words of up to `size` letters, and {n: (letter, word) in which it occurs n times}."""
     words, found = [word for word in WORDS if len(word) <= size], defaultdict(list)
     for word in words:
         for letter in ABC:
