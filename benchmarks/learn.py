@@ -230,7 +230,7 @@ class Trained:
         return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
 
     def hits(self, documents):
-        """Return where the likeliest token is the right one, and where a token is asked for, (rows, T)."""
+        """Return two masks (rows, T): the likeliest token is right; the token is part of an answer."""
         batch = self.batch(documents)
         with tl.no_grad():
             return self.model(batch.tokens).data.argmax(-1) == batch.targets, batch.targets != IGNORED

@@ -131,7 +131,7 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
 
     def write(out):
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of a name that old versions need
+            warnings.simplefilter("ignore", FutureWarning)  # about a name that only old versions need
             for _ in range(NEW):
                 token = out.logits[:, -1:].argmax(-1)
                 out = model(token, past_key_values=out.past_key_values, use_cache=True)
@@ -168,7 +168,7 @@ def learner(learn: Callable, texts: list[str]) -> Contender:
 
 
 def learn_rustbpe(texts: list[str], vocab_size: int, pattern: str):
-    """Learn with rustbpe (Karpathy, 2025)."""
+    """Learn a vocabulary with rustbpe (Karpathy, 2025)."""
     import rustbpe
 
     new = rustbpe.Tokenizer()

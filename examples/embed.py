@@ -4,7 +4,7 @@
     python examples/embed.py "delete a folder and everything in it"
 
 Every function's description becomes a vector, the mean of an encoder's vectors for its tokens. The answer is
-the description whose vector has the largest dot product with that of the question: no word must be the same.
+the description whose vector has the largest dot product with the question's; they need not share a word.
 After Reimers and Gurevych, "Sentence-BERT", 2019.
 """
 

@@ -1,4 +1,4 @@
-"""Set up every test: the same cases each time, and nothing left in the user's cache."""
+"""Set up every test: the same cases each time, one thread, and one fork server for a process."""
 
 import os
 
@@ -15,7 +15,7 @@ from tinyllm.ops.runtime import threads
 
 threads(1)  # unless a test asks for more: a second thread spins for a millisecond after every product
 
-EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 15))  # of every property; CI and `make verify` try more
+EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 15))  # of a property; .ci/run and `make verify` try more
 settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tinyllm")

@@ -2,7 +2,7 @@
 
     python tools/size.py
 
-The limits stand in tools/size.toml. Blanks and docstrings count.
+The limits are in tools/size.toml. Blank lines and docstrings count.
 """
 
 import subprocess

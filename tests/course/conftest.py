@@ -1,4 +1,4 @@
-"""Share a judge of texts, a workspace and a folder of submissions among the tests of the course."""
+"""Share a judge of texts and a workspace among the tests of the course."""
 
 import json
 

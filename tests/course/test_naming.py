@@ -44,7 +44,7 @@ named("sample", "along the first axis")(  # this one and some below were found b
                       > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1))
 named("gelu_tanh", "with 0.44715 where 0.044715 belongs")(
     lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))))
-named("sample", "dtype missing")(  # sums in float32: of many small numbers after a large one
+named("sample", "dtype missing")(  # sums in float32 lose small numbers after a large one
     build("sample", edit_trees(
         "sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)")))
 named("lr_schedule", "alone, without the guard")(
@@ -76,7 +76,7 @@ def more_exact_than_the_specification(x):
 
 @named("softmax", "softmax over the whole array, not row by row")
 def another_mistake_on_large_numbers(x):
-    e = np.exp(x)  # overflows, and
+    e = np.exp(x)  # overflows, which is a second mistake
     return e / e.sum()
 
 
@@ -165,7 +165,7 @@ def results_of_a_wrong_shape(dy, a, b, transpose_a=False, transpose_b=False):
 
 
 named("add", ".", NOT_SAID)(lambda x, y: np.add(x, y, out=x))  # the only fault: it writes into an input
-for op, wrong in {  # right numbers of another type are no wrong numbers
+for op, wrong in {  # the numbers are right, only their type is wrong
     "clip_grads": lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads],
     "count_parameters": lambda *sizes: float(SPEC["count_parameters"](*sizes)),
     "bigram_counts": lambda *args: np.float32(SPEC["bigram_counts"](*args)),

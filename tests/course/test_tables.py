@@ -179,5 +179,5 @@ def test_no_text_is_a_formula_in_a_table(text):
 
 
 def test_a_page_shows_the_beginning_of_a_huge_file_only():
-    """A file of two megabytes was split into lines for every exercise, which took seconds for each page."""
+    """A file of 2 MB was once split into lines for every exercise, which took seconds for each page."""
     assert code(b"\n" * 2**21).count("\n") == MOST_LINES

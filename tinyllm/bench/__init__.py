@@ -1,1 +1,1 @@
-"""Measure the speed and memory of ops, training, generating and tokenizers on this machine."""
+"""Measure the speed and memory of ops, training and generation on this machine."""

@@ -24,7 +24,7 @@ BUFFER = 1 << 28  # bytes
 
 
 def facts() -> dict[str, Any]:
-    """Return facts about this machine and its backend; None without kernels."""
+    """Return facts about this machine and the kernels; "level" is None without kernels."""
     kernels: Any = runtime._compiled  # None if they were not built
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {

@@ -160,7 +160,7 @@ def _check_command(argv: list[str], command: str | None) -> None:
 
 
 def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> NoReturn:
-    """Raise UserError for arguments that a command does not have, and name one that it has."""
+    """Raise UserError for arguments that a command does not have, and suggest a similar one."""
     of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
     known = parser.commands[command]._option_string_actions if command in parser.commands else ()
     near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)

@@ -29,7 +29,7 @@ class Suspect:
     """A known mistake that may explain wrong results.
 
     output: the index of the only result to compare; None compares all.
-    known: a cache {(id of a case, exact): the mistake's results}; cases must stay alive, as ids are reused.
+    known: a cache {(id of a case, exact): the mistake's results}. Cases must stay alive to keep their ids.
     """
 
     def __init__(self, name, function, output=None, known=None):
@@ -180,7 +180,7 @@ def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
 
 
 def has_fraction(results: list[Any] | None) -> bool:
-    """Return True if a finite number is no multiple of 0.5: two mistakes rarely share such by chance."""
+    """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on one by chance."""
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in floats(results))
 
 

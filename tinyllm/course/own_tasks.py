@@ -55,7 +55,7 @@ def load_lesson(folder: str | Path) -> Lesson:
             raise UserError(f"{home / FILES[2]} has no mistake of {name}, which a check must reject")
         for said, function in MISTAKES[name]:
             try:
-                getattr(function, "function", None)  # makes the wrong function, which may raise
+                getattr(function, "function", None)  # an edit makes its function here, which may raise
             except Exception as error:
                 raise UserError(f"{home / FILES[2]}: the mistake {said!r} cannot be made: {error}") from None
     return LOADED.setdefault(str(home), lesson)
@@ -104,7 +104,7 @@ def register(names: list[str], reference: Any, cases: Any) -> None:
 
 
 def drawn(args: Any) -> tuple:
-    """Return the arguments of a case, with float32 for all numbers, as everywhere in the library."""
+    """Return the arguments of a case, with arrays of float64 as float32, as everywhere in the library."""
     if not isinstance(args, tuple):
         raise TypeError("a case is a tuple of arguments, such as (x, 2) or (x,)")
     return tuple(map(narrow, args))

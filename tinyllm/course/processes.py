@@ -1,8 +1,8 @@
 """Start and end worker processes: forks of a server on Linux, plain subprocesses on other systems.
 
-A forked worker starts in a few milliseconds, where a process that imports NumPy takes a tenth of a second:
-that would double the time of a grading. A plain subprocess is for a student's own `check` on macOS, where a
-process that has used NumPy must not fork.
+A forked worker starts in a few milliseconds. A new process that imports NumPy takes a tenth of a second, and
+a grading would take twice as long. Plain subprocesses are for macOS, where a process that has used NumPy must
+not fork.
 """
 
 import contextlib

@@ -5,8 +5,8 @@ header is {"value": ..., "arrays": [[dtype, shape] of each]}. Plain values are w
 JSON lacks are objects with one key: {"t": tuple}, {"d": dict as pairs}, {"a": array number}, {"v": [array
 number, layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
 
-Neither side trusts the other: sizes are checked before memory is allocated, there are few types, and pickle
-is not used. This file uses only the standard library and NumPy, because workers cannot import tinyllm.
+Neither side trusts the other: sizes are checked before memory is allocated; "hostile:" names an attack in
+tests/course/hostile. Workers cannot import tinyllm, so this file uses only NumPy and the standard library.
 """
 
 import io

@@ -47,7 +47,7 @@ def _text(lines, prose):
 class Stepper:
     """A tracer that shows each step of a running script before the step's code runs: prose, then code.
 
-    pause: called with a prompt before the code of each step; None if nobody is asked, without a terminal.
+    pause: called with a prompt before the code of each step; None without a terminal.
     start: the first step to show; earlier steps run with their output hidden.
     """
 

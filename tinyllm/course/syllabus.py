@@ -17,7 +17,7 @@ class ExerciseKind:
     judge: the module of `tinyllm.course` whose functions `cases` and `judge` check an exercise.
     file: the file that a student fills in.
     counted: the words after the counts in a verdict, as in "3 of 8 properties hold".
-    cpu_seconds: the processor time that a worker needs for a right answer, at most.
+    cpu_seconds: the most processor time that a worker needs for a right answer.
     no_solution: why no solution is shown, or "".
     """
 

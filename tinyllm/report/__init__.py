@@ -1,1 +1,1 @@
-"""Show what a model does and how its training went: HTML pages, charts in the terminal, traces."""
+"""Show what a model does and how its training went: HTML pages, tables for the terminal, traces."""

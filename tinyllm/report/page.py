@@ -71,7 +71,7 @@ def figure(title: str, unit: str, *content: Any, **attributes: Any) -> Html:
 def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
     """Return a table that scrolls; `label` is for screen readers.
 
-    Cells are elements td or th, or what is in them. The first cell of a row is its head.
+    A cell is a td or th element, or the content of one. The first cell of a row is its head.
     """
     top = tag("tr", [_cell(each, "col") for each in head])
     body = [tag("tr", _cell(first, "row"), [_cell(each) for each in others]) for first, *others in rows]

@@ -12,7 +12,7 @@ from tinyllm.report.svg import Series, chart
 from tinyllm.runs.log import read_log
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
-TINY = 1e-3  # a loss of 0 has no logarithm
+TINY = 1e-3  # the smallest loss on a logarithmic axis
 SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
          ("Speed", "tokens_per_second", "tokens/s")]  # of each small chart: title, column of the log, unit
 

@@ -1,6 +1,6 @@
 """Format text for terminals: colours, widths, folded lines, tables, bars and progress.
 
-Only this module knows how wide a terminal is and what it can show. Commands print what it returns.
+The functions return text for the width, colours and encoding of the terminal; commands print it.
 """
 
 import math

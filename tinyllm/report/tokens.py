@@ -1,4 +1,4 @@
-"""Show tokens as printable text, also tokens that hold part of a character or a control code."""
+"""Show tokens as printable text, also tokens that contain a part of a character or a control code."""
 
 import unicodedata
 

@@ -55,7 +55,7 @@ def code(text: str, language: str = "python", _: str = "") -> Html:
 
 
 class Writer:
-    """Turns Markdown into HTML; knows where every Markdown file of the repository will be on the site."""
+    """Turn Markdown into HTML; `pages` says where each Markdown file of the repository is on the site."""
 
     def __init__(self, site: Path):
         self.site = site

@@ -125,7 +125,7 @@ def find_task(course: Course, row: TableRow) -> tuple[str, str]:
 def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
     """Return the days, rounded up, that a student's lesson came after it was due; None without a time.
 
-    A row about the lesson counts before a row about the student, and this before the course's `due`.
+    A row about the lesson overrides a row about the student, which overrides the course's `due`.
     """
     received, where = None, ""
     due = moment(part.due, f"lesson {part.lesson.number}: due", end=True)
