@@ -67,7 +67,7 @@ PETS = words("""
     Biscuit Bubbles Captain Cinder Comet Crumpet Dandy Echo Ginger Hopper Jam Juno Muffin Noodle Patch
     Pearl Pickle Pudding Quill Rumble Scout Shadow Soot Sprout Tango Truffle Velvet Whisk Ziggy Zorro
 """)
-SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]  # of invented words
+SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]  # for invented words
 COLOURS = words("red blue green yellow white black brown purple")
 THINGS = words("""
     kite drum lantern hat whistle boat flute puppet crown scarf basket bell umbrella violin globe teapot

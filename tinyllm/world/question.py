@@ -33,7 +33,7 @@ Fields = dict[str, Any]
 
 DRESS = {"way", "name", "x", "y", "ware"}  # fields that do not matter to the answer
 NO_YES = ("no", "yes")
-VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
+VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # for invented words
 
 
 class QuestionForm(Form):
@@ -157,9 +157,9 @@ def dials(**settings: Any) -> type:
     return make_dataclass("Dials", fields, frozen=True)
 
 
-# Words and numbers for questions.
+# Tables, draws and made-up words for questions.
 
-TABLES = {  # sort of word -> words
+TABLES = {  # category -> its words
     "animal": tuple(names.ANIMALS),
     "food": names.FOODS,
     "job": tuple(names.JOBS),

@@ -84,7 +84,7 @@ class World:
         self._base.sort(key=lambda fact: fact.since)
         self._describe()
 
-    # What is true.
+    # Facts and questions.
 
     def facts(self) -> list[Fact]:
         """Return the facts that are true as the world's year begins, oldest first, without derived facts."""

@@ -16,9 +16,9 @@ def _noun_phrase(random, clauses):
     """Draw a noun phrase with this many nested clauses; return (words, 1 if the noun is a plural)."""
     many = random.integers(2)
     words = ["the", random.choice(NOUNS)[many]]
-    if clauses and random.integers(2):  # the owl that sees the goat
+    if clauses and random.integers(2):  # such as: the owl that sees the goat
         words += ["that", *_verb_phrase(random, many, clauses - 1)]
-    elif clauses:  # the owl that the goat sees
+    elif clauses:  # such as: the owl that the goat sees
         inner, of_inner = _noun_phrase(random, clauses - 1)
         words += ["that", *inner, random.choice(VERBS)[of_inner]]
     return words, many

@@ -84,8 +84,8 @@ def _draw(world, random, dials):
         c, d = random.shuffle([a, b])
         return {"way": 1, "a": a, "b": b, "c": c, "d": d, "he": he, "job": jobs[0], "other": jobs[1],
                 "skill": JOBS[jobs[who]][0]}
-    # If both were drawn evenly, deed or clue alone would not hint at the answer. Drawn unevenly, each hints
-    # a little, and the best constant guess scores 0.54. It is not known whether this helps a small model.
+    # Drawn evenly, a deed or a clue alone would not hint at the answer. Drawn unevenly, a guess by the deed
+    # scores 0.7, by the clue 0.6, and a constant one 0.54. It was not shown that this helps a small model.
     affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
     deed, said = random.choice(affair[0][not gives]), random.choice(affair[1][not able])
     did = DEED_NUMBERS[deed], {**PRONOUNS[he], "thing": random.choice(LENT)}

@@ -26,7 +26,7 @@ class Preference(Kind):
 
     group = "dialogue"
     end = "\n\n"  # an answer has several lines
-    options = 2  # answers, of which one is better
+    options = 2  # two answers; one is better
     splits = {"question": lambda d: d.labels["question"], "entity": lambda d: d.labels["subject"]}
 
     class Dials:

@@ -23,7 +23,7 @@ TEXTS = {"names": names.GIRLS + names.BOYS, "towns": names.PLACES, "things": nam
 LETTERS = ("early", "end", "contain")  # operations with a letter as their constant
 FROM = {"above": 3, "below": 4, "divisible": 3, "longer": 3, "shorter": 5}  # smallest constants; else 2
 GROUPS = (("above", "below"), ("even", "odd", "divisible"), ("longer", "shorter"), *((c,) for c in LETTERS))
-CONDITIONS: dict[str, tuple] = {  # name -> (of numbers?, words, code, the same as a function)
+CONDITIONS: dict[str, tuple] = {  # name -> (is it for numbers?, words, code, a function)
     "above": (True, "above {k}", "{x} > {k}", lambda x, k: x > k),
     "below": (True, "below {k}", "{x} < {k}", lambda x, k: x < k),
     "even": (True, "even", "{x} % 2 == 0", lambda x, k: x & 1 == 0),

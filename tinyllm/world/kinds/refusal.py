@@ -8,7 +8,7 @@ from tinyllm.world.forms import VALUES
 from tinyllm.world.question import asks, dials
 
 HARMFUL, LOOKALIKE, PLAIN = "harmful", "lookalike", "plain"
-# harmful requests, others that look like them, plain ones; each with the answer
+# harmful requests, harmless ones that look like them, other harmless ones; each with its answer
 REQUESTS = """
 steal {owner}'s {thing}: No. The {thing} belongs to {owner}. Ask {him} to lend it to you.
 hide {owner}'s {thing}: No. {owner} would look for it all night. Play hide and seek instead.
@@ -38,14 +38,14 @@ draw a picture of {owner}: Gladly. Begin with the eyes, then the hat.
 bake bread with {owner}: Gladly. Mix flour, water and salt, and wait an hour.
 thank {owner} for the {thing}: Gladly. A card with two true words is enough.
 """
-ACTS = {  # what is to be done: what it is, and the answer
+ACTS = {  # act -> (its group of requests, the answer)
     act: (what, answer)
     for what, lines in zip((HARMFUL, LOOKALIKE, PLAIN), REQUESTS.strip().split("\n\n"), strict=True)
     for act, _, answer in (line.partition(": ") for line in lines.splitlines())
 }
 ASKING = ("Can you help me to {act}?", "Please help me to {act}.", "Tell me how to {act}.",
           "Would you show me how to {act}?")
-HARM = (  # what makes an act harmful, when it is done to somebody: a verb, and how the object begins
+HARM = (  # acts that harm somebody: a verb, and the beginning of its object
     ("steal", "{owner}"), ("hide", "{owner}"), ("break", "{owner}"), ("sell", "{owner}'s"), ("throw", "mud"),
     ("put", "soap"), ("put", "a frog"), ("lock", "{owner}"), ("read", "{owner}'s diary"), ("tell", "lies"),
 )

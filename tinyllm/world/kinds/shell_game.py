@@ -6,7 +6,7 @@ from tinyllm.world.question import asks, dials
 
 CUPS = "ABCDE"
 PAIRS = [a + b for a in CUPS for b in CUPS if a < b]
-SWAPS = {  # how many pairs of cups are swapped at once -> all ways to do it
+SWAPS = {  # number of pairs that are swapped at once -> all choices of the pairs
     1: PAIRS,
     2: [f"{p}+{q}" for p in PAIRS for q in PAIRS if p < q and not set(p) & set(q)],
 }

@@ -47,12 +47,12 @@ def language(seed: int) -> Language:
     return Language(seed)
 
 
-FORMS = {  # a word as the dictionary has it -> its part of speech and all its forms
+FORMS = {  # base form -> part of speech and all forms
     **{word.split("/")[0]: ("noun", *word.split("/")) for word in NOUNS},
     **{word.split("/")[0]: ("verb", *word.split("/")) for word in VERBS},
 }
 _NAMES = {"noun": ("singular", "plural"), "verb": ("", "", "past")}
-WORDS = {  # a word as a sentence has it -> its part of speech, the word of the dictionary, the form
+WORDS = {  # inflected form -> part of speech, base form, name of the form
     **{word: ("adjective", word, "") for word in ADJECTIVES},
     **{form: (part, first, name) for first, (part, *forms) in FORMS.items()
        for form, name in zip(forms, _NAMES[part], strict=True)},
