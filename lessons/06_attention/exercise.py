@@ -18,7 +18,7 @@ def attention(q, k, v, causal=True, lengths=None):
     tokens; causal hides the keys after a query's own token. Query head h reads
     kv head h // (H / K). With lengths (B,), row b has only its first lengths[b]
     keys, and its queries are the last S of these tokens. A query that sees no
-    key gets y = 0 and lse = -inf. Values must be finite even where hidden.
+    key gets y = 0 and lse = -inf. The values of hidden keys must be finite.
     """
     raise NotImplementedError
 

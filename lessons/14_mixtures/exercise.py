@@ -10,13 +10,13 @@ import numpy as np
 
 
 def route(p, scores, top):
-    """Choose the experts with the `top` largest scores for every token, and
-    return their weights p.
+    """Choose for every token the `top` experts with the largest scores; their
+    weights are their values of p.
 
     p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64,
-    the best first. Of equal scores the lower number wins. In Mixtral the scores
-    are p itself. In DeepSeek-V3 they are p plus a bias, which changes which
-    experts are chosen but not their weights.
+    the best first. Of experts with equal scores, the one with the lower number
+    comes first. In Mixtral the scores are p itself. In DeepSeek-V3 they are p
+    plus a bias, which changes which experts are chosen but not their weights.
     """
     raise NotImplementedError
 

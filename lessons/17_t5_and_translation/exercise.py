@@ -32,8 +32,8 @@ def relative_buckets(distance, buckets, max_distance, causal):
     `buckets`. With causal, keys before the query use all buckets, and later
     keys fall into bucket 0. Otherwise the first half of the buckets is for keys
     up to the query, the second half for keys after it. Of n buckets, distances
-    below e = n // 2 have one each; larger ones share buckets that grow with the
-    logarithm. Distance d goes to
+    below e = n // 2 have one each; larger ones share the other buckets, on a
+    logarithmic scale. Distance d goes to
 
         e + (n - e) ln(d / e) / ln(max_distance / e),
 

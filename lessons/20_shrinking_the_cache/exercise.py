@@ -28,7 +28,7 @@ def pack_int8(x):
     x (..., D) -> q (..., D) int8, scales (...) float32: scale = max |x| / 127,
     q = x / scale rounded to nearest, ties to even; a row of zeros has scale 0.
     A row with an infinity or NaN has scale NaN and q 0, so that results
-    computed from it are NaN. float64 passes through float32 first.
+    computed from it are NaN. float64 is first rounded to float32.
     """
     raise NotImplementedError
 

@@ -28,11 +28,11 @@ def attention(q: Array, k: Array, v: Array, causal: bool = True,
     """Return for every query a mean of the values, weighted by softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
-    scores. The queries are the last S of the T tokens; causal hides the keys after a query's own token.
-    Query head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and
-    its queries are the last S of these tokens. A query that sees no key gets y = 0 and lse = -inf. Values
-    must be finite even where hidden. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017,
-    section 3.2; shared heads: Ainslie et al. 2023.)
+    scores. The queries are the last S of the T tokens; causal hides the keys after a query's own token. Query
+    head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and its
+    queries are the last S of these tokens. A query that sees no key gets y = 0 and lse = -inf. The values of
+    hidden keys must be finite. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017, section
+    3.2; shared heads: Ainslie et al. 2023.)
     """
     scores = masked_scores(q, k, causal, lengths)  # (B, H, S, T)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
@@ -97,8 +97,8 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
     A query's y is the mean of v[t], starts <= t < ends, with weights softmax(q . k[t] / sqrt(D) + bias).
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
-    broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0. The
-    bias is T5's table of distances (Raffel et al. 2020) or ALiBi's slope * t (H, 1, T) (Press et al. 2022).
+    broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0.
+    Such biases are T5's relative positions (Raffel et al. 2020) and ALiBi's slope * t (Press et al. 2022).
     Raises ValueError when shapes, heads or ranges do not fit.
     """
     scores = range_scores(q, k, starts, ends, bias)

@@ -1,4 +1,4 @@
-"""Define the blocks of GPT-2, LLaMA and PaLM as functions of their weights; count a GPT-2's sizes and FLOPs.
+"""Define the blocks of GPT-2, LLaMA and PaLM as functions of weights; count parameters, bytes and FLOPs.
 
 The models are made of modules (`tinyllm/models/`), which hold the weights. Each function here computes the
 same block in one place, and tests compare the two.
@@ -64,11 +64,11 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
                    base: float = 10000.0) -> Array:
     """Apply PaLM's transformer block, attention and MLP side by side: x + attention(norm(x)) + mlp(norm(x)).
 
-    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one layernorm. widen (C, C + 2 D + F),
-    with D = C / heads, makes everything from norm(x) in one product: all of q, then one head k and one v that
-    all query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1 with
-    this base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) multiplies both outputs
-    in one product, attention's first. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
+    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one layernorm. norm(x) is multiplied
+    once, by widen (C, C + 2 D + F), with D = C / heads: the outputs are all of q, then one head k and one v
+    that all query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1
+    with this base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) multiplies the joined
+    outputs, attention's before the MLP's. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
     """
     B, T, C = x.shape
     D = C // heads
@@ -83,8 +83,8 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
 def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, bits: int = 32) -> int:
     """Count the bytes of a KV cache with this many tokens -> int.
 
-    In each layer, every token has a key and a value for each kv head, of head_width numbers of `bits` bits.
-    The total is rounded down to whole bytes.
+    In each layer, every token has a key and a value for each kv head; both have head_width numbers of `bits`
+    bits. The total is rounded down to whole bytes.
     """
     return 2 * tokens * layers * kv_heads * head_width * bits // 8
 

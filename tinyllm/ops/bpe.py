@@ -9,8 +9,8 @@ second, and so on. A *piece* is a short part of a text, such as a word; a token 
 piece can be a `bytes` object, because its items are integers. `merges` is a dict {(left, right): new token},
 in the order of learning.
 
-These four functions are written to be read: each looks at everything again for every merge. The
-kernels (csrc/bpe/) get the same results, and look only at what the last merge changed.
+These four functions are simple, but slow: training counts all pairs again after every merge. The
+kernels (csrc/bpe/) give the same results, but update only what the last merge changed.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ def pack_int8(x: Array) -> tuple[Array, Array]:
 
     x (..., D) -> q (..., D) int8, scales (...) float32: scale = max |x| / 127, q = x / scale rounded to
     nearest, ties to even; a row of zeros has scale 0. A row with an infinity or NaN has scale NaN and q 0, so
-    that results computed from it are NaN. float64 passes through float32 first.
+    that results computed from it are NaN. float64 is first rounded to float32.
     """
     x = np.asarray(x, np.float32)
     largest = np.max(np.abs(x), axis=-1, initial=0)

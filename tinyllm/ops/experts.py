@@ -16,11 +16,11 @@ from tinyllm.ops.shapes import Array, ids_below, linear_flops
 
 @op(outputs=("weights", "chosen"), grads=("p",), shapes="p (N, E), scores (N, E)")
 def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
-    """Choose the experts with the `top` largest scores for every token, and return their weights p.
+    """Choose for every token the `top` experts with the largest scores; their weights are their values of p.
 
-    p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64, the best first. Of equal scores
-    the lower number wins. In Mixtral the scores are p itself. In DeepSeek-V3 they are p plus a bias, which
-    changes which experts are chosen but not their weights.
+    p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64, the best first. Of experts with
+    equal scores, the one with the lower number comes first. In Mixtral the scores are p itself. In
+    DeepSeek-V3 they are p plus a bias, which changes which experts are chosen but not their weights.
     """
     if not 1 <= top <= p.shape[1]:
         raise ValueError(f"route needs top from 1 to the number of experts, got top = {top} of {p.shape[1]}")

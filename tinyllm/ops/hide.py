@@ -2,7 +2,7 @@
 
 Random numbers are arguments, so that the functions are pure. Bavarian et al., "Efficient Training of Language
 Models to Fill in the Middle", 2022, section 3 and appendix D, move the middle to the end, where a decoder can
-write it. Their text is cut before it is encoded, so that a model also learns gaps inside a token.
+write it. They cut the text before they tokenize it, so that the middle may begin or end inside a word.
 """
 
 from collections.abc import Sequence

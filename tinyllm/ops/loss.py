@@ -11,7 +11,7 @@ IGNORED = -100  # the default of ignore_index: a target that does not count
 
 
 def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
-    """Return True for each target that counts, (...) bool. Raises ValueError if it is no token id."""
+    """Return True for each target that counts, (...) bool. Raises ValueError if one is no token id."""
     V, kept = logits.shape[-1], targets != ignore_index
     outside = kept & ((targets < 0) | (targets >= V))
     if np.any(outside):

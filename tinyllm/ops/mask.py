@@ -1,4 +1,4 @@
-"""Say which keys each query sees: masks and ranges of keys, for attention, and the checks of its arguments.
+"""Compute which keys each query of attention sees, as a mask or as ranges; check attention's arguments.
 
 A mask is True or False for every query and key. The general form is a range, a first key and an end for every
 query: causal masks, lengths, sliding windows, packed documents and prefixes are all ranges, so one kernel

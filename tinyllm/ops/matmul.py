@@ -117,7 +117,7 @@ def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array
 
 
 def matmul_bf16(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
-    """Multiply matrices that are first rounded to bfloat16, where there is no kernel for it."""
+    """Round matrices to bfloat16 and multiply them, where no kernel does that."""
     return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 

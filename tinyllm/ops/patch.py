@@ -1,4 +1,4 @@
-"""Turn pictures into rows of vectors: cut a picture into patches, and put the patches into a text.
+"""Cut pictures into patches, and put the vectors of a picture into the vectors of a text.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
 """

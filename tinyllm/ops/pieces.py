@@ -14,9 +14,8 @@ from tinyllm.ops.unicode import in_this_version
 # As published by OpenAI: with GPT-2 (2019), and in tiktoken's cl100k_base (GPT-4, 2022) and o200k_base
 # (GPT-4o, 2024). \p{L} is any letter, \p{N} any digit and \p{M} any mark (ops/unicode.py); `\s+(?!\S)` leaves
 # the last of several spaces to the next word; o200k also cuts where a capital follows a small letter.
-# Later versions of tiktoken spell cl100k_base another way, which keeps blanks at the end of a text in one
-# piece even behind a line break: with ranks learnt by this pattern, none of which goes across one, the ids
-# are the same.
+# Later versions of tiktoken write cl100k_base in another way, which does not cut the blanks at the end of a
+# text after a line break. The ids are the same: tokens were learnt with the cut, so none extends across it.
 GPT2 = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 GPT4 = (
     r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"""

@@ -34,7 +34,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
-SIZES = 7.5, 8, 8.5, 9  # a block's largest weight in 4 bits, divided by a scale to be tried
+SIZES = 7.5, 8, 8.5, 9  # each is tried in 4 bits: scale = -(largest weight of a block) / size
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
@@ -158,7 +158,7 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
 
     w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order shown at the top of this file:
     scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even. A block
-    of zeros has scale 0. float64 passes through float32 first. Raises ValueError unless all weights are
+    of zeros has scale 0. float64 is first rounded to float32. Raises ValueError unless all weights are
     finite, with absolute values below 2^127.
     """
     blocks = cut("quantize_int8", w)
@@ -174,7 +174,7 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
     the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5
     or -m / 9, rounded to a bfloat16: of these the first with the least squared error. q = w / scale,
-    rounded to nearest, ties to even, and cut to -8..7. The rest is the same as in quantize_int8.
+    rounded to nearest, ties to even, and limited to -8..7. The rest is the same as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)
     high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)

@@ -29,7 +29,7 @@ class PythonCall:
 
     _check: Callable | None
     _run: Callable
-    _refuse: Callable  # raises the error of a check again, with more in front of it
+    _refuse: Callable  # raises the error of a check again, with the op's name in front
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:
@@ -74,9 +74,9 @@ class Op(Call):
                 self.implementations[backend] = twin
         if follows:  # without such a kernel the specification runs, and calls the op that it follows
             self.implementations.setdefault("bf16", function)
-        self.choice = self.override = None  # choice: set by use(name=backend); None follows the others
+        self.choice = self.override = None  # choice: set by use(name=backend); None: that of all ops
         self._check = check
-        if isinstance(check, ShapeCheck):  # so that the Call of the kernels can find known shapes
+        if isinstance(check, ShapeCheck):  # the C class looks up known shapes by itself
             self._fitted, self._more, self._count = check.fitted, check.more, len(check.axes)
         self._run = self._first_call  # what a call runs; `resolve` updates it, so calls are fast
 
@@ -124,7 +124,7 @@ class Op(Call):
         return wanted if wanted in self.implementations else "numpy"
 
     def _first_call(self, *args, **kwargs):
-        self.resolve()  # not earlier: an op may stand above the functions that it calls
+        self.resolve()  # not earlier, because an op may be defined above functions that it calls
         return self._run(*args, **kwargs)
 
     def resolve(self) -> None:
@@ -168,9 +168,9 @@ def _default_outputs(name):
 def _names(code):
     """Yield every name in a code object and in the functions and comprehensions inside it.
 
-    Of the names of ops only those that are global: `np.exp` does not call the op exp.
+    An op's name is left out where it is an attribute: `np.exp` does not call the op exp.
     """
-    if OPS.keys().isdisjoint(code.co_names):  # which is faster to find out
+    if OPS.keys().isdisjoint(code.co_names):  # a quick test that skips the slow search below
         yield from code.co_names
     else:
         yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")

@@ -1,4 +1,4 @@
-"""Compute T5's relative positions: a learnt number for the distance of key and query, added to the score."""
+"""Compute T5's relative positions: add a learnt number to each score, by the distance of key and query."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ def relative_buckets(distance: Array, buckets: int, max_distance: int, causal: b
 
     distance (...), the key's position minus the query's -> (...) int64 below `buckets`. With causal, keys
     before the query use all buckets, and later keys fall into bucket 0. Otherwise the first half of the
-    buckets is for keys up to the query, the second half for keys after it. Of n buckets, distances below
-    e = n // 2 have one each; larger ones share buckets that grow with the logarithm. Distance d goes to
+    buckets is for keys up to the query, the second half for keys after it. Of n buckets, distances below e =
+    n // 2 have one each; larger ones share the other buckets, on a logarithmic scale. Distance d goes to
 
         e + (n - e) ln(d / e) / ln(max_distance / e),
 

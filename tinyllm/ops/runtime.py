@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 
-BUILD = "c53e8871e7c8"  # a digest of what Python calls in csrc/ (csrc/bindings.py); kernels carry theirs
+BUILD = "c53e8871e7c8"  # digest of what Python calls in csrc/ (csrc/bindings.py), compared with the kernels'
 STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
 BACKENDS = ("compiled", "numpy")
 
@@ -44,7 +44,7 @@ def first_backend() -> str:
 
 
 def threads(n: int | None = None) -> int:
-    """Set the kernels' number of threads to n, if given, and return it. It does not change any result.
+    """Set the kernels' number of threads to n, if given, and return the number. It changes no results.
 
     Without kernels the number is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """

@@ -76,7 +76,7 @@ def fit(declared: list, shapes: tuple) -> bool:
 
 
 def ids_below(name: str, ids: Array, n: int) -> None:
-    """Raise TypeError unless ids are integers, IndexError unless all are in 0..n-1 (NumPy takes -1)."""
+    """Raise TypeError unless ids are integers, IndexError unless all are in 0..n-1 (NumPy accepts -1)."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} needs integer ids, got {ids.dtype}; use ids.astype(np.int32)")
     outside = (ids < 0) | (ids >= n)

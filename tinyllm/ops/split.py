@@ -5,7 +5,7 @@ import numpy as np
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
-MOST = 1 << 16  # parts: an axis of length 0 is a multiple of every number
+MOST = 1 << 16  # parts; a limit is needed, because an axis of length 0 is a multiple of every number
 
 
 def check_split(x: Array, n: int) -> None:
