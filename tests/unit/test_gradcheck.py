@@ -1,11 +1,12 @@
 """Compare every backward op with finite differences in float64; check that wrong ones are noticed."""
 
 import pytest
+from gradcheck import gradcheck
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.ops import OPS
-from tinyllm.testing import CASES, MISTAKES, gradcheck
+from tinyllm.testing import CASES, MISTAKES
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import FORWARDS, SUFFIX
 

@@ -8,6 +8,5 @@ from tinyllm.testing.by_rule import made
 from tinyllm.testing.catalog import CASES, MISTAKES, VARIANTS
 from tinyllm.testing.check import check
 from tinyllm.testing.edits import mistake, variant
-from tinyllm.testing.gradcheck import gradcheck
 
-__all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "gradcheck", "made", "mistake", "variant"]
+__all__ = ["CASES", "MISTAKES", "VARIANTS", "check", "made", "mistake", "variant"]
