@@ -20,11 +20,11 @@ from tinyllm.rng import Random
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
 FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
 CASES: dict = {}  # op -> a strategy that draws its arguments in float32
-_empties: Iterator[bool] | None = None  # is the next axis empty, of those that can be? None: by chance
+_empties: Iterator[bool] | None = None  # says if the next axis that can be empty is so; None: by chance
 
 
 def cases(*names: str) -> Callable[..., Any]:
-    """Register a function that draws a case of each of these ops; it becomes a composite of Hypothesis."""
+    """Register a function that draws a case of each of these ops, and make it a strategy of Hypothesis."""
 
     def register(function):
         composite = st.composite(function)
@@ -63,7 +63,7 @@ def one_empty(draw: Any, cases: st.SearchStrategy) -> Any:
 sizes = axis(*SIZES)
 few = axis(*FEW)
 seeds = st.integers(0, 2**16)
-leading = axis(  # the axes before the last, along which an op works
+leading = axis(  # the shape of an array without its last axis
     (3,), (), (2,), (2, 3), (1,), (0,), (5,), (3, 1), (2, 0), (1, 4), (2, 1, 2), (17,))
 
 KINDS = {
@@ -96,7 +96,7 @@ def _inner(a):
 
 
 def _gap(a):
-    """Return the number to put between elements: NaN or an impossible id, so that reading it shows."""
+    """Return the number to put between elements: NaN or an impossible id, so that its use is noticed."""
     return np.nan if a.dtype.kind == "f" else False if a.dtype.kind == "b" else np.iinfo(a.dtype).min
 
 

@@ -15,7 +15,7 @@ from tinyllm.testing.relations import bind, run_spec
 
 EPS = 2.0**-23  # the distance from 1 to the next float32
 BOUNDS: dict = {}  # op -> a function of arguments and expected results in float64: a tolerance per result
-TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
+TINY = 1e-37  # float32 numbers much below this are subnormal, or 0 in fast kernels
 
 
 def bound(*names: str) -> Callable[..., Any]:
@@ -36,8 +36,8 @@ def absolute(value: Any) -> Any:
 def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
     """Return the error bound of an op that only multiplies and adds: 2^-23 * roundings * op(|arguments|).
 
-    roundings: a function that takes the op's arguments by name and returns the number of roundings behind a
-        result.
+    roundings: a function that takes the op's arguments by name and returns how many roundings a result
+        contains.
     """
 
     def of_case(args, results):

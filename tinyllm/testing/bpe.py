@@ -12,7 +12,7 @@ from tinyllm.testing.properties import FORM, PURE
 from tinyllm.testing.relations import run_spec
 
 tokens = st.sampled_from((97, 98, 97, 98, 97, 99, 0, 255))
-syllables = st.sampled_from((b"a", b"ab", b"aaa", b"b", b"bab", b"aab", b"abc", b"\xff\0"))  # run together
+syllables = st.sampled_from((b"a", b"ab", b"aaa", b"b", b"bab", b"aab", b"abc", b"\xff\0"))  # to be joined
 
 
 def texts_of(pieces, min_size=0):
@@ -142,7 +142,7 @@ def encoded_by_the_longest(ids, merges):
 
 @variant("bpe_merge")
 def bpe_merge_by_stack(ids, pair, new_id):
-    done, free = [], False  # free: the last token of `done` has not been used by a merge
+    done, free = [], False  # free: the last token of `done` was not made by a merge
     for token in ids:
         if free and (done[-1], token) == tuple(pair):
             done[-1], free = new_id, False

@@ -1,4 +1,4 @@
-"""Make mistakes by rule: change the specification of an op (its NumPy code) in every usual way.
+"""Make mistakes by rule: change the specification of an op (its NumPy code) in the ways that people do.
 
 The operators of `operators` change one node of the syntax tree. This file adds edits of whole functions: an
 argument is ignored, two variables are confused, all sums run along another axis, or something is done to a
@@ -59,7 +59,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
 
 
 def taken(value: Any, default: str | None, kept: bool) -> dict[str, str]:
-    """Return what is taken in place of an argument -> {sentence: expression}; {0} is the argument's name.
+    """Return wrong values for an argument -> {sentence: expression}; {0} is the argument's name.
 
     kept: True if the argument must not be replaced by a new array.
     """
@@ -80,7 +80,7 @@ def taken(value: Any, default: str | None, kept: bool) -> dict[str, str]:
         others |= {"{0} transposed": "np.swapaxes({0}, -1, -2)"} if np.ndim(value) > 1 else {}
     if not kept and (letter or isinstance(value, float)):
         others = others | changes(value)
-    number = "type({{0}})({})" if is_number else "{}"  # of Python stays one
+    number = "type({{0}})({})" if is_number else "{}"  # a Python number keeps its type
     return found | {said: number.format(new) for said, new in others.items()}
 
 
@@ -178,14 +178,14 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
         edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
-        for change in (nodes, names) if form is spec else (nodes,):  # names are many, so the last
+        for change in (nodes, names) if form is spec else (nodes,):  # `names` makes the most edits
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
 
 
 def left_alone(function: Callable[..., Any]) -> bool:
-    """Return True for the helpers of many ops in ops/shapes.py, which nobody writes again."""
+    """Return True for helpers in ops/shapes.py: many ops share them, so no mistakes are made there."""
     return function.__module__.endswith(".shapes")
 
 
@@ -241,7 +241,7 @@ def with_changed_result(name: str, i: int, change: Callable[..., Any], *args: An
 
 @functools.lru_cache(maxsize=4)
 def shared_edits(name: str) -> Any:
-    """Return an iterator over `every_edit`; its copies begin at the first edit, and share what was made."""
+    """Return an iterator over all edits; its copies begin at the first edit, and share those already made."""
     example = typical(name)
     of_code = ((f"the right formula with {said}", function) for said, function in proposals(name, example))
     return itertools.tee(itertools.chain(of_code, of_results(name)), 1)[0]
@@ -250,7 +250,7 @@ def shared_edits(name: str) -> Any:
 def every_edit(name: str) -> Iterator[Mistake]:
     """Yield all edits that rules make to an op's code or results, even harmless ones: (sentence, function).
 
-    They are made when they are first needed: some ops have thousands, and a search ends at the one that fits.
+    Edits are made when they are needed: some ops have thousands, and a search often ends after a few.
     """
     return copy.copy(shared_edits(name))
 

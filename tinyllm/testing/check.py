@@ -15,7 +15,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import BOUNDS, NEIGHBOURS
 from tinyllm.testing.relations import bind, parameters, specs_only
 
-MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to compute
+MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # they do so when there is nothing to compute
 
 
 def check(name: str, function: Callable[..., Any], args: Sequence[Any]) -> None:
@@ -77,7 +77,7 @@ class Results(list):
 
 
 def require_container(results: list[Any], expected: list[Any]) -> None:
-    """Raise AssertionError if a function returned nothing, or a list instead of a tuple, say."""
+    """Raise AssertionError if a function returned None, or for example a list instead of a tuple."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
     require(got != "value" or results[0] is not None, "it returned nothing (None): is a `return` missing?")
     if got and want and got != want and ("list" in (got, want) or len(results) == len(expected)):
@@ -148,13 +148,13 @@ def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
 def require_close(name: str, results: list[Any], wanted: tuple) -> None:
     """Raise AssertionError unless every result agrees with `wanted`, a result of `expectation`."""
     expected, others, bounds = wanted
-    if is_plain_list(expected):  # of tokens, say: its elements are no results of their own
+    if is_plain_list(expected):  # such as a list of tokens: it is one result, not several
         require_container(results, expected)
         require(list(results) == list(expected), f"it should return {list(expected)}, got {list(results)}")
         return
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
-        if isinstance(want, list | tuple | str):  # shown as a whole, for one wrong element says little
+        if isinstance(want, list | tuple | str):  # show all of it, because one wrong element says little
             require(got == want, f"{label} should be {want!r}, got {got!r}")
             continue
         require_numbers(label, as_array(got), [as_array(x[i]) for x in (expected, *others)], bounds[i])
@@ -172,7 +172,7 @@ def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[A
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
     names = OPS[name].outputs
     labels = names if len(expected) == len(names) else range(len(expected))
-    if not OPS[name].mutates:  # not the y of add(x, y), which is an argument
+    if not OPS[name].mutates:  # "the result", not "y", if y is also an argument, as in add(x, y)
         other = "the result" if len(expected) == 1 else "the returned {}"
         labels = [other.format(label) if label in parameters(name) else label for label in labels]
     return list(zip(labels, results, expected, strict=True))
@@ -187,14 +187,14 @@ def require_form(label: object, got: Any, want: Any) -> None:
     if not isinstance(want, np.ndarray | np.generic):
         kind = type(want).__name__
         same = isinstance(got, type(want)) or (isinstance(want, float) and as_array(got).ndim == 0)
-        same = same or (kind == "int" and isinstance(got, np.integer))  # which counts as well
+        same = same or (kind == "int" and isinstance(got, np.integer))  # NumPy's integers are accepted
         require(same, f"{label} should be {'an' if kind == 'int' else 'a'} {kind}, got {type(got).__name__}")
         return
     dtype = np.dtype(np.float32) if want.dtype.kind == "f" else want.dtype
     if type(got) is float and want.ndim == 0 and dtype.kind == "f":
-        return  # Python has one width of floats only
+        return  # a Python float has no dtype to compare
     if isinstance(got, np.ndarray | np.generic) and (got.shape, got.dtype) == (want.shape, dtype):
-        return  # before any words: NumPy takes long to write a dtype
+        return  # before the messages below, because NumPy is slow to format a dtype
     require(isinstance(got, np.ndarray | np.generic), f"{label} should be an array, got {type(got).__name__}")
     kept = " (with keepdims=True a sum or mean keeps its axis)" * (got.shape == (*want.shape, 1))
     require(got.shape == want.shape, f"{label} should have shape {want.shape}, got {got.shape}{kept}")
@@ -252,7 +252,7 @@ def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> lis
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
             warnings.simplefilter("ignore")
             return run(name, function, own)
-    except Exception:  # a function that raises explains no output
+    except Exception:  # any error means that there is no result to compare
         return None
 
 
@@ -298,7 +298,7 @@ def as_text(value: Any, limit: int = 400) -> str:
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 
-MAKERS = {"int64": "np.array", "float64": "np.array", "bool": "np.array"}  # other types have their own name
+MAKERS = {"int64": "np.array", "float64": "np.array", "bool": "np.array"}  # others are made by their type
 
 
 def array_as_text(a: np.ndarray) -> str:

@@ -3,9 +3,9 @@
     mistake("softmax_backward", "y dy, without the sum over the row",
             "dy - (dy * y).sum(axis=-1, keepdims=True)", "dy")
 
-An edit changes the syntax tree of the specification. It takes one line, and it raises an error if the old
-code does not exist. Only a mistake that uses another algorithm is written as a function. `operators` makes
-more edits by rule; a mistake for an exercise is listed even if a rule makes it, too.
+An edit changes the syntax tree of the specification, and raises an error if the old code does not exist. A
+mistake that uses another algorithm is written as a function instead. `operators` makes more edits by rule;
+a mistake for an exercise is listed even if a rule makes it, too.
 """
 
 import ast
@@ -24,7 +24,7 @@ from tinyllm.ops import OPS
 from tinyllm.ops.registry import Op
 from tinyllm.testing.properties import RIGHT
 
-LONG = 60  # letters of code in a sentence
+LONG = 60  # the most characters of code that are quoted in a sentence
 COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides names of the op's module
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
@@ -105,7 +105,7 @@ def edit_trees(name: str, *changes: str) -> dict[Any, ast.FunctionDef]:
 
 
 def strip_types(tree: Any) -> None:
-    """Remove the type hints from a signature in place, because other modules may lack the types."""
+    """Remove a function's type hints in place, because it may be compiled where the types are unknown."""
     tree.returns = None
     for node in ast.walk(tree.args):
         if isinstance(node, ast.arg):
@@ -165,7 +165,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """List the names of the given functions in each other's modules, as (module, name, function)."""
+    """List the names by which the functions' modules know these functions, as (module, name, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -184,7 +184,7 @@ def compiled(tree: ast.FunctionDef, name: str) -> types.CodeType:
 
 @functools.cache
 def as_function(text: str, *arguments: str) -> Callable[..., Any]:
-    """Compile an expression of `values` into a function of {0}, then of `arguments`, which it may name."""
+    """Compile an expression from `values` into a function; its arguments are {0} and then `arguments`."""
     space: dict[str, Any] = dict(COMMON)
     exec(f"def function({', '.join(('_result', *arguments))}): return {text.format('_result')}", space)
     return space["function"]

@@ -10,7 +10,7 @@ from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import backward_cases
 
 experts = st.sampled_from((2, 1, 3, 4, 8, 17))
-rows = axis(2, 1, 3, 0, 16, 33)  # of a batch: one in six has no token
+rows = axis(2, 1, 3, 0, 16, 33)  # numbers of tokens: one batch in six is empty
 
 
 @cases("route")

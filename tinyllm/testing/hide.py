@@ -21,7 +21,7 @@ def mask_tokens(draw):
     if draw(st.booleans()):
         draws[..., 1:] *= rate  # so that these are hidden
         draws[..., :1], how[..., 2:3], how[..., -1:], how[..., 1:2] = rate, 0.82, 0.9, 0.8
-    tokens, other = (ints(draw, shape, 21).astype(np.int64) for _ in range(2))  # as np.full makes, too
+    tokens, other = (ints(draw, shape, 21).astype(np.int64) for _ in range(2))  # as np.full makes them
     return tokens, draws, how, other, 20, rate
 
 

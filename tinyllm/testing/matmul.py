@@ -9,7 +9,7 @@ from tinyllm.testing.arrays import SIZES, axis, cases, floats, leading, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
-inner = axis(*SIZES, 130, 257, 400)  # longer than one block of a kernel's inner loop
+inner = axis(*SIZES, 130, 257, 400)  # 400 is longer than a block of the kernel's sums
 
 
 @cases("matmul")
@@ -30,7 +30,7 @@ def matmul(draw):
 
 
 def _broadcasts(stack):
-    """Return shapes that broadcast with `stack`: the same, (), only the last axis, only the first, ones."""
+    """Return shapes that broadcast with `stack`: itself, (), without the first axis, only the first, ones."""
     ones = tuple(1 for _ in stack)
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 

@@ -52,7 +52,7 @@ def layernorm_backward_bound(args, results):
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
-    off = 2 * EPS * (np.abs(x) + np.abs(center)) * rstd  # of normal, whose subtraction cancels
+    off = 2 * EPS * (np.abs(x) + np.abs(center)) * rstd  # the error of the normalised x
     dn = np.abs(dy * w)
     dx = EPS * (C + 8) * (dn + mean(dn) + normal * mean(dn * normal))
     dx = (dx + off * mean(dn * normal) + normal * mean(dn * off)) * rstd

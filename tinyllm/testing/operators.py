@@ -1,9 +1,9 @@
 """Make mistakes by rule: operators change an op's specification, its NumPy code, as people often do.
 
-Most are a line of a table: a sentence, code, and what is written in its place. In the code, A to D stand for
-any expressions, and *R for all other arguments of a call. In the sentence, {A} is that code in backquotes,
-{a} is it without them, {old} and {new} are the whole; an empty sentence means "{new} where {old} belongs".
-What is more than a pattern is a function of a node. `by_rule` applies all to every node of a syntax tree.
+Most are a line of a table: (sentence, old code, new code). In the code, A to D stand for any expressions, and
+*R for all other arguments of a call. In the sentence, {A} is the code of A in backquotes, {a} the same
+without them, {old} and {new} are all of the code; an empty sentence means "{new} where {old} belongs". Other
+operators are functions of a node. `by_rule` applies each operator to every node of a syntax tree.
 """
 
 import ast
@@ -18,7 +18,7 @@ from tinyllm.testing.values import TINY
 
 ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
                "x sigmoid(1.702 x)": "({0}) * sigmoid(1.702 * ({0}))", "sigmoid": "sigmoid({0})",
-               "np.tanh": "np.tanh({0})", "relu": "np.maximum({0}, 0)"}  # one stands where another belongs
+               "np.tanh": "np.tanh({0})", "relu": "np.maximum({0}, 0)"}  # one in place of another
 SLOPES = {"silu": "silu_backward(dy, x)", "gelu": "gelu_backward(dy, x)",
           "gelu_tanh": "gelu_tanh_backward(dy, x)", "sigmoid": "dy * sigmoid(x) * (1 - sigmoid(x))",
           "np.tanh": "dy * (1 - np.tanh(x) ** 2)", "relu": "np.where(x > 0, dy, 0)"}  # and their derivatives
@@ -30,7 +30,7 @@ REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "m
 COMPARISONS = {"<": ("<=", ">"), "<=": ("<", ">="), ">": (">=", "<"), ">=": (">", "<="), "==": ("!=",),
                "!=": ("==",)}
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
-Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
+Edits = Iterator[tuple[str, ast.AST]]  # pairs of a sentence and the new node
 
 STATEMENTS = [
     ("{old} left out", "A += B", "pass"), ("{old} left out", "A -= B", "pass"),
@@ -158,7 +158,7 @@ POWERS = [
     ("{B} added twice", "A + B", "A + B + B"), ("{B} subtracted twice", "A - B", "A - B - B"),
     *((f"{finite} where -np.inf belongs", "-np.inf", finite) for finite in ("-1e9", "0.0", "1e-9")),
 ]
-TURNED, KEPT = "the sign of {A} turned", ("-np.inf", "-1")  # its sign is not turned: others are likelier
+TURNED, KEPT = "the sign of {A} turned", ("-np.inf", "-1")  # no mistakes of sign in these
 AXES = {0: "the first axis", -1: "the last axis", -2: "the last axis but one", None: "all axes together"}
 ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
           "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
@@ -186,7 +186,7 @@ def matches(pattern: Any, node: Any, found: dict[str, Any]) -> bool:
 
 
 def filled(pattern: Any, found: dict[str, Any]) -> Any:
-    """Return the code of a pattern with everything in the places of A, B and so on."""
+    """Return the code of a pattern, with A, B and so on replaced by what they stand for in `found`."""
     if isinstance(pattern, ast.Name) and len(pattern.id) == 1:
         node = found[pattern.id]
         return changed(node, ctx=pattern.ctx) if hasattr(node, "ctx") else node
@@ -231,7 +231,7 @@ def apply_rules(table: int, node: Any) -> Edits:
 
 
 def results(node: Any) -> Edits:
-    """Return one result in the place of another."""
+    """Replace one result in a `return` by another."""
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
         several = node.value.elts
         for i, j in itertools.permutations(range(len(several)), 2):
@@ -279,7 +279,7 @@ def exchanges(node: Any) -> Edits:
     field = "args" if isinstance(node, ast.Call) else "elts"
     several = getattr(node, field, [])
     if any(isinstance(each, ast.Slice) or getattr(each, "value", 0) in (..., None) for each in several):
-        return  # an index
+        return  # these are the parts of an index, not elements
     for i, each in enumerate(several if isinstance(node, ast.List) and len(several) > 1 else []):
         yield f"{code(each)} left out of {code(node)}", changed(node, elts=several[:i] + several[i + 1 :])
     for i, (a, b) in enumerate(itertools.pairwise(several)):
@@ -325,6 +325,6 @@ def numbers(node: Any) -> Edits:
 
 TABLES = (STATEMENTS, SUMS, PRODUCTS, BRACKETS, SUMS_OF_ARRAYS, CALLS, CASES, EDGES, POWERS)
 by_table: list[Any] = [functools.partial(apply_rules, i) for i in range(len(TABLES))]
-# The likeliest first.
+# The operators that make the likeliest mistakes are first.
 OPERATORS = (by_table[0], results, second_values, rounds, *by_table[1:5], keywords, by_table[5], calls,
              by_table[6], exchanges, *by_table[7:], numbers)

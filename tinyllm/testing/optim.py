@@ -67,9 +67,9 @@ def schedules(draw):
     return step, steps, lr, warmup, low
 
 
-CASES["grad_norm"] = st.tuples(gradients((*USUAL, "huge")))  # whose squares overflow in float32
+CASES["grad_norm"] = st.tuples(gradients((*USUAL, "huge")))  # squares of huge numbers overflow in float32
 BOUNDS["clip_grads"] = ulps(4)
-BOUNDS["lr_schedule"] = lambda args, results: (1e-9 * args[2],)  # of the highest rate: C libraries differ
+BOUNDS["lr_schedule"] = lambda args, results: (1e-9 * args[2],)  # C libraries differ a little
 
 
 CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"

@@ -21,7 +21,7 @@ def patches(draw):
 @cases("place")
 def place(draw):
     """Draw vectors of a text, some of them infinite, a mask of places, and a new vector for each place."""
-    B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) is an error of NumPy
+    B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) raises an error in NumPy
     at = np.array(draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T)), bool).reshape(B, T)
     return scores(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
 

@@ -10,8 +10,8 @@ from tinyllm.testing.bounds import BOUNDS, EPS, TINY, largest
 from tinyllm.testing.edits import mistake
 from tinyllm.testing.relations import run_spec
 
-inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # around blocks of 32
-MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
+inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # near multiples of 32, the block size
+MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # each block of inputs is multiplied by one of these
 
 
 @cases("quantize_int8", "quantize_int4")

@@ -40,7 +40,7 @@ _inside = False
 def specs_only() -> Iterator[None]:
     """Make every op run its NumPy specification in a `with` block, without overrides or NumPy warnings."""
     global _inside
-    if _inside:  # switching takes longer than most cases
+    if _inside:  # do not switch again, which takes longer than most cases
         yield
         return
     with override(**dict.fromkeys(OPS)), use("numpy"), np.errstate(all="ignore"):

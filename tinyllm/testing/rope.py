@@ -38,7 +38,7 @@ def ulps_of_one(n):
 def scaled_rope_tables(draw):
     """Draw positions and one kind of scaling of RoPE, for a small or large context."""
     positions, width, base = draw(rope_tables())
-    positions = positions + 1  # at 0 every frequency gives the same
+    positions = positions + 1  # at position 0 the angle is 0 for every frequency
     kind = draw(st.sampled_from(("linear", "ntk", "llama3", "yarn", "yarn of its own growth")))
     scaling = {"rope_type": kind.split()[0], "factor": draw(st.sampled_from((4.0, 1.0, 32.0)))}
     if kind not in ("linear", "ntk"):
@@ -66,7 +66,7 @@ def rope_bound(args, results):
 
 BOUNDS |= {
     "rope_tables": ulps_of_one(1),
-    "scaled_rope_tables": ulps_of_one(2),  # yarn also multiplies by its growth
+    "scaled_rope_tables": ulps_of_one(2),  # yarn also multiplies cos and sin by a factor
 }
 
 

@@ -10,7 +10,7 @@ from tinyllm.testing.bounds import BOUNDS, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
-KEEPING = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")  # that one changes the numbers
+KEEPING = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")  # which changes the numbers
 KINDS = ("whole", "normal", "wide", "small", "equal", "far from zero")  # whole, equal: many ties
 
 
@@ -58,7 +58,7 @@ def sample(draw):
     probs = arrange(probs, draw(st.sampled_from(KEEPING)))
     u = Random(seed, "u").uniform(shape[:-1])
     how = draw(st.sampled_from(("quarters", "any", "largest", "tail")))
-    if how == "tail":  # a likely token, then many that float32 sums would not notice
+    if how == "tail":  # a likely token, then many so unlikely that adding one changes no float32 sum
         probs = np.full((*shape[:-1], 1000), 3e-8, np.float32)
         probs[..., 0], u = 1, np.full_like(u, 0.99999)
         return probs, u
