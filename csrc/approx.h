@@ -1,10 +1,10 @@
 /* Compute exp, log, tanh and similar functions of sixteen floats, with the same bits on every platform. C libraries do
  * not promise that. There are no branches, so sixteen lanes are computed at once.
  *
- * Each function reduces its argument exactly to a short interval, and evaluates a polynomial there: the one with the
- * smallest maximal relative error. Its coefficients were found by Lawson's algorithm (C. L. Lawson, 1961) at 1,000
- * Chebyshev points: 300 least-squares fits, each with more weight where the last had large errors. They were rounded to
- * float32 one at a time, lowest power first, and the others fitted again. For f = p / q, p - f q was fitted to 0.
+ * Each function reduces its argument to a short interval, and evaluates a polynomial whose largest relative error there
+ * is as small as possible. Its coefficients were found by Lawson's algorithm (C. L. Lawson, 1961) at 1,000 Chebyshev
+ * points: 300 least-squares fits, each with more weight where the last had large errors. They were rounded to float32
+ * one at a time, lowest power first, and the others fitted again. For f = p / q, p - f q was fitted to 0.
  *
  * The errors stated are the largest over all 2**32 floats (tests/unit/test_approx.py tries some of them), in ulp, the
  * distance between neighbouring floats. NaN stays NaN, results too small for a normal float are subnormal, and at

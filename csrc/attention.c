@@ -89,7 +89,7 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 /* --- forward -------------------------------------------------------------------------------------------- */
 
-struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
+struct query { float max, sum; }; /* the largest score so far (-inf at first), and the sum of exp(score - max) */
 
 /* Turn the first 16 * n scores of a row, of which `visible` count, into weights exp(score - max). Return the factor for
  * sums that were computed with an older max: 1 if the max is the same. n is a constant where this is inlined. */

@@ -47,7 +47,7 @@ static int run_groups(struct grouped_job *job, int64_t groups) {
     return atomic_load(&job->failed) ? -1 : 0;
 }
 
-/* c (N, columns) = a (N, depth) times b[g] (depth, columns), or (columns, depth) transposed, for each group of rows. */
+/* Compute c = a b[g] for each group g of rows: a (N, depth), b[g] (depth, columns) or its transpose, c (N, columns). */
 static int grouped_matmul(float *c, const float *a, const float *const *b, const int64_t *ends, int64_t groups,
                           int64_t columns, int64_t depth, int transposed, int bf16) {
     struct grouped_job job = {.c = c, .a = a, .b = b, .ends = ends, .columns = columns, .depth = depth,
@@ -55,7 +55,7 @@ static int grouped_matmul(float *c, const float *a, const float *const *b, const
     return run_groups(&job, groups);
 }
 
-/* dw (groups, depth, columns): x^T dy of each group of rows of x (N, depth) and dy (N, columns). */
+/* Compute dw[g] = x^T dy for each group g of rows: x (N, depth), dy (N, columns), dw (groups, depth, columns). */
 static int grouped_outer(float *dw, const float *x, const float *dy, const int64_t *ends, int64_t groups,
                          int64_t columns, int64_t depth, int bf16) {
     struct grouped_job job = {.c = dw, .a = x, .dy = dy, .ends = ends, .columns = columns, .depth = depth,

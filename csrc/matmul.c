@@ -6,8 +6,8 @@
  * change a result, so the bits of a row do not depend on the other rows.
  *
  * The speed: `micro` (tile.h) keeps the multiply-add units busy if its operands are in the L1 and L2 caches. So
- * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: DEPTH
- * values of k of HEIGHT rows of a stay in the L2 cache, while one panel after another goes through the L1 cache.
+ * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows:
+ * HEIGHT rows of a, DEPTH numbers of each, stay in the L2 cache, while each panel in turn is read into the L1 cache.
  * Operands given as transposes are transposed while they are copied: by the task that needs them, or beforehand if
  * several tasks need the same rows.
  * With few rows, copying b does not pay, because reading it once takes all the time. `gemv` reads the rows of b in

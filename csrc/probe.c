@@ -1,6 +1,6 @@
-/* Measure the most that this machine can do: multiply-adds per second, and bytes per second from memory.
+/* Measure the limits of this machine: multiply-adds per second, and bytes per second from memory.
  *
- * `tinyllm bench` compares the speed of the kernels with these limits. probe_fma computes on registers alone, with as
+ * `tinyllm bench` compares the speed of kernels with these limits. probe_fma computes on registers alone, with as
  * many independent sums as the micro-kernel of matmul. probe_bf16 does the same with the CPU's bfloat16 products (each
  * makes two multiply-adds per lane), if there are any; it is compiled for these instructions even at levels that lack
  * them. probe_read sums an array that is too large for the caches. Each returns the number of operations, or of bytes

@@ -34,7 +34,7 @@ INLINE float row_max(const float *x, int64_t n) {
 
 enum { GROUP = 16, NARROW = 256 }; /* rows per group; longest narrow row */
 
-/* Return how many rows to do at once, so that they stay in the L1 cache. */
+/* Return how many rows of n numbers to compute at once, so that they stay in the L1 cache. */
 INLINE int64_t group_of(int64_t n) { return i64_max(1, i64_min(GROUP, GROUP * NARROW / (n + 1))); }
 
 /* Compute v_sum or v_max_lane of sixteen registers at once, in the same order. */

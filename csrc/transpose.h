@@ -23,7 +23,7 @@ INLINE vec deinterleave4(const float *from, int64_t row) {
                             12 + a, 12 + b, 28 + c, 28 + d)
 #endif
 
-/* Set column[k] = from[0 .. 15][k] for k = 0 .. 3, by transposing 4 x 4 numbers in each quarter of a register. */
+/* Load columns 0 .. 3 of sixteen rows: column[k][m] = from[m][k]. 4 x 4 numbers are transposed at a time. */
 INLINE void transpose16(v16 column[4], const float *from, int64_t row) {
     EACH(p) {
         vec r[4], s[4];

@@ -67,7 +67,7 @@ static inline uint64_t bpe_pair_key(int32_t left, int32_t right) {
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-/* Make room for `need` items in a block from malloc; a block that grows doubles at least. Return NULL, and leave the
+/* Make room for `need` items in a block from malloc; if it must grow, at least double it. Return NULL, and leave the
  * block as it was, if there is no memory. */
 static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t size) {
     if (need <= *room) return block;

@@ -1,4 +1,4 @@
-/* Encode text: merge the pair of smallest rank, of equal ones the leftmost, until no pair is known.
+/* Encode text: merge the known pair of smallest rank, the leftmost if it occurs twice, until none is left.
  *
  * The specification looks at the whole piece again for every merge; merge.c looks only at the two pairs that a merge
  * makes. Text repeats its words, so most pieces need not be merged: each worker has a cache of pieces of up to 15 bytes

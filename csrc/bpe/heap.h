@@ -1,4 +1,4 @@
-/* A heap of numbers, the smallest on top. */
+/* Define a binary heap of integers, with the smallest on top. */
 #ifndef BPE_HEAP_H
 #define BPE_HEAP_H
 

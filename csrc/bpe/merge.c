@@ -1,4 +1,4 @@
-/* Merge the tokens of a piece, the pair of smallest rank first, of equal ones the leftmost, in O(n log n).
+/* Merge the tokens of a piece in O(n log n): the pair of smallest rank first, and the leftmost if it occurs twice.
  *
  * The tokens are a linked list. A heap holds the places of pairs that can be merged, by rank and place. A place may be
  * out of date when it leaves the heap, so the pair there is looked up again.

@@ -25,8 +25,8 @@ enum {
 };
 
 struct side { /* a token as the left, or right, neighbour of the new token */
-    int64_t count, places; /* how often it is that in the text, and at how many places in `cells` */
-    int64_t pair;          /* the index of the pair of both */
+    int64_t count, places; /* how often that occurs in the text, and at how many places in `cells` */
+    int64_t pair;          /* the index of the pair that the two make */
 };
 
 struct position { int32_t at, token; }; /* a place of a new pair; token: its left neighbour, or ~ its right one */
