@@ -57,6 +57,18 @@ named("bpe_encode", "with nothing done to ids")(lambda ids, merges: list(ids))
 named("top_k", "softmax of the right y")(lambda logits, k: SPEC["softmax"](SPEC["top_k"](logits, k)))
 named("swiglu_backward", "for dgate: .*up .*taken as 1.*; for dup: .*sigmoid where silu belongs")(
     lambda dy, gate, up: (SPEC["silu_backward"](dy, gate), dy * SPEC["sigmoid"](gate)))
+ELSEWHERE = r" \(elsewhere more is wrong\)$"  # beginners err twice: everywhere, and in a corner
+named("entropy", "the sign of .* turned" + ELSEWHERE)(lambda p: (p * np.log(p)).sum(-1))
+named("cross_entropy_backward", "-= 1` left out" + ELSEWHERE)(
+    lambda dloss, logits, targets, lse, ignored:  # and NaN where all are ignored
+        dloss * np.exp(logits - lse[..., None]) * (np.float32(targets != ignored)
+                                                   / np.float32((targets != ignored).sum()))[..., None])
+named("layernorm", "without its square root" + ELSEWHERE)(
+    lambda x, w, b, eps: (w * (x - x.mean(-1, keepdims=True)) / (x.var(-1, keepdims=True) + 1e-5) + b,
+                          x.mean(-1), 1 / (x.var(-1) + 1e-5)))
+named("lr_schedule", "a straight line down.*" + ELSEWHERE)(
+    lambda step, steps, lr, warmup, low: lr * min(1, (step + 1) / (warmup + 1)) if step < warmup
+    else lr * (low + (1 - low) * (1 - (step - warmup) / max(1, steps - warmup))))
 named("place_backward", "which keeps NaN and infinity")(lambda dy, at: (dy * ~at[..., None], dy[at]))
 named("add", "with the sign of y turned")(lambda x, y: x - y)  # not y - x: they agree where x equals y
 named("contrastive_loss", "another loss; logits is right; lse is right")(

@@ -2,9 +2,9 @@
 
     python tests/proofs/verify.py [--quick] [NAME ...]
 
-Every proof is a script, verify_NAME.py, that can be run alone; its docstring says what it proves. Lines that
-it prints with "=> " go into the table. --quick runs a short form of each, a minute or two for all. Proofs
-that compare with other libraries exit with 77 if these are missing; this is not a failure.
+Every proof is a script, verify_NAME.py or tools/shipped_model.py, that can be run alone; its docstring says
+what it proves. Lines that it prints with "=> " go into the table. --quick runs a short form of each, a minute
+or two for all. Proofs that compare with other libraries exit with 77 if these are missing: no failure.
 """
 
 import subprocess
@@ -16,15 +16,16 @@ RESULTS = {0: "holds", 77: "not run"}  # by exit code
 
 
 def proofs():
-    """Return {name: script} of all proofs."""
-    found = sorted(Path(__file__).parent.glob("verify_*.py"))
-    return {path.stem.removeprefix("verify_"): path for path in found}
+    """Return {name: (script, its own options)} of all proofs."""
+    here = Path(__file__).parent
+    found = {path.stem.removeprefix("verify_"): (path,) for path in sorted(here.glob("verify_*.py"))}
+    return found | {"shipped": (here.parents[1] / "tools/shipped_model.py", "--check")}
 
 
-def run(script, words):
+def run(*words):
     """Run one proof and print its output; return its exit code and its lines for the table."""
     figures = []
-    with subprocess.Popen([sys.executable, script, *words], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             if line.startswith("=> "):
@@ -36,9 +37,9 @@ def main(words):
     quick = [word for word in words if word == "--quick"]
     rows = []
     for name in [word for word in words if word not in quick] or proofs():
-        print(f"\n=== verify_{name}.py", flush=True)
+        print(f"\n=== {proofs()[name][0].name}", flush=True)
         began = time.monotonic()
-        code, figures = run(proofs()[name], quick)
+        code, figures = run(*proofs()[name], *quick)
         rows.append((name, RESULTS.get(code, "FAILED"), time.monotonic() - began, figures))
     print(f"\n{'proof':10} {'result':7} {'time':>6}  figures")
     for name, result, seconds, figures in rows:

@@ -8,6 +8,7 @@ NEON.
 
 import copy
 import ctypes
+import mmap
 import os
 import re
 import signal
@@ -16,7 +17,6 @@ from itertools import product
 import numpy as np
 import pytest
 from busy import in_child
-from guarded import GUARDED
 from native import CAN_COMPILE, CSRC, HERE, library
 
 from tinyllm import ops
@@ -36,6 +36,28 @@ REFUSALS = TypeError, ValueError, IndexError, ArithmeticError
 SPECIAL = np.array([np.inf, -np.inf, np.nan, 1e-40, -0.0, 3e38], np.float32)
 FAULTS = signal.SIGSEGV, signal.SIGBUS
 SETTINGS = (1, "guarded"), (3, "guarded before")  # threads, placing of operands
+
+
+def guarded(a, end=True):
+    """Copy an array to memory that nobody may write, in front of a page that nobody may read, or behind one.
+
+    An access beyond that side, or a write, ends the process (on Linux and macOS; see `faulthandler`).
+    """
+    page, a = mmap.PAGESIZE, np.ascontiguousarray(a) if a.ndim else np.array(a)
+    inner = -(-a.nbytes // page) * page
+    memory = mmap.mmap(-1, inner + 2 * page)
+    copy = np.frombuffer(memory, a.dtype, a.size, page + (inner - a.nbytes if end else 0)).reshape(a.shape)
+    copy[...] = a
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for first, length, allowed in ((0, page, 0), (page, inner, mmap.PROT_READ), (page + inner, page, 0)):
+        if length and protect(ctypes.c_void_p(start + first), ctypes.c_size_t(length), allowed):
+            raise OSError(ctypes.get_errno(), "pages cannot be protected")
+    copy.flags.writeable = False
+    return copy
+
+
+GUARDED = {"guarded": guarded, "guarded before": lambda a: guarded(a, end=False)}
 
 
 @pytest.fixture(scope="module")

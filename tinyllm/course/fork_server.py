@@ -10,6 +10,7 @@ it had ended. If the first message is a request to start a worker, this process 
 """
 
 import contextlib
+import copy
 import importlib.util
 import os
 import signal
@@ -23,6 +24,7 @@ from typing import Any
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUTPUT = "output"  # the file in a worker's folder that receives its output
 PATIENCE = 200  # milliseconds in which a worker may end by itself, when its socket is closed
+MAX_STEPS = 64  # values of variables that are recorded
 MAX_TEXT = 4000  # characters of an error message that are sent
 protocol: Any = None  # these two are loaded by `main`, from files: tinyllm cannot be imported here
 sandbox: Any = None
@@ -180,7 +182,8 @@ def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[An
     last[:] = result, protocol.dump(result)
     reply = {"value": result} | ({"args": args} if call.get("send_args") else {})
     if call.get("steps"):
-        reply["steps"] = [pair for pair in list(found.items())[:64] if can_be_sent(pair)]
+        pairs = [(name, value) for (name, _), value in found.items()]
+        reply["steps"] = [pair for pair in pairs[:MAX_STEPS] if can_be_sent(pair)]
     return reply
 
 
@@ -209,21 +212,27 @@ def remote(sock: socket.socket, name: str) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def recorded(function: Callable[..., Any] | None) -> Iterator[dict[str, Any]]:
-    """Record the variables {name: value} of a function when it returns, in a `with` block; None: nothing."""
-    found: dict[str, Any] = {}
-    code, before = getattr(function, "__code__", None), sys.getprofile()
+def recorded(function: Callable[..., Any] | None) -> Iterator[dict[tuple, Any]]:
+    """Record every value of a function's variables in a `with` block -> {(name, content): value}, in order.
+
+    None records nothing. After MAX_STEPS values no more are recorded.
+    """
+    found: dict[tuple, Any] = {}
+    code, before = getattr(function, "__code__", None), sys.gettrace()
 
     def look(frame, event, value):
-        if event == "return" and frame.f_code is code:
-            found.clear()
-            found.update(frame.f_locals)
+        for name, now in frame.f_locals.items() if len(found) <= MAX_STEPS else ():
+            with contextlib.suppress(Exception):  # a value of the student's may raise any error
+                content = now.tobytes() if hasattr(now, "tobytes") else repr(now)
+                if (name, content) not in found:
+                    found[name, content] = copy.deepcopy(now)
+        return look
 
-    sys.setprofile(look if code else before)
+    sys.settrace((lambda frame, *event: look if frame.f_code is code else None) if code else before)
     try:
         yield found
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
 
 
 def describe(error: Any, code: str) -> dict[str, Any]:

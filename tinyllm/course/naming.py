@@ -21,6 +21,8 @@ from tinyllm.testing.check import arrays
 from tinyllm.testing.properties import EXTREME
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
+ELSEWHERE = " (elsewhere more is wrong)"
+ENOUGH, MOST = 3, 3 / 4  # of whole numbers, which agree by chance: so many results, and so many of all
 CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
@@ -76,14 +78,27 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     listed = [*more, *MISTAKES.get(name, ())]
     whole = FailingCases(name, failing, passing, later, extreme)
     parts = each_result(name, failing, passing, later)
-    by_rule = every_edit(name) if any(out is not None for _, out in failing) else ()
+    found = search(name, listed, whole, parts, left)
+    if found or left() < 0:
+        return found
+    for group in (whole, *parts):  # a second mistake, in a corner, may hide the first in many cases
+        group.partly = True
+    return search(name, listed, whole, parts, left)
+
+
+def search(name: str, listed: Sequence[tuple], whole: "FailingCases", parts: "Sequence[FailingCases]",
+           left: Callable[[], float]) -> tuple[str, Callable] | None:
+    """Try all mistakes on groups of failing cases; return what was found as `name_mistake` does."""
+    by_rule = every_edit(name) if any(out is not None for _, out in whole.failing) else ()
     for i, pair in enumerate(itertools.chain(listed, by_rule)):
         if whole.explained() or (i >= len(listed) and left() < 0):
             break
         known: dict = {}
         for group in (whole, *parts):
             group.try_mistake(pair, i < len(listed), known)
-    return (whole.pair[0], whole.suspect().explains) if whole.pair else of_parts(name, parts)
+    if whole.pair:
+        return whole.pair[0] + ELSEWHERE * whole.partly, whole.suspect().explains
+    return of_parts(name, parts)
 
 
 class FailingCases:
@@ -95,6 +110,7 @@ class FailingCases:
     def __init__(self, name, failing, passing, later=(), extreme=(), output=None):
         self.name, self.failing, self.passing, self.output = name, failing, passing, output
         self.later, self.extreme = later, extreme
+        self.partly = False  # True if a mistake need not explain other cases
         answered = [pair for pair in failing if pair[1] is not None]
         self.probes = answered[:: max(len(answered) // PROBES, 1)]
         self.best, self.pair, self.listed = 0, None, False
@@ -112,7 +128,7 @@ class FailingCases:
         """
         suspect = Suspect(self.name, pair[1], self.output, known)
         # Most edits end here, after one call: they give other numbers on the first ordinary case.
-        if self.explained() or (self.probes and suspect.denied(self.probes[0])):
+        if self.explained() or (self.probes and not self.partly and suspect.denied(self.probes[0])):
             return
         if not any(suspect.explains(args, out) for args, out in self.probes):
             return
@@ -128,7 +144,13 @@ class FailingCases:
         """
         failing = [*self.failing, *self.later]
         shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
-        if suspect.contradicted(failing, shown, widths):
+        if self.partly:
+            results = [out for (args, out), fits in zip(failing, shown, strict=True)
+                       if fits and numbers_wrong(self.name, out, args)]
+            few = len(set(map(repr, results))) < ENOUGH or len(results) < MOST * len(failing)
+            if few and sum(map(has_fraction, results)) < CERTAIN:
+                return False
+        elif suspect.contradicted(failing, shown, widths):
             return False
         # The student is right on some cases. A mistake that is wrong on one of them is another mistake.
         if any(map(suspect.wrong, self.passing)):
@@ -172,7 +194,9 @@ def part_of(name: str, pairs: Sequence[tuple], output: int) -> tuple[list[tuple]
 def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..., bool]] | None:
     """Return the mistakes of single results, as `name_mistake` returns one; None if there are none."""
     named = [part for part in parts if part.pair and part.explained()]
-    if len(named) < len(parts):  # a part of the truth must be certain
+    if any(part.partly for part in parts):
+        named = [part for part in parts if part.pair]
+    elif len(named) < len(parts):  # a part of the truth must be certain
         named = [part for part in named if sum(has_fraction(got) for _, got in part.failing) >= CERTAIN]
     if not named:
         return None
@@ -180,6 +204,6 @@ def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..
     sentences = {part.pair[0] for part in named}
     said = "; ".join(f"for {labels[part.output]}: {part.pair[0]}" for part in named)
     said = sentences.pop() if len(sentences) == 1 and len(named) == len(parts) else said
-    said += " (elsewhere more is wrong)" * (len(named) < len(parts))
+    said += ELSEWHERE * (len(named) < len(parts) or parts[0].partly)
     suspects = [part.suspect() for part in named]
     return said, lambda *case: any(suspect.explains(*case) for suspect in suspects)

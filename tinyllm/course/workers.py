@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
-from tinyllm.course.fork_server import OUTPUT
+from tinyllm.course.fork_server import MAX_STEPS, OUTPUT
 from tinyllm.course.processes import OUT_OF_TIME, ForkServer, Spawner
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
-MAX_STEPS = 64  # local variables of a function that a worker may report
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # kind of error -> state of the exercise; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
@@ -210,7 +209,7 @@ class Worker:
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
-        """Call a function; return (name, value) of its local variables at its end, or a Failure."""
+        """Call a function; return (name, value) of what its variables held, or a Failure."""
         answer = self._ask({"function": function, "args": list(args), "steps": True}, function, "steps")
         if isinstance(answer, Failure):
             return answer
