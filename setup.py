@@ -40,7 +40,7 @@ def extensions():
     )
     built = cythonize([extension], include_path=["csrc/glue"])
     for new in built:
-        new.optional = extension.optional  # cythonize makes a copy without it
+        new.optional = extension.optional  # cythonize copies the extension without this attribute
     return built
 
 
@@ -62,7 +62,7 @@ class WithLessons(build_py):
 
     def run(self):
         super().run()
-        if self.editable_mode:  # the checkout has them already
+        if self.editable_mode:  # it uses the checkout, where lessons/ is
             return
         for source in sorted(Path("lessons").rglob("*")):
             if source.is_file() and "__pycache__" not in source.parts:

@@ -77,7 +77,7 @@ def bpe_train(pieces, counts, n_merges):
     counts = whole_numbers(counts, I64, "counts", 1).tolist()
     if len(pieces) != len(counts):
         raise ValueError(f"there must be as many pieces as counts, got {len(pieces)} and {len(counts)}")
-    if max(counts, default=0) > 1 << 40:  # every 2^31 of a count need another copy of the piece
+    if max(counts, default=0) > 1 << 40:  # the piece is copied for every 2^31 of its count
         raise ValueError(f"a piece occurs {max(counts)} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
     if sum([count * len(piece) for piece, count in zip(pieces, counts)]) > MOST_COUNT:
         raise ValueError(f"the counts add up to more than {MOST_COUNT}; use tinyllm.use('numpy')")

@@ -40,7 +40,7 @@ def repetition_penalty(logits, ids, penalty):
 
 def sample(probs, u):
     probs = f32(probs, "probs", 1)
-    u = np.asarray(u).astype(F64, casting="same_kind", copy=False)  # no complex numbers
+    u = np.asarray(u).astype(F64, casting="same_kind", copy=False)  # refuses complex numbers
     u = contiguous(np.broadcast_to(u, probs.shape[:-1]))
     ids = empty(probs.shape[:-1], I64)
     run_sample(ids, probs, u, rows_of(probs), probs.shape[-1])

@@ -23,7 +23,7 @@ def mask_tokens(tokens, draws, how, other, mask, rate):
 
 
 def mean_pool(x, lengths):
-    """Average the positions of each text, without the padding after it.
+    """Average the vectors of each text, without those of the padding after it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first
     lengths[b] positions of text b. The numbers in the padding are never used,

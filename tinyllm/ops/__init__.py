@@ -16,7 +16,7 @@ for _file in pkgutil.iter_modules(__path__):
     if not _file.name.startswith("_"):
         importlib.import_module(f"{__name__}.{_file.name}")
 for _op in OPS.values():
-    _op.resolve()  # tokenizers ask at every text, without a call, if kernels run an op
+    _op.resolve()  # before any call, because tokenizers ask which implementation runs an op
 globals().update(OPS)
 __all__ = [*OPS, "OPS", "Op", "op", "override", "use"]
 

@@ -111,6 +111,6 @@ def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
     attention, each query is multiplied with the keys up to its own token, and as many values are weighted
     and summed. Norms, activations and sums are left out: about one percent.
     """
-    matrices = 12 * width * width  # qkv 3, project 1, widen 4, narrow 4
+    matrices = 12 * width * width  # weights of qkv (3 width^2), project (1), widen (4) and narrow (4)
     pairs = context * (context + 1) // 2
     return layers * (2 * context * matrices + 4 * pairs * width) + 2 * context * width * vocab_size

@@ -1,4 +1,4 @@
-"""Compute mixtures of experts: choose each token's experts, multiply by their matrices, balance their load.
+"""Compute mixtures of experts: choose experts for each token, multiply by their matrices, balance the load.
 
 An expert takes any number of tokens, so no token is dropped (Gale et al., "MegaBlocks: Efficient Sparse
 Training with Mixture-of-Experts", 2022).

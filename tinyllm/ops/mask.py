@@ -55,13 +55,13 @@ def ranges_mask(starts: Array, ends: Array, keys: int) -> Array:
 
 
 def check_attention(q: Array, k: Array, v: Array, causal: bool = True, lengths: Array | None = None) -> None:
-    """Raise ValueError unless H is a multiple of K, and lengths is None or a number in 0..T for each row."""
+    """Raise ValueError unless D >= 1, K divides H, and lengths is None or a number in 0..T for each row."""
     H, K, D = q.shape[2], k.shape[2], q.shape[3]
     if D == 0 or K == 0 or H % K:
         raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
     if lengths is not None:
         n, T = np.asarray(lengths), k.shape[1]
-        found = n.tolist()  # for a batch, lists are ten times as fast as comparisons of arrays
+        found = n.tolist()  # min and max of a short list are ten times as fast as of an array
         if n.shape != k.shape[:1] or (found and (min(found) < 0 or max(found) > T)):
             raise ValueError(f"needs one length in 0..{T} for each of {len(k)} rows, got {found}")
 

@@ -62,7 +62,7 @@ def matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
     dy (..., M, N), a and b as in matmul -> da, db of a's and b's shape, summed over broadcast axes.
     """
     a_shape = a.shape
-    if b.ndim == 2 and not transpose_a:  # one matrix serves every row of a: the product itself sums over them
+    if b.ndim == 2 and not transpose_a:  # all rows of a use the same b, so one product sums db over them
         dy, a = rows(dy), rows(a)
     if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
         da = matmul(b, dy, transpose_a=transpose_b, transpose_b=True)

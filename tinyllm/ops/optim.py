@@ -10,7 +10,7 @@ from tinyllm.ops.shapes import Array
 
 
 def check_step(w: Array, g: Array, m: Array, v: Array, step: int, *settings: Any) -> None:
-    """Raise ValueError unless step is at least 1."""
+    """Raise ValueError unless step is a whole number of at least 1."""
     if step < 1 or step % 1:
         raise ValueError(f"needs a whole step >= 1, got {step}")
 

@@ -17,7 +17,7 @@ def real(lengths: Array, T: int) -> Array:
 
 @op(shapes="x (B, T, C), lengths (B)")
 def mean_pool(x: Array, lengths: Array) -> Array:
-    """Average the positions of each text, without the padding after it.
+    """Average the vectors of each text, without those of the padding after it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first lengths[b] positions of text
     b. The numbers in the padding are never used, even if they are NaN. Raises ValueError on other lengths.

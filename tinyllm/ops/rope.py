@@ -1,4 +1,4 @@
-"""Embed positions by rotation: rotate each pair of channels by an angle that grows with the position.
+"""Encode positions by rotation: rotate each pair of channels by an angle that grows with the position.
 
 The dot product of a query and a key then depends only on the distance between them.
 """

@@ -79,7 +79,7 @@ KINDS = {
     "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only for ops that promise not to overflow
 }
 USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")
-MODEST = ("whole", "normal", "wide", "small", "equal")  # for ops that saturate at 1e4
+MODEST = ("whole", "normal", "wide", "small", "equal")  # for ops whose results are 0 or 1 or infinite at 1e4
 
 
 def _every_second(a):

@@ -46,7 +46,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class ScoreBounds:
-    """The attention scores of one case, and bounds for their float32 errors."""
+    """Hold the attention scores of one case, and bound the float32 errors of all that follows from them."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -86,11 +86,11 @@ class ScoreBounds:
         total_off = (p * relative * dp).sum(-1, keepdims=True)
         total_off += (dout * self.y_off()).sum(-1, keepdims=True)
         dscores = p * (relative * (dp + total) + total_off)
-        dscores += p * (dp + total) * EPS * (S * self.group + self.T)  # the sums over dscores
+        dscores += p * (dp + total) * EPS * (S * self.group + self.T)  # rounding in the sums over dscores
         ds = dscores * self.D**-0.5
         dv = (p * (relative + EPS * S * self.group)).swapaxes(-1, -2) @ dout
         dq, dk = ds @ np.abs(self.k), ds.swapaxes(-1, -2) @ np.abs(self.q)
-        terms = EPS * len(dy) * S * p * (dp + total)  # of dbias, a sum over the batch as well
+        terms = EPS * len(dy) * S * p * (dp + total)  # rounding in dbias, which is a sum over the batch
         dk, dv = (sum_groups(dx, self.group) + TINY for dx in (dk, dv))
         return dq.swapaxes(1, 2) + TINY, dk, dv, dscores + terms
 

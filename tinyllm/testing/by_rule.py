@@ -85,7 +85,7 @@ def taken(value: Any, default: str | None, kept: bool) -> dict[str, str]:
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
+    """Yield mistakes in the rows of all float arrays, and exchanged arguments, as (sentence, statement)."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]
     for said, new in ROWS.items() if len(floats) > 1 else ():
@@ -211,7 +211,7 @@ def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> An
 
 
 def typical(name: str) -> dict[str, Any]:
-    """Return an example of each argument of an op: of the values that are drawn, one with the most axes."""
+    """Return {argument: example} for an op: of drawn arrays, one with the most axes, else the first value."""
     cases = [bind(name, args) for args in draw_cases(name)]
     return {key: max((case[key] for case in cases), key=lambda value: (value is not None, np.ndim(value)))
             if all(kind(case[key]) or case[key] is None for case in cases) else cases[0][key]

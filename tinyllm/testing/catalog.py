@@ -34,7 +34,7 @@ for name in FORWARDS:
     CASES.setdefault(name + SUFFIX, backward_cases(name, CASES[name]))
 
 QUIET: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
-_constants: LRUCache = LRUCache(1024)  # Hypothesis's own constants, without constants of imported modules
+_constants: LRUCache = LRUCache(1024)  # of constants; only those that Hypothesis itself defines
 
 
 @contextlib.contextmanager

@@ -282,7 +282,7 @@ def describe(name: str, args: Sequence[Any]) -> str:
 
 
 def as_text(value: Any, limit: int = 400) -> str:
-    """Write a value as Python code that runs after `import numpy as np`; shorten it to `limit` letters."""
+    """Write a value as Python code that runs after `import numpy as np`; shorten it to `limit` characters."""
     if isinstance(value, list | tuple) and any(isinstance(each, np.ndarray) for each in value):
         inner = ", ".join(as_text(each, limit) for each in value)
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"

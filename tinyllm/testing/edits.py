@@ -257,6 +257,6 @@ def code(node: ast.AST, end: bool = False) -> str:
 
 
 def instead(new: ast.AST, old: ast.AST) -> str:
-    """Return "`new` where `old` belongs" for two nodes; if long codes begin alike, quote their ends."""
+    """Return "`new` where `old` belongs" for two nodes; if long code begins alike, quote the ends."""
     end = code(new) == code(old)
     return f"{code(new, end)} where {code(old, end)} belongs"

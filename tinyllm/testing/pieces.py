@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from tinyllm.testing.arrays import CASES
 from tinyllm.testing.edits import mistake
 
-# Letters (small, capital, title, modifier, other), marks, numbers, white space, newlines, other, and what is
-# in contractions. U+017F is a long s, which is an s where case does not matter.
+# Letters (small, capital, title, modifier, other), marks, numbers, white space, newlines, others, and those
+# of contractions. U+017F is a long s; a pattern that ignores case matches it as s.
 CHARACTERS = (
     *"asltmdrevLSTEVRDMZ", "é", "Ж", "ǅ", "ʰ", "ª", "中", "\u017f", "\u0301", "\u0903", *"1", "٣", "½", "𝟙",
     *" \t\v\x1c", "\u0085", "\u00a0", "\u2028", "\u3000", "\n", "\r", *"''!_/", "“", "\u200b", "\u2019", "😀",

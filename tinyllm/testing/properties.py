@@ -1,7 +1,7 @@
 """Name the properties that an implementation of an op must have; the report of a check shows them."""
 
 ORDINARY = "correct results on ordinary numbers"
-ORDINARY_INPUT = "correct results on ordinary input"  # of ops that take no numbers
+ORDINARY_INPUT = "correct results on ordinary input"  # for ops that take no numbers
 INFINITE = "correct results where scores are -inf"
 EXTREME = "correct results on huge and tiny numbers"
 VIEWS = "correct results on views with other strides"
