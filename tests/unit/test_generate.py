@@ -275,15 +275,13 @@ def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():
     model, plain = tiny(dropout=0.5), tiny()
     assert generate(model, [[1, 2]], max_tokens=9) == generate(plain, [[1, 2]], max_tokens=9)
     assert model.training and all(p.grad is None for p in model.parameters())
-    steps = stream(model, [[1, 2]], max_tokens=9)
-    next(steps)
-    assert model.training and model([1, 2]).requires_grad  # also between steps
+    next(steps := stream(model, [[1, 2]], max_tokens=9))
+    assert steps and model.training and model([1, 2]).requires_grad  # also between steps
 
 
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
-    newline = CharTokenizer.train("ab\n")
-    for tokenizer, start in [(newline, newline.encode("\n")),
-                             (ByteTokenizer(special_tokens=["<|endoftext|>"]), [256])]:
+    characters, bytes_and_end = CharTokenizer.train("ab\n"), ByteTokenizer(special_tokens=["<|endoftext|>"])
+    for tokenizer, start in ((characters, "\n"), (bytes_and_end, [256])):
         model = tiny(vocab_size=tokenizer.vocab_size)
         found = [generate(model, [p], max_tokens=5, tokenizer=tokenizer) for p in ("", [], start)]
         assert found[0] == found[1] == found[2]
