@@ -4,6 +4,7 @@ import functools
 
 import pytest
 
+from tinyllm.cli import main
 from tinyllm.cli.course import format_row
 from tinyllm.course import answer_keys
 from tinyllm.course.classroom import selftest
@@ -31,6 +32,8 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     survivors, (refused,) = row.wrong[:2], row.wrong[2:]
     assert survivors == ("SURVIVES: nothing wrong", "SURVIVES: not for this")
     assert refused.startswith(f"TURNED DOWN: {wrong.__name__}, by: ") and refused in format_row(row)
+    monkeypatch.setattr("tinyllm.cli.course.run_selftest", lambda *arguments, **step: [row])
+    assert main(["course", "selftest"]) == 1
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):
