@@ -91,8 +91,8 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (-inf at first), and the sum of exp(score - max) */
 
-/* Turn the first 16 * n scores of a row, of which `visible` count, into weights exp(score - max). Return the factor for
- * sums that were computed with an older max: 1 if the max is the same. n is a constant where this is inlined. */
+/* Turn the first 16 * n scores of a row into weights exp(score - max); those from `visible` on are hidden. Return the
+ * factor for sums computed with an older max: 1 if the max is the same. n is a constant where this is inlined. */
 INLINE float online_softmax_update(int n, float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
     for (int64_t j = visible; j < 16 * n; j++) score[j] = -INFINITY;

@@ -22,9 +22,9 @@ struct decode_job {
     int64_t padded;         /* D, rounded up to sixteen */
 };
 
-/* Prefetch keys that are read some time after position t of row b: the h-th of K parts of the next `keys` of them, in
- * this row or at the start of the next. They get into the L2 cache in the order of memory, which the hardware can
- * follow; from there they are read 16 keys at a time, head by head. */
+/* Prefetch keys that are read soon after position t of row b, in this row or at the start of the next: of `keys` keys,
+ * the h-th of K parts. They get into the L2 cache in the order of memory, which the hardware can follow; from there
+ * they are read 16 keys at a time, head by head. */
 INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t keys, int64_t h) {
     int64_t n = keys_of(job, b), D = job->D, row = job->K * D;
     int64_t ahead = i64_max(i64_min(AHEAD / row, BLOCK) / STEP * STEP, STEP), later = b * job->T + t + ahead;

@@ -6,7 +6,7 @@
 const struct kernels *kernels = NULL;
 
 #if defined(__x86_64__)
-static struct kernels with_vnni, with_bf16; /* avx512 with products of bytes; the same with those of bfloat16 */
+static struct kernels with_vnni, with_bf16; /* avx512 and vnni's linear_quantized; these and bf16's matmul_bf16 */
 
 static void fill_levels(void) {
     with_vnni = kernels_avx512;

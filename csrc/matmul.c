@@ -301,7 +301,7 @@ static void few_product(struct matmul_job *job, int64_t stack) {
         parallel_for(turned_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * 16));
         return;
     }
-    int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* of columns, for each thread */
+    int64_t share = ceil_div(ceil_div(job->columns * stack, parallel_size()), stack); /* columns for each thread */
     job->group_columns = i64_min(ceil_div(share, 64) * 64, FEW_COLUMNS);
     job->groups = ceil_div(job->columns, job->group_columns);
     parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));

@@ -14,7 +14,7 @@
  * The versions took, in ns for a row of 384 and for one of 65, on one core with AVX-512:
  *
  *     forward    1. the last number in a copy of its own, padded to sixteen: 110, 89
- *                2. through a masked load: 92, 23
+ *                2. the last number loaded with a mask: 92, 23
  *     backward   1. dx row by row; then dw and db in blocks of 32 columns, each from the first row to the last,
  *                   which reads x and dy again in pieces of 128 bytes: 140, 119; and 186 for the row of 384 when there
  *                   are 1,024 such rows, too many for the cache

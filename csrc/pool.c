@@ -58,7 +58,7 @@ static int class_of(size_t bytes, size_t *rounded) {
     return 4 * e + (int)(quarters - 4);
 }
 
-/* Return the memory of a block, of which `bytes` may be used. */
+/* Return the memory of a block. The caller may use its first `bytes` bytes; AddressSanitizer reports any other use. */
 static void *memory_of(struct block *block, size_t bytes) {
     char *memory = (char *)block + ALIGNMENT;
     ASAN_POISON_MEMORY_REGION(memory, block->bytes);

@@ -3,8 +3,8 @@
  *     y[m][o] = sum over blocks n of (scale of x[m][n] * scale of w[n][o]) * (sum over 32 inputs of xq * wq)  (+ b[o])
  *
  * Bits: the inner sum is of whole numbers below 2^24, exact in any order and as a float; the outer one is one
- * accumulator that takes its blocks in order, one fused multiply-add each. So the result does not depend on the
- * instruction set or the threads, and that of a row not on the other rows.
+ * accumulator that takes its blocks in order, one fused multiply-add each. So the result of a row does not depend
+ * on the instruction set, the threads or the other rows.
  *
  * The speed: decoding multiplies one row by every weight, so it takes as long as reading the weights, which have a
  * quarter or an eighth of the bytes of float32 (a scale for 32 adds half a bit to each). They are read once, in order,

@@ -10,8 +10,8 @@
  *
  *     1. sixteen partial sums that the compiler kept in memory, where each addition waited for the one before;
  *        the last number of 65 in a copy of its own, padded to sixteen: 59, 124
- *     2. `v_sum` reading a copy, so that the sums stay in registers: 38, 102
- *     3. the last number through a masked load and store: 36, 61
+ *     2. `v_sum` reads a copy, so that the sums stay in registers: 38, 102
+ *     3. the last number is loaded and stored with a mask: 36, 61
  *     4. unused lanes cannot underflow, which would be slow, and 2**n is one instruction: 32, 39
  *     5. sixteen narrow rows at once: their partial results are transposed, so that sixteen maxima, sums or logarithms
  *        are one register, and exponentials are kept in whole registers. Rows of 16, 17 and 65 went from 14, 22 and
