@@ -53,7 +53,6 @@ MISTAKES = {  # command line -> part of the error message
     "train --data book --set model.context=100000": "context",
     "train --data book --tokenizer words": "words",
     "train --data book --tokenizer abc.json": "unknown",
-    "train --data book --threads 0": "threads",
     "train --data book --config nowhere.toml": "nowhere.toml",
     "train --data book --set x": "NAME=VALUE",
     "train --resume": "--out",

@@ -17,8 +17,6 @@ WELL = {
 ILLNESSES = [  # (changes, words of the problem, words of the advice)
     ({"level": None, "levels": [], "no kernels": "they were not built"}, "were not built", "C compiler"),
     ({"losses": (math.nan, 3.7)}, "nan", "source run: python -m pip install"),
-    ({"environment": {"TINYLLM_BACKEND": "numpy", "TINYLLM_CPU": "avx2", "X": "1"}},
-     "TINYLLM_BACKEND TINYLLM_CPU can", "unset TINYLLM_BACKEND TINYLLM_CPU"),
 ]
 
 

@@ -62,7 +62,7 @@ def test_pictures_that_do_not_fit_are_refused(change, message):
 @pytest.fixture
 def run(here, printed):
     """Train a run for four steps on captions; return its folder and what was printed."""
-    words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
+    words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run"]
     sizes = ["width=16", "layers=1", "heads=2", "hidden=16", "context=120"]
     sizes = [f"--set=model.{size}" for size in sizes]
     return "run", printed("train", "sft", "--model", "fuyu", *words, *sizes)

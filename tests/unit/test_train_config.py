@@ -64,7 +64,7 @@ def test_toml_and_assignments(tmp_path):
 
 def test_what_a_resumed_run_may_change():
     old = make_config({})
-    free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
+    free = {"train.steps": 5000, "train.checkpoint_every": 7, "data": "elsewhere.txt"}
     assert resumed(old, free) == make_config(old.flat() | free)
     gpt = make_config({"model.type": "gpt", "preset": "nano"})
     assert resumed(gpt, {"model.type": "gpt"}) == gpt  # a short name for gpt2

@@ -65,6 +65,7 @@ GONE = {  # a command, or some options of it, that were removed -> what to use i
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts a text's tokens and bytes",
     "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
     "world person": "`tinyllm world ask NAME` says all that is known of a person",
+    "train --threads": "`TINYLLM_THREADS=N tinyllm train` sets the threads",
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
 }
 

@@ -16,7 +16,6 @@ from tinyllm.report.terminal import entry
 from tinyllm.train.memory import free_memory
 from tinyllm.version import __version__
 
-SLOWING = ("TINYLLM_BACKEND", "TINYLLM_CPU", "TINYLLM_THREADS")  # environment variables
 REINSTALL = "in the folder of tinyllm's source run: python -m pip install --force-reinstall --no-deps ."
 
 
@@ -68,7 +67,6 @@ def trial(steps: int = 3) -> tuple[float, float]:
 def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Find problems in the facts; return [(what is wrong, what to do)]."""
     loss, of_specs = facts["losses"]
-    slowing = " ".join(name for name in SLOWING if name in facts["environment"])
     found = []
     if facts["no kernels"]:
         found.append((f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
@@ -76,8 +74,6 @@ def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if not math.isclose(loss, of_specs, rel_tol=1e-2):
         found.append((f"the kernels compute something else than their specs: a trial step has loss "
                       f"{loss:.4f}, on the specs {of_specs:.4f}", REINSTALL))
-    if slowing:
-        found.append((f"{slowing} can make the kernels slower", f"unset {slowing}"))
     return found
 
 

@@ -34,7 +34,6 @@ FLAGS = {  # settings that have a flag -> flag, metavar
     "train.batch": ("--batch", "B"),
     "train.lr": ("--lr", "X"),
     "seed": ("--seed", "S"),
-    "threads": ("--threads", "N"),
 }
 NOTES = """
 

@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
 # Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
-MAY_CHANGE = {"data", "threads", "train.checkpoint_every", "train.steps"}
+MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps"}
 
 @dataclass(frozen=True)
 class LoRAConfig:
@@ -51,7 +51,7 @@ class RunConfig:
     """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
     `model` is a family's config; its vocab_size is only a placeholder, because the tokenizer decides it.
-    `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    `options` is the recipe's own dataclass, if it has one.
     """
 
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
@@ -60,7 +60,6 @@ class RunConfig:
     preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
-    threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
     model: Any = None
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)

@@ -19,7 +19,6 @@ from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
-from tinyllm.ops.runtime import threads
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.plan import Plan
@@ -106,8 +105,6 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     run.json, as `begun`. `progress` is passed to the tokenizer's training. Raises UserError when the parts do
     not fit together.
     """
-    if config.threads:
-        threads(config.threads)
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
     if start and config.start and not model:
