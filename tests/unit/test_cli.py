@@ -1,7 +1,5 @@
 """Check the command line: help, one line for each mistake, and `@command`, which makes a parser."""
 
-import io
-import time
 from typing import Literal
 
 import pytest
@@ -10,7 +8,7 @@ import tinyllm
 from tinyllm.cli import COMMANDS, GONE, Parser, build_parser, main
 from tinyllm.cli import command as commands
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import indented, progress_bar
+from tinyllm.report.terminal import indented
 from tinyllm.runs.recipe import recipes
 
 for name in COMMANDS:
@@ -101,18 +99,6 @@ def test_the_front_door(capsys, printed):
         with pytest.raises(SystemExit) as end:
             main(words.split())
         assert end.value.code == 0 and said in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_progress_bar_is_shown_in_a_terminal_only_and_wiped_out(monkeypatch, terminal):
-    stream = io.StringIO()
-    stream.isatty = lambda: terminal
-    monkeypatch.setattr("sys.stderr", stream)
-    with progress_bar("merges", mininterval=0) as move:
-        time.sleep(0.001)
-        move(1, 2)
-    shown = stream.getvalue().split("\r")
-    assert (any("merges:  50%" in part for part in shown)) == terminal and not shown[-1].strip()
 
 
 def test_the_first_lines_of_a_long_text_fit_with_their_dots():

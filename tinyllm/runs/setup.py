@@ -191,13 +191,11 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 
 def check_memory(settings: Any, optimizer: str) -> None:
-    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory.
-
-    AdamW keeps two means for each parameter; Muon keeps one mean for most parameters.
-    """
+    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory."""
     with without_memory():
         count = build(settings, seed=None).num_parameters()
-    free, needed = free_memory(), (12 if optimizer == "muon" else 16) * count
+    free = free_memory()
+    needed = (12 if optimizer == "muon" else 16) * count  # AdamW keeps two means of each, Muon one of most
     if free is not None and needed > free:
         raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
                         f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")
