@@ -56,7 +56,7 @@ def test_what_is_saved_is_read_bit_for_bit(tmp_path, name, bits):
         assert from_pretrained(tmp_path / "other").config == other.config
     for place in ("a", "a", "b"):  # the second time over an existing folder
         model.save_pretrained(tmp_path / place)
-        model = from_pretrained(tmp_path / place)
+        model = from_pretrained(tmp_path / place, bits if place == "b" else None)  # as they are stored
         assert not any(array.ctypes.data % 64 for array in model.state_dict().values()), "for kernels"
     expected = tl.quantize(made(name), bits) if bits else made(name)
     assert same_state(model, expected) and model.config == expected.config and not model.training

@@ -110,7 +110,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         model = cls(config, seed=None)
         if stored_bits:
             quantized_zeros(model, stored_bits)
-    _fill(model, folder, stored, None if bits == stored_bits else bits)
+    _fill(model, folder, stored, bits)  # layers that have these bits already stay as they are
     model.generation, model.origin = generation, Origin(os.path.abspath(folder))
     return model.eval()
 

@@ -204,7 +204,7 @@ def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Mod
         attribute, _, index = name.partition(".")
         if index:  # an element of a list or dict, such as h.3
             old = getattr(module, attribute)
-            children: Any = dict(old) if isinstance(old, dict) else list(old)  # old may be a tuple
+            children: Any = old if isinstance(old, dict) else list(old)  # old may be a tuple
             children[index if isinstance(old, dict) else int(index)] = new
             setattr(module, attribute, children)
         else:
