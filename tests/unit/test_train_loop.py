@@ -26,7 +26,7 @@ from tinyllm.runs import Run, open_model, reopen
 from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
 from tinyllm.train import ALONE, AdamW, events, next_token, train
-from tinyllm.train.evaluate import count_characters
+from tinyllm.train.evaluate import count_characters, perplexity
 from tinyllm.train.loop import forward_backward
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
@@ -117,6 +117,7 @@ def test_the_log_tells_everything_and_training_helps(whole, text):
     assert [r["step"] for r in steps if r["val_loss"] is not None] == [0, 4, 8, 12]
     facts = Run(whole).read().facts
     assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # uniform predictions
+    assert [perplexity(nats) for nats in (2, 1000)] == ["7.389", "inf"]
     assert last["val_loss"] < first["val_loss"] - 0.01
     assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
 

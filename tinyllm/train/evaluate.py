@@ -40,8 +40,8 @@ def evaluate(model: Any, batches: Iterable[Batch], loss: Callable,
 
 
 def perplexity(nats: float) -> str:
-    """Format the perplexity, exp(nats), with four digits; a float cannot hold more than exp(709)."""
-    return f"{math.exp(min(nats, 709)):.4g}"
+    """Format the perplexity, exp(nats), with four digits, or as inf if it is too large for a float."""
+    return f"{math.exp(nats) if nats < 709 else math.inf:.4g}"
 
 
 def count_characters(tokenizer: Any) -> np.ndarray:
