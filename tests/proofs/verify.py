@@ -12,14 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+OTHERS = {"shipped": (Path(__file__).parents[2] / "tools/shipped_model.py", "--check")}
 RESULTS = {0: "holds", 77: "not run"}  # by exit code
 
 
 def proofs():
     """Return {name: (script, its own options)} of all proofs."""
-    here = Path(__file__).parent
-    found = {path.stem.removeprefix("verify_"): (path,) for path in sorted(here.glob("verify_*.py"))}
-    return found | {"shipped": (here.parents[1] / "tools/shipped_model.py", "--check")}
+    found = sorted(Path(__file__).parent.glob("verify_*.py"))
+    return {path.stem.removeprefix("verify_"): (path,) for path in found} | OTHERS
 
 
 def run(*words):
