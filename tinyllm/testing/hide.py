@@ -119,6 +119,7 @@ mistake("trim_sides", "half of the room for each side, also if the other leaves 
         "room // 2", "room - len(suffix)", "room - room // 2")
 mistake("trim_sides", "all the room for the prefix first, and what is left for the suffix", AFTER,
         "max(0, room - len(prefix))")
+mistake("trim_sides", "the odd token given to the suffix", "room // 2", "(room + 1) // 2")
 mistake("trim_sides", "all of the prefix where there is no room: `prefix[-0:]` is everything", KEPT,
         "prefix[-before:]")
 mistake("trim_sides", "room for each side, twice as many tokens as there is room", AFTER, "room",
