@@ -250,7 +250,7 @@ def told(document):
 
 
 def shell(n, **dials):
-    """Train to follow 1 to 12 swaps of two pairs of cups, or of one (hands=1) -> share right by swaps."""
+    """Train on shell games of 1 to 12 moves -> accuracy by moves. A move swaps two pairs, or `hands`."""
     parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
     test = {f"{m} swaps": parts[f"{m} swaps"] for m in (1, 2, 3, 4, 6, 8, 12)}
     return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)

@@ -281,7 +281,7 @@ static void turned_edge(const struct matmul_job *job, float *c, const float *a, 
             }
 }
 
-/* Multiply at most FEW rows of a by a transposed b; a task is sixteen columns. */
+/* Multiply at most FEW rows of A by B transposed; a task is sixteen columns. */
 static void turned_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {

@@ -59,7 +59,7 @@ def own_fork_server(monkeypatch):
 
 @pytest.fixture(scope="session")
 def launcher():
-    """Return a launcher of workers for students' code, at the strongest level that works here."""
+    """Return a launcher of workers for students' code, with the best isolation that works."""
     with Launcher(best_level()) as launcher:
         yield launcher
 

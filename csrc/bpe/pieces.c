@@ -115,7 +115,7 @@ INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
 
 /* Match [^\r\n\p{L}\p{N}]?word(?i:'s|'t|'re|'ve|'m|'ll|'d)?, where c is the character at `at`: return the end, or `at`.
  *
- * A mark is also a word of the first form by itself; that is tried before a word of the second form after the mark. */
+ * BIG*SMALL+ also matches a mark alone; this is tried before BIG+SMALL* is tried after the mark. */
 INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct character c) {
     int capitals = 0;
     int64_t start = c.is & LETTER ? at : at + c.size, end = word(text, n, start, &capitals);

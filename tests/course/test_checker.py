@@ -59,7 +59,7 @@ def test_a_failure_is_explained_on_an_input_that_can_be_read(op, wrong, most, mo
 
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
-    """NumPy's warnings from trying known mistakes, such as "mean of empty slice", once reached terminals."""
+    """Trying known mistakes once printed NumPy's warnings to the student, such as "mean of empty slice"."""
     verdict = check("def cross_entropy(*args):\n    return 1.0", TASKS["cross_entropy"])
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
     assert verdict.broken[0] == FORM

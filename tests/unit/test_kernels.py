@@ -1,4 +1,4 @@
-"""Run every kernel with its operands at guard pages, and compare its bits over levels and numbers of threads.
+"""Run kernels at guard pages; require the same bits on each instruction set and number of threads.
 
 The cases are those of `tinyllm.testing`, some with infinities, NaN and subnormals among the numbers. Operands
 are read-only and end (or begin) at a page without access; verify_sanitizers.py checks results and scratch

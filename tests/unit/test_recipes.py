@@ -288,7 +288,7 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
 
 
 def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch):
-    """No import names the file: a folder `recipes` in any part of tinyllm is searched."""
+    """It is imported nowhere: a folder `recipes` in any part of tinyllm is searched."""
     (tmp_path / "above" / "recipes").mkdir(parents=True)
     (tmp_path / "above" / "recipes" / "planted.py").write_text("")
     monkeypatch.setattr(tl, "__path__", [str(tmp_path)])

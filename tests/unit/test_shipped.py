@@ -1,4 +1,4 @@
-"""Check the small model in the package: its bits, its loss, and the commands that open it."""
+"""Check the small model in the package: its hash, its loss, and the commands that open it."""
 
 import fnmatch
 import io

@@ -1,4 +1,4 @@
-"""Check that a saved tokenizer loads unchanged, and that any other file is read or refused in one line."""
+"""Check that a saved tokenizer loads unchanged; any other file loads, or gets an error of one line."""
 
 import base64
 import dataclasses

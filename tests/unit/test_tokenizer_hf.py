@@ -53,7 +53,7 @@ def test_the_library_opens_what_we_save(tokenizer, tmp_path):
 
 
 def document(model, *names, **parts):
-    """Return the content of a tokenizer.json; its special tokens are `names` of its vocabulary."""
+    """Return the content of a tokenizer.json; `names`, from its vocabulary, are special tokens."""
     vocab = model["vocab"] if isinstance(model["vocab"], dict) else [word for word, _ in model["vocab"]]
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [{"id": list(vocab).index(name), "content": name, "special": True, **flags} for name in names]

@@ -98,7 +98,7 @@ class Reading:
         return Reading(self.tokens[b : b + 1, :n], self.lengths[b : b + 1], more, written)
 
     def of(self, call, *given):
-        """Call a method of a model, such as `model.loss`, on this reading."""
+        """Call a model, or a method such as `model.loss`, on this batch."""
         both_ways = "segments" in self.more or self.written is not None  # causal models never see padding
         seen = nn.Seen(lengths=self.lengths if both_ways else None)
         return call(self.tokens, *given, **self.more, seen=seen)

@@ -168,7 +168,7 @@ def allow(seconds: float) -> None:
 def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[Any]) -> dict[str, Any]:
     """Call a function of the student's module, and return the answer to the grader.
 
-    last: the result of the call before and its frame, or []; replaced by those of this call.
+    last: the previous result and its serialised bytes, or []; replaced by those of this call.
     """
     function = getattr(module, call["function"], None)
     if not callable(function):

@@ -108,7 +108,7 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
 
 
 def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
-    """Read adapter_model.safetensors -> {the model's name: array}. Raises UserError for other names."""
+    """Read adapter_model.safetensors -> {name in model: array}. Raises UserError for unknown names."""
     stored = read_header(path)[0]
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")

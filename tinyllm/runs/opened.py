@@ -1,4 +1,4 @@
-"""Open a trained model, together with its tokenizer, and how its folder says to prompt and sample it."""
+"""Open a trained model with its tokenizer, and its folder's settings for prompts and for sampling."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -211,7 +211,7 @@ def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> An
 
 
 def typical(name: str) -> dict[str, Any]:
-    """Return {argument: example} for an op: of drawn arrays, one with the most axes, else the first value."""
+    """Return {argument: example} for an op: the drawn array with the most axes; else the first value."""
     cases = [bind(name, args) for args in draw_cases(name)]
     return {key: max((case[key] for case in cases), key=lambda value: (value is not None, np.ndim(value)))
             if all(kind(case[key]) or case[key] is None for case in cases) else cases[0][key]

@@ -75,7 +75,7 @@ def answer(fact: Fact) -> str:
 
 
 def asked(*relations: str) -> Shape:
-    """Return a slot type (`Shape`) for questions about some relations; a value is a fact with no object."""
+    """Return a slot type (`Shape`) for questions about relations; a value is a Fact with object None."""
     forms = {relation: Form(QUESTIONS[relation]) for relation in relations}
 
     def read(text):
