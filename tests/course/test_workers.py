@@ -52,6 +52,8 @@ def child():
 def step(x):
     half = x / 2
     return half + 1
+def stairs():
+    for i in range(65): j = i
 def burn(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end: pass
@@ -90,6 +92,7 @@ def test_a_value_comes_back_from_a_worker_that_is_fresh(start):
             assert after[0].tolist() == [7, 1, 2] and x.tolist() == [0, 1, 2]
             assert worker.call_with("ask", {"f": lambda args, kwargs: {"value": args[0] * 10}}) == 50
             assert dict(worker.steps("step", (4.0,))) == {"x": 4.0, "half": 2.0}
+            assert worker.steps("stairs", ()) == []  # too many values, so that none can be said to be missing
         assert not Path(worker.scratch).exists()
 
 

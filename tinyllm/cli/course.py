@@ -134,7 +134,8 @@ def selftest() -> int:
     say(f"  {'exercise':<25}  reference  starter  mutants  rejected  variants")
     tried = load_course() if os.path.lexists(COURSE_FILE) else whole_course()
     rows = run_selftest(tried, level, step=lambda row: say(format_row(row)))
-    killed, mutants, accepted, variants = map(sum, zip(*(row[4:8] for row in rows), strict=True))
+    names = "killed", "mutants", "accepted", "variants"
+    killed, mutants, accepted, variants = (sum(getattr(row, name) for row in rows) for name in names)
     say(f"{len(rows)} exercises, {killed} of {mutants} mutants rejected, "
         f"{accepted} of {variants} variants accepted")
     return 0 if all(row.good for row in rows) else 1

@@ -24,8 +24,8 @@ from tinyllm.course.failures import (
     results_of,
     right,
 )
-from tinyllm.course.fork_server import MAX_STEPS, recorded
-from tinyllm.course.matching import alike, form_error
+from tinyllm.course.fork_server import recorded
+from tinyllm.course.matching import ROUNDED, alike, form_error
 from tinyllm.course.naming import ELSEWHERE, confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
@@ -39,7 +39,6 @@ NAMING = 0.6  # at most this share of a student's time is for finding a name
 TRIES = 60  # inputs that are smaller than the one at hand
 FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 MOST = 40  # more failing cases that must confirm a name
-CLOSE = 1e-5  # relative difference of two numbers that are the same but for rounding
 
 
 def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
@@ -200,14 +199,12 @@ class Tries:
         if isinstance(answer, Failure):
             return None
         theirs, agreed = numbers_of(value for _, value in answer), False
-        if len(answer) == MAX_STEPS:  # there were more, so that nothing can be said to be missing
-            return None
         for step, value in steps_of(OPS[name].reference, args):
             if step in parameters(name) or not isinstance(value, np.ndarray):
                 continue
             if not among(value, theirs):
                 results = right(name, args)[0]
-                is_result = any(alike([value], [result], CLOSE) for result in results)
+                is_result = any(alike([value], [result], ROUNDED) for result in results)
                 return f"{step} = {as_text(value)}" if agreed and not is_result else None
             agreed = True
         return None
@@ -248,14 +245,14 @@ def numbers_of(values: Iterable[Any]) -> np.ndarray:
 
 
 def among(value: Any, numbers: np.ndarray) -> bool:
-    """Return True if all numbers of an array are among sorted `numbers`, in whatever arrays and places."""
+    """Return True if every number of an array is close to one of `numbers`, which are sorted."""
     wanted = numbers_of([value])
     if not wanted.size or not numbers.size:
         return not wanted.size
     after = np.searchsorted(numbers, wanted)
     near = numbers[np.clip([after - 1, after], 0, len(numbers) - 1)]
     size = np.max(np.abs(wanted), where=np.isfinite(wanted), initial=0)
-    return bool(np.isclose(near, wanted, CLOSE, CLOSE * size).any(axis=0).all())
+    return bool(np.isclose(near, wanted, ROUNDED, ROUNDED * size).any(axis=0).all())
 
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:

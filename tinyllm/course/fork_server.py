@@ -183,7 +183,8 @@ def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[An
     reply = {"value": result} | ({"args": args} if call.get("send_args") else {})
     if call.get("steps"):
         pairs = [(name, value) for (name, _), value in found.items()]
-        reply["steps"] = [pair for pair in pairs[:MAX_STEPS] if can_be_sent(pair)]
+        # If some are missing, nothing can be said to be missing in the function.
+        reply["steps"] = list(filter(can_be_sent, pairs)) if len(pairs) <= MAX_STEPS else []
     return reply
 
 

@@ -97,7 +97,7 @@ def drawing(model: Module) -> list[str]:
 
 
 def _described(part):
-    """Return the class of a part, the shapes of its own arrays, and the number of its parameters."""
+    """Describe a part by its class, the shapes of its arrays, and its number of parameters."""
     arrays = [f", {name} {tuple(array.shape)}" for name, array in vars(part).items()
               if isinstance(array, Parameter | Buffer)]
     if isinstance(part, QuantizedLinear):
