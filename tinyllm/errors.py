@@ -41,7 +41,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 PYTORCH = {  # {name: what to write instead} for Tensor, Module, Tokenizer, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "abs": "F.maximum(x, -x)", "size": "shape, or data.size", "argmax": "data.argmax",
-    "tolist": "data.tolist()", "std": "data.std()", "var": "data.var()", "clone": "x + 0",
+    "tolist": "data.tolist()", "clone": "x + 0",
+    "var": "((x - x.mean(axis=-1, keepdims=True)) ** 2).mean(axis=-1)",
+    "std": "((x - x.mean(axis=-1, keepdims=True)) ** 2).mean(axis=-1).sqrt()",
     "float": "data.astype(np.float32)", "to": "data.astype for dtypes; everything runs on the CPU",
     "cuda": "it as it is: everything runs on the CPU", "cpu": "it as it is: everything runs on the CPU",
     "device": "it as it is: everything runs on the CPU", "compile": "it as it is: the kernels are compiled",

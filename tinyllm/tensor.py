@@ -309,13 +309,25 @@ class Tensor:
         return record(self.data.reshape(*shape), (self,), backward)
 
     def transpose(self, *axes: int) -> "Tensor":
-        """Reorder the axes as listed in `axes`, or reverse them when none are given."""
+        """Reorder the axes as listed in `axes`, or reverse them when none are given.
+
+        Raises ValueError unless all axes are listed: `swapaxes` exchanges two.
+        """
+        if axes and len(axes) != self.ndim:
+            raise ValueError(f"transpose takes the new order of all {self.ndim} axes, got {axes}; "
+                             "swapaxes exchanges two axes")
         order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
 
         def backward(dy):
             return (dy.transpose(np.argsort(order)),)
 
         return record(self.data.transpose(order), (self,), backward)
+
+    def swapaxes(self, a: int, b: int) -> "Tensor":
+        """Exchange two axes, as `transpose` of PyTorch does."""
+        order = list(range(self.ndim))
+        order[a], order[b] = order[b], order[a]
+        return self.transpose(*order)
 
     def __getitem__(self, index):
         """Take a part by NumPy's indexing; an element taken twice gets the sum of both gradients."""

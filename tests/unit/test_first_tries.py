@@ -10,6 +10,7 @@ from helpers import MLP
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
+from tinyllm.decode.beams import beam_search
 from tinyllm.errors import PYTORCH
 from tinyllm.models import family
 from tinyllm.runs import setup
@@ -24,6 +25,7 @@ MODEL = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=
 
 @pytest.mark.parametrize("owner, name, words", [
     (Tensor([1.0]), "view", "Tensor has no view; use reshape"),
+    (Tensor([1.0]), "std", r"use \(\(x - x\.mean"),
     (MLP(), "zero_grad", r"MLP has no zero_grad; use optimizer\.zero_grad\(\)"),
     (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
     (tl.GPT, "from_pretrained", r"GPT has no from_pretrained; use tl\.from_pretrained\(folder\)"),
@@ -85,7 +87,13 @@ NOTHING, BATCH = np.full((1, 2), -100), np.array([[1, 2]])
     (lambda: tl.generate(MODEL, [1], max_tokens=2.5), r"whole number of at least 0, got 2\.5"),
     (lambda: MODEL.loss(BATCH, BATCH, weights=np.array([[1, np.nan]])), "at least 0, got nan"),
     (lambda: nn.tap(MLP(), "fcx", print).__enter__(), "MLP has no module 'fcx'; did you mean fc"),
+    (lambda: Tensor(np.zeros((2, 3, 4))).transpose(1, 2), "of all 3 axes, got .*swapaxes exchanges two"),
+    (lambda: tl.generate(MLP(), [1], max_tokens=2), r"a MLP writes no text: .*nn\.DecoderLM"),
+    (lambda: beam_search(MLP(), [1], max_tokens=2), r"a MLP writes no text"),
     (lambda: tl.fit(MLP(), BATCH[0], 1), "say context=64"),
+    (lambda: tl.fit(MODEL, np.ones(99), 1), r"a row of token ids, got float64 of shape \(99,\)"),
+    (lambda: tl.fit(MODEL, "a text", 1), r"got a text; tl\.token_array"),
+    (lambda: tl.fit(MODEL, [[1, 2]], 1), r"got int64 of shape \(1, 2\)"),
     (lambda: tl.fit(MLP(), BATCH[0], steps=0), r"train\.steps must be"),
     (lambda: evaluate(MLP(), [], None), "nothing to evaluate"),
     (lambda: forward_backward(MODEL, tl.Batch(BATCH, NOTHING), next_token), "no target of a batch counts"),

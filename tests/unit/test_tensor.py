@@ -54,6 +54,7 @@ UNARY = {
     "reshape": lambda x: x.reshape(4, 6) * x.reshape((4, 6)) * x.reshape(-1, 6),
     "transpose": lambda x: x.transpose() * 2,
     "transpose, named axes": lambda x: x.transpose(1, -1, 0) * x.transpose(1, 2, 0),
+    "swap axes": lambda x: x.swapaxes(1, -1) * x.swapaxes(2, 1),
     "a slice": lambda x: x[1, ..., ::-2],
     "a new axis": lambda x: x[:, None, 1:],
     "rows, some twice": lambda x: x[[1, 0, 1]] * x[np.array([0, 0, 1])],

@@ -66,12 +66,12 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
     """
     if beams < 1 or max_tokens < 1:
         raise UserError(f"beams and max_tokens must be at least 1, got {beams} and {max_tokens}")
-    if beams > model.config.vocab_size:
-        raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
     prompts = [prompts] if is_one_prompt(prompts) else prompts
     stop = (stop,) if isinstance(stop, str | int) else stop
-    stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
     texts, given = begin(model, prompts, tokenizer)
+    stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
+    if beams > model.config.vocab_size:
+        raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
     searches = [Beams(min(max_tokens, model.config.context + 1 - len(ids)), length_penalty,
                       [[] for _ in range(beams)], np.array([0.0] + [-1e9] * (beams - 1), np.float32))
                 for ids in texts]

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from tinyllm import ops
 from tinyllm.decode.sequence import Sequence
 from tinyllm.decode.slots import Slots
+from tinyllm.errors import UserError
+from tinyllm.nn.language_model import LanguageModel
 from tinyllm.padding import pad_right
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
@@ -20,6 +22,9 @@ def begin(model: Any, prompts: Any, tokenizer: Any, cache: list | None = None, f
     A decoder continues the prompts. An encoder-decoder reads them, and continues its start token. `first` is
     the number of the first prompt in messages. Raises UserError for an invalid prompt.
     """
+    if not isinstance(model, LanguageModel):
+        raise UserError(f"a {type(model).__name__} writes no text: derive the model from nn.DecoderLM; "
+                        "docs/use.md shows how")
     ids = [read_prompt(model.config, b, prompt, tokenizer, [] if cache else model.end_ids)
            for b, prompt in enumerate(prompts, first)]
     if model.is_encoder_decoder and cache is None:

@@ -32,7 +32,8 @@ def open_start(start: Origin) -> tuple[Any, Tokenizer]:
                         f"{found[:12]} now, {start.sha256[:12]} then; bring them back, or start a new run")
     model, tokenizer = open_folder(folder)
     if model.of_kind(QuantizedLinear):
-        raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the original")
+        raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the run "
+                        "that they were made from, or one of your own, from `tinyllm train`")
     return merge(model), tokenizer
 
 

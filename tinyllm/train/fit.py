@@ -50,6 +50,10 @@ def fit(model: Any, batches: Callable[[int], Any] | np.ndarray, steps: int, lr: 
     config = TrainConfig(**({"steps": steps, "lr": lr} | settings))
     if not callable(batches):
         tokens = np.asarray(batches)
+        if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+            what = "a text" if tokens.dtype.kind in "SU" else f"{tokens.dtype} of shape {tokens.shape}"
+            raise UserError(f"tl.fit trains on a row of token ids, got {what}; "
+                            "tl.token_array(text, tokenizer) makes ids of a text")
         size = context or getattr(getattr(model, "config", None), "context", None)
         if size is None:
             raise UserError("how many tokens does a window have? The model has no config: say context=64")
