@@ -48,21 +48,26 @@ size:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# With what the tests need, so that the kernels are built once for both commands.
+# With what the tests need, so that the kernels are built once for both commands. Who is new waits for the kernels
+# with a story, which the library writes without them.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .venv/installed: .venv/bin/python $(SOURCES)
-	@echo "Compiling the kernels and installing: one to two minutes."
-	@(while sleep 5 && kill -0 $$$$ 2> /dev/null; do printf .; done) & \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' && echo
+	@test -e $@ || { echo "Installing NumPy and a few others." && \
+		TINYLLM_NO_EXT=1 $(PIP_INSTALL) --editable '.[test]' && \
+		echo "The model that comes with tinyllm writes a story, in plain NumPy:" && echo && \
+		PYTHONWARNINGS=ignore $(BIN)/tinyllm generate shipped --prompt "Once upon a time"; }
+	@echo && echo "Compiling the kernels: csrc/, once for each level of instructions. One to two minutes."
+	@(while sleep 5 && kill -0 $$$$ 2> /dev/null; do printf .; done) & $(PIP_INSTALL) --editable '.[test]' && echo
 	@touch $@
 
 # Not --editable '.[docs]', which would build the kernels once more.
 .venv/docs-with: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$($(BIN)/python -c \
+	$(PIP_INSTALL) $$($(BIN)/python -c \
 		"import tomllib as t; print(*t.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
 	@touch $@
 
 .venv/linted-with: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
 clean:
