@@ -55,7 +55,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 	@test -e $@ || { echo "Installing NumPy and a few others." && \
 		TINYLLM_NO_EXT=1 $(PIP_INSTALL) --editable '.[test]' && \
 		echo "The model that comes with tinyllm writes a story, in plain NumPy:" && echo && \
-		PYTHONWARNINGS=ignore $(BIN)/tinyllm generate shipped --prompt "Once upon a time"; }
+		PYTHONWARNINGS=ignore $(BIN)/tinyllm generate shipped --prompt "Once upon a time" --tokens 400 --stop "\n"; }
 	@echo && echo "Compiling the kernels: csrc/, once for each level of instructions. One to two minutes."
 	@(while sleep 5 && kill -0 $$$$ 2> /dev/null; do printf .; done) & $(PIP_INSTALL) --editable '.[test]' && echo
 	@touch $@

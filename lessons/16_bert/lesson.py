@@ -47,7 +47,7 @@ for sentence in told[:4]:
     print(sentence)
 
 # %% [markdown]
-# In the last one Theo lied: the song was not awful, so whoever hears it smiles.
+# In the last one Leo lied: the song was not awful, so whoever hears it smiles.
 # Hide the word "awful": what comes *after* it gives away what it must have
 # been, together with what comes before. A model that reads to the left only can
 # do no better than guess.

@@ -162,6 +162,10 @@ def test_what_is_used_too_early_is_noticed(text, early):
     assert ahead_of(1, text) == early
 
 
+# In the middle of a paragraph: "channel i / + D/2" once became a bullet.
+ACCIDENT = re.compile(r"(?m)^(?![-+*>#|] |\d+[.)] | |$).*\n([-+*>] .*|#+ .*|1[.)] .*|=+|-+)$")
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
 def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     text = (lesson.path / "lesson.py").read_text("utf-8")
@@ -169,6 +173,8 @@ def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
     for cell in found:
         assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
+    prose = "\n\n".join(cell.text for cell in found if cell.prose)
+    assert not ACCIDENT.findall(prose), "Markdown takes the line for a list or a heading"
     assert "__file__" not in text  # a notebook has none: `begin()` returns the folder
     prose = " ".join(cell.text for cell in found if cell.prose)
     now_you = " ".join(re.findall(r"(?s)\*\*Now you: (.*?)\*\*", prose))

@@ -42,3 +42,9 @@ def test_the_example_in_the_package_runs(capsys):
         code = code.replace(large, small)
     exec(code, {})
     assert len(capsys.readouterr().out.strip()) > 0
+
+
+def test_the_package_is_found_beside_its_clone(tmp_path):
+    """In the folder that holds a clone called tinyllm, Python once took the clone for the package."""
+    (tmp_path / "tinyllm" / "tinyllm").mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", "import tinyllm; tinyllm.GPT"], check=True, cwd=tmp_path)
