@@ -115,7 +115,6 @@ def the_course_is_unknown_below(source):
 
 OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
 READ_ELSEWHERE = {  # all other reads go through tinyllm/files.py, which refuses pipes, devices and huge files
-    ("tinyllm/data/tokens.py", "np.memmap"): "maps a file that is open",
     ("tinyllm/models/weights.py", "np.fromfile(f"): "reads a file that is open",
     ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",
     ("tinyllm/course/classroom/collect.py", "archive.open(entry)"): "an entry of a zip, read up to a limit",

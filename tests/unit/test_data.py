@@ -164,7 +164,7 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
     path, calls = tmp_path / "text.txt", []
     path.write_bytes(TEXT)
     tokens = token_file(path, tokenizer, tmp_path / "t", lambda done, total: calls.append((done, total)))
-    assert isinstance(tokens, np.memmap) and tokens.tolist() == tokenizer.encode(TEXT)
+    assert np.asarray(tokens).tolist() == tokenizer.encode(TEXT)
     assert tokens.dtype == token_array(TEXT, tokenizer).dtype == np.uint16
     assert np.array_equal(token_array(TEXT.decode(), tokenizer), tokens)
     assert len(calls) > 3 and calls[-1] == (len(TEXT), len(TEXT)) and calls == sorted(calls)
@@ -180,7 +180,38 @@ def test_a_large_vocabulary_has_wide_tokens(tmp_path):
     large = ByteTokenizer()
     large.vocab_size = 2**16 + 1
     for tokens in (token_array(b"abc", large), token_file(tmp_path / "text", large, tmp_path / "t")):
-        assert tokens.dtype == np.uint32 and tokens.tolist() == [97, 98, 99]
+        assert tokens.dtype == np.uint32 and np.asarray(tokens).tolist() == [97, 98, 99]
+
+
+@given(st.slices(40), st.slices(40), st.integers(0, 5))
+def test_a_token_file_is_read_like_an_array(tmp_path_factory, one, other, seed):
+    path = tmp_path_factory.mktemp("tokens") / "text"
+    path.write_bytes(bytes(range(40)))
+    file, array = token_file(path, ByteTokenizer(), path.with_name("t")), np.arange(40)
+    one, other = (slice(x.start, x.stop) for x in (one, other))
+    assert np.asarray(file[one][other]).tolist() == array[one][other].tolist()
+    assert (len(file[one]), file[-1], file[one].nbytes) == (len(array[one]), 39, 2 * len(array[one]))
+    for found, expected in zip(get_batch(file, seed, 1, 3, 8), get_batch(array, seed, 1, 3, 8), strict=True):
+        assert found.tolist() == expected.tolist() and found.dtype == np.int32
+
+
+@pytest.mark.parametrize("change", [
+    lambda path: os.truncate(path, path.stat().st_size - 9), lambda path: path.write_bytes(path.read_bytes()),
+    lambda path: path.unlink(), lambda path: (path.unlink(), path.mkdir()),
+    lambda path: os.replace(path.with_name("text"), path),
+], ids=["shorter", "written again", "gone", "a folder", "another file"])
+def test_a_token_file_that_changes_during_a_training_ends_it_in_one_line(tmp_path, change):
+    """A file that was mapped, and then shortened, once ended the process by SIGBUS."""
+    (tmp_path / "text").write_bytes(TEXT)
+    save_tokenizer(ByteTokenizer(), tmp_path / "bytes.json")
+    token_file(tmp_path / "text", ByteTokenizer(), tmp_path / "t")
+    setup = prepare(make_config({"data": str(tmp_path / "t"), "tokenizer": str(tmp_path / "bytes.json"),
+                                 "preset": "nano", "model.context": 16, "train.batch": 2}))
+    steps = setup.steps()
+    next(steps)
+    change(tmp_path / "t")
+    with pytest.raises(UserError, match=r"t has changed since it was opened|cannot read .*t: "):
+        next(steps)
 
 
 @given(st.binary(max_size=60), st.data())
@@ -208,7 +239,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
     assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
     assert setup.facts.bytes == tokens.nbytes
-    assert setup.facts.sha256 == hashlib.sha256(tokens.tobytes()).hexdigest()
+    assert setup.facts.sha256 == hashlib.sha256(np.asarray(tokens).tobytes()).hexdigest()
     save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # another tokenizer
     others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
               "char": "tokens, not text"}

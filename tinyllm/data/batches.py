@@ -68,7 +68,7 @@ def get_batch(tokens: np.ndarray, seed: int, step: int, batch: int,
     Every window is equally likely. Equal arguments draw equal windows. Raises UserError if no window fits.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
-    return _windows(np.asarray(tokens), starts, context)
+    return _windows(tokens, starts, context)
 
 
 def eval_batches(tokens: np.ndarray, context: int, batch: int,
@@ -98,7 +98,7 @@ def _check(tokens, batch, context):
 
 def _windows(tokens, starts, context):
     """Take context + 1 tokens at each start -> x, all but the last token, and y, all but the first."""
-    window = tokens[starts[:, None] + np.arange(context + 1)].astype(np.int32)  # (B, T + 1)
+    window = np.array([tokens[i : i + context + 1] for i in starts.tolist()], np.int32)  # (B, T + 1)
     return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.data.tokens import TokenFile
 from tinyllm.errors import UserError
 from tinyllm.world.document import Document
 from tinyllm.world.pictures import shown
@@ -21,7 +22,7 @@ class Corpus:
     entropy: for a generated text, a function that returns the generator's entropy in nats per character.
     separator: the bytes that stand after every document.
     documents: the documents of a generated text, with prompts and answers; () if one has no prompt.
-    tokens: in place of `data`, the tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk.
+    tokens: in place of `data`, the tokens that `tinyllm tokenizer encode --out` wrote, read when needed.
     made_by: the fingerprint of the tokenizer that wrote the tokens.
     """
 
@@ -30,7 +31,7 @@ class Corpus:
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
     documents: tuple[Document, ...] = ()
-    tokens: np.ndarray | None = None
+    tokens: TokenFile | None = None
     made_by: str = ""
 
     def __repr__(self):
@@ -44,7 +45,10 @@ class Corpus:
     @cached_property
     def sha256(self) -> str:
         """Return the SHA-256 of the text, or of the tokens as they stand in the file, in hexadecimal."""
-        return hashlib.sha256(self.content).hexdigest()
+        digest = hashlib.sha256(self.data)
+        for part in self.tokens.chunks() if self.tokens else ():
+            digest.update(part.tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def shown(self) -> tuple[tuple[np.ndarray, str, str], ...]:
@@ -55,7 +59,7 @@ class Corpus:
     @property
     def size(self) -> int:
         """Return the number of bytes of the text, or of the tokens."""
-        return memoryview(self.content).nbytes
+        return len(self.data) if self.tokens is None else self.tokens.nbytes
 
     @property
     def entropy_per_char(self) -> float | None:

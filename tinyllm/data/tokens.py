@@ -4,10 +4,11 @@ A token file holds a header (magic, bytes per token, count, CRC-32 of the rest, 
 the tokens, little-endian.
 """
 
+import copy
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,64 @@ MAGIC = b"tinytok2"  # raise the digit when a change of tinyllm gives other toke
 CHUNK = 2**24  # how many bytes of a file are read at once
 
 
-def token_array(data: str | bytes | np.ndarray, tokenizer: Any) -> np.ndarray:
+class TokenFile:
+    """Read the tokens of a file as one reads an array (n,) of uint16 or uint32, without loading them all.
+
+    `tokens[a:b]` is another TokenFile, and `np.asarray` reads what it stands for. The file is not mapped:
+    when another program shortens a mapped file, the system kills the process that reads it. Raises UserError
+    once the file has changed, because its tokens would then be of another text than those that were checked.
+    """
+
+    ndim = 1
+
+    def __init__(self, path: Any, dtype: np.dtype, count: int, state: tuple[int, ...]):
+        self.path, self.dtype, self.state = path, dtype, state
+        self.begin, self.end = 0, count
+
+    shape = property(lambda self: (len(self),))
+    nbytes = property(lambda self: len(self) * self.dtype.itemsize)
+
+    def __len__(self):
+        return self.end - self.begin
+
+    def __getitem__(self, part: Any) -> Any:
+        if not isinstance(part, slice):
+            return np.asarray(self[part : part + 1 or None])[0]
+        first, last, _ = part.indices(len(self))
+        found = copy.copy(self)
+        found.begin, found.end = self.begin + first, self.begin + max(first, last)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        with open_regular(self.path) as f:
+            f.seek(HEADER.size + self.begin * self.dtype.itemsize)
+            raw, state = f.read(self.nbytes), state_of(f)
+        if state != self.state:
+            raise UserError(f"{self.path} has changed since it was opened: leave it alone, and start again")
+        return np.frombuffer(raw, self.dtype).astype(dtype or self.dtype)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the tokens in arrays of at most CHUNK bytes."""
+        size = CHUNK // self.dtype.itemsize
+        yield from (np.asarray(self[i : i + size]) for i in range(0, len(self), size))
+
+
+def state_of(file: Any) -> tuple[int, ...]:
+    """Return what changes with an open file's content: device, number, size, and time in nanoseconds."""
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def token_array(data: Any, tokenizer: Any) -> Any:
     """Encode a text -> array (n,), uint16 or uint32.
 
-    If `data` is an array of tokens already (see `Corpus.tokens`), it is checked and returned. Raises
-    UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
+    If `data` is an array of tokens or a TokenFile already (see `Corpus.tokens`), it is checked and returned.
+    Raises UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
     """
+    if isinstance(data, TokenFile):
+        for part in data.chunks():
+            token_array(part, tokenizer)
+        return data
     if isinstance(data, np.ndarray):
         if (largest := int(data.max(initial=0))) >= tokenizer.vocab_size:
             last = tokenizer.vocab_size - 1
@@ -35,10 +88,10 @@ def token_array(data: str | bytes | np.ndarray, tokenizer: Any) -> np.ndarray:
     return np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=_dtype(tokenizer))
 
 
-def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = None) -> np.ndarray:
-    """Encode a file that may be larger than memory -> read-only array (n,), mapped from the file `out`.
+def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = None) -> TokenFile:
+    """Encode a file that may be larger than memory -> its tokens (n,), which are read from the file `out`.
 
-    `load_tokens` maps it again. `progress(done, total)` counts encoded bytes. Raises UserError if the file
+    `load_tokens` opens it again. `progress(done, total)` counts encoded bytes. Raises UserError if the file
     cannot be read, or its tokens cannot be written.
     """
     dtype, made_by = _dtype(tokenizer), bytes.fromhex(tokenizer.fingerprint())
@@ -66,16 +119,16 @@ def holds_tokens(path: Any) -> bool:
         return False
 
 
-def load_tokens(path: Any) -> np.ndarray:
-    """Map a file that `token_file` wrote with `out` -> read-only array (n,) of uint16 or uint32.
+def load_tokens(path: Any) -> TokenFile:
+    """Open a file that `token_file` wrote with `out` -> its tokens (n,), of uint16 or uint32.
 
     Raises UserError if the file is missing, cut short or damaged in any byte.
     """
     return read_token_file(path)[0]
 
 
-def read_token_file(path: Any) -> tuple[np.ndarray, str]:
-    """Map a token file -> its tokens, and the fingerprint of the tokenizer that made them.
+def read_token_file(path: Any) -> tuple[TokenFile, str]:
+    """Open a token file -> its tokens, and the fingerprint of the tokenizer that made them.
 
     Raises UserError if the file cannot be read, or its content does not match its header.
     """
@@ -90,7 +143,7 @@ def read_token_file(path: Any) -> tuple[np.ndarray, str]:
         if not whole or found != crc:
             raise UserError(f"{path} is damaged, or not a token file; "
                             "`tinyllm tokenizer encode --out` writes one")
-        return np.memmap(f, np.dtype(f"<u{width}"), "r", HEADER.size, (count,)), made_by.hex()
+        return TokenFile(path, np.dtype(f"<u{width}"), count, state_of(f)), made_by.hex()
 
 
 def _dtype(tokenizer):

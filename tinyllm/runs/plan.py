@@ -84,5 +84,5 @@ def plan_of_windows(
     with suppress(UserError):  # if a newline is not in the vocabulary
         plan.prompt = parts.tokenizer.encode("\n\n") or plan.prompt  # where stories and speeches begin
     if sample:
-        plan.sample = partial(sample, tokens=held_out[:length].tolist())
+        plan.sample = partial(sample, tokens=np.asarray(held_out[:length]).tolist())
     return plan

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.data import Batch, get_batch
+from tinyllm.data import Batch, TokenFile, get_batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig, learning_rate
@@ -49,7 +49,7 @@ def fit(model: Any, batches: Callable[[int], Any] | np.ndarray, steps: int, lr: 
         lr = optimizer.lr if optimizer else 3e-3
     config = TrainConfig(**({"steps": steps, "lr": lr} | settings))
     if not callable(batches):
-        tokens = np.asarray(batches)
+        tokens: Any = batches if isinstance(batches, TokenFile) else np.asarray(batches)
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
             what = "a text" if tokens.dtype.kind in "SU" else f"{tokens.dtype} of shape {tokens.shape}"
             raise UserError(f"tl.fit trains on a row of token ids, got {what}; "
