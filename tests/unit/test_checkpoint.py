@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -173,6 +174,21 @@ def test_the_state_of_another_optimizer_is_refused(whole):
     refused(lambda: load_state(path, "optimizer", other), "optimizer.safetensors", "from the same model")
 
 
+def test_a_huge_file_is_refused_before_it_is_hashed(copy, monkeypatch):
+    """A file of 6 GB, whose header fitted it, was read for 22 seconds."""
+    path = Run(copy).last_checkpoint() / "optimizer.safetensors"
+    header = json.dumps({"x": {"dtype": "U8", "shape": [2**33], "data_offsets": [0, 2**33]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, path.stat().st_size + 2**33)
+    digest = hashlib.file_digest
+
+    def small(f, *how):
+        return digest(f, *how) if os.fstat(f.fileno()).st_size < 2**30 else pytest.fail("hashed for minutes")
+
+    monkeypatch.setattr(hashlib, "file_digest", small)
+    refused(lambda: resumed_training(copy), "optimizer.safetensors", "its size differs", "--overwrite")
+
+
 def test_missing_parts_are_named_and_the_log_stays(copy):
     """A past bug: without the folder of checkpoints, resuming emptied the log and then failed to save."""
     log, checkpoint = (copy / "log.jsonl").read_bytes(), Run(copy).last_checkpoint()
@@ -215,6 +231,7 @@ STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
     (STATE, "progress.unlogged", {"steps": 1, "tokens": 1, "loss": "x"}, "unlogged.loss"),
     (STATE, "progress.step", 5, "as progress.step, where one of 12"),  # a past bug: the log repeated steps
     (STATE, "step", 10**30, "as step, where one of 12 belongs"), (STATE, "sha256", {}, "SHA-256 differs"),
+    (STATE, "bytes", {}, "its size differs"), (STATE, "bytes", {"model.safetensors": None}, "as bytes"),
     (STATE, "log_bytes", -1, "as log_bytes"), (STATE, "progress.unknown", 1, "another version"),
     (STATE, "digest", "0" * 64, "does not match its digest"),
     (RUN, "frame.end", 3, "as frame.end"), (RUN, "start", {"folder": "x"}, "sha256"),
@@ -230,7 +247,7 @@ def test_a_state_or_a_run_json_that_is_wrong_is_refused(copy, file, place, value
     if file == STATE and name != "digest":
         content.pop("digest")
         write_state(copy / file, content)  # with the right digest
-    refused(lambda: resumed_training(copy), ".safetensors" if place == "sha256" else file, message)
+    refused(lambda: resumed_training(copy), "" if value == {} else file, message)
     assert (copy / "log.jsonl").read_bytes() == before
 
 

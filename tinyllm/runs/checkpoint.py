@@ -2,7 +2,7 @@
 
     checkpoints/step-00000500/config.json model.safetensors tokenizer.json generation_config.json
                               optimizer.safetensors   AdamW's m and v
-                              state.json              everything else, and the SHA-256 of the other files
+                              state.json              everything else, with size and SHA-256 of all these
 
 The files of the first line form a Hugging Face folder, which other programs can open. A checkpoint is written
 under a temporary name, every file is flushed to the disk, and then the folder is renamed, which is one atomic
@@ -21,7 +21,7 @@ from typing import Any
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, read_bytes, read_json, sync_folder
+from tinyllm.files import atomic_write_text, open_regular, read_bytes, read_json, sync_folder
 from tinyllm.models.weights import hash_file, load_weights
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
@@ -43,8 +43,10 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
     try:
         temporary.mkdir()
         write(temporary)
-        hashes = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
-        write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
+        files = sorted(temporary.iterdir())
+        known = {"bytes": {file.name: file.stat().st_size for file in files},
+                 "sha256": {file.name: sha256(file) for file in files}}
+        write_state(temporary / "state.json", {"step": step} | known | state)
         os.rename(temporary, target)
         sync_folder(folder)
     except (OSError, UserError) as error:
@@ -106,7 +108,7 @@ def read_state(path: Path) -> dict[str, Any]:
             raise UserError("damaged, its content does not match its digest")
         match = STEP.fullmatch(file.parent.name)
         step = bounded(int, choices=[int(match[1])]) if match else bounded(int, min=0)
-        conform(state, {"step": step, "sha256": {str: str}})
+        conform(state, {"step": step, "bytes": {str: int}, "sha256": {str: str}})
     return state
 
 
@@ -121,6 +123,10 @@ def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
     for name in sorted(names - (set() if optimizer else {"optimizer.safetensors"})):
         file = Path(path) / name
         with naming(file):
+            with open_regular(file) as f:  # a huge file is refused before it is hashed for minutes
+                size = os.fstat(f.fileno()).st_size
+            if size != state["bytes"].get(name):
+                raise UserError(f"not the file that was saved, its size differs: {size:,} bytes")
             if sha256(file) != state["sha256"].get(name):
                 raise UserError("not the file that was saved, its SHA-256 differs")
     return state
