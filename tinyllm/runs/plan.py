@@ -76,8 +76,10 @@ def plan_of_windows(
         return learn(batch, seed, step) if learn else batch
 
     def measure(model):
-        windows = eval_batches(held_out, length, train.batch // train.accumulate, train.eval_windows)
-        same = (layout(x, y, "validation", i) for i, (x, y) in enumerate(windows))
+        # All windows are laid out together, and then cut: what is hidden depends on no setting of memory.
+        (windows,) = eval_batches(held_out, length, train.eval_windows, train.eval_windows)
+        whole, size = layout(*windows, "validation"), train.batch // train.accumulate
+        same = (whole.rows(slice(i, i + size)) for i in range(0, len(whole.tokens), size))
         return evaluate(model, same, loss, characters)
 
     plan = Plan(batches, loss, measure, len(learnt), len(held_out), [int(learnt[0])])
