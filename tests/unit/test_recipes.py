@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from helpers import together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_sessions import in_this_process
+from tiny_models import DECODERS
 from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.errors import UserError
+from tinyllm.models import family
 from tinyllm.nn import adapter_state, merge
 from tinyllm.rng import Random
 from tinyllm.runs import recipe as registry
@@ -197,6 +201,52 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
         reference = resumed.setup.reference()
         assert same(reference, truth) and not reference.training
         assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (count == 1)
+
+
+def commands(run):
+    """Yield command lines about a run, and about a quantised copy of it that the second one makes."""
+    yield f"report {run}"
+    yield f"quantize {run} --out {run}-8"
+    for each in (run, f"{run}-8"):
+        yield f"trace {each} --prompt to --tokens 2"
+        yield f"trace --diff {run} {each} --prompt to"
+        yield f"generate {each} --prompt to --tokens 3"
+        yield f"generate {each} --prompt to --tokens 3 --beams 2"
+        yield f"generate {each} --prompt to --suffix be --tokens 3"
+        yield f"chat {each} --tokens 3"
+        yield f"eval {each} --task world:parity --limit 2"
+        yield f"eval {each} --task world:parity --limit 2 --likelihood"
+        yield f"inspect --diff {run} {each}"
+        yield f"inspect {each}"
+        yield f"export {each} --out {each}.gguf"
+        yield f"merge {each} --out {each}-merged"
+
+
+@pytest.mark.parametrize("name", [*RUNS, *(f"pretrain as {name}" for name in DECODERS)])
+def test_every_command_takes_any_run_or_refuses_it_in_one_line(here, data, name, monkeypatch):
+    """Tracing a T5 once ended with a traceback."""
+    if name not in RUNS:
+        kind = family(name.split()[-1])
+        more = {"model.kv_heads": 2} if hasattr(kind.config_class, "kv_heads") else {}
+        more |= {"data": "text.txt", "preset": "nano", "tokenizer": "bpe:280", "model.type": kind.model_type}
+        monkeypatch.setitem(RUNS, name, more)
+    list(begun("run", data, name))
+    for line in commands("run"):
+        printed, code = in_this_process(line.split(), "to be\n")
+        refused = code == 2 and printed.startswith("tinyllm: error: ") and printed.count("\n") == 1
+        assert code == 0 or refused, f"{line}\n{printed}"
+        assert code == 0 or line.split()[0] not in ("report", "quantize", "inspect"), f"{line}\n{printed}"
+
+
+@pytest.mark.parametrize("name", ["sft", "sft t5", "spans"])
+def test_samples_stop_at_the_end_of_an_answer_and_do_not_show_it(tmp_path, data, name):
+    """A model that stopped in `tinyllm generate` once wrote its answer fifty times as a sample."""
+    setup = begun(tmp_path / "run", data, name, {"train.sample_tokens": 300}).setup
+    shown = setup.sample(setup.model)
+    assert "</s>" not in shown and shown.count("\n") == (2 if name == "spans" else 1)  # after the question
+    if name != "spans":
+        setup.config = replace(setup.config, train=replace(setup.config.train, sample_prompt="to be 3"))
+        assert setup.sample(setup.model).startswith("to be 3\n")
 
 
 def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, data):

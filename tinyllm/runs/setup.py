@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.data import load_corpus
-from tinyllm.decode.generate import generate
-from tinyllm.decode.sampling import Sampling
+from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
-from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin, hash_weights
@@ -21,6 +19,7 @@ from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
+from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe
 from tinyllm.runs.run import Facts, Record, Run
@@ -79,17 +78,20 @@ class TrainSetup(Parts):
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
 
-        The sample begins with `sample_prompt`, or with the prompt of the recipe.
+        The sample begins with `sample_prompt`, or with the prompt of the recipe. As in `tinyllm generate`, it
+        ends where an answer ends, and shows no token that marks an end.
         """
-        config, prompt = self.config.train, self.plan.prompt
+        config, prompt, end = self.config.train, self.plan.prompt, model.end_ids
         if self.plan.sample:
             return self.plan.sample(model)
-        with suppress(UserError):  # if characters are not in the vocabulary
-            prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
-        sampling = Sampling(**sampling_settings(model.generation))
-        length, seed = config.sample_tokens, self.config.seed
-        tokens = generate(model, prompt, max_tokens=length, sampling=sampling, seed=seed)
-        return self.tokenizer.decode([*prompt, *tokens])
+        if config.sample_prompt:
+            with suppress(UserError):  # if characters are not in the vocabulary
+                prompt = [*self.tokenizer.encode(config.sample_prompt + self.frame.separator), *end]
+        opened = Opened(model, self.tokenizer, self.frame)
+        steps = stream(model, [prompt], max_tokens=config.sample_tokens, sampling=opened.sampling,
+                       stop=opened.stops, seed=self.config.seed, tokenizer=self.tokenizer)
+        written = "".join(step.text for step in steps)
+        return self.tokenizer.decode([i for i in prompt if i not in end]) + written
 
 
 def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None = None,

@@ -31,7 +31,7 @@ def spans(parts: Parts) -> Plan:
     def sample(model, tokens):
         shown = layout(np.array([tokens]), None, "sample").tokens[0].tolist()
         answer = generate(model, [shown], max_tokens=context, sampling=Sampling(temperature=0))[0]
-        return f"{tokenizer.decode(shown)}\n\n{tokenizer.decode(answer)}"
+        return "\n\n".join(tokenizer.decode([i for i in ids if i not in end]) for ids in (shown, answer))
 
     try:
         layout(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
