@@ -105,6 +105,7 @@ class Display:
         chat = [f"tinyllm chat {folder}"] if self.setup.model.objective != "masked" else []
         commands = [f"tinyllm generate {folder} --prompt TEXT", *chat,
                     f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
-                    f"open {quote(str(self.run.report))} in a browser"]
+                    "tinyllm lesson"]
         self.say("\n".join(["", *lines, "", "it writes:", indented(printable(sample)), ""]))
         self.say("\n  ".join(["what next:", *commands]))
+        self.say(f"or look at {self.run.report} in a browser")
