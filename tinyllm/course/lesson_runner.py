@@ -16,9 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.course.stepping import Stepper
-from tinyllm.course.workspace import short_path
+from tinyllm.course.syllabus import syllabus
+from tinyllm.course.workspace import StudentProgress, find_workspace, short_path
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import BOLD, bar, paint
+from tinyllm.report.terminal import BOLD, bar, paint, paragraph
 
 STOPPED = "stopped; with --from N the lesson starts at step N"
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
@@ -49,8 +50,20 @@ def begin() -> Path:
         parser.add_argument("--from", dest="start", type=int, default=1, metavar="N", help="start at step N")
         start = parser.parse_args().start
         if not quiet():
-            Stepper(frame, Path(path).absolute(), ask if interactive() else None, start)
+            path = Path(path).absolute()
+            Stepper(frame, path, ask if interactive() else None, start, lambda: what_next(path.parent))
     return Path(path).absolute().parent
+
+
+def what_next(folder: Path) -> str:
+    """Return what to do after the script of the lesson in `folder`, or "" if this is no lesson's folder."""
+    for lesson in syllabus():
+        if lesson.folder == folder.name:
+            _, passed = StudentProgress(find_workspace(folder)).state(lesson)
+            file, count = short_path(folder / lesson.exercise), len(lesson.tasks)
+            todo = f"fill in {file}, then type `tinyllm check {lesson.number}` ({passed} of {count} done)"
+            return paragraph(f"next: {'`tinyllm lesson` shows what follows' if passed == count else todo}")
+    return ""
 
 
 def _leave(kind, error, trace):
