@@ -15,10 +15,10 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinyllm import ops
-from tinyllm.errors import instead, missing
+from tinyllm.arrays import ArrayLike
+from tinyllm.errors import instead, listed, missing
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.ops.mask import key_ranges
 from tinyllm.tape import mode, run
@@ -303,4 +303,6 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
     return record(ops.split(x.data, n), (x,), backward)
 
 
-__getattr__ = partial(missing, __name__)
+_own = [name for name, each in vars().items() if getattr(each, "__module__", "") == __name__]
+__all__ = ["matmul", *(name for name in _own if not name.startswith("_"))]
+__getattr__, __dir__ = partial(missing, __name__), partial(listed, __name__)

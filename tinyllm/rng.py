@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+
+from tinyllm.arrays import ArrayLike
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: the step between two counters
 MASK = 2**64 - 1

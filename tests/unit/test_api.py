@@ -1,7 +1,10 @@
 """Check that all public names exist, and that importing the package does not import NumPy."""
 
+import inspect
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import tinyllm
@@ -21,6 +24,32 @@ def test_the_public_names_are_there_and_none_is_a_module():
         assert name not in files
     assert {"nn", "functional"} <= {*dir(tinyllm)} and not {"Any", "find_spec", "missing"} & {*dir(tinyllm)}
     assert callable(tinyllm.generate) and tinyllm.threads() >= 1
+
+
+def test_dir_lists_what_a_module_offers_not_what_it_imports():
+    for module in (tinyllm, tinyllm.nn, tinyllm.functional):
+        listed = {name for name in dir(module) if not name.startswith("_")}
+        assert not listed & {"Any", "ArrayLike", "TYPE_CHECKING", "missing", "np", "partial"}
+        assert set(module.__all__) <= listed and (module is tinyllm or listed == set(module.__all__))
+    assert {"matmul", "softmax", "apply", "cross_entropy"} <= {*tinyllm.functional.__all__}
+    assert not hasattr(tinyllm.nn, "nonsense")
+
+
+def signatures():
+    """Yield the name and the signature of everything public that can be called."""
+    for module in (tinyllm, tinyllm.nn, tinyllm.functional):
+        for name in module.__all__:
+            owner = getattr(module, name)
+            parts = [getattr(owner, part) for part in dir(owner) if part[0] != "_" and inspect.isclass(owner)]
+            for function in [owner, *filter(inspect.isfunction, parts)]:
+                with suppress(ValueError, TypeError):  # of a class or a dict without a signature
+                    yield f"{name} {function}", str(inspect.signature(function))
+
+
+def test_signatures_can_be_read():
+    """help(model.loss) once showed 1,000 characters: for ArrayLike a union of all that NumPy takes."""
+    long = {name: words for name, words in signatures() if re.search(r"_Buffer|Union\[.{100}", words)}
+    assert not long
 
 
 def test_neither_the_import_nor_help_waits_for_numpy_and_every_name_is_found():

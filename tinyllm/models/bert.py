@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
+from tinyllm.arrays import ArrayLike
 from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.files import read_json

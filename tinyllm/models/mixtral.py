@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
+from tinyllm.arrays import ArrayLike
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import NO_BIAS

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinyllm import ops
 from tinyllm.errors import UserError
@@ -47,7 +46,7 @@ class KVCache:
     ends = False
     source: Any = None
 
-    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: np.dtype | type = np.float32,
                  kind: str = "float32", parts: int = 2):
         self.kind, self.parts = kind, parts  # 2 parts: keys and values; 1: one array is both
         packed = CODECS[kind][0](np.zeros((1, 1, heads, width), dtype))
@@ -168,7 +167,7 @@ class KVCache:
             self.source.clear(row)
 
 
-def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+def zeros(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """Return zeros for a new cache: even unused positions must be finite, because 0 * NaN is NaN."""
     array = empty(shape, np.dtype(dtype))
     array[:] = 0

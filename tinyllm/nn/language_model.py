@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
+from tinyllm.arrays import ArrayLike
 from tinyllm.errors import UserError
 from tinyllm.nn.attention import EVERYTHING, Attention, Seen
 from tinyllm.nn.cache import KVCache

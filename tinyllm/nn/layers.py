@@ -9,9 +9,8 @@ on the order in which layers were made; so outside of a model, layers of one cla
 from collections.abc import Callable
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 import tinyllm.functional as F
+from tinyllm.arrays import ArrayLike
 from tinyllm.errors import instead
 from tinyllm.nn.init import Parameter, full, random_parameter
 from tinyllm.nn.module import Module
