@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import tracemalloc
@@ -141,6 +142,85 @@ def test_what_a_config_json_leaves_out_has_the_value_of_transformers(tmp_path, n
     for setting, value in vars(model.config).items():
         if setting != "scaling" or setting in expected:
             assert getattr(config, setting) == expected.get(setting, value)
+
+
+IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "decoder_start_token_id": 3,
+       "sep_token_id": 4}
+OTHERS = {"bos_token_id": 5, "eos_token_id": [6, 7], "pad_token_id": 8, "decoder_start_token_id": 9}
+
+
+def ids_in(path):
+    found = json.loads(path.read_text())
+    return {key: value for key, value in found.items() if key in IDS and value is not None}
+
+
+@each_family
+def test_every_id_of_a_folder_survives(tmp_path, name):
+    made(name).save_pretrained(tmp_path)
+    own = {key: IDS[key] for _, files in fields_of(name).values() for key in files if key in IDS}
+    for ids, sampled in ((IDS, OTHERS), (IDS, {}), (IDS, None), (own, {"pad_token_id": 8})):
+        change(tmp_path, **dict.fromkeys(IDS) | ids)
+        (tmp_path / "generation_config.json").write_text(json.dumps(sampled))
+        if sampled is None:
+            (tmp_path / "generation_config.json").unlink()
+        opened = from_pretrained(tmp_path)
+        for model in (opened, opened.for_task("encode") if name == "bert" else opened):
+            model.save_pretrained(tmp_path / "again")
+            assert ids_in(tmp_path / "again/config.json") == ids
+            expected = ids if sampled is None else own | sampled
+            assert ids_in(tmp_path / "again/generation_config.json") == expected
+
+
+@each_family
+def test_an_id_that_is_no_number_is_named(tmp_path, name):
+    made(name).save_pretrained(tmp_path)
+    files = "config.json", "generation_config.json"
+    for file, key, value in itertools.product(files, [*IDS][:3], ("x", [1, "x"], True, -2)):
+        text = (tmp_path / file).read_text()
+        change(tmp_path, file, **{key: value})
+        with pytest.raises(UserError, match=rf"{file}.*: (\w+_token_id|start|end) must be an? "):
+            from_pretrained(tmp_path)
+        (tmp_path / file).write_text(text)
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("mixtral", {"router_jitter_noise": 0.1}), ("falcon", {"hidden_dropout": 0.1}),
+    ("fuyu", {"hidden_dropout": 0.1}),
+    *[(name, {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2})
+      for name in ("qwen2", "qwen3")],
+])
+def test_settings_without_effect_on_results_are_taken(tmp_path, name, settings):
+    """They act while training, or on none of the model's two layers."""
+    made(name).save_pretrained(tmp_path)
+    change(tmp_path, **settings)
+    assert np.array_equal(logits(from_pretrained(tmp_path)), logits(made(name)))
+
+
+ROPE = {"rope_type": "linear", "rope_theta": 77.0}
+
+
+@pytest.mark.parametrize("inner, outer, theta, factor", [
+    ({"rope_parameters": ROPE | {"factor": 2.0}}, {"rope_parameters": ROPE | {"factor": 3.0}}, 77.0, 2.0),
+    ({}, {"rope_theta": 5.0, "rope_scaling": ROPE | {"factor": 3.0}}, 1e4, None),
+    (None, {"rope_parameters": ROPE | {"factor": 3.0}, "rope_theta": ...}, 1e4, None),
+    (None, {"rope_scaling": {"rope_type": "linear", "factor": 3.0}, "rope_theta": 5.0}, 5.0, 3.0),
+])
+def test_rope_settings_of_fuyu_are_taken_from_the_place_that_transformers_reads(
+        tmp_path, inner, outer, theta, factor, request):
+    made("fuyu").save_pretrained(tmp_path)
+    found = json.loads((tmp_path / "config.json").read_text())
+    text = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "max_position_embeddings", "hidden_act")
+    rope = dict.fromkeys(("rope_theta", "rope_scaling", "partial_rotary_factor"), ...)
+    if inner is not None:
+        own = {"model_type": "persimmon", "partial_rotary_factor": 0.5} | {key: found[key] for key in text}
+        outer = dict.fromkeys(text, ...) | rope | {"text_config": own | inner} | outer
+    change(tmp_path, **outer)
+    model = from_pretrained(tmp_path)
+    assert model.config.theta == theta and (model.config.scaling or {}).get("factor") == factor
+    transformers = request.getfixturevalue("transformers")
+    theirs = theirs_logits(open_there(transformers, tmp_path), model)
+    np.testing.assert_allclose(logits(model), theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_dynamic_scaling_comes_back_and_changes_nothing_within_the_context(tmp_path):

@@ -229,6 +229,7 @@ class Bert(Pretrained, nn.LanguageModel):
         known = self.state_dict()
         model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})
         model.train(self.training)
+        model.generation, model.token_ids = self.generation, self.token_ids
         return model
 
     def framed(self, ids: dict[str, int], first: Sequence[int],

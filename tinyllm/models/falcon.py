@@ -84,7 +84,7 @@ class Falcon(Llama):
                *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10))),
         fixed={
             "activation": ("gelu",), "bias": (False,), "multi_query": (True,), "alibi": (False,),
-            "new_decoder_architecture": (False,), "parallel_attn": (True,), "hidden_dropout": (0.0,),
+            "new_decoder_architecture": (False,), "parallel_attn": (True,),
             "num_ln_in_parallel_attn": (None, 1),
         },
     )

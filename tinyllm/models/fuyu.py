@@ -20,7 +20,7 @@ from tinyllm import nn, ops
 from tinyllm.arrays import ArrayLike
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.layout import Layout, object_in
+from tinyllm.models.layout import Json, Layout, object_in
 from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
@@ -55,6 +55,16 @@ class FuyuConfig(RotarySizes):
     def rotary_width(self) -> int:
         """Return the number of channels of a head that are rotated: half of the head."""
         return self.width // self.heads // 2
+
+
+def read_text(config: Json) -> Json:
+    """Return a config.json with the settings of its text_config, which take precedence, among the others.
+
+    As in transformers, outer rope settings have no effect beside a text_config, and rope_parameters never.
+    """
+    text = object_in(config, "text_config")
+    ignored = ("rope_parameters", "rope_scaling", "rope_theta") if text else ("rope_parameters",)
+    return {name: value for name, value in config.items() if name not in ignored} | text
 
 
 class FuyuAttention(nn.Attention):
@@ -112,12 +122,12 @@ class Fuyu(Pretrained, nn.DecoderLM):
         transposed=True,
         old=(("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head.")),
         names=(("language_model.final_layernorm.", "language_model.norm."),),
-        defaults={"image_size": 300, "patch_size": 30, "image_token_id": 71011},
+        defaults={"image_size": 300, "patch_size": 30, "image_token_id": 71011, "rope_theta": 10000.0},
         fixed={
             "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
-            "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
+            "partial_rotary_factor": (0.5,), "tie_word_embeddings": (False,),
         },
-        read=lambda config: object_in(config, "text_config") | config,  # outer settings take precedence
+        read=read_text,
     )
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 

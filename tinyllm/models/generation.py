@@ -19,10 +19,10 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a folder's generation_config.json.
 
-    Without that file, the only setting is eos_token_id of config.json. Settings that are null are left out.
+    Without that file, the only settings are the ids of config.json. Settings that are null are left out.
     Raises UserError when the file is broken, or a value has the wrong type.
     """
-    path, content = folder / "config.json", {"eos_token_id": config.get("eos_token_id")}
+    path, content = folder / "config.json", token_ids(folder / "config.json", config)
     if os.path.lexists(folder / FILE):
         path = folder / FILE
         content = read_json(path, {}, 2**20)
@@ -33,9 +33,21 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")
     if not isinstance(found.get("do_sample", False), bool):
         raise UserError(f"{path}: do_sample must be true or false, got {found['do_sample']!r}")
-    if not all(type(end) is int and end >= 0 for end in stop_ids(found)):
-        raise UserError(f"{path}: eos_token_id must be an id or a list of ids, got {found['eos_token_id']!r}")
+    token_ids(path, found)
     return found
+
+
+def token_ids(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a JSON file that are ids of tokens, such as eos_token_id, and are not null.
+
+    Raises UserError for a value that is no id, nor a list of ids. A pad_token_id of -1 stands for no padding.
+    """
+    ids = {name: value for name, value in content.items() if name.endswith("_token_id") and value is not None}
+    for name, value in ids.items():
+        least = -1 if name == "pad_token_id" else 0
+        if not all(type(i) is int and i >= least for i in (value if isinstance(value, list) else [value])):
+            raise UserError(f"{path}: {name} must be an id or a list of ids, got {value!r:.100}")
+    return ids
 
 
 def stop_ids(generation: dict[str, Any]) -> list[int]:

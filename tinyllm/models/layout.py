@@ -22,6 +22,13 @@ NO_WINDOW: Json = {"use_sliding_window": (False,),
                    "layer_types": lambda config: (["full_attention"] * config.layers, None)}
 
 
+def read_window(config: Json) -> Json:
+    """Return a config.json without use_sliding_window if max_window_layers leaves no layer with a window."""
+    first, layers = config.get("max_window_layers"), config.get("num_hidden_layers")
+    without = type(first) is int and type(layers) is int and first >= layers
+    return config | {"use_sliding_window": False} if without else config
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Say how a family's config.json and names of weights differ from those of its models here."""

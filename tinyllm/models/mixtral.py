@@ -144,7 +144,7 @@ class Mixtral(Llama):
     }
     layout = Llama.layout.extended(
         defaults={"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5},
-        fixed=NO_BIAS | {"router_jitter_noise": (0.0,)},
+        fixed=NO_BIAS,
         names=(("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
                (".w3.", ".up_proj.")),
     )

@@ -17,7 +17,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
-from tinyllm.models.generation import FILE, IDS, read_generation
+from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
 from tinyllm.nn import Matrix, Module, adapters, load_adapter
@@ -44,6 +44,7 @@ class Pretrained(Module):
     token_settings: ClassVar[dict[str, str]] = {}  # {config's setting: role of its token}
     layout: ClassVar[Layout] = Layout()  # its names and values in config.json and in files of weights
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
+    token_ids: Any = MappingProxyType({})  # the ids that config.json has, such as pad_token_id
     origin: Origin | None = None  # the folder that the weights were read from
 
     def module_name(self, name: str) -> str:
@@ -66,12 +67,12 @@ class Pretrained(Module):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-        ends = {name: value for name, value in self.generation.items() if name == "eos_token_id"}
         if not hasattr(self.config, "end"):
-            found |= ends
+            found |= {name: end for name, end in self.generation.items() if name == "eos_token_id"}
+        decided = [name for name in IDS if found.get(name) is not None]  # by the model's own settings
+        found |= self.token_ids
         blank = dict.fromkeys(name for name in IDS if name in found)
-        tokens = {name: found[name] for name in blank if found[name] is not None}
-        write_json(folder / FILE, blank | dict(self.generation) | tokens | ends)
+        write_json(folder / FILE, blank | {name: found[name] for name in decided} | dict(self.generation))
         if base:
             return save_adapter(self, base, folder)
         turned = _transposed(self)
@@ -111,6 +112,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         if stored_bits:
             quantized_zeros(model, stored_bits)
     _fill(model, folder, stored, bits)  # layers that have these bits already stay as they are
+    model.token_ids = token_ids(folder / "config.json", cls.layout.read(found))
     model.generation, model.origin = generation, Origin(os.path.abspath(folder))
     return model.eval()
 

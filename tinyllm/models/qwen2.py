@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyllm.models.layout import NO_BIAS, NO_WINDOW
+from tinyllm.models.layout import NO_BIAS, NO_WINDOW, read_window
 from tinyllm.models.llama import Llama, LlamaConfig
 
 
@@ -19,4 +19,4 @@ class Qwen2(Llama):
     model_type = "qwen2"
     architecture = "Qwen2ForCausalLM"
     config_class = Qwen2Config
-    layout = Llama.layout.extended(fixed=NO_BIAS | NO_WINDOW)
+    layout = Llama.layout.extended(fixed=NO_BIAS | NO_WINDOW, read=read_window)

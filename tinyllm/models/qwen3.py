@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyllm.models.layout import NO_WINDOW
+from tinyllm.models.layout import NO_WINDOW, read_window
 from tinyllm.models.llama import Llama, LlamaConfig
 
 
@@ -19,4 +19,4 @@ class Qwen3(Llama):
     model_type = "qwen3"
     architecture = "Qwen3ForCausalLM"
     config_class = Qwen3Config
-    layout = Llama.layout.extended(fixed=NO_WINDOW | {"mlp_bias": (False,)})
+    layout = Llama.layout.extended(fixed=NO_WINDOW | {"mlp_bias": (False,)}, read=read_window)
