@@ -44,7 +44,7 @@ LAYERS = (
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 NETWORK = {"tape", "tensor", "functional", "nn", "models"}  # these know no text
 
-CORE = {"numpy", "regex", "tqdm", "safetensors"}
+CORE = {"numpy", "regex", "tqdm"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
 EXTRAS = {  # on top of CORE
     "tokenizer": {"tokenizers"},
@@ -117,7 +117,6 @@ def the_course_is_unknown_below(source):
 OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
 READ_ELSEWHERE = {  # all other reads go through tinyllm/files.py, which refuses pipes, devices and huge files
     ("tinyllm/models/weights.py", "np.fromfile(f"): "reads a file that is open",
-    ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",
     ("tinyllm/course/classroom/collect.py", "archive.open(entry)"): "an entry of a zip, read up to a limit",
     ("tinyllm/ops/unicode.py", "Path(__file__)"): "a file of the package, read at build time, too",
     ("tinyllm/course/sandbox.py", "os.open(path, os.O_PATH"): "opens a folder for landlock, reads nothing",

@@ -1,7 +1,9 @@
 """Check files of weights: nothing is lost; files that are cut, changed or of other formats are refused."""
 
+import hashlib
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, load_weights, save_weights
 from tinyllm.models.weights import DTYPES, read_header
-from tinyllm.runs import open_model
+from tinyllm.runs import make_config, open_model, prepare
+from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 
 names = st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__" and s.isprintable())
 shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
@@ -61,12 +64,32 @@ def test_bfloat16_becomes_float32(tmp_path):
     assert found.dtype == np.float32 and found.tolist() == [[1, -2], [0.10009765625, 0]]
 
 
-def test_a_file_that_becomes_shorter_is_refused(tmp_path):
-    save_weights({"a": np.ones(9, np.float32)}, tmp_path / "w")
-    stored, _ = read_header(tmp_path / "w")
-    os.truncate(tmp_path / "w", (tmp_path / "w").stat().st_size - 4)
-    with pytest.raises(UserError, match="became shorter while it was read"):
+@pytest.mark.parametrize("edit", [
+    lambda path, data: os.truncate(path, len(data) - 4), lambda path, data: os.truncate(path, 0),
+    lambda path, data: path.write_bytes(data + b"x"),
+    lambda path, data: (path.unlink(), path.write_bytes(data)),
+    lambda path, data: (path.write_bytes(data), os.utime(path, ns=(5, 5))),
+])
+def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, edit):
+    path = tmp_path / "w"
+    save_weights({"a": np.ones(9, np.float32)}, path)
+    stored, _ = read_header(path)
+    edit(path, path.read_bytes())
+    with pytest.raises(UserError, match="w was changed while it was read"):
         stored["a"].read()
+
+
+@pytest.mark.parametrize("entry, message", [
+    ({"data_offsets": [0, 3]}, "another place for w"), ({"data_offsets": [1, 3]}, "another place for w"),
+    ({"shape": [2**62, 2**62]}, "another place for w"), ({"shape": [1] * 33}, "another place for w"),
+    ({"shape": [-2]}, "header holds -2"), ({"shape": [True]}, "header holds true"),
+    ({"data_offsets": None}, "header holds null"), ({"dtype": 1}, "header holds a whole number"),
+])
+def test_a_header_that_does_not_fit_its_numbers_is_refused(tmp_path, entry, message):
+    good = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    write(tmp_path / "w", {"w": good | entry}, bytes(2))
+    with pytest.raises(UserError, match=message):
+        load_weights(tmp_path / "w")
 
 
 ENTRY = b'"w": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}'
@@ -121,6 +144,39 @@ def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path, changes, mess
     change(tmp_path, "model.safetensors.index.json", **changes)
     with pytest.raises(UserError, match=message):
         from_pretrained(tmp_path)
+
+
+def grow(path):
+    """Make a file's first matrix 128 MB larger; its header is right, and the disk holds no new bytes."""
+    data = path.read_bytes()
+    length, at = int.from_bytes(data[:8], "little"), 0
+    entries = json.loads(data[8 : 8 + length])
+    entries.pop("__metadata__", None)
+    next(entry for entry in entries.values() if len(entry["shape"]) == 2)["shape"][0] += 2**20
+    for entry in entries.values():
+        start, at = at, at + 4 * int(np.prod(entry["shape"]))
+        entry["data_offsets"] = start, at
+    write(path, entries, b"")
+    os.truncate(path, path.stat().st_size + at)
+
+
+@pytest.mark.parametrize("file", ["base/model.safetensors", "adapter_model.safetensors"])
+def test_huge_weights_are_refused_before_memory_is_taken_or_they_are_hashed(tmp_path, monkeypatch, file):
+    adapter(tmp_path)
+    save_tokenizer(CharTokenizer("abc"), tmp_path / "base/tokenizer.json")
+    (tmp_path / "text").write_text("abc" * 99)
+    grow(tmp_path / file)
+    actions = [lambda: from_pretrained(tmp_path)]
+    if "base" in file:
+        monkeypatch.setattr(hashlib, "file_digest", None)
+        config = make_config({"data": str(tmp_path / "text"), "start": str(tmp_path / "base")})
+        actions += [lambda: open_model(tmp_path / "base"), lambda: prepare(config)]
+    tracemalloc.start()
+    for action in actions:
+        with pytest.raises(UserError, match=r"(wte|lora_A)\.weight has shape"):
+            action()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    tracemalloc.stop()
 
 
 def test_an_adapter_beside_a_model_is_not_left_out_silently(tmp_path):

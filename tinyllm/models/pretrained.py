@@ -16,11 +16,11 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
+from tinyllm.models.adapter import WEIGHTS, base_of, load_stored, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
-from tinyllm.nn import Matrix, Module, adapters, load_adapter
+from tinyllm.nn import Matrix, Module, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
@@ -123,7 +123,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
     Of a model with adapters, only these are read. Raises UserError if a file is broken or of another model.
     """
     if adapters(model):
-        return load_adapter(model, read_adapter(model, folder / WEIGHTS))
+        return load_stored(model, read_adapter(model, folder / WEIGHTS))
     _fill(model, folder, model.layout.own_names(_read_headers(folder)))
 
 
@@ -147,7 +147,8 @@ def _fill(model, folder, stored, bits=None):
                 tensor.data = read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
-        raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
+        place = str(files.pop() if len(files) == 1 else folder)
+        raise UserError(error if place in str(error) else f"{place}: {error}") from error
 
 
 def _read_bits(folder, found):

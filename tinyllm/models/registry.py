@@ -142,10 +142,11 @@ def open_adapter(folder: Path) -> Any:
         raise UserError(f"{folder} is an adapter of {base}, which is an adapter itself: merge that first")
     if not os.path.isdir(base):
         raise UserError(f"{folder} is an adapter of {base}, which is gone: bring it back")
+    model = from_pretrained(base)  # before its weights are hashed: huge ones are refused by their header
     if origin.sha256 and origin.sha256 != (now := hash_weights(base)):
         raise UserError(f"{folder} is an adapter of weights with the SHA-256 {origin.sha256[:12]}..., and "
                         f"those in {base} have {now[:12]}...: bring the old ones back")
-    model = adapter.apply_adapter(from_pretrained(base), folder, settings, recorded.get(adapter.LABELS))
+    model = adapter.apply_adapter(model, folder, settings, recorded.get(adapter.LABELS))
     model.origin = origin
     if os.path.lexists(folder / GENERATION):
         model.generation = read_generation(folder, {})

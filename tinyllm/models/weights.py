@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from tinyllm.config import check
+from tinyllm.config import bounded, check, conform
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write, open_regular, parse_json
+from tinyllm.files import LARGEST, atomic_write, open_regular, parse_json
 from tinyllm.ops.quant import from_bfloat16
 
 DTYPES = {
@@ -26,6 +25,8 @@ DTYPES = {
     "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }
 BLOCK = 1 << 20  # bytes that are read at a time
+SIZE = bounded(int, min=0)
+ENTRY: dict[str, Any] = {"dtype": str, "shape": [SIZE], "data_offsets": [SIZE]}
 NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()} | {"BF16": np.dtype("<u2")}
 
 
@@ -61,6 +62,7 @@ class Stored:
     dtype: str  # its name in the format, such as F32
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
+    version: tuple[int, ...]  # of the file whose header was read
 
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
         """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
@@ -79,11 +81,19 @@ class Stored:
             for part in (rows[i : i + step] for i in range(0, len(rows), step) if rows.size):
                 block = np.fromfile(f, kind, part.size)
                 if len(block) < part.size:
-                    raise UserError(f"{self.path} became shorter while it was read")
+                    break
                 if self.dtype == "BF16":
                     block = from_bfloat16(block)
                 part[...] = block.reshape(part.shape)
+            if _version(f) != self.version:
+                raise UserError(f"{self.path} was changed while it was read: read it again")
         return array
+
+
+def _version(file):
+    """Return numbers of an open file, its size first, that differ when it is written again."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _aligned(shape, dtype):
@@ -103,21 +113,29 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     path = Path(path)
     if not os.path.lexists(path):
         raise UserError(f"there are no weights at {path}; pickles (.bin) are not read: they run code")
+    with open_regular(path) as f:
+        version, length = _version(f), int.from_bytes(f.read(8), "little")
+        header = f.read(length) if length <= LARGEST else b""
     try:
-        with open_regular(path) as f, safe_open(path, framework="numpy"):  # safe_open checks all sizes
-            length = int.from_bytes(f.read(8), "little")
-            entries = parse_json(f.read(length))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is cut short or too long, or is not a safetensors file: {error}") from error
+        entries = parse_json(header)
+        metadata = entries.pop("__metadata__", None) or {} if isinstance(entries, dict) else {}
+        conform(entries, {str: ENTRY})
+        conform(metadata, {str: str}, "__metadata__")
     except UserError as error:
-        raise UserError(error if str(path) in str(error) else f"the header of {path} {error}") from error
-    metadata, found = entries.pop("__metadata__", None) or {}, {}
-    for name, entry in entries.items():
-        if entry["dtype"] not in NUMPY:
+        raise UserError(f"{path} is cut short, or is not a safetensors file: its header {error}") from error
+    begin = end = 8 + length
+    found = {}
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        if (kind := NUMPY.get(entry["dtype"])) is None:
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
-        begin = 8 + length + entry["data_offsets"][0]
-        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), begin)
-    return found, metadata
+        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), end, version)
+        size = math.prod(entry["shape"][:32]) * kind.itemsize  # an array of NumPy 1 has at most 32 axes
+        if entry["data_offsets"] != [end - begin, end - begin + size] or len(entry["shape"]) > 32:
+            raise UserError(f"{path} has another place for {name} than its shape and the arrays before need")
+        end += size
+    if end != version[0]:
+        raise UserError(f"{path} is cut short or too long: it has {version[0]:,} bytes, its header {end:,}")
+    return {name: found[name] for name in entries}, metadata
 
 
 @dataclass(frozen=True)

@@ -84,14 +84,19 @@ def adapter_state(model: Module) -> dict[str, np.ndarray]:
     return {name: p.data for name, p in model.named_parameters() if p.requires_grad}
 
 
+def check_adapter(model: Module, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless these are names and shapes of all adapters and new layers of a model."""
+    frozen = {name: p.shape for name, p in model.named_tensors() if not p.requires_grad}
+    model.check_state(frozen | shapes)
+
+
 def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
     """Copy {name: array} into the adapters and new layers of a model.
 
     Raises UserError, and changes nothing, if names or shapes differ, or a number is not finite.
     """
+    check_adapter(model, {name: array.shape for name, array in state.items()})
     tensors = dict(model.named_tensors())
-    frozen = {name: tensor.shape for name, tensor in tensors.items() if not tensor.requires_grad}
-    model.check_state(frozen | {name: array.shape for name, array in state.items()})
     arrays = {name: fitting(name, array, tensors[name]) for name, array in state.items()}
     for name, array in arrays.items():
         tensors[name].data = np.array(array)

@@ -112,6 +112,8 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     if start and config.start and not model:
         model, tokenizer = open_start(start)
         config = dataclasses.replace(config, tokenizer=config.start, preset=usual_preset(model.model_type))
+    if start and not start.sha256:  # hashed after it was opened, which refuses a huge file by its header
+        start = dataclasses.replace(start, sha256=hash_weights(locate(start.folder)))
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
     corpus.check_tokenizer(tokenizer)
     if not model:
@@ -159,7 +161,7 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
 
 
 def find_start(place: str | None) -> tuple[Origin | None, Frame]:
-    """Find the weights that a new run begins with, and the frame that it inherits.
+    """Find the weights that a new run begins with, not yet hashed, and the frame that it inherits.
 
     `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
     naming the file, when a file is missing or damaged.
@@ -169,7 +171,7 @@ def find_start(place: str | None) -> tuple[Origin | None, Frame]:
     run = Run(locate(place))
     path, frame = run.model_folder(), NO_FRAME if run.is_model() else run.read().frame
     folder = os.path.abspath(path) if os.path.exists(place) else place  # or "shipped"
-    return Origin(folder, hash_weights(path)), frame
+    return Origin(folder), frame
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:

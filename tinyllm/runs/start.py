@@ -23,14 +23,15 @@ def open_start(start: Origin) -> tuple[Any, Tokenizer]:
     """Return the model that a run began with, in evaluation mode and with adapters merged, and its tokenizer.
 
     Raises UserError, with both digests, when the weights have changed or are gone, and when they are
-    quantised, because such weights cannot be trained.
+    quantised, because such weights cannot be trained. A start without a digest is not compared.
     """
     folder = locate(start.folder)
-    found = hash_weights(folder) if os.path.isdir(folder) else "none"
-    if found != start.sha256:
+    opened: Any = open_folder(folder) if os.path.isdir(folder) else None  # refuses a huge file by its header
+    found = hash_weights(folder) if opened and start.sha256 else "none"
+    if not opened or found != (start.sha256 or "none"):
         raise UserError(f"the weights in {start.folder} have changed since the run began: SHA-256 "
                         f"{found[:12]} now, {start.sha256[:12]} then; bring them back, or start a new run")
-    model, tokenizer = open_folder(folder)
+    model, tokenizer = opened
     if model.of_kind(QuantizedLinear):
         raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the run "
                         "that they were made from, or one of your own, from `tinyllm train`")
