@@ -44,7 +44,7 @@ def bpe_encode(ids, merges):
     were learnt.
 
     ids: n bytes, merges: {(left, right): new token} -> list of at most n
-    tokens. The pair that was learnt first is merged first, wherever it stands,
-    because training did the same.
+    tokens. The pair that was learnt first, that of the smallest new token, is
+    merged first, wherever it stands, because training did the same.
     """
     raise NotImplementedError

@@ -43,7 +43,8 @@ def cross_entropy(logits, targets, ignore_index=-100):
     that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp
-    of each row. The loss is 0 when every target is ignored.
+    of each row, -inf for a row of nothing but -inf. The loss is 0 when every
+    target is ignored.
     """
     raise NotImplementedError
 

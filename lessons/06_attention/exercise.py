@@ -15,10 +15,11 @@ def attention(q, k, v, causal=True, lengths=None):
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the
     log-sum-exp of each query's scores. The queries are the last S of the T
-    tokens; causal hides the keys after a query's own token. Query head h reads
-    kv head h // (H / K). With lengths (B,), row b has only its first lengths[b]
-    keys, and its queries are the last S of these tokens. A query that sees no
-    key gets y = 0 and lse = -inf. The values of hidden keys must be finite.
+    tokens; causal hides the keys after a query's own token; without it, a query
+    sees all keys of its row. Query head h reads kv head h // (H / K). With
+    lengths (B,), row b has only its first lengths[b] keys, and its queries are
+    the last S of these tokens. A query that sees no key gets y = 0 and lse =
+    -inf. The values of hidden keys must be finite.
     """
     raise NotImplementedError
 

@@ -40,10 +40,10 @@ def count_flops(vocab_size, context, layers, width):
     """Count the operations of a GPT-2's forward pass over `context` tokens ->
     int.
 
-    A multiplication and an addition are two operations. Only matrix products
-    and attention count; in attention, each query is multiplied with the keys up
-    to its own token, and as many values are weighted and summed. Norms,
-    activations and sums are left out: about one percent. The output layer is a
-    matrix product too.
+    A multiplication and an addition are two operations. Only matrix products,
+    the output layer's too, and attention count; in attention, each query is
+    multiplied with the keys up to and including its own token, and as many
+    values are weighted and summed. Norms, activations and sums are left out:
+    about one percent.
     """
     raise NotImplementedError

@@ -19,10 +19,10 @@ def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8,
     w, g, m, v of one shape; w, m and v are changed in place; step counts from
     1. m is the running mean of the gradient, v the running mean of its square.
     Both start at 0 and so are too small at first: dividing by 1 - beta^step
-    corrects that. The decay acts on the weights themselves, not through the
-    gradient. The gradient is first multiplied by grad_scale, which clips it
-    without another pass. eps is added to the root, which may be 0; nothing is
-    returned.
+    corrects that. The decay acts on the weights as they were, by lr *
+    weight_decay, not through the gradient. The gradient is first multiplied by
+    grad_scale, which clips it without another pass. eps is added to the root,
+    which may be 0; nothing is returned.
     """
     raise NotImplementedError
 

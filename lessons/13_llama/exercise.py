@@ -42,11 +42,11 @@ def llama_block(x, heads, norm_1, attend, norm_2, mlp, base=10000.0):
     without biases.
 
     x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm.
-    attend holds the matrices of queries (C, H D), keys and values (C, K D), and
-    the output (H D, C), where H is heads and K follows from the widths; query
-    head h reads kv head h // (H / K). rope turns queries and keys at positions
-    0 .. T - 1 with this base; attention is causal. mlp holds gate and up
-    (C, F), and down (F, C). The eps of the norms is 1e-5.
+    attend holds four matrices, of queries (C, H D), of keys (C, K D), of values
+    (C, K D) and of the output (H D, C), where H is heads and K follows from the
+    widths; query head h reads kv head h // (H / K). rope turns queries and keys
+    at positions 0 .. T - 1 with this base; attention is causal. mlp holds
+    three: gate (C, F), up (C, F) and down (F, C). The eps of the norms is 1e-5.
     """
     raise NotImplementedError
 
@@ -60,12 +60,13 @@ def scaled_rope_tables(positions, width, base, scaling):
     "linear"  every frequency f becomes f / factor
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest
               pair turns at f / factor, the fastest at f
-    "llama3"  pairs with many turns in original_max_position_embeddings tokens
-              keep f, pairs with few get f / factor, and pairs between
-              low_freq_factor and high_freq_factor turns a mean of both
+    "llama3"  pairs with many turns in the training context,
+              original_max_position_embeddings tokens, keep f, pairs with few
+              get f / factor, and pairs between low_freq_factor and
+              high_freq_factor turns a mean of both
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are
-              multiplied by attention_factor, by default 1 + 0.1 ln(factor),
-              or 1 if factor < 1
+              multiplied by attention_factor, by default (or if None) 1 + 0.1
+              ln(factor), or 1 if factor < 1
 
     The mean is kept f + (1 - kept) f / factor. For llama3, kept grows from 0 to
     1 with the number of turns. For yarn, it falls from 1 to 0 with the index of

@@ -13,13 +13,13 @@ def corrupt_spans(tokens, kept, hidden, sentinels):
     """Take spans out of a text, so that the encoder reads the rest and the
     decoder writes the spans.
 
-    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), int64 -> what
-    is read and what is written, int64. The first kept[0] tokens stay, the next
-    hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is read,
-    sentinels[i] replaces span i. In what is written, sentinels[i] stands before
-    span i, and the last sentinel ends the text: [1, 2, 3, 4] with kept [1, 1],
-    hidden [1, 1] and sentinels [99, 98, 97] gives [1, 99, 3, 98] and [99, 2,
-    98, 4, 97].
+    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), int64 -> what is
+    read and what is written, int64. The first kept[0] tokens stay, the next
+    hidden[0] go, kept[1] stay, and so on; kept and hidden add up to n, and s is
+    1 or more. In what is read, sentinels[i] replaces span i. In what is
+    written, sentinels[i] stands before span i, and the last sentinel ends the
+    text: [1, 2, 3, 4] with kept [1, 1], hidden [1, 1] and sentinels [99, 98,
+    97] gives [1, 99, 3, 98] and [99, 2, 98, 4, 97].
     """
     raise NotImplementedError
 

@@ -51,8 +51,8 @@ def pass_at_k(passed, n, k):
     """Estimate, without bias, the chance that at least one of k samples for a
     problem passes its tests.
 
-    passed: for each problem, how many of its n samples passed -> the mean over
-    the problems of
+    passed: for each problem (there is at least one), how many of its n samples
+    passed -> the mean over the problems of
 
         1 - C(n - passed, k) / C(n, k)
 

@@ -28,11 +28,11 @@ def attention(q: Array, k: Array, v: Array, causal: bool = True,
     """Return for every query a mean of the values, weighted by softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
-    scores. The queries are the last S of the T tokens; causal hides the keys after a query's own token. Query
-    head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and its
-    queries are the last S of these tokens. A query that sees no key gets y = 0 and lse = -inf. The values of
-    hidden keys must be finite. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017, section
-    3.2; shared heads: Ainslie et al. 2023.)
+    scores. The queries are the last S of the T tokens; causal hides the keys after a query's own token;
+    without it, a query sees all keys of its row. Query head h reads kv head h // (H / K). With lengths (B,),
+    row b has only its first lengths[b] keys, and its queries are the last S of these tokens. A query that
+    sees no key gets y = 0 and lse = -inf. The values of hidden keys must be finite. Raises ValueError when
+    the shapes do not fit. (Vaswani et al. 2017, section 3.2; shared heads: Ainslie et al. 2023.)
     """
     scores = masked_scores(q, k, causal, lengths)  # (B, H, S, T)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))

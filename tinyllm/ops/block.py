@@ -42,11 +42,11 @@ def llama_block(x: Array, heads: int, norm_1: Array, attend: list[Array], norm_2
                 base: float = 10000.0) -> Array:
     """Apply LLaMA's transformer block: add attention to x, then a gated MLP, without biases.
 
-    x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm. attend holds the matrices of
-    queries (C, H D), keys and values (C, K D), and the output (H D, C), where H is heads and K follows from
-    the widths; query head h reads kv head h // (H / K). rope turns queries and keys at positions 0 .. T - 1
-    with this base; attention is causal. mlp holds gate and up (C, F), and down (F, C). (Touvron et al. 2023,
-    section 2.2.)
+    x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm. attend holds four matrices, of
+    queries (C, H D), of keys (C, K D), of values (C, K D) and of the output (H D, C), where H is heads and K
+    follows from the widths; query head h reads kv head h // (H / K). rope turns queries and keys at positions
+    0 .. T - 1 with this base; attention is causal. mlp holds three: gate (C, F), up (C, F) and down (F, C).
+    (Touvron et al. 2023, section 2.2.)
     """
     B, T = x.shape[:2]
     D = attend[0].shape[1] // heads
@@ -107,9 +107,9 @@ def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> 
 def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
     """Count the operations of a GPT-2's forward pass over `context` tokens -> int.
 
-    A multiplication and an addition are two operations. Only matrix products and attention count; in
-    attention, each query is multiplied with the keys up to its own token, and as many values are weighted
-    and summed. Norms, activations and sums are left out: about one percent.
+    A multiplication and an addition are two operations. Only matrix products, the output layer's too, and
+    attention count; in attention, each query is multiplied with the keys up to and including its own token,
+    and as many values are weighted and summed. Norms, activations and sums are left out: about one percent.
     """
     matrices = 12 * width * width  # weights of qkv (3 width^2), project (1), widen (4) and narrow (4)
     pairs = context * (context + 1) // 2

@@ -80,7 +80,7 @@ def bpe_encode(ids: Sequence[int], merges: dict[tuple[int, int], int]) -> Sequen
     """Encode a piece as tokens: repeat the merges in the order in which they were learnt.
 
     ids: n bytes, merges: {(left, right): new token} -> list of at most n tokens. The pair that was learnt
-    first is merged first, wherever it stands, because training did the same.
+    first, that of the smallest new token, is merged first, wherever it stands, because training did the same.
     """
     ids = list(ids)
     while True:

@@ -34,11 +34,11 @@ def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -
     """Take spans out of a text, so that the encoder reads the rest and the decoder writes the spans.
 
     tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), int64 -> what is read and what is written, int64.
-    The first kept[0] tokens stay, the next hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is
-    read, sentinels[i] replaces span i. In what is written, sentinels[i] stands before span i, and the last
-    sentinel ends the text: [1, 2, 3, 4] with kept [1, 1], hidden [1, 1] and sentinels [99, 98, 97] gives
-    [1, 99, 3, 98] and [99, 2, 98, 4, 97]. Raises ValueError when the spans do not divide the text. (Raffel et
-    al., "T5", 2020, section 3.1.4.)
+    The first kept[0] tokens stay, the next hidden[0] go, kept[1] stay, and so on; kept and hidden add up to
+    n, and s is 1 or more. In what is read, sentinels[i] replaces span i. In what is written, sentinels[i]
+    stands before span i, and the last sentinel ends the text: [1, 2, 3, 4] with kept [1, 1], hidden [1, 1]
+    and sentinels [99, 98, 97] gives [1, 99, 3, 98] and [99, 2, 98, 4, 97]. Raises ValueError when the spans
+    do not divide the text. (Raffel et al., "T5", 2020, section 3.1.4.)
     """
     if (total := int(np.sum(kept) + np.sum(hidden))) != len(tokens):
         raise ValueError(f"corrupt_spans: {total} tokens in spans, but {len(tokens)} in the text")

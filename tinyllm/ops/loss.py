@@ -24,8 +24,9 @@ def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
 def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Return the mean of -log p(target) = lse - logit[target] over the targets that are not ignored.
 
-    logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
-    every target is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
+    logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row, -inf for a row of
+    nothing but -inf. The loss is 0 when every target is ignored. Raises ValueError when a target is neither
+    in 0..V-1 nor ignore_index.
     """
     kept = kept_targets(logits, targets, ignore_index)
     lse = logsumexp(logits)

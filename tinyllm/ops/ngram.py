@@ -51,7 +51,8 @@ def perplexity(p: Array) -> Array:
 def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
     """Estimate, without bias, the chance that at least one of k samples for a problem passes its tests.
 
-    passed: for each problem, how many of its n samples passed -> the mean over the problems of
+    passed: for each problem (there is at least one), how many of its n samples passed -> the mean over the
+    problems of
 
         1 - C(n - passed, k) / C(n, k)
 

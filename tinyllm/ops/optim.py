@@ -28,10 +28,10 @@ def adamw_step(w: Array, g: Array, m: Array, v: Array, step: int, lr: float, bet
     """Do one step of AdamW: move weights against the mean gradient divided by its usual size, and decay them.
 
     w, g, m, v of one shape; w, m and v are changed in place; step counts from 1. m is the running mean of the
-    gradient, v the running mean of its square. Both start at 0 and so are too small at first: dividing by
-    1 - beta^step corrects that. The decay acts on the weights themselves, not through the gradient. The
-    gradient is first multiplied by grad_scale, which clips it without another pass. Raises ValueError when
-    shapes differ or step < 1. (Loshchilov and Hutter 2019, algorithm 2.)
+    gradient, v the running mean of its square. Both start at 0 and so are too small at first: dividing by 1 -
+    beta^step corrects that. The decay acts on the weights as they were, by lr * weight_decay, not through the
+    gradient. The gradient is first multiplied by grad_scale, which clips it without another pass. Raises
+    ValueError when shapes differ or step < 1. (Loshchilov and Hutter 2019, algorithm 2.)
     """
     g = g * float(grad_scale)
     m *= beta1

@@ -74,10 +74,11 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
     "linear"  every frequency f becomes f / factor (Chen et al. 2023, arXiv 2306.15595)
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest pair turns at f / factor, the
               fastest at f
-    "llama3"  pairs with many turns in original_max_position_embeddings tokens keep f, pairs with few get
-              f / factor, and pairs between low_freq_factor and high_freq_factor turns a mean of both
-    "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
-              attention_factor, by default 1 + 0.1 ln(factor), or 1 if factor < 1 (Peng et al. 2023, arXiv
+    "llama3"  pairs with many turns in the training context, original_max_position_embeddings tokens, keep f,
+              pairs with few get f / factor, and pairs between low_freq_factor and high_freq_factor turns a
+              mean of both
+    "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by attention_factor,
+              by default (or if None) 1 + 0.1 ln(factor), or 1 if factor < 1 (Peng et al. 2023, arXiv
               2309.00071); the indices of these two pairs are rounded unless "truncate" is false
     Raises ValueError for another kind, and for missing or unknown settings.
     """
