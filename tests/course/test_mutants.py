@@ -55,6 +55,32 @@ def test_tests_that_check_nothing_or_are_hostile_get_nothing(judge_test, body, s
     assert (verdict.smallest_input or "").replace("\n", "").isprintable()
 
 
+MANY = """
+def test_bpe_merge(f):
+    rng = np.random.default_rng(0)
+    for n in range(540):
+        before = rng.integers(0, 3, n % 9).tolist()
+        ids, new = list(before), []
+        while ids:
+            both = ids[:2] == [0, 1]
+            new, ids = [*new, 300 if both else ids[0]], ids[1 + both:]
+        given = list(before)
+        assert f(given, (0, 1), 300) == new and given == before and f([9], (9, 9), 1) == [9]
+"""
+
+
+def test_a_right_test_may_call_often_and_the_limit_that_it_meets_is_named(judge, tmp_path, launcher):
+    code = tmp_path / "exercise.py"
+    code.write_text("import numpy as np\n" + MANY, "utf-8")
+    task = Exercise("test_bpe_merge", "bpe_merge", "tests")
+    assert mutants.judge(task, lambda: launcher.start(code, {"call_seconds": 0.75})).state == "passed"
+    with launcher.start(code) as worker:
+        said = [worker.call_with("test_bpe_merge", {"f": lambda *_: {"value": [0]}}, limit=0).message]
+    with launcher.start(code, {"call_seconds": 1e-9}) as worker:
+        said += [worker.call_with("test_bpe_merge", {"f": lambda *_: {"value": [0]}}).message]
+    assert "0 times: test fewer" in said[0] and "1e-09 seconds" in said[1]
+
+
 def test_the_innocent_are_defended_and_the_input_is_named(judge_test):
     exact = """
 def test_softmax(softmax):

@@ -129,7 +129,8 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
         lines = list(afterwards(lesson, path, verdicts, progress))
         if not own:
             lines.append(f"not recorded, for `tinyllm lesson` counts {short_path(usual)} only")
-        print("\n" * (verdicts[-1].state != "failed") + "\n".join(map(paragraph, lines)))
+        if lines:
+            print("\n" * (verdicts[-1].state != "failed") + "\n".join(map(paragraph, lines)))
     if own:
         progress.save()
     return 0 if all(v.state == "passed" for v in verdicts) else 1

@@ -6,6 +6,8 @@ from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
 from tinyllm.report.terminal import paragraph
 
+MOST = 12  # lines of an input that are shown
+
 
 def first_answer(task: str, message: str) -> None:
     """Print how an exercise fails, before the search for the cause, which takes seconds."""
@@ -25,7 +27,8 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
         return [line.rstrip()]
     if verdict.state == "not_attempted":
         lacks = verdict.message.startswith("there is no function")
-        return [line.rstrip() + ", for the file lacks it" * lacks]
+        near = verdict.message.partition("; ")[2]
+        return [line.rstrip() + ", for the file lacks it" * lacks + f"; {near}" * bool(near)]
     line += f" {held} of {held + len(verdict.broken)} {task.about.counted}"
     if before is not None and before != held:
         line += f", {before} before"
@@ -44,12 +47,18 @@ def reasons(verdict: Any, kind: str) -> list[str]:
     if verdict.mistake:
         lines.append(inset(f"your output equals {verdict.mistake}"))
     elif verdict.step:
-        lines.append(inset(f"the reference computes {verdict.step} at this point; "
+        lines.append(inset(f"on the way to the right result comes {verdict.step}; "
                            "none of your variables ever has this value"))
     if verdict.smallest_input:
-        shown = verdict.smallest_input.split("\n")
-        lines += [inset("smallest input:"), *(paragraph(each.strip(), 8, 12) for each in shown)]
+        lines += [inset("smallest input:"), *shortened(verdict.smallest_input.split("\n"))]
     return lines
+
+
+def shortened(shown: list[str]) -> list[str]:
+    """Format the lines of an input as paragraphs; cut the longest, so that the cause stays on the screen."""
+    several = [paragraph(each.strip(), 8, 12).split("\n") for each in shown]
+    least = max((n for n in range(1, MOST) if sum(len(each[:n]) for each in several) <= MOST), default=1)
+    return ["\n".join(each[:least]) + " ..." * (len(each) > least) for each in several]
 
 
 def format_output(printed: str) -> list[str]:

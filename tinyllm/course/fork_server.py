@@ -172,7 +172,7 @@ def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[An
     """
     function = getattr(module, call["function"], None)
     if not callable(function):
-        return {"missing": call["function"]}
+        return {"missing": call["function"], "near": nearest(module, call["function"])}
     args = [*call["args"], *(remote(sock, name) for name in call.get("remote", ()))]
     named = dict(zip(call.get("names", ()), args, strict=False))
     with recorded(function if call.get("steps") else None) as found:
@@ -186,6 +186,12 @@ def answer(sock: socket.socket, module: Any, call: dict[str, Any], last: list[An
         # If some are missing, nothing can be said to be missing in the function.
         reply["steps"] = list(filter(can_be_sent, pairs)) if len(pairs) <= MAX_STEPS else []
     return reply
+
+
+def nearest(module: Any, name: str) -> str:
+    """Return the name in a module that differs from `name` only in capitals and underscores, or ""."""
+    plain = {each.lower().replace("_", ""): each for each in vars(module)}
+    return plain.get(name.lower().replace("_", ""), "")
 
 
 def can_be_sent(value: Any) -> bool:

@@ -81,7 +81,8 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
     with start() as worker:
         if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)
-    runs = run_all(task, start, correct, mutants)
+    with specs_only():  # entered once, because that takes longer than most calls
+        runs = run_all(task, start, correct, mutants)
     alarms: list[tuple[Failure, str | None]] = []
     for failure, bench in runs[: len(correct)]:
         if failure and no_judgement((failure, bench)):

@@ -193,7 +193,7 @@ class Worker:
         message = {"function": function, "args": [], "remote": list(remotes)}
         begun, seconds = time.process_time(), self.limits["call_seconds"] or self.limits["cpu_seconds"]
         for _ in range(limit + 1):
-            if time.process_time() - begun > seconds:
+            if (used := time.process_time() - begun) > seconds:
                 break
             answer = self._ask(message, function, "value", "ask")
             if isinstance(answer, Failure):
@@ -205,7 +205,8 @@ class Worker:
             if not (well_formed and name in remotes and all(isinstance(key, str) for key in kwargs)):
                 return self._unreadable(function)
             message = remotes[name](args, kwargs)
-        self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times, or too long")
+        most = f"{limit:,} times" if used <= seconds else f"{seconds:g} seconds of processor time can answer"
+        self.failure = Failure("timed_out", f"{function} calls more than {most}: test fewer, smaller inputs")
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
@@ -268,7 +269,8 @@ def raised(what: str, answer: Any) -> Failure | None:
     """Return the Failure for the error that an answer reports; None for an answer without one."""
     found = answer if isinstance(answer, dict) else {}
     if isinstance(found.get("missing"), str):
-        return Failure("not_attempted", f"there is no function {what} in the file")
+        other = f"; there is {printable(found['near'], 60)}: is it meant?" if found.get("near") else ""
+        return Failure("not_attempted", f"there is no function {what} in the file{other}")
     if not isinstance(found.get("error"), dict):
         return None
     kind, message, line = (found["error"].get(key) for key in ("kind", "message", "line"))
