@@ -208,6 +208,30 @@ def test_a_right_function_with_a_planted_fault_fails(check, text, broken, words)
     assert verdict.state == "failed" and broken in verdict.broken and words in verdict.message
 
 
+def test_what_a_function_writes_or_lacks_is_said_with_its_line_or_the_near_name(judge):
+    right = solved(SOFTMAX)
+    verdict = judge(f"{right}\nright = softmax\ndef softmax(x):\n    y = right(x)\n    x += 1\n    return y")
+    assert verdict.broken[0] == PURE and verdict.line == right.count("\n") + 5, verdict.message
+    assert verdict.mistake is verdict.step is None
+    assert "there is Soft_Max: is it meant?" in judge("def Soft_Max(x):\n    return x").message
+    adamw = Exercise("adamw_step", "adamw_step")
+    verdict = judge(solved(adamw).replace("(np.sqrt(v_hat) + eps)", "(np.sqrt(v_hat) + eps)\n    return w"),
+                    adamw)
+    assert verdict.message == "it works in place and should return nothing, got ndarray"
+    verdict = judge("import numpy as np\ndef softmax(x):\n    return np.float64(-x)")
+    assert verdict.message.endswith("its numbers are wrong, too")
+
+
+@pytest.mark.parametrize("shapes, words", [
+    ("(3,2) (3,)", "keepdims=True keeps it"), ("(3,2,3,4) (3,2,4)", "; [..., None, :] adds it"),
+    ("(3,2) (4,5)", None), ("(2,3) (7,)", None),
+])
+def test_the_cause_of_shapes_that_do_not_fit_is_told(shapes, words):
+    message = f"ValueError: operands could not be broadcast together with shapes {shapes}"
+    said = failures.format_failure(Failure("failed", message))
+    assert words in said if words else said == message
+
+
 PADDED = ["x" * 100_000] + ["y"] * 1000  # in a NumPy array, each would take the memory of the longest
 
 

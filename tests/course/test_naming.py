@@ -235,11 +235,14 @@ NUMBERS = np.random.default_rng(0).normal(size=(3, 4, 3)) * 9
 @pytest.mark.parametrize("wrong, said", [
     (lambda y: y * 0.3, "{} times 0.3"), (lambda y: y + 3, "{} + 3"), (lambda y: y * 0, "0 in place of {}"),
     (lambda y: y[::-1, ::-1], "the numbers of {}, but not in their places"),
-    (lambda y: np.where(y > 0, y, 17), "{}, but with 17 at some places"),
-    (lambda y: np.where(y > 0, y, -np.inf), "{}, but with -inf at some places"),
+    (lambda y: np.where(y > 0, y, 17), "{}, but with 17 where it should be negative"),
+    (lambda y: np.where(y > 0, y, -np.inf), "{}, but with -inf where it should be negative"),
+    (lambda y: np.where(np.indices(y.shape)[-1] < 1, 17, y),
+     "{}, but with 17 at the first place along axis -1"),
     (lambda y: y + 0.005 * y.max() * np.arange(y.size).reshape(y.shape) / y.size,
      "{}, but only to 2 digits: is float16 used, or something small added?"),
-    (lambda y: y * 0 - 2.0**70, "{}, but with -1.18059e+21 at some places"), (lambda y: y**2, None),
+    (lambda y: np.where(np.arange(y.size).reshape(y.shape) % 5, y, 17), None), (lambda y: y**2, None),
+    (lambda y: y * 0 - 2.0**70, "-1.18059e+21 everywhere in place of {}"),
     (lambda y: y[..., None], None), (lambda y: "text", None), (lambda y: 10**400, None),
 ])
 def test_facts_of_wrong_numbers(wrong, said):

@@ -13,13 +13,16 @@ from tinyllm.testing.check import is_plain_list
 from tinyllm.testing.values import kind
 
 CLOSE = 1e-4  # relative difference that may come from rounding
+ROUGH = "is float16 used, or something small added?"
+FLOAT32 = "float64 is asked for; is float32 used?"
 ENOUGH = 3  # a fact must be true of at least this many cases
 
 
-def describe(name: str, failing: Sequence[tuple]) -> str | None:
+def describe(name: str, failing: Sequence[tuple], bare: bool = True) -> str | None:
     """Return the end of "your output equals ...", such as "the right y times 2"; None if nothing is known.
 
-    failing: pairs (case, its wrong results, or None if the function raised).
+    failing: pairs (case, its wrong results, or None if the function raised). bare: True to say at least which
+    results are wrong.
     """
     wrong: dict[str, list[Any]] = {label: [] for label in OPS[name].outputs}
     for args, got in failing:
@@ -31,10 +34,16 @@ def describe(name: str, failing: Sequence[tuple]) -> str | None:
         for label, *pair in zip(wrong, got, want, strict=True):
             wrong[label] += [] if is_close(*pair) else [pair]
     facts = {label: common_fact(pairs) for label, pairs in wrong.items() if pairs}
-    said = [(fact or "another {}").format(f"the right {label}" if fact else label)
-            for label, fact in facts.items()]
+    alike_in: dict[str | None, list[str]] = {}
+    for label, fact in facts.items():
+        alike_in.setdefault(fact, []).append(label)
+    said = [(fact or "another {}").format(("the right " if fact else "") + " and ".join(labels))
+            for fact, labels in alike_in.items()]
     fine = [f"{label} is right" for label in wrong if label not in facts]
-    return "; ".join([" and ".join(said), *fine]) if said and (fine or any(facts.values())) else None
+    if not said or not (any(facts.values()) or (fine and bare)):
+        return None
+    asked = "float64" in (OPS[name].__doc__ or "")
+    return "; ".join([" and ".join(said), *fine]).replace(ROUGH, FLOAT32 if asked else ROUGH)
 
 
 def is_close(got: Any, want: Any) -> bool:
@@ -71,7 +80,8 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
         warnings.simplefilter("ignore")  # about the median of an empty array
         factor = np.median((got / want)[finite & (want != 0)])
         term = np.median((got - want)[finite])
-        other = np.unique(got[~np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)])
+        far = ~np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)
+        other = np.unique(got[far])
     if np.isfinite(factor) and is_close(got[finite], factor * want[finite]):
         yield f"{{}} times {factor:.4g}" if factor else "0 in place of {}"
     if np.isfinite(term) and is_close(got[finite] - term, want[finite]):
@@ -79,9 +89,25 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
     if is_close(np.sort(got, axis=None), np.sort(want, axis=None)):
         yield "the numbers of {}, but not in their places"
     if len(other) == 1 < got.size:
-        yield f"{{}}, but with {other[0]:.6g} at some places"
+        everywhere = [f"{other[0]:.6g} everywhere in place of {{}}"]
+        yield from everywhere if far.all() else places(f"{{}}, but with {other[0]:.6g}", far, want)
     if alike([got], [want], 0.01):
-        yield "{}, but only to 2 digits: is float16 used, or something small added?"
+        yield f"{{}}, but only to 2 digits: {ROUGH}"
+
+
+def places(said: str, far: np.ndarray, want: np.ndarray) -> Iterator[str]:
+    """Yield "..., where it should be negative" and such; places without a rule are not told."""
+    numbers = {"negative": want < 0, "positive": want > 0, "0": want == 0, "infinite": np.isinf(want),
+               "0 or less": want <= 0, "0 or more": want >= 0}
+    for rule, fits in numbers.items():
+        if np.array_equal(far, fits & far) and not np.isin(want[~far], want[fits]).any():
+            yield f"{said} where it should be {rule}"
+    for axis in range(-want.ndim, 0):
+        for rule, at in (("first", 0), ("last", -1)):
+            there = np.zeros(far.shape, bool)
+            np.moveaxis(there, axis, 0)[at] = True
+            if want.shape[axis] > 1 and not far[~there].any():
+                yield f"{said} at the {rule} place along axis {axis}"
 
 
 def facts_of_lists(got: Any, want: Any) -> Iterator[str]:

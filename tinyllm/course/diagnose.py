@@ -7,6 +7,7 @@ results have in common, and the specification's first variable that the function
 
 import contextlib
 import copy
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from tinyllm.course.failures import (
     right,
 )
 from tinyllm.course.fork_server import recorded
-from tinyllm.course.matching import ROUNDED, alike, form_error
+from tinyllm.course.matching import ROUNDED, alike, form_error, wrong_in_both
 from tinyllm.course.naming import ELSEWHERE, confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
@@ -52,22 +53,28 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     wrong = confirming(pairs)
     with Tries(task, start, title, options.every or {}, options.clock()) as tries:
         failing = [(args, tries.output(args)) for args, _ in wrong]
-        mistake = find_mistake(failing, [args for args, _ in pairs], tried, tries, options.known)
+        # A function that only writes into its input has no other fault to be looked for.
+        searched = any(format_failure(why) != WRITES for _, why in pairs)
+        known, wrong_cases = options.known, [args for args, _ in pairs]
+        mistake = find_mistake(failing, wrong_cases, tried, tries, known) if searched else None
         # The mistake is known before the input is made small: the input that is shown must still show it.
         tries.mistake = mistake and mistake[1]
         first = next(pair for pair, (args, out) in zip(wrong, failing, strict=True)
                      if not mistake or mistake[1](args, out))
         smallest, why = first if title == ARGUMENTS else tries.smallest(*first)
-        formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
+        out = tries.output(smallest) or []
+        formed = form_error(task.op, out, smallest) is None
         # A variable that differs says nothing about a result that has only the wrong type or shape.
-        step = None if mistake or not formed else tries.first_different_step(smallest)
+        step = tries.first_different_step(smallest) if searched and not mistake and formed else None
+        more = "; its numbers are wrong, too" if not formed and wrong_in_both(task.op, out, smallest) else ""
         tries.afresh(smallest)
     # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(title, why, formed, case_kind(first[0]))
-    facts = contrast.describe(task.op, failing) if title.startswith(RIGHT) and not mistake else None
+    searched = searched and not mistake and title.startswith(RIGHT)
+    facts = contrast.describe(task.op, failing, bare=not step) if searched else None
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
-        message=format_failure(why), line=getattr(why, "line", None),
+        message=format_failure(why) + more, line=getattr(why, "line", None),
         step=step, mistake=with_doubt(mistake, failing) if mistake else facts,
         smallest_input=describe(task.op, smallest),
     )
@@ -121,10 +128,10 @@ def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the broken property to report: a test of `title` may fail because another one is broken."""
+    if format_failure(why) == WRITES:
+        return PURE
     if isinstance(why, Failure):
         return INSIDE if isinstance(why, OutOfBounds) else kind
-    if why == WRITES:
-        return PURE
     if title in (STEADY, ARGUMENTS):
         return title
     return kind if formed else FORM
@@ -193,7 +200,10 @@ class Tries:
         return args, self.complaint(args) or why
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Return "name = value" of the specification's first array that the function lacks, or None."""
+        """Return the value of the specification's first array that the function lacks, or None.
+
+        A name that stands in the op's docstring comes before it: "lse = ...".
+        """
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
@@ -205,7 +215,8 @@ class Tries:
             if not among(value, theirs):
                 results = right(name, args)[0]
                 is_result = any(alike([value], [result], ROUNDED) for result in results)
-                return f"{step} = {as_text(value)}" if agreed and not is_result else None
+                said = f"{step} = " * (step in re.findall(r"\w+", OPS[name].__doc__ or ""))  # else it is ours
+                return f"{said}{as_text(value)}" if agreed and not is_result else None
             agreed = True
         return None
 

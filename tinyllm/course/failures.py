@@ -1,5 +1,6 @@
 """Judge the results of a student's function on a case, and describe failures in words."""
 
+import copy
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
 from tinyllm.testing.check import (
     Results,
+    arrays,
     bits,
     expectation,
     is_plain_list,
@@ -34,15 +36,17 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
         return wrong_arguments(name, worker, function, args)
     answer = ask(name, worker, function, args, whole=title == PURE)
     if isinstance(answer, Failure):
-        return WRITES if "read-only" in answer.message else answer
+        return Failure("failed", WRITES, answer.line) if "read-only" in answer.message else answer
     value, after = answer
     if title in (INSIDE, PURE):
         kept = title == INSIDE or (isinstance(after, list) and bits(after) == bits(list(args)))
-        return None if kept else WRITES
+        return None if kept else written(name, worker, function, args)
     try:
         if title == STEADY:
             return wrong_again(name, worker, function, args, results_of(name, value, after))
         if title == FORM:
+            if OPS[name].mutates and value is not None:
+                return f"it works in place and should return nothing, got {type(value).__name__}"
             require_forms(name, results_of(name, value, after), args)
             return None
         require_close(name, results_of(name, value, after), right(name, args))
@@ -51,6 +55,16 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
         return left_alone(name, args, after) or str(error)
     except Exception as error:  # a value that cannot even be compared
         return f"the result cannot be compared with the right one ({type(error).__name__})"
+
+
+def written(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure:
+    """Return the Failure of a function that writes into an input, with the line that does so if found."""
+    fixed = [copy.deepcopy(value) for value in args]
+    for a in arrays(fixed):
+        a.flags.writeable = False
+    answer = ask(name, worker, function, fixed)
+    found = isinstance(answer, Failure) and "read-only" in answer.message
+    return Failure("failed", WRITES, answer.line if found else None)
 
 
 def wrong_again(name: str, worker: Any, function: str, args: Sequence[Any],
@@ -131,4 +145,21 @@ def format_failure(why: Failure | str) -> str:
     if found := re.match(r"ModuleNotFoundError: No module named '(\w+)", line):
         library = ", not the library itself" if found[1] == "tinyllm" else ""
         return f"{line}: a check lets your code use Python and NumPy only{library}"
+    if found := BROADCAST.search(line):
+        line += advice(*(tuple(map(int, re.findall(r"\d+", shape))) for shape in found.groups()))
     return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
+
+
+BROADCAST = re.compile(r"could not be broadcast together with shapes \(([\d,]*)\) \(([\d,]*)\)")
+
+
+def advice(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """Return ": ..." with what to do if one of two shapes lacks an axis of the other, or ""."""
+    few, many = sorted((a, b), key=len)
+    lost = next((i for i in reversed(range(len(many))) if many[:i] + many[i + 1 :] == few), None)
+    if lost is None:
+        return ""
+    if lost == len(many) - 1:
+        return ": a sum, mean or max along an axis drops it; keepdims=True keeps it, and [..., None] adds it"
+    later = ", :" * (len(many) - 1 - lost)
+    return f": the one of shape {few} has one axis less; [..., None{later}] adds it"

@@ -210,6 +210,12 @@ def form_error(name: str, results: list[Any], args: Case) -> str | None:
     return None
 
 
+def wrong_in_both(name: str, results: list[Any], args: Case) -> bool:
+    """Return True if results have the right shapes and wrong numbers; their types are known to be wrong."""
+    shapes = [[np.shape(each) for each in some] for some in (results, right(name, args)[0])]
+    return shapes[0] == shapes[1] and numbers_wrong(name, results, args)
+
+
 def as_wanted(got: Any, want: Any) -> Any:
     """Convert a result to the expected type, if its numbers allow it."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):

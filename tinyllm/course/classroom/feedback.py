@@ -51,7 +51,7 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
         if task["mistake"]:
             yield f"Your output equals {task['mistake']}."
         elif task["step"]:
-            yield f"The reference computes {task['step']} here; none of your variables ever has this value."
+            yield f"On the way to the right result comes {task['step']}; none of your variables has it."
         if task["smallest_input"]:
             inputs = task["smallest_input"].split("\n")
             yield "\n".join(["On this input:", *(f"  {line.strip()}" for line in inputs)])
