@@ -148,6 +148,14 @@ def token(**fields):
     return [{"id": 269, "content": "<x>", "special": True} | fields]
 
 
+def around(name, number, kind="TemplateProcessing"):
+    """Return a post_processor that puts a special token before each text."""
+    pieces = [{"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    special = {name: {"id": name, "ids": [number], "tokens": [name]}}
+    template = {"type": kind, "single": pieces, "pair": pieces, "special_tokens": special}
+    return {"type": "Sequence", "processors": [LEVEL, template]}
+
+
 def rank_file(ranks):
     lines = (base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
     return b"".join(lines)
@@ -191,7 +199,7 @@ LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "
 
 def test_llama_and_qwen_files_are_read_natively(tmp_path):
     always = [*token(special=False), {"id": 270, "content": "<|end|>", "special": True}]
-    processor = {"type": "Sequence", "processors": [LEVEL, {"type": "TemplateProcessing"}]}
+    processor = around("<|end|>", 270)
     spelt = [" ".join(pair) for pair in change()["model"]["merges"]]
     made = change(added_tokens=always, normalizer={"type": "NFC"}, post_processor=processor,
                   model__merges=spelt, model__type=...)
@@ -212,7 +220,8 @@ def test_llama_and_qwen_files_are_read_natively(tmp_path):
 
 
 @pytest.mark.parametrize("fields", [
-    {"post_processor": LEVEL}, {"truncation": {"max_length": 3}, "padding": {}},  # these parts are ignored
+    {"post_processor": LEVEL}, {"truncation": {"max_length": 3}, "padding": {}},
+    {"model__dropout": 0.5},  # all these are ignored
     {"pre_tokenizer__pretokenizers__0__behavior": "Removed", "pre_tokenizer__pretokenizers__0__invert": True},
 ])
 def test_other_ways_to_say_the_same_are_read(fields, tmp_path):
@@ -248,9 +257,14 @@ WRONG = [  # values of the right types that do not fit; a part of the message
     ({"added_tokens": token() + token()}, "twice"),
     ({"added_tokens": token(content=MERGES[0][0] + MERGES[0][1], id=256)}, "ordinary text"),
     ({"added_tokens": token(content="ð", id=VOCAB["ð"], special=False)}, "ordinary text"),
+    ({"post_processor": around("<|end|>", 269, "Shout")}, r"processors\[1\]\.type, where one of ByteLevel"),
+    *(({"post_processor": around(name, i)}, f"'{name}', {i}") for name, i in (("<|end|>", 7), ("<x>", 269))),
+    ({"post_processor": around("<|end|>", 269),
+      "post_processor__processors__1__single__0__SpecialToken__id": "<x>"}, "lacks .*special_tokens.<x>"),
+    ({"post_processor": {"type": "BertProcessing", "sep": ["a", VOCAB["a"]], "cls": ["<x>", 1]}}, "<x>"),
 ]
 FOREIGN = [
-    {"model__type": "Unigram"}, {"model__type": 7}, {"model__dropout": 0.1}, {"model__byte_fallback": True},
+    {"model__type": "Unigram"}, {"model__type": 7}, {"model__byte_fallback": True},
     {"model__novelty": 1}, {"normalizer": {"type": "NFKC"}}, {"decoder": None}, {"pre_tokenizer": None},
     *({"pre_tokenizer": part} for part in (LEVEL, LEVEL | {"add_prefix_space": True}, {"type": "ByteLevel"})),
     {"pre_tokenizer__pretokenizers__0__invert": True}, {"pre_tokenizer__pretokenizers__1__use_regex": True},

@@ -1,11 +1,16 @@
 """Compare with Hugging Face's `tokenizers`: it opens our files, and runs those that we cannot read."""
 
+import copy
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from readers import check_line
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
@@ -199,3 +204,62 @@ def test_errors_of_library_tokenizers_are_one_line(tmp_path):
         with pytest.raises(UserError) as error:
             load(tmp_path, BERT | wrong)
         assert str(error.value).isprintable() and len(str(error.value)) < 400
+
+
+def test_dropout_is_left_to_training(tmp_path):
+    for content in LLAMA, json.loads(SAVED[2].to_json()):
+        plain = load(tmp_path, content).encode("a aa the mat")
+        dropped = load(tmp_path, content | {"model": content["model"] | {"dropout": 0.9}})
+        assert [dropped.encode("a aa the mat") for _ in range(9)] == [plain] * 9
+
+
+def paths(value, at=()):
+    """List the places in a document below its components, each a tuple of names and indices."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in inner:
+        if name not in ("vocab", "merges", "added_tokens", "truncation", "padding", "version", "tinyllm"):
+            yield (*at, name)
+            yield from paths(part, (*at, name))
+
+
+QWEN = json.loads(SAVED[5].to_json())
+END = QWEN["added_tokens"][0]["id"]
+QWEN |= {"normalizer": {"type": "NFC"}, "post_processor": {"type": "Sequence", "processors": [
+    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    {"type": "RobertaProcessing", "sep": ["<|end|>", END], "cls": ["<|end|>", END], "trim_offsets": True,
+     "add_prefix_space": False},
+    {"type": "TemplateProcessing", "pair": [{"Sequence": {"id": "B", "type_id": 1}}],
+     "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+     "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [END], "tokens": ["<|end|>"]}}}]}}
+
+
+@pytest.mark.parametrize("content", [QWEN, json.loads(SAVED[1].to_json()), BERT, T5, LLAMA, WORDS, PREFIXED],
+                         ids=["qwen", "char", "bert", "t5", "llama 2", "words", "prefixed"])
+def test_what_the_library_refuses_in_a_component_is_refused_in_one_line(content, tmp_path):
+    load(tmp_path, content)
+    for *steps, last in paths(content):
+        for value in ..., "Shout", 5, -1.5, None, [], {}:
+            changed = copy.deepcopy(content)
+            inside = changed
+            for step in steps:
+                inside = inside[step]
+            inside[last] = value
+            if value is ...:
+                del inside[last]
+            try:
+                load(tmp_path, changed)
+            except UserError as error:
+                check_line(error)
+            else:
+                LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(changed))
+
+
+@pytest.mark.parametrize("charsmap", ["", "AAAA", "%%"])
+def test_a_panic_of_the_library_is_one_line(charsmap, tmp_path):
+    path = tmp_path / "t.json"
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    path.write_text(json.dumps(T5 | {"normalizer": normalizer}))
+    done = subprocess.run([sys.executable, "-m", "tinyllm", "tokenizer", "encode", path, "a"], text=True,
+                          capture_output=True, env=os.environ | {"RUST_BACKTRACE": "1"}, timeout=60)
+    assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert f"{path}: the tokenizers library: Precompiled" in done.stderr

@@ -96,7 +96,7 @@ def _gpt2(folder):
     special = [word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)]
     if not merges and (words := [word for word in special if word.isascii() and word.isalnum()]):
         raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
-    level = {"type": "ByteLevel", "add_prefix_space": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     return from_dict({
         "version": "1.0", "pre_tokenizer": level, "decoder": level,
         "model": {"vocab": vocab, "merges": merges},

@@ -3,15 +3,18 @@
     pip install tokenizers
 
 A pipeline that may turn one byte into more than 256 bytes (GROWTH) is refused: eight steps that each replace
-a letter by fifty would fill any memory. The library's Rust code panics when a regex cannot cut a text; this
-becomes a UserError, but the library also writes the panic to standard error.
+a letter by fifty would fill any memory. The library's Rust code panics at some files, and when a regex cannot
+cut a text; this becomes a UserError, but of a text the library also writes the panic to standard error.
 """
 
 import base64
 import json
 import math
+import os
 import secrets
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +26,7 @@ from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
 GROWTH = 256  # the most bytes that a pipeline may make of one; nmt_nfkc with ByteLevel, in wide use, makes 66
+_MUTING = threading.Lock()  # one thread at a time exchanges standard error
 
 
 class LibraryTokenizer(Tokenizer):
@@ -84,6 +88,10 @@ class LibraryTokenizer(Tokenizer):
         if missing := [name for name in names if name not in self.special_tokens]:
             raise UserError(f"this tokenizer has no special token {missing[0]!r}, which is needed here")
 
+    def id_of(self, word: str) -> int | None:
+        """Return the id of a token, or None if there is none with this name."""
+        return self._library.token_to_id(word)
+
     def to_dict(self) -> dict:
         """Return the content of the file that this tokenizer was read from, with the chat template."""
         extra = {"tinyllm": {"chat": self.chat.to_dict()}} if self.chat else {}
@@ -128,9 +136,24 @@ class LibraryTokenizer(Tokenizer):
             raise UserError(f"the tokenizers library: {' '.join(str(e).split())[:200]}") from None
 
 
+@contextmanager
+def muted() -> Iterator[None]:
+    """Drop what is written to standard error, also by other threads: Rust code describes its panics there."""
+    with _MUTING, open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def growth(part: dict | None) -> float:
     """Return how many bytes one byte can become in a normalizer, pre-tokenizer or decoder."""
-    part = part or {"type": None}
+    part = {"type": None} if part is None else part
+    if "type" not in part:  # the library guesses it
+        raise UserError(f"a part of its pipeline lacks its type: {str(part)[:60]}")
     members = part.get("normalizers") or part.get("pretokenizers") or part.get("decoders") or ()
     grown = math.prod(map(growth, members), start=2.0 if part["type"] == "ByteLevel" else 1.0)
     if part["type"] == "Replace":
@@ -148,6 +171,7 @@ def _load(document, feature="its pipeline"):
         import tokenizers
     except ImportError:
         raise UserError(f"{feature} needs the tokenizers library: pip install tokenizers") from None
-    library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
+    with muted():
+        library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
     library.encode_special_tokens = True
     return library

@@ -2,9 +2,10 @@
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 A file may ask for truncation and padding. As in transformers, these are left to the caller: `encode` returns
-all tokens of the text, and no others. A vocabulary may lack bytes, for example in SmolLM2. A text with such a
-byte is refused, while the library drops the byte or writes the unknown token. So `decode(encode(text))` is
-still the text.
+all tokens of the text, and no others. A file's `dropout`, which leaves out merges at random, acts in training
+only: it is taken as 0, so that equal texts get equal ids. A vocabulary may lack bytes, for example in
+SmolLM2. A text with such a byte is refused, while the library drops the byte or writes the unknown token. So
+`decode(encode(text))` is still the text.
 """
 
 from typing import Any
@@ -27,10 +28,21 @@ DOCUMENT: dict[str, Any] = {"version": bounded(str, choices=("1.0",)), "added_to
 FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
 EXTRA = {"chat": dict | None}  # in model["tinyllm"]
-MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None}
-UNUSED = ("unk_token", "fuse_unk")  # ignored: a byte without a token is an error, not an unknown token
-REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+DROPOUT = {"dropout": bounded(float | None, min=0, max=1)}
+UNUSED = {"unk_token": str | None, "fuse_unk": bool | None}  # a byte without a token is an error
+AFFIXES = dict.fromkeys(("continuing_subword_prefix", "end_of_word_suffix"), str | None)
+REFUSED = AFFIXES | {"byte_fallback": bool | None}
+MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None, **DROPOUT, **UNUSED, **REFUSED}
 BYTE_LEVEL = "ByteLevel", False, "ByteLevel"  # the pre-tokenizer, no space before a text, and the decoder
+LEVEL = {"add_prefix_space": bool, "trim_offsets": bool, "use_regex": bool}  # the fields of "ByteLevel"
+PIECES = {"SpecialToken": {"id": str, "type_id": int},  # of a template: a token, or one of two texts
+          "Sequence": {"id": bounded(str, choices=("A", "B")), "type_id": int}}
+AROUND: dict[str, dict[str, Any]] = {  # {type of a post_processor: its fields}
+    "ByteLevel": LEVEL, "Sequence": {"processors": [{}]}, "BertProcessing": {"sep": list, "cls": list},
+    "RobertaProcessing": {"sep": list, "cls": list, **LEVEL},
+    "TemplateProcessing": {"single": [{}], "pair": [{}],
+                           "special_tokens": {str: {"id": str, "ids": [int], "tokens": [str]}}},
+}
 
 
 class NeedsLibrary(Exception):
@@ -48,23 +60,49 @@ def from_dict(document: dict) -> Tokenizer:
     conform(document, DOCUMENT)
     conform(dict.fromkeys(EXTRA) | extra, EXTRA, "model.tinyllm")
     document |= {"truncation": None, "padding": None}
+    if "dropout" in model:
+        conform(model, DROPOUT, "model")
+        document["model"] = model = model | {"dropout": None}
     try:
         if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
         tokenizer = (_bpe if kind == "BPE" else _char)(document, model)
         if (document["post_processor"] or {}).get("type") != "ByteLevel":  # ByteLevel adds no tokens
             tokenizer.post_processor = document["post_processor"]
+        known = (model["vocab"] | tokenizer.special_tokens | tokenizer.added_tokens).get
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
+        known = tokenizer.id_of
+    if document["post_processor"] is not None:
+        _check_around(document["post_processor"], known)
     if extra.get("chat") is not None:
         tokenizer.chat = ChatTemplate.from_dict(extra["chat"])
         tokenizer.chat.check(tokenizer)
     return tokenizer
 
 
+def _check_around(part, id_of, at="post_processor"):
+    """Check the part that puts tokens around a text: `encode` leaves it out, but it is saved again."""
+    conform(part, {"type": bounded(str, choices=tuple(AROUND))}, at)
+    conform({"use_regex": True} | part, AROUND[part["type"]], at)
+    for i, inner in enumerate(part.get("processors", ())):
+        _check_around(inner, id_of, f"{at}.processors[{i}]")
+    for piece in part.get("single", []) + part.get("pair", []):
+        kind = "Sequence" if "Sequence" in piece else "SpecialToken"
+        conform(piece, {kind: PIECES[kind]}, at)
+        if kind == "SpecialToken":
+            conform(part["special_tokens"], {piece["SpecialToken"]["id"]: {}}, f"{at}.special_tokens")
+    named = [part[side] for side in ("sep", "cls") if side in part]
+    for token in part.get("special_tokens", {}).values():
+        named += map(list, zip(token["tokens"], token["ids"], strict=False))
+    for pair in named:
+        if [*map(type, pair)] != [str, int] or id_of(pair[0]) != pair[1]:
+            raise UserError(f"{at} has {str(pair)[:60]}, which is no token of the vocabulary with its id")
+
+
 def _char(document, model):
     """Build the char tokenizer that `CharTokenizer.to_dict` wrote."""
-    conform(model, {"vocab": dict}, "model")
+    conform(model, {"vocab": dict, "unk_token": str}, "model")
     added, special = _added(document, model["vocab"])
     shape = [document[part] for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
     if added or shape != [None, EVERY_CHARACTER, None, {"type": "Fuse"}]:
@@ -77,14 +115,14 @@ def _char(document, model):
 
 def _bpe(document, model):
     """Build a byte-level BPE tokenizer, or the byte tokenizer."""
-    wrong = sorted(model.keys() - {"type", "tinyllm", *MODEL, *UNUSED, *REFUSED})
+    conform(dict.fromkeys(MODEL) | model, MODEL, "model")
+    wrong = sorted(model.keys() - {"type", "tinyllm", *MODEL})
     wrong += [name for name in REFUSED if model.get(name)]
     if wrong:
         raise NeedsLibrary(f"the field {wrong[0][:40]!r} of its model")
     if (normalizer := document["normalizer"]) not in (None, {"type": "NFC"}):
         raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
     pattern = _pattern(document)
-    conform({"ignore_merges": None} | model, MODEL, "model")
     whole = model.get("ignore_merges") or False
     added, special = _added(document, model["vocab"])
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
@@ -111,6 +149,8 @@ def _pattern(document):
     *splits, level = parts or [{}]
     if (level.get("type"), level.get("add_prefix_space"), decoder.get("type")) != BYTE_LEVEL:
         raise NeedsLibrary("BPE that is not byte-level, or a space before every text")
+    conform({"use_regex": True} | level, LEVEL, "pre_tokenizer")
+    conform({"use_regex": True} | decoder, LEVEL, "decoder")
     if not splits:
         return "gpt2" if level.get("use_regex", True) else None
     for name, source in PATTERNS.items():
