@@ -11,6 +11,8 @@ import types
 import typing
 from typing import Any
 
+import numpy as np
+
 from tinyllm.errors import UserError, did_you_mean
 
 BOUNDS = {  # {metadata: (its words in messages, the test of a value)}
@@ -53,11 +55,14 @@ def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance against its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
-    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. Raises
-    UserError with `prefix`, the field and the value.
+    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. A number of
+    NumPy's becomes one of Python's. Raises UserError with `prefix`, the field and the value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(config, field.name, value)
         if not allowed(field, value):
             raise UserError(f"{prefix}{field.name} must be {wish(field)}, got {value!r}")
 

@@ -7,6 +7,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from inspect import signature
 from typing import Any, NoReturn, TypeVar
 
 LONGEST = 560  # the most characters of a message
@@ -96,19 +97,24 @@ def listed(owner: str) -> list[str]:
 Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
 
 
-def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function or class refuse certain keyword arguments, with a hint: `@instead(dim="axis=")`."""
+def instead(*also: Callable, **names: str) -> Callable[[Function], Function]:
+    """Make a function or class refuse wrong keyword arguments, with a hint: `@instead(dim="axis=")`.
+
+    `also` are the functions to which it passes its **options.
+    """
 
     def decorate(function: Any) -> Any:
         if isinstance(function, type):
             function.__init__ = decorate(function.__init__)  # type: ignore[misc]
             return function
+        known = {name for each in (function, *also) for name in signature(each).parameters}
 
         @wraps(function)
         def call(*args, **options):
-            if wrong := names.keys() & options.keys():
-                name, kind = min(wrong), function.__qualname__.removesuffix(".__init__")
-                raise TypeError(f"{kind} has no argument {name}; use {names[name]}")
+            for name in sorted(options.keys() - known):
+                kind = function.__qualname__.removesuffix(".__init__")
+                hint = f"; use {names[name]}" if name in names else did_you_mean(name, known)
+                raise TypeError(f"{kind} has no argument {name}{hint}")
             return function(*args, **options)
 
         return call

@@ -19,6 +19,14 @@ def test_a_setting_out_of_range_is_named(wrong):
         Sampling(**wrong)
 
 
+def test_numbers_of_numpy_become_those_of_python():
+    s = Sampling(np.float32(0.5), np.int64(5), repetition_penalty=np.float16(2))
+    assert repr(s) == repr(Sampling(0.5, 5, repetition_penalty=2.0))
+    for wrong in (np.True_, np.float32(5), np.int64(0), np.array([5]), np.str_("5")):
+        with pytest.raises(UserError, match="top_k must be"):
+            Sampling(top_k=wrong)
+
+
 @pytest.mark.parametrize("temperature", [1e-6, 1e30])
 def test_extreme_temperatures_still_draw(temperature):
     logits = np.tile(np.random.default_rng(0).normal(size=V).astype(np.float32), (20, 1))

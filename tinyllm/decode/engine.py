@@ -24,12 +24,13 @@ from tinyllm.decode.prefill import begin, prompt_key, read_prompts
 from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import DEFAULT, Request, Sequence, Step
 from tinyllm.decode.slots import Slots
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.nn import LanguageModel, inference
 from tinyllm.rng import Random
 from tinyllm.tokenizer.text import TextStream
 
 
+@instead()
 class Engine:
     """Decode many sequences together: `add` them at any time, and iterate to get a `Step` for each token.
 

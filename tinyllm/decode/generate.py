@@ -5,16 +5,34 @@ from typing import Any
 
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.prefill import begin
-from tinyllm.decode.sequence import Sequence, Step
+from tinyllm.decode.sequence import Request, Sequence, Step
 from tinyllm.errors import UserError, instead
 from tinyllm.tokenizer.text import is_one_prompt
 
-OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)"} | {
+BEAMS = "beam_search(model, prompts, beams=...) of tinyllm.decode.beams"
+OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)",
+               "beams": BEAMS, "num_beams": BEAMS, "num_return_sequences": "n="} | {
     name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
 }
 
 
-@instead(**OTHER_NAMES)
+def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, tokenizer: Any = None,
+           **options: Any) -> tuple[Engine, list[Sequence]]:
+    """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
+    prompts = [prompts] if is_one_prompt(prompts) else prompts
+    if n < 1:
+        raise UserError(f"n must be at least 1, got {n}")
+    if cache is not None and len(cache[0].lengths) != len(prompts):
+        raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
+    ids, cache = begin(model, prompts, tokenizer, cache)
+    settings = {name: options.pop(name) for name in ("batch", "prefill_budget") if name in options}
+    engine = Engine(model, tokenizer, **settings)
+    rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
+    return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
+                    for i in range(n * len(ids))]
+
+
+@instead(_start, Engine, Request, **OTHER_NAMES)
 def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, echo: bool = False,
              **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
@@ -36,7 +54,7 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     return (ids, scores) if logprobs else ids
 
 
-@instead(**OTHER_NAMES)
+@instead(_start, Engine, Request, **OTHER_NAMES)
 def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iterator[Step]:
     """Continue each prompt, and yield a `Step` for every new token of every row, in turn.
 
@@ -60,18 +78,3 @@ def _steps(engine: Engine, sequences: list[Sequence]) -> Iterator[Step]:
     for s in sequences:
         if s.error:
             raise UserError(s.error)
-
-
-def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, tokenizer: Any = None,
-           batch: int = 256, prefill_budget: int = 4096, **options: Any) -> tuple[Engine, list[Sequence]]:
-    """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
-    prompts = [prompts] if is_one_prompt(prompts) else prompts
-    if n < 1:
-        raise UserError(f"n must be at least 1, got {n}")
-    if cache is not None and len(cache[0].lengths) != len(prompts):
-        raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
-    ids, cache = begin(model, prompts, tokenizer, cache)
-    engine = Engine(model, tokenizer, batch=batch, prefill_budget=prefill_budget)
-    rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
-    return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
-                    for i in range(n * len(ids))]

@@ -6,9 +6,10 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.config import check, setting
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 
 
+@instead()
 @dataclass(frozen=True)
 class Sampling:
     """Settings for choosing the next token from the logits.

@@ -8,13 +8,14 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.tokenizer.text import TextStream
 
 DEFAULT = Sampling()
 Likeliest = list[tuple[int, float]]  # tokens and their log-probabilities, the likeliest first
 
 
+@instead()
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """Say how to continue a prompt. Raises UserError for an option that cannot be met.
