@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tinyllm.data import (
     Corpus,
-    eval_batches,
+    eval_windows,
     get_batch,
     load_corpus,
     load_tokens,
@@ -273,13 +273,11 @@ def test_every_window_is_drawn_and_batches_are_pinned():
     assert x[:, 0].tolist() == [321, 534, 46, 327, 234, 506]
 
 
-@given(st.integers(2, 300), st.integers(1, 40), st.integers(1, 5), st.integers(1, 20))
-@example(4, 2, 1, 5)
-def test_eval_windows_are_spread_and_do_not_overlap(n, context, batch, limit):
+@given(st.integers(2, 300), st.integers(1, 40), st.integers(1, 20))
+@example(4, 2, 5)
+def test_eval_windows_are_spread_and_do_not_overlap(n, context, limit):
     tokens = np.arange(max(n, context + 1), dtype=np.uint16)
-    batches = list(eval_batches(tokens, context, batch, limit))
-    x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
-    assert all(len(b) == batch for b, _ in batches[:-1]) and 1 <= len(batches[-1][0]) <= batch
+    x, y = eval_windows(tokens, context, limit)
     assert len(x) == min(limit, (len(tokens) - 1) // context) and x.dtype == np.int32
     assert (y == x + 1).all() and len(set(y.ravel().tolist())) == y.size
     if len(x) > 1:
@@ -299,7 +297,7 @@ SHORT = np.zeros(5, np.uint16)
     (lambda: get_batch(SHORT, 0, 0, 1, 5), "at least 6:"),
     (lambda: get_batch(SHORT, 0, 0, 0, 2), "at least 1,"),
     (lambda: get_batch(SHORT, 0, 0, 2, 0), "at least 1,"),
-    (lambda: next(eval_batches(SHORT, 5, 1, 1)), "at least 6:"),
+    (lambda: eval_windows(SHORT, 5, 1), "at least 6:"),
 ])
 def test_what_is_impossible_is_one_line(call, problem):
     with pytest.raises(UserError, match=problem):

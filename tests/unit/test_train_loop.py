@@ -19,7 +19,7 @@ from tiny_run import new_training, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import nn, ops
-from tinyllm.data import Batch, eval_batches, load_corpus, rows, token_array
+from tinyllm.data import Batch, eval_windows, load_corpus, rows, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.runs import Run, open_model, reopen
@@ -175,7 +175,7 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     training = new_training(tmp_path / "run", path, tokenizer=spec)
     measured, tokenizer = training.setup.plan.evaluate(training.model), training.setup.tokenizer
     tokens = token_array(load_corpus(str(path)).split()[1], tokenizer)
-    ids = np.concatenate([y.ravel() for _, y in eval_batches(tokens, 8, 4, 6)])
+    ids = eval_windows(tokens, 8, 6)[1].ravel()
     characters = sum(byte & 0xC0 != 0x80 for byte in tokenizer.decode_bytes(ids))
     assert measured["val_loss_per_char"] == pytest.approx(measured["val_loss"] * len(ids) / characters)
     counts = count_characters(tokenizer)

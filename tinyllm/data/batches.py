@@ -71,19 +71,16 @@ def get_batch(tokens: np.ndarray, seed: int, step: int, batch: int,
     return _windows(tokens, starts, context)
 
 
-def eval_batches(tokens: np.ndarray, context: int, batch: int,
-                 limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield batches of windows that are spread evenly over the text: x, y int32 (b, T), b at most `batch`.
+def eval_windows(tokens: np.ndarray, context: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take windows that are spread evenly over the text, the same at every call: x, y int32 (n, T).
 
-    Every call yields the same windows. There are `limit` of them, or as many as fit without overlap, so no
-    target occurs twice. Raises UserError if there are too few tokens for one window.
+    There are `limit` of them, or as many as fit without overlap, so no target occurs twice. Raises UserError
+    if there are too few tokens for one window.
     """
-    _check(tokens, batch, context)
+    _check(tokens, limit, context)
     fit = (len(tokens) - 1) // context
     n = min(limit, fit)
-    starts = np.arange(n) * fit // n * context
-    for i in range(0, n, batch):
-        yield _windows(tokens, starts[i : i + batch], context)
+    return _windows(tokens, np.arange(n) * fit // n * context, context)
 
 
 def _check(tokens, batch, context):

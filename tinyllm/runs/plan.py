@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.data import Batch, eval_batches, get_batch, token_array
+from tinyllm.data import Batch, eval_windows, get_batch, token_array
 from tinyllm.errors import UserError
 from tinyllm.train.evaluate import evaluate
 
@@ -77,7 +77,7 @@ def plan_of_windows(
 
     def measure(model):
         # All windows are laid out together, and then cut: what is hidden depends on no setting of memory.
-        (windows,) = eval_batches(held_out, length, train.eval_windows, train.eval_windows)
+        windows = eval_windows(held_out, length, train.eval_windows)
         whole, size = layout(*windows, "validation"), train.batch // train.accumulate
         same = (whole.rows(slice(i, i + size)) for i in range(0, len(whole.tokens), size))
         return evaluate(model, same, loss, characters)
