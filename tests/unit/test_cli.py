@@ -56,6 +56,8 @@ MISTAKES = {  # command line -> part of the error message
     "train --resume": "--out",
     "train --resume --out nothing": "no run",
     "train --resume --overwrite --out x": "not allowed",
+    "train --minutes 3 --steps 3": "--steps", "train --minutes 3 --resume --out x": "--resume",
+    "train --minutes 0": "a positive number", "train --minutes nan": "a positive number",
     "train --data book --set model.context=8 --out empty": "cannot write the run to empty",
     "train --data book --set model.context=8 --out /proc/tinyllm/run": "/proc/tinyllm",
     "train --data nothing --out empty/run": "cannot write the run to empty/run",  # before it reads the data

@@ -8,15 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from terminal import at_terminal
-from tiny_run import SETTINGS, resumed_training, write_text
+from tiny_run import SETTINGS, outcome, resumed_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.cli.train import stop_on_signals
-from tinyllm.runs.config import settings_help
+from tinyllm.runs import Run
+from tinyllm.runs.config import make_config, settings_help
 from tinyllm.runs.log import read_log
+from tinyllm.runs.setup import TrainSetup, prepare
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,50 @@ def test_losses_are_per_character(here, tiny, printed):
     val, size = last["val_loss_per_char"], last["val_loss"] / last["val_loss_per_char"]
     assert size > 1.5 and f"step 12/12  loss {last['train_loss'] / size:.3f}  val {val:.3f}" in shown
     assert f"validation loss {val:.3f} nats per character" in shown and "step  3/12" not in shown
+
+
+SECONDS = st.floats(0, 5)
+
+
+@given(st.floats(0.5, 2), SECONDS, SECONDS, st.integers(1, 20), st.integers(1, 20))
+def test_the_time_that_is_given_is_used_up_and_not_exceeded(tiny, step, evaluation, sample, every, rarely):
+    """A clock moves with each step, evaluation and sample; what is planned is then trained."""
+    more = {"train.eval_every": every, "train.sample_every": rarely, "train.steps": 500}
+    setup = prepare(make_config(SETTINGS | {"data": tiny[1]} | more))
+    now = 0.0
+
+    def taking(seconds, action):
+        def act(argument):
+            nonlocal now
+            now += seconds
+            return action(argument)
+        return act
+
+    setup.plan.batches = taking(step, setup.plan.batches)
+    setup.plan.evaluate = taking(evaluation, lambda model: {"val_loss": 1.0})
+    setup.plan.sample = taking(sample, lambda model: "once")
+    steps = setup.steps_in(60, lambda: now)
+    setup.config = replace(setup.config, train=replace(setup.config.train, steps=steps))
+    list(setup.train())
+    assert steps == 1 or 60 - 2 * (step + evaluation + sample) <= now <= 60
+
+
+def test_minutes_give_the_bits_of_as_many_steps(here, tiny, printed, monkeypatch):
+    """Steps that are timed change nothing, and the warm-up is a twentieth of those that are planned."""
+    monkeypatch.setattr(TrainSetup, "steps_in", lambda setup, s: next(setup.steps()).step * int(s))
+    (here / "free.toml").write_text(re.sub("train.steps.*", "", Path(tiny[-1]).read_text()))
+    words = ["train", *tiny[:-1], "free.toml", "--out"]
+    printed(*words, "planned", "--minutes", "0.35")
+    printed(*words, "given", "--steps", "21")
+    assert outcome(here / "planned") == outcome(here / "given")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"])
+def test_a_damaged_checkpoint_is_answered_in_one_line(here, tiny, printed, refused, name):
+    printed("train", *tiny, "--out", "run")
+    path = Run("run").last_checkpoint() / name
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert str(path) in refused("train", "--out", "run", "--resume", "--steps", "20")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

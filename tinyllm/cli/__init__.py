@@ -66,7 +66,6 @@ GONE = {  # a command, or some options of it, that were removed -> what to use i
     "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
     "world person": "`tinyllm world ask NAME` says all that is known of a person",
     "train --threads": "`TINYLLM_THREADS=N tinyllm train` sets the threads",
-    "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
 }
 
 EXAMPLE = """example:

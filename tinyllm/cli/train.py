@@ -1,6 +1,7 @@
 """Implement `tinyllm train`, which trains a model on a text and shows the progress."""
 
 import argparse
+import math
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
 @command("train", extend=list_settings)
 def train(recipe: str | None = None, *, set_: list[str] | None = None, config: str | None = None,
           mine: list[str] | None = None, out: str | None = None, resume: bool = False,
-          overwrite: bool = False, **flags: str | None) -> int:
+          overwrite: bool = False, minutes: float | None = None, **flags: str | None) -> int:
     """Train a model on a text, or continue an earlier training run.
 
     RECIPE           the kind of training, from `recipes` at the end (default: to pretrain)
@@ -74,6 +75,7 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     --out DIR        the folder of the run (default runs/DATA-PRESET)
     --resume         continue the run in DIR
     --overwrite      replace the run in DIR
+    --minutes M      as many steps as this machine does in M minutes
 
     examples:
       tinyllm train                             little stories, in some minutes
@@ -93,6 +95,8 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
         raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
+    if minutes is not None and (resume or "train.steps" in chosen or not 0 < minutes < math.inf):
+        raise UserError(f"--minutes {minutes:g}: give a positive number, and neither --steps nor --resume")
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
@@ -103,6 +107,11 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
             run, settings = new_run(out, plugins.settings | chosen, overwrite, plugins.ending)
             with progress_bar("tokenizer") as move:
                 setup = prepare(settings, progress=move)
+            if minutes is not None:
+                with plugins.explaining():
+                    steps = setup.steps_in(60 * minutes)
+                settings = make_config(plugins.settings | chosen | {"train.steps": steps})
+                setup = prepare(settings, setup.corpus, setup.tokenizer)  # as --steps does
             plugins.try_out(setup)
         return train_run(run, setup, resume, plugins)
 

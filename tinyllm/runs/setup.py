@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -70,6 +71,24 @@ class TrainSetup(Parts):
         """
         happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
+
+    def steps_in(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> int:
+        """Count the steps that this machine does in some seconds, with evaluations and samples; at least 1.
+
+        First a fresh model trains for a twentieth of the seconds, which is included, too.
+        """
+        began, done = clock(), 0
+        for _ in self.steps():
+            done += 1
+            if clock() - began > seconds / 20:
+                break
+        each, train = (clock() - began) / done, self.config.train
+        for action, every in ((self.plan.evaluate, train.eval_every), (self.sample, train.sample_every)):
+            before = clock()
+            action(self.model)
+            pause = clock() - before
+            each, seconds = each + pause / every, seconds - 2 * pause  # also at the start and at the end
+        return max(1, int((seconds - clock() + began) / each))
 
     def _loop(self, model, plan, **more):
         return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
