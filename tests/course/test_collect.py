@@ -1,13 +1,15 @@
 """Check the reading of submissions: usual ones, and ones that are too large or hostile."""
 
+import io
 import os
+import shutil
 import struct
 import tracemalloc
 import zipfile
 
 import pytest
 
-from tinyllm.course.classroom.collect import collect, in_folder, load
+from tinyllm.course.classroom.collect import collect, in_folder, load, unpacked
 from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.syllabus import find_lesson
 
@@ -16,7 +18,7 @@ LESSON = find_lesson(4)
 
 def collected(folder):
     """Return the only submission in a folder."""
-    (submission,), others = collect(folder)
+    (submission,), others = collect(folder, {})
     assert not others
     return load(submission, [LESSON])
 
@@ -26,7 +28,7 @@ def names_of(folder, *students):
     for student in students:
         (folder / student / LESSON.folder).mkdir(parents=True)
         (folder / student / LESSON.folder / "exercise.py").write_text("x = 1\n")
-    submissions, others = collect(folder)
+    submissions, others = collect(folder, {})
     assert not others
     return {found.student: found.problem for found in submissions}
 
@@ -52,6 +54,72 @@ def test_a_zip_is_read_as_older_tools_on_windows_write_it_and_other_files_are_le
             archive.writestr(f"{folder}work\\{LESSON.folder}\\{name}", f"x = {folder!r}\n")
     found = collected(tmp_path)
     assert list(found.files) == [(LESSON.folder, "exercise.py")] and not found.problem
+
+
+ROSTER = {"anna": "Anna", "anna a": "Anna", "id 1002": "Ben", "1002": "Ben"}
+WORK = "def softmax(x):\n    return x\n"
+DOWNLOADS = {  # path of a file of a class -> the student; a zip contains the work
+    "Anna A_12_assignsubmission_file_/work.zip": "Anna", "Anna A_12_assignsubmission_file/a/b.zip": "Anna",
+    "Anna A_1002_assignsubmission_file_work.ZIP": "Anna", f"anna/{LESSON.folder}/exercise.py": "Anna",
+    "anna a/lesson 4/exercise.py": "Anna", "benb_1002_998_exercise-1.py": "Ben", "1002/homework 4.py": "Ben",
+    "benb_LATE_1002_998_hw.zip": "Ben", "Twin_7_assignsubmission_file_/04.py": "Twin",
+    "zoe_1003_998_exercise.py": "zoe", f"zoe/{LESSON.folder}.zip": "zoe", "zoe-4.py": "zoe-4",
+}
+
+
+def packed(name="exercise.py", text=WORK):
+    with zipfile.ZipFile(data := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    return data.getvalue()
+
+
+def handed_in(folder, whole):
+    """Return the folder `subs`, or a zip of it."""
+    return shutil.make_archive(folder / "class", "zip", folder / "subs") if whole else folder / "subs"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("path, student", DOWNLOADS.items())
+def test_downloads_of_moodle_and_canvas_are_read_in_a_folder_or_a_zip(tmp_path, path, student, whole):
+    lessons = [LESSON] if "_998_exercise" in path else [LESSON, find_lesson(6)]
+    inside = "exercise.py" if LESSON.folder in path else f"x/{LESSON.folder}/exercise.py"
+    place = tmp_path / "subs" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(packed(inside) if path.lower().endswith(".zip") else WORK.encode())
+    with unpacked(handed_in(tmp_path, whole)) as folder:
+        (submission,), others = collect(folder, ROSTER)
+        found = load(submission, lessons)
+    assert (found.student, found.problem, others) == (student, "", [])
+    assert found.files == {(LESSON.folder, "exercise.py"): WORK.encode()}
+
+
+def test_files_of_one_student_are_joined_only_if_the_download_says_so(tmp_path):
+    for name in ("ben_1002_998_lesson4.py", "ben_1002_999_lesson6.py", "Twin_7_assignsubmission_file_4.py",
+                 "Twin_8_assignsubmission_file_4.py"):
+        (tmp_path / name).write_text(WORK)
+    twin, ben = (load(each, [LESSON, find_lesson(6)]) for each in collect(tmp_path, ROSTER)[0])
+    assert "2 submissions of one student" in twin.problem
+    assert [folder[:2] for folder, _ in ben.files] == ["04", "06"]
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: packed(f"{LESSON.folder}/exercise.py", bytes(2**22)), "more than 2 MiB"),
+    (lambda: packed("../exercise.py"), "leads out of it"), (lambda: b"PK\3\4", "not a readable zip"),
+    (lambda: [packed()] * 9, "more than 8 zips"), (lambda: packed("x", os.urandom(2**16)), "more than 0.03"),
+    (lambda: packed(f"{LESSON.folder}/exercise_x.py"), "exercise_x.py is there, exercise.py is not"),
+])
+@pytest.mark.parametrize("whole", [False, True])
+def test_zips_in_folders_have_the_bounds_of_zips(tmp_path, monkeypatch, make, words, whole):
+    """A name that is nearly right is told, too."""
+    many = data if isinstance(data := make(), list) else [data]
+    (tmp_path / "subs" / "Ada").mkdir(parents=True)
+    for i, data in enumerate(many):
+        (tmp_path / "subs" / "Ada" / f"{i}.zip").write_bytes(data)
+    with unpacked(handed_in(tmp_path, whole)) as folder:
+        (submission,), _ = collect(folder, {})
+        if "0.03" in words:
+            monkeypatch.setattr("tinyllm.course.classroom.collect.MAX_PACKED", 2**15)
+        assert words in load(submission, [LESSON, find_lesson(6)]).problem
 
 
 def many_names(folder):
@@ -90,7 +158,7 @@ def link(folder):
 
 
 @pytest.mark.parametrize("make, words, most", [
-    (many_names, "list of contents", 20), (false_size, "packed in an unusual way", 24),
+    (many_names, "list of contents", 24), (false_size, "packed in an unusual way", 24),
     (many_files, "5000 files", 24), (huge, "more than 2 MiB", 24),
     (pipe, "neither a folder nor a zip", 24), (link, "exercise.py is a link", 24),
 ])
@@ -117,11 +185,11 @@ def test_a_file_beside_the_submissions_is_no_student(tmp_path, name):
     names_of(tmp_path, "Ada")
     (tmp_path / name).write_bytes(b"Ada,Bob\n")
     (tmp_path / ".hidden").write_bytes(b"")
-    (student,), others = collect(tmp_path)
+    (student,), others = collect(tmp_path, {})
     assert student.student == "Ada" and others == [name]
 
 
-@pytest.mark.parametrize("suffix", [".rar", ".tar.gz", ".GZ", ".ipynb", ".py"])
+@pytest.mark.parametrize("suffix", [".rar", ".tar.gz", ".GZ", ".ipynb"])
 def test_what_was_plainly_handed_in_is_a_student_who_is_told_how(tmp_path, suffix):
     (tmp_path / f"Ada L.{suffix}").write_bytes(b"x = 1")
     submission = collected(tmp_path)

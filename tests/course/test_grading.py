@@ -103,12 +103,15 @@ def rows():
 
 def test_good_and_bad_are_graded_side_by_side(graded):
     found = rows()
-    assert {name: row["points"] for name, row in found.items() if not row["note"]} == {
+    assert {name: row["points"] for name, row in found.items() if row["points"]} == {
         "Ada Lovelace": "3", "zipped": "3", "wrong": "0", "untouched": "0", "'=1+2": "0", "'＝1": "0",
         "Юлія 😀": "0"}
+    assert found["Юлія 😀"]["note"].startswith("lesson 4: SyntaxError: '(' was never closed (line 1)")
+    assert found["wrong"]["note"] == "4/softmax_backward: there is no function softmax_backward in the file"
+    assert not found["untouched"]["note"]
     assert {(row["isolation"], row["of"]) for row in found.values()} == {(best_level(), "3")}
     assert all(words in found[name]["note"] for name, words in REFUSED.items())
-    assert {found[name]["points"] for name in REFUSED} == {"0"}
+    assert {found[name]["points"] for name in REFUSED} == {""}  # not 0: nothing was graded
     pages = [path.read_text("utf-8") for path in Path("out/feedback").iterdir()]
     assert len(pages) == len(found)
     assert all("isolation: " in page and "\x1b" not in page and "<b>" not in page for page in pages)
@@ -151,7 +154,8 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
     hand_in("right", solved(LESSON.task("softmax")))
     found = grade()
     assert "process ended" in found["wrong"]["note"]
-    assert (found["right"]["note"], found["right"]["points"]) == ("", "2")
+    assert (found["right"]["note"], found["right"]["points"]) == (
+        "4/softmax_backward: there is no function softmax_backward in the file", "2")
 
 
 def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, monkeypatch):
@@ -169,13 +173,46 @@ def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, m
     wanted = {"name": "4/softmax", "score": 0, "max_score": 2, "status": "failed", "output_format": "text"}
     assert {key: first[key] for key in wanted} == wanted
     assert "FileNotFoundError" in first["output"] and "'x'" in first["output"]
-    assert all(test["output"].startswith("not attempted") for test in others)
+    assert all(test["output"].startswith("not graded") and "score" not in test for test in others)
     for path in ("out/results.json", "out/feedback/Ada.html"):
         assert "tinyllm-" not in Path(path).read_text("utf-8")
     Path("subs/Ada/10_kernels").mkdir()
     Path("subs/Ada/10_kernels/exercise.c").write_text("void softmax(float *y) { y[0] = 1; }")
-    grade()
-    assert '"blocked' in Path("out/gradescope.json").read_text("utf-8")
+    assert "lesson 10: no C compiler here" in grade()["Ada"]["note"] and rows()["Ada"]["lesson_10"] == ""
+
+
+def test_a_lesson_more_changes_no_results_and_who_touched_forbidden_things_is_listed(here, capsys):
+    Path("course.toml").write_text(COURSE)
+    hand_in("Ada", f"{WRONG}def softmax_backward(y, dy):\n    open('/etc/passwd')\n")
+    Path("subs/Ada/06_attention").mkdir()
+    Path("subs/Ada/06_attention/exercise_final.py").write_text("")
+    before = grade()["Ada"]
+    Path("course.toml").write_text(f"{COURSE}[[lesson]]\nnumber = 6\npoints = {{ rope = 1 }}\n")
+    after = grade()["Ada"]
+    assert after["lesson_04"] == before["lesson_04"] == "0" and after["lesson_06"] == ""
+    assert after["note"].startswith(before["note"]) and "PermissionError" in before["note"]
+    assert "; lesson 6: exercise_final.py is there, exercise.py is not" in after["note"]
+    assert "forbidden access\n  Ada: 4/softmax_backward: PermissionError" in capsys.readouterr().out
+
+
+@pytest.mark.signals
+def test_signals_end_a_grading_process_without_a_word(here, monkeypatch, capfd):
+    """SIGTERM in a callback, and SIGINT right after the fork, once printed tracebacks."""
+
+    class Loud:
+        def __del__(self):  # Python prints what is raised here
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def signalled(pipe, submission, course, level):
+        signal.raise_signal(signal.SIGINT)  # held back until `end_quietly`
+        grading.end_quietly()
+        Loud()
+
+    monkeypatch.setattr(grading, "run_one", signalled)
+    Path("course.toml").write_text(COURSE)
+    hand_in("Ada", WRONG)
+    assert "process ended" in grade()["Ada"]["note"]
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.signals

@@ -180,7 +180,7 @@ def test_no_file_no_compiler_and_a_file_in_python_beside_it(judge, judge_c, laun
     assert {verdict.state for verdict, _ in verdicts} == {"not_attempted"}
     monkeypatch.setattr(kernels, "find_compiler", lambda: None)
     verdict = judge_c(SOFTMAX, GOOD)
-    assert verdict.state == "blocked" and "install one" in verdict.message
+    assert verdict.state == "not_graded" and "install one" in verdict.message
 
 
 def test_the_speed_of_the_students_kernel_is_measured(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.feedback import MOST_LINES, code
 from tinyllm.course.classroom.grading import empty_record
-from tinyllm.course.classroom.students import merge, read_rows, read_students
+from tinyllm.course.classroom.students import merge, read_rows, read_students, require_known
 from tinyllm.course.classroom.tables import as_csv, write_results
 from tinyllm.errors import UserError
 
@@ -59,7 +60,8 @@ def judged(course, *students):
 
 def table_of(course, text, *students):
     Path("class.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_students(course, [Submission(student, Path()) for student in students], "class.csv")
+    require_known(table := read_students(course, "class.csv"), list(map(Submission, students)))
+    return table
 
 
 def merged(course, text, *students):
@@ -82,14 +84,16 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     assert read("grades.csv")[0] == ["student", "name", "id", "sis user id", "email", "of", "lesson_00",
         "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note"]  # two columns `of`
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
-        ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
+        ("ada", "11", "1", ""), ("Bob", "12", "", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
     assert "Nothing was graded: nothing was handed in." in Path("out/feedback/Bob.html").read_text("utf-8")
     heads, possible, ada, bob, eve = read("canvas.csv")
-    assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Test"]
-    assert possible == ["Points Possible", "", "", "", "", "4"]
-    assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1"] and (bob[:2], eve[1]) == (["Bob", "12"], "")
+    assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lesson 0", "Lesson 4",
+                     "Test"]
+    assert possible == ["Points Possible", "", "", "", "", "1", "3", "4"]
+    assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1", "", "1"]
+    assert bob == ["Bob", "12", "", "Bob", "", "", "", ""] and eve[1] == ""
     ada, bob, _ = written(course, records, "moodle.csv")
     wanted = {"ID number": "11", "Email address": "ada@x.org", "Lesson 0": "1", "Test": "1"}
     assert {head: ada[head] for head in wanted} == wanted
@@ -101,17 +105,23 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     table = f'student,task,points,comment\nADA,4/softmax,"1,5",{COMMENT}\nAda,0/add,,well done\n'
     records = merged(course, table, "Ada")
     (row,) = written(course, records, "tasks.csv")
-    assert (row["4/softmax"], row["0/add"], row["4/softmax_backward"]) == ("1.5", "1", "0")
+    assert (row["4/softmax"], row["0/add"], row["4/softmax_backward"]) == ("1.5", "1", "")
     assert records[0]["points"] == 2.5
-    assert row["overrides"] == f"0/add: 1 for 1, well done; 4/softmax: 1.5 for 0, {COMMENT}"
+    assert row["overrides"] == (
+        "0/add: Your instructor: well done; 4/softmax: Override: your instructor gave 1.5 points; "
+        f"the check gave none. Your instructor: {COMMENT}")
     page = Path("out/feedback/Ada.html").read_text("utf-8")
-    assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
+    assert "your instructor gave 1.5 points; the check gave none" in page and "&lt;b&gt;late bus" in page
     assert "<b>late" not in page and page.count("Override") == 1  # the other row has only a comment
+    said = written(course, records, "moodle.csv")[0]["Feedback comments"]
+    assert "late bus" in said and "0/add: Your instructor: well done" in said
 
 
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     records = merged(course, TIMES, "Ada", "Bob", "Eve", "Leo")
-    assert not any(record["remark"] for record in records)  # a row with only times is not a roster
+    assert not any("roster" in record["remark"] for record in records)  # a row of times is not a roster
+    assert merged(course, TIMES, "Ada", "Bob", "Eve", "Leo", "Zoe")[-1]["remark"] == (
+        "no time `received` for lesson 0, so not late")  # Zoe was once punctual, without a word
     late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
     assert late == [[0, 0], [1, 1], [7, None], [1, 3]]
     rows = written(course, records[:3], "grades.csv")
@@ -142,6 +152,19 @@ def test_a_table_that_cannot_be_meant_is_one_line(course, text, words):
     with pytest.raises(UserError) as found:  # raised before the grading, which can take an hour
         table_of(course, text, "Ada")
     assert words in str(found.value) and "\n" not in str(found.value)
+
+
+def test_what_was_not_graded_is_empty_in_every_table_and_has_no_score(course):
+    """A lesson that had been added was once worth 0 points to everybody, in Canvas too."""
+    (record,) = records = merged(course, "student\nAda\n")
+    record["lessons"][1]["tasks"][0] |= {"message": "exercise_final.py is there, exercise.py is not"}
+    (row,) = written(course, records, "grades.csv")
+    assert (row["points"], row["lesson_00"], row["of"]) == ("", "", "4")
+    assert row["note"] == "nothing was handed in; 4/softmax: exercise_final.py is there, exercise.py is not"
+    assert not set("".join("".join(read(name)[-1][5:]) for name in ("tasks.csv", "canvas.csv"))) & set("0123")
+    page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
+    assert not any("score" in each for each in (page, *page["tests"]))
+    assert "Ada: nothing was graded" in Path("out/feedback/Ada.html").read_text("utf-8")
 
 
 def test_a_grading_reads_the_table_beside_its_course(course, printed, refused):

@@ -8,15 +8,17 @@ from functools import partial
 from tqdm import tqdm
 
 from tinyllm.cli.command import command
+from tinyllm.cli.lesson import named_lesson
 from tinyllm.cli.train import stop_on_signals
-from tinyllm.course.classroom.collect import collect
+from tinyllm.course.classroom.collect import collect, unpacked
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.feedback import number
 from tinyllm.course.classroom.grading import grade_all
 from tinyllm.course.classroom.release import autograder, write_release
 from tinyllm.course.classroom.selftest import Row, run_selftest
-from tinyllm.course.classroom.students import merge, read_students
+from tinyllm.course.classroom.students import identities, merge, read_students, require_known
 from tinyllm.course.classroom.tables import note, tasks_of, write_results
+from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -24,16 +26,21 @@ from tinyllm.report.terminal import paragraph, table
 
 
 @command("course init")
-def init() -> None:
+def init(numbers: list[str] | None = None) -> None:
     """Write a course file to edit.
+
+    NUMBERS  lessons, or folders of your own exercises (default: all lessons)
 
     example:
       tinyllm course init
+      tinyllm course init 4 6 100_averages
     """
     if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
-    atomic_write_text(COURSE_FILE, new_course())
-    print(f"{COURSE_FILE} is written: every lesson, a point for each exercise, a secret seed")
+    lessons = {lesson.number: lesson for lesson in map(named_lesson, numbers or [])}
+    atomic_write_text(COURSE_FILE, new_course(list(lessons.values()) or syllabus()))
+    what = f"{len(lessons)} lesson{'s' * (len(lessons) != 1)}" if lessons else "every lesson"
+    print(f"{COURSE_FILE} is written: {what}, a point for each exercise, a secret seed")
     print("edit it, then `tinyllm course release handout`")
 
 
@@ -55,7 +62,7 @@ def release(out: str) -> None:
 def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> None:
     """Grade many submissions, and show where the class is stuck.
 
-    FOLDER       holds a folder or a zip for each student
+    FOLDER       holds a folder or a zip for each student, or is a download of Moodle or Canvas (also a zip)
     --out OUT    a folder for the results
     --workers N  submissions at a time (default one per core)
 
@@ -63,7 +70,8 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
       tinyllm course grade submissions
 
     OUT gets grades.csv (a column for each lesson), tasks.csv (a column for each exercise), canvas.csv and
-    moodle.csv to import there, results.json for programs, and in feedback a page for each student.
+    moodle.csv to import there, results.json for programs, and in feedback a page for each student. A cell
+    is empty, not 0, if nothing was graded there.
 
     course.toml and students.csv are read in this folder. Lateness is judged by the column `received` of
     students.csv alone, because students can set the times of files.
@@ -71,14 +79,16 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     course, level = load_course(), best_level()
-    submissions, others = collect(folder)
-    rows = read_students(course, submissions)
-    print(paragraph(isolation_words(level)), flush=True)
-    stop, bar = threading.Event(), tqdm(desc="grading", total=len(submissions), leave=False, disable=None)
-    with stop_on_signals(stop), bar:
-        found = grade_all(submissions, course, level, workers, bar.update, stop.is_set)
-    records = merge(rows, course, level, found)
-    write_results(out, course, records, submissions)
+    rows = read_students(course)
+    with unpacked(folder) as place:
+        submissions, others = collect(place, identities(rows))
+        require_known(rows, submissions)
+        print(paragraph(isolation_words(level)), flush=True)
+        stop, bar = threading.Event(), tqdm(desc="grading", total=len(submissions), leave=False, disable=None)
+        with stop_on_signals(stop), bar:
+            found = grade_all(submissions, course, level, workers, bar.update, stop.is_set)
+        records = merge(rows, course, level, found)
+        write_results(out, course, records, submissions)
     print("\n".join(format_grades(records, others)))
     print(f"see {out}/grades.csv, tasks.csv and feedback")
 
@@ -89,20 +99,25 @@ def format_grades(records: list, others: list) -> list[str]:
     others: names of files that are not submissions.
     """
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
-    graded = [record for record in records if not record["problem"]]
+    graded = [record for record in records if record["points"] is not None]
     tried = [pair for record in graded for pair in tasks_of(record)]
     found = Counter((name, task["state"]) for name, task in tried)
     bugs = Counter(f"{name}: {task['mistake']}" for name, task in tried if task["mistake"])
     rows = [[f"{name:<25}", *(str(found[name, state]) for state in states)] for name in dict(tried)]
     lines = [f"  {line}" for line in table(["exercise", *(WORDS.get(x, x) for x in states)], rows)]
     common = [f"{many} times {bug}" for bug, many in bugs.most_common(20)]
-    notes = [f"{record['student']}: {note(record)}" for record in records if note(record)]
+    noted = [f"{record['student']}: {note(record)}" for record in records if note(record)]
+    notes = [each for each in noted if "PermissionError" not in each]
+    forbidden = [each for each in noted if each not in notes]
     notes += [f"{name}: neither a folder nor a zip, so left out" for name in others]
-    for head, said in (("common bugs", common), ("to be looked at", notes)):
+    heads = "common bugs", "forbidden access", "to be looked at"
+    for head, said in zip(heads, (common, forbidden, notes), strict=True):
         lines += ["", head, *(paragraph(each, 2, 4) for each in said)] if said else []
     full = sum(record["points"] == record["of"] for record in graded)
     many = f"{len(graded)} submission{'s' * (len(graded) != 1)} graded"
-    return [*lines, "", f"{many}, {full} with all {number(records[0]['of'])} points"]
+    lines += ["", f"{many}, {full} with all {number(records[0]['of'])} points"]
+    empty = len(records) - len(graded)
+    return [*lines, f"{empty} not graded: their cells are empty, not 0, in all tables"] if empty else lines
 
 
 @command("course gradescope")

@@ -74,7 +74,7 @@ def build(path: Path, op: str, folder: str | Path, level: str) -> Path | Failure
     if not has_body(source, op):
         return Failure("not_attempted", "still empty in exercise.c")
     if not find_compiler():
-        return Failure("blocked", NONE)
+        return Failure("not_graded", NONE)
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
     shutil.copyfile(Path(__file__).with_name("driver.c"), folder / "driver.c")
@@ -214,7 +214,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
           variant: int = 0, **options: Any) -> Verdict:
     """Check a C function. The arguments are as in `checker.judge`.
 
-    folder: contains exercise.c. The state is "blocked" if this machine has no compiler.
+    folder: contains exercise.c. The state is "not_graded" if this machine has no compiler.
     """
     every = cases(task, count, variant)
     with start() as worker:

@@ -32,7 +32,8 @@ MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without e
 STATES = {  # kind of error -> state of the exercise; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }
-WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its words in messages
+WORDS = {"not_attempted": "not attempted", "timed_out": "timed out",  # state -> its words in messages
+         "not_graded": "not graded"}
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 200,
     "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit

@@ -1,67 +1,80 @@
-"""Read the submissions of students, which are folders or zips, without trusting them.
+"""Read the submissions of students, without trusting them: folders, zips, and downloads of Moodle and Canvas.
 
 `collect` lists all submissions. `load` reads the files of one, as those of a class may not fit in memory.
 
-A zip is never unpacked to the paths in it: only the files that a lesson asks for are read into memory, each
-up to a limit.
+A student's zip is never unpacked to the paths in it: only the files that a lesson asks for are read into
+memory, each up to a limit.
 """
 
+import contextlib
 import functools
 import io
+import itertools
 import os
+import re
 import stat
+import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workers import printable
-from tinyllm.course.workspace import EXERCISES, MAX_FILE
+from tinyllm.course.workspace import CODE, EXERCISES, MAX_FILE
 from tinyllm.errors import UserError
-from tinyllm.files import open_regular
+from tinyllm.files import open_regular, read_stream
 
-OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # refused with a reason
+OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb")  # refused with a reason
 MAX_UNPACKED, MAX_ENTRIES = 2**28, 5000  # bytes of a zip, names in a folder or a zip
+MAX_PACKED, MAX_ZIPS = 2**26, 8  # bytes of a zip, zips of a student
 MAX_DEPTH = 6  # folders
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
+# A name in a download of Moodle or Canvas: student, number, in Canvas the number of the file, and its name.
+DOWNLOAD = re.compile(r"(.+?)(?:_LATE)?_(\d+)_(?:assignsubmission_[a-z]+_?|(\d{3,})_(?=.))(.*)", re.DOTALL)
 
-Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
+Files = Iterator[tuple[PurePosixPath, Callable[[int], bytes]]]  # each path, and what reads at most N bytes
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A student's files by lesson folder and name, or the reason why they were refused."""
+    """A student's files by lesson folder and name, or the reason why they were refused.
+
+    sources: the paths of folders and files.
+    near: {lesson folder: what was handed in under another name}, where the lesson's file is missing.
+    """
 
     student: str
-    source: Path
+    sources: tuple[Path, ...] = ()
     problem: str = ""
     files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)
 
 
 class Refused(Exception):
     """The error for a submission that is refused; its message is one line."""
 
 
-def collect(folder: str | Path) -> tuple[list[Submission], list[str]]:
+def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submission], list[str]]:
     """List the submissions in a folder, without their files, and the names of other files, such as lists.
 
     If a student has two submissions, ignoring case, both are refused, because nobody can know which counts.
-    Raises UserError if there is no submission.
+    But a download may give several files of one student. Raises UserError if there is no submission.
+
+    roster: see `students.identities`.
     """
-    if not Path(folder).is_dir():
-        raise UserError(f"there is no folder {folder} with submissions")
-    by_name: dict[str, list[Submission]] = {}
+    by_name: dict[str, list[tuple[str, str, Path]]] = {}
     others = []
     for entry in sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name)):
-        packed = entry.suffix.lower() in (".zip", *OTHERS) and not entry.is_dir()
-        student = student_name(entry.stem.removesuffix(".tar") if packed else entry.name)
+        packed = entry.suffix.lower() in (".zip", *OTHERS, *CODE) and not entry.is_dir()
+        name = student_name(entry.stem.removesuffix(".tar") if packed else entry.name)
         if hidden(entry.name):
             continue
         if packed or not entry.is_file() or entry.is_symlink():
-            by_name.setdefault(student.casefold(), []).append(Submission(student, entry))
+            student, number = owner(name, roster)
+            by_name.setdefault(student.casefold(), []).append((student, number, entry))
         else:
             others.append(printable(entry.name, 80))
     if not by_name:
@@ -69,11 +82,42 @@ def collect(folder: str | Path) -> tuple[list[Submission], list[str]]:
     return [only(twins) for twins in by_name.values()], others
 
 
-def only(twins: list[Submission]) -> Submission:
-    """Return a student's only submission; if there are several, return the first, with a `problem`."""
-    names = " and ".join(printable(twin.source.name, 80) for twin in twins)
-    problem = f"{len(twins)} submissions of one student: {names}; keep one" if len(twins) > 1 else ""
-    return replace(twins[0], problem=problem)
+@contextlib.contextmanager
+def unpacked(folder: str | Path) -> Iterator[Path]:
+    """Yield a folder of submissions; the zip of a class, which a system has made, is unpacked for it."""
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as new:
+        try:
+            for path, read in () if Path(folder).is_dir() else in_zip(read_regular(Path(folder), MAX_PACKED)):
+                place = Path(new, path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(read(MAX_PACKED))
+        except Exception as error:  # a damaged zip can cause any error
+            raise UserError(f"{folder} is no folder of submissions, and no zip: {reason(error)}") from None
+        yield Path(folder) if Path(folder).is_dir() else Path(new)
+
+
+def owner(name: str, roster: Mapping[str, str]) -> tuple[str, str]:
+    """Return the student whose folder or file has a name, and their number in a download, or "".
+
+    The number of Canvas is the `id` in its rosters; that of Moodle is in no roster.
+    """
+    found = DOWNLOAD.fullmatch(name)
+    called, number = (found[1], found[2]) if found else (name, "")
+    by_id = roster.get(f"id {number}") if found and found[3] else None
+    return by_id or roster.get(called.casefold(), called), number
+
+
+def only(twins: list[tuple[str, str, Path]]) -> Submission:
+    """Return a student's only submission; if there are several, one with a `problem`.
+
+    twins: (student, number, path); paths with the same number are one submission.
+    """
+    student, number, _ = twins[0]
+    paths = tuple(path for _, _, path in twins)
+    names = " and ".join(printable(path.name, 80) for path in paths)
+    several = len(twins) > 1 and {each[1] for each in twins} != {number or None}
+    problem = f"{len(twins)} submissions of one student: {names}; keep one" if several else ""
+    return Submission(student, paths, problem)
 
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
@@ -81,49 +125,57 @@ def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     if submission.problem:
         return submission
     try:
-        return replace(submission, files=read_submission(submission.source, lessons))
-    except Refused as problem:
-        return replace(submission, problem=printable(problem))
-    except (OSError, ValueError) as error:
-        why = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-        return replace(submission, problem=printable(why))
+        files, near = read_submission(submission.sources, lessons)
+        return replace(submission, files=files, near=near)
+    except Exception as error:  # a damaged zip can cause any error
+        return replace(submission, problem=printable(reason(error)))
 
 
-def read_submission(entry: Path, lessons: list[Lesson]) -> dict[tuple[str, str], bytes]:
-    """Read one folder or zip. Raises Refused, OSError or ValueError."""
-    where = f"{lessons[0].folder}/exercise.py"
-    if entry.is_symlink():
-        raise Refused("it is a link, not a folder or a zip")
-    if entry.is_dir():
-        found = needed(in_folder(entry), lessons)
-    elif not entry.is_file():
-        raise Refused("it is neither a folder nor a zip")
-    elif entry.suffix.lower() != ".zip":
-        raise Refused(f"it is a {entry.suffix.lower()} file; hand in a folder or a zip with {where}")
-    else:
-        try:
-            with Bounded(entry) as file, zipfile.ZipFile(file) as archive:
-                found = needed(in_zip(archive), lessons)
-        except Refused:
-            raise
-        except Exception as error:  # a damaged zip can cause any error
-            raise Refused(f"it is not a readable zip ({type(error).__name__})") from None
+def reason(error: Exception) -> str:
+    """Return why files cannot be read."""
+    if isinstance(error, Refused | UserError):
+        return str(error)
+    if isinstance(error, OSError | ValueError):
+        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+    return f"it is not a readable zip ({type(error).__name__})"
+
+
+def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dict, dict[str, str]]:
+    """Read the files of a student -> (files, near), as in a Submission. Raises Refused and other errors."""
+    found, rest = needed(sources, lessons)
+    if not found:  # a file that is alone may have another name
+        found, _ = needed(sources, lessons, rest)
+    near = {}
+    for lesson, path in itertools.product(lessons, rest):
+        here = len(lessons) == 1 or path.parent.name == lesson.folder
+        if here and (lesson.folder, lesson.exercise) not in found:
+            near[lesson.folder] = f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
     if not found:
-        raise Refused(f"it holds no exercise.py in a folder such as {lessons[0].folder}")
-    return found
+        why = f"it holds no {lessons[0].exercise} in a folder such as {lessons[0].folder}"
+        for ending in {path.suffix.lower() for path in sources}.intersection(OTHERS):
+            why = f"it is a {ending} file; hand in a folder or a zip with {lessons[0].folder}/exercise.py"
+        raise Refused("; ".join([why, *near.values()]))
+    return found, near
 
 
-def needed(files: Files, lessons: list[Lesson]) -> dict[tuple[str, str], bytes]:
-    """Read the files that lessons need. Raises Refused if they are too large."""
+def needed(sources: Sequence[Path], lessons: list[Lesson], odd: Sequence[PurePosixPath] = ()
+           ) -> tuple[dict[tuple[str, str], bytes], list[PurePosixPath]]:
+    """Read the files that lessons need; return them, and the paths of other code. odd: see `destination`.
+
+    Raises Refused if they are too large, or if two are different.
+    """
     found: dict[tuple[str, str], bytes] = {}
-    for path, read in files:
-        if place := destination(path, lessons):
-            data = read()
-            if len(data) > MAX_FILE:
-                raise Refused(f"{path.name} has more than {MAX_FILE >> 20} MiB")
+    rest: list[PurePosixPath] = []
+    for path, read in (pair for source in sources for pair in files_of(source)):
+        if len(path.parts) > MAX_DEPTH + 1 or any(map(hidden, path.parts)):  # folders, and the name of a zip
+            continue
+        if place := destination(path, lessons, odd):
+            data = read(MAX_FILE)
             if found.setdefault(place, data) != data:
                 raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
-    return found
+        elif path.suffix in CODE and path.name != "lesson.py":
+            rest.append(path)
+    return found, rest
 
 
 def student_name(name: str) -> str:
@@ -133,19 +185,47 @@ def student_name(name: str) -> str:
     return "".join(kept).strip(JOINERS) or "?"
 
 
-def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
-    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed."""
-    if path.name not in EXERCISES or len(path.parts) > MAX_DEPTH or any(map(hidden, path.parts)):
+def destination(path: PurePosixPath, lessons: list[Lesson],
+                odd: Sequence[PurePosixPath] = ()) -> tuple[str, str] | None:
+    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed.
+
+    odd: files with other names that count if they are alone, or have the number of one lesson: lesson4.py.
+    """
+    usual = path.name in EXERCISES
+    if not usual and path not in odd:
         return None
-    if path.parent.name in {lesson.folder for lesson in lessons}:
-        return path.parent.name, path.name
-    alone = len(lessons) == 1 and path.name == "exercise.py"  # a course of one lesson needs no folders
-    return (lessons[0].folder, path.name) if alone else None
+    name = path.parent.name if usual else path.stem
+    download = DOWNLOAD.fullmatch(name)
+    numbers = {int(digits) for digits in re.findall(r"\d{1,9}", download[4] if download else name)}
+    said = [lesson for lesson in lessons if lesson.folder == name]
+    said = said or [lesson for lesson in lessons if lesson.number in numbers]
+    if len(lessons) == 1 and (path.name == "exercise.py" or len(odd) == 1):  # it needs no folders
+        said = lessons
+    return (said[0].folder, f"exercise{path.suffix}") if len(said) == 1 else None
 
 
 def hidden(name: str) -> bool:
     """Return True if the name of a file or folder shows that it is not part of a student's work."""
     return name.startswith(".") or name in ("__MACOSX", "__pycache__")
+
+
+def files_of(source: Path) -> Files:
+    """Find a student's files in a folder, a zip or a file, and in zips there. Raises Refused for too many."""
+    if source.is_symlink():
+        raise Refused("it is a link, not a folder or a zip")
+    if not source.is_dir() and not source.is_file():
+        raise Refused("it is neither a folder nor a zip")
+    alone = PurePosixPath(source.name), functools.partial(read_regular, source)
+    zips = 0
+    for path, read in in_folder(source) if source.is_dir() else [alone]:
+        if path.suffix.lower() != ".zip" or len(path.parts) > 2 or hidden(path.name):
+            yield path, read
+            continue
+        zips += 1
+        if zips > MAX_ZIPS:
+            raise Refused(f"it holds more than {MAX_ZIPS} zips")
+        for inner, read_inner in in_zip(read(MAX_PACKED)):
+            yield path.with_suffix("") / inner, read_inner
 
 
 def in_folder(root: Path) -> Files:
@@ -161,16 +241,16 @@ def in_folder(root: Path) -> Files:
             yield PurePosixPath(*parts, name), functools.partial(read_regular, Path(here, name))
 
 
-def read_regular(path: Path) -> bytes:
-    """Read a regular file, up to one byte more than the limit; a link or a pipe is refused."""
+def read_regular(path: Path, most: int) -> bytes:
+    """Read a regular file of at most `most` bytes. Raises Refused if it is larger, a link or a pipe."""
     if path.is_symlink() or not path.is_file():
         raise Refused(f"{path.name} is {'a link' if path.is_symlink() else 'not a regular file'}")
     with open_regular(path, follow=False) as f:
-        return f.read(MAX_FILE + 1)
+        return read_stream(f, path.name, most)
 
 
-class Bounded(io.FileIO):
-    """A file that raises Refused if a malicious zip makes us read very many bytes at once."""
+class Bounded(io.BytesIO):
+    """Bytes that raise Refused if a malicious zip makes us read very many at once."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read `size` bytes. Raises Refused if this is far more than a submission needs."""
@@ -179,24 +259,25 @@ class Bounded(io.FileIO):
         return super().read(size)
 
 
-def in_zip(archive: zipfile.ZipFile) -> Files:
+def in_zip(data: bytes) -> Files:
     """Find the files in a zip. Raises Refused if they are encrypted, too many or too large."""
-    entries = archive.infolist()
-    if any(entry.flag_bits & 1 for entry in entries):
-        raise Refused("it is encrypted")
-    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-        raise Refused("it is packed in an unusual way")  # zipfile unpacks bzip2 and LZMA without a limit
-    if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-        raise Refused("it unpacks to far more than an exercise: a zip bomb")
-    for entry in entries:
-        path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows write \
-        if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
-            raise Refused(f"its entry {printable(entry.filename, 60)} leads out of it")
-        if not entry.is_dir():
-            yield path, functools.partial(read_entry, archive, entry)
+    with zipfile.ZipFile(Bounded(data)) as archive:
+        entries = archive.infolist()
+        if any(entry.flag_bits & 1 for entry in entries):
+            raise Refused("it is encrypted")
+        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+            raise Refused("it is packed in an unusual way")  # zipfile unpacks bzip2 and LZMA without a limit
+        if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
+            raise Refused("it unpacks to far more than an exercise: a zip bomb")
+        for entry in entries:
+            path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows write \
+            if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
+                raise Refused(f"its entry {printable(entry.filename, 60)} leads out of it")
+            if not entry.is_dir() and path.parts:
+                yield path, functools.partial(read_entry, archive, entry)
 
 
-def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Read an entry of a zip, up to one byte more than the limit; the size in its header is not trusted."""
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    """Read an entry of a zip, of at most `most` bytes; the size in its header is not trusted."""
     with archive.open(entry) as f:
-        return f.read(MAX_FILE + 1)
+        return read_stream(f, printable(entry.filename, 60), most)

@@ -5,8 +5,11 @@ The seed determines the hidden inputs, so a release for students does not contai
 
 import datetime
 import hashlib
+import json
 import os
+import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from tinyllm.config import bounded, check, conform, setting
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
-from tinyllm.files import read_toml
+from tinyllm.files import read_text, read_toml
 
 COURSE_FILE = "course.toml"
 POINTS = bounded(float, min=0, below=1e6)  # of an exercise
@@ -25,7 +28,7 @@ HEAD = """# A course: what counts, for how many points, and until when. Keep it 
 # variants   how many different sets of hidden inputs there are
 # points_per_late_day   what each day begun after `due` costs; students.csv
 #            says when a submission came: see lessons/README.md
-# due        a date, or a time such as 2026-10-01T23:59
+# due        a date, or a time, in quotes: "2026-10-01T23:59"
 # folder     of exercises of your own, instead of a number
 # points     of each exercise; leave out the exercises that do not count
 
@@ -77,12 +80,14 @@ def _digest(text):
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
-def new_course() -> str:
-    """Return the text of a course file with every lesson, a point for each exercise, and a fresh seed."""
+def new_course(lessons: Sequence[Lesson]) -> str:
+    """Return the text of a course file with lessons, a point for each exercise, and a fresh seed."""
     lines = [HEAD.format(seed=secrets.randbits(48))]
-    for lesson in syllabus():
+    for lesson in lessons:
+        folder = json.dumps(os.path.relpath(lesson.home), ensure_ascii=False) if lesson.home else ""
+        which = f"folder = {folder}" if folder else f"number = {lesson.number}"
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
-        lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\n[lesson.points]\n{points}')
+        lines.append(f'\n[[lesson]]\n{which}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)
 
 
@@ -96,7 +101,11 @@ def load_course(path: str | Path = COURSE_FILE) -> Course:
     path = Path(path)
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course init` writes one")
-    data = read_toml(path, {"lesson": [{}]})
+    try:
+        data = read_toml(path, {"lesson": [{}]})
+    except UserError as error:
+        time = re.search(r"= *(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", read_text(path))
+        raise UserError(f'{error}; put a time in quotes: "{time[1]}"' if time else error) from None
     try:
         parts = [_part(path.parent, **each) for each in data.pop("lesson")]
         _refuse_unknown("the course", data, [field.name for field in fields(Course) if field.name != "parts"])

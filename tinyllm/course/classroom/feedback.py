@@ -27,9 +27,14 @@ def feedback_name(student: str) -> str:
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.html"
 
 
-def number(value: float) -> str:
-    """Format points, whole numbers without `.0`."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+def number(value: float | None) -> str:
+    """Format points, whole numbers without `.0`; None, for what was not graded, is an empty text."""
+    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def score(found: dict[str, Any]) -> str:
+    """Describe the points of an exercise or a submission as "2 of 3 points"; "" if it was not graded."""
+    return "" if found["points"] is None else f"{number(found['points'])} of {number(found['of'])} points"
 
 
 def headline(task: dict[str, Any]) -> str:
@@ -55,11 +60,16 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
         if task["smallest_input"]:
             inputs = task["smallest_input"].split("\n")
             yield "\n".join(["On this input:", *(f"  {line.strip()}" for line in inputs)])
-        if task["hint"]:
+        if task["hint"] and not task["mistake"]:  # it may be about something else than the mistake
             yield f"Hint: {task['hint']}"
+    yield from by_hand(task)
+
+
+def by_hand(task: dict[str, Any]) -> Iterator[str]:
+    """Yield what an instructor says about an exercise: points that replace those of the check, a comment."""
     if task["checked"] != task["points"]:
-        given, before = number(task["points"]), number(task["checked"])
-        yield f"Override: your instructor gave {given} points; the check gave {before}."
+        before = number(task["checked"]) or "none"
+        yield f"Override: your instructor gave {number(task['points'])} points; the check gave {before}."
     if task["comment"]:
         yield f"Your instructor: {task['comment']}"
 
@@ -67,8 +77,7 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
 def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     """Return the feedback page of a student as HTML."""
     name = record["roster"].get("name", "")
-    lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
-           f"{number(record['of'])} points"
+    lead = f"{record['student']}{f' ({name})' if name else ''}: {score(record) or 'nothing was graded'}"
     body: list[Html | None] = []
     if record["problem"]:
         body.append(tag("p", plain(f"Nothing was graded: {record['problem']}."), class_="found"))
@@ -86,8 +95,8 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
         parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
     told: set[str] = set()  # a file that does not run says the same about each exercise
     for task in lesson["tasks"]:
-        points = f"{number(task['points'])} of {number(task['of'])} points"
-        parts.append(tag("h3", f"{task['task']}: {headline(task)} ({points})"))
+        points = f" ({score(task)})" if score(task) else ""
+        parts.append(tag("h3", f"{task['task']}: {headline(task)}{points}"))
         for text in remarks(task):
             if text not in told or "\n" in text:
                 parts.append(tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n")))))

@@ -7,6 +7,7 @@ verdicts, and the others are timed out.
 """
 
 import contextlib
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -31,6 +32,7 @@ from tinyllm.course.workers import Launcher
 from tinyllm.testing.relations import specs_only
 
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+INTERRUPTS = signal.SIGINT, signal.SIGTERM
 SECONDS = 4 * 3600  # by the clock, after which a grading process is killed
 CLOCK_SECONDS = 3600  # the limit by the clock for one submission
 
@@ -56,7 +58,9 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
                 submission = waiting.pop()
                 ours, theirs = CONTEXT.Pipe(duplex=False)
                 process = CONTEXT.Process(target=run_one, args=(theirs, submission, course, level))
+                signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # until `end_quietly`
                 process.start()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
                 theirs.close()  # so that `ours` ends when the process does
                 running[ours] = process, submission
             for pipe in multiprocessing.connection.wait(list(running), timeout=1):
@@ -77,14 +81,24 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
 
 def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> None:
     """Grade one submission, and send its record as JSON. A grading process runs only this function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one handles interrupts
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
+    end_quietly()
     signal.alarm(SECONDS)
     for lesson in course.lessons:
         if lesson.home:  # a new process, unless it was forked, has not loaded it
             load_lesson(lesson.home)
     record = grade(load(submission, course.lessons), course, level)
     pipe.send_bytes(json.dumps(record).encode())
+
+
+def end_quietly() -> None:
+    """Let SIGTERM end this process without a traceback; the process that started it handles Ctrl-C."""
+    def end(number: int, frame: Any) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Python prints exceptions that callbacks raise
+        sys.exit(1)  # so that temporary folders are removed
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
 
 def receive(pipe: Any) -> Any:
@@ -119,12 +133,12 @@ def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
-    return as_grades(submission.student, course, level, "", verdicts)
+    return as_grades(submission.student, course, level, "", verdicts) | {"files": digest(submission)}
 
 
 def empty_record(student: str, course: Course, level: str, problem: str) -> dict[str, Any]:
     """Return the record of a student whose submission could not be graded."""
-    verdicts = [[Verdict(name, "not_attempted") for name in part.points] for part in course.parts]
+    verdicts = [[Verdict(name, "not_graded") for name in part.points] for part in course.parts]
     return as_grades(student, course, level, problem, verdicts)
 
 
@@ -132,15 +146,13 @@ def as_grades(student: str, course: Course, level: str, problem: str,
               verdicts: list[list[Verdict]]) -> dict[str, Any]:
     """Return the record of a submission from its verdicts, a list for each lesson of the course.
 
-    `students.merge` fills in what the instructor's table says.
+    `students.merge` fills in the sum of the points, and what the instructor's table says.
     """
-    lessons, points = [], 0
-    for part, found in zip(course.parts, verdicts, strict=True):
-        tasks = [scored(part, verdict) for verdict in found]
-        lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
-        points += sum(task["points"] for task in tasks)
+    lessons = [{"lesson": part.lesson.number, "tasks": [scored(part, verdict) for verdict in found],
+                "late_days": None, "deducted": 0}
+               for part, found in zip(course.parts, verdicts, strict=True)]
     return {"student": student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": round(points, 6), "of": course.total, "roster": {}, "remark": ""}
+            "points": None, "of": course.total, "roster": {}, "remark": "", "files": ""}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
@@ -161,17 +173,25 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
                               clock=lambda: lambda: end - time.monotonic())
         except Exception as error:
             text = f"it could not be judged ({type(error).__name__}); tell your instructor"
-            return Verdict(task.name, "blocked", message=text)
+            return Verdict(task.name, "not_graded", message=text)
 
-    tasks = map(part.lesson.task, part.points)
-    return [verdict for verdict, _ in judge_lesson(tasks, launcher, here / "exercise.py", judge=judge)]
+    tasks = [part.lesson.task(name) for name in part.points]
+    there = [task for task in tasks if (here / task.about.file).is_file()]
+    found = {each.task: each for each, _ in judge_lesson(there, launcher, here / "exercise.py", judge=judge)}
+    why = submission.near.get(part.lesson.folder, f"{part.lesson.exercise} is missing")
+    return [found.get(task.name, Verdict(task.name, "not_graded", message=why)) for task in tasks]
+
+
+def digest(submission: Submission) -> str:
+    """Return the SHA-256 of a submission's files, to notice those that change while they are graded."""
+    return hashlib.sha256(repr(sorted(submission.files.items())).encode()).hexdigest()
 
 
 def scored(part: Part, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as a record with its points: all, or none.
+    """Return a verdict as a record with its points: all or 0, and None for what was not graded.
 
     `checked` are the points of the check, which stay when an instructor sets other `points`.
     """
     of = part.points[verdict.task]
-    points = of if verdict.state == "passed" else 0
+    points = None if verdict.state == "not_graded" else of if verdict.state == "passed" else 0
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "checked": points, "comment": ""}

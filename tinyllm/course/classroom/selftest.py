@@ -6,7 +6,9 @@ functions of the library. They run in this process, but their values are sent th
 """
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.grading import CONTEXT
+from tinyllm.course.classroom.grading import CONTEXT, INTERRUPTS, end_quietly
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Exercise, Lesson
@@ -71,12 +73,21 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
     """
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
     rows = []
-    with ProcessPoolExecutor(os.cpu_count() or 1, CONTEXT) as pool:
-        longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
-        tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
+    longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # until `end_quietly`
+    pool = ProcessPoolExecutor(os.cpu_count() or 1, CONTEXT, end_quietly)
+    tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+    try:
         for _, task in tasks:
             rows.append(tried[task].result())
             step(rows[-1])
+    except BaseException:  # also Ctrl-C
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     return rows
 
 

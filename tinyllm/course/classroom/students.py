@@ -46,12 +46,8 @@ class TableRow(NamedTuple):
     due: datetime.datetime | None
 
 
-def read_students(course: Course, submissions: Sequence[Submission],
-                  path: str | Path = FILE) -> dict[Place, TableRow]:
-    """Read the table of students, if there is one. Raises UserError that names the line that is wrong.
-
-    A row about work needs a student who is in the roster or has a submission.
-    """
+def read_students(course: Course, path: str | Path = FILE) -> dict[Place, TableRow]:
+    """Read the table of students, if there is one. Raises UserError that names the line that is wrong."""
     table: dict[Place, TableRow] = {}
     for row in read_rows(Path(path)) if os.path.lexists(path) else ():
         cells, student = row.cells, student_name(row.cells["student"]).casefold()
@@ -65,13 +61,28 @@ def read_students(course: Course, submissions: Sequence[Submission],
         if task and (cells["received"] or cells["due"]):
             raise UserError(f"{row.where} has a time; its task should be a lesson, such as 4, or empty")
         table[student, lesson, task] = row
+    for student, *_ in table:
+        for part in course.parts:
+            days_late(table, student, part)  # so that a bad time is found before the grading
+    return table
+
+
+def identities(table: dict[Place, TableRow]) -> dict[str, str]:
+    """Return {cell in lower case: student} of the roster's cells that only one student has, and "id CELL"."""
+    found: dict[str, set[str]] = {}
+    for row in roster_of(table).values():
+        for column, cell in row.cells.items():
+            for key in (cell.casefold(), f"{column} {cell}"):
+                found.setdefault(key, set()).add(student_name(row.cells["student"]))
+    return {cell: students.pop() for cell, students in found.items() if cell and len(students) == 1}
+
+
+def require_known(table: dict[Place, TableRow], submissions: Sequence[Submission]) -> None:
+    """Raise UserError for a row about a student who neither is in the roster nor has a submission."""
     known = {submission.student.casefold() for submission in submissions} | roster_of(table).keys()
     for (student, *_), row in table.items():
         if student not in known:
             raise UserError(f"{row.where}: neither a submission nor a roster has a student {student[:60]!r}")
-        for part in course.parts:
-            days_late(table, student, part)  # so that a bad time is found before the grading
-    return table
 
 
 def read_rows(path: Path) -> list[TableRow]:
@@ -123,7 +134,7 @@ def find_task(course: Course, row: TableRow) -> tuple[str, str]:
 
 
 def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
-    """Return the days, rounded up, that a student's lesson came after it was due; None without a time.
+    """Return the days, rounded up, that a lesson came after it was due; None if it is not known when it came.
 
     A row about the lesson overrides a row about the student, which overrides the course's `due`.
     """
@@ -133,7 +144,7 @@ def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | N
         if row := table.get(place):
             received, due, where = row.received or received, row.due or due, row.where
     if not received or not due:
-        return None if received is None else 0
+        return None if due else 0
     if (received.tzinfo is None) != (due.tzinfo is None):
         raise UserError(f"{where}: of {received}, when {student} handed in lesson {part.lesson.number}, "
                         f"and the due date {due}, only one has a time zone")
@@ -158,15 +169,19 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
     roster = roster_of(table)
     records += [empty_record(student_name(row.cells["student"]), course, level, "nothing was handed in")
                 for student, row in roster.items() if student not in known]
+    timed = any(row.received for row in table.values())  # otherwise lateness is of no interest
     for record in records:
         student = record["student"].casefold()
         if row := roster.get(student):
             record["roster"] = {name: cell for name, cell in row.cells.items() if name and name not in OWN}
-        elif roster:
-            record["remark"] = "not in the roster"
+        remarks = ["not in the roster"] * bool(roster and not row)
         for part, lesson in zip(course.parts, record["lessons"], strict=True):
             merge_lesson(table, student, part, lesson, course.points_per_late_day)
-        record["points"] = round(sum(map(points_of, record["lessons"])), 6)
+        graded = [lesson for lesson in record["lessons"] if points_of(lesson) is not None]
+        record["points"] = round(sum(points_of(lesson) or 0 for lesson in graded), 6) if graded else None
+        untimed = [str(lesson["lesson"]) for lesson in graded if timed and lesson["late_days"] is None]
+        remarks += [f"no time `received` for lesson {', '.join(untimed)}, so not late"] * bool(untimed)
+        record["remark"] = "; ".join(remarks)
     return sorted(records, key=lambda record: record["student"].casefold())
 
 
@@ -177,9 +192,10 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
         if row := table.get((student, str(part.lesson.number), task["task"])):
             task |= {"comment": row.cells["comment"]} | ({} if row.points is None else {"points": row.points})
     lesson["late_days"] = days = days_late(table, student, part)
-    lesson["deducted"] = min(sum(task["points"] for task in lesson["tasks"]), (days or 0) * price)
+    lesson["deducted"] = min(sum(task["points"] or 0 for task in lesson["tasks"]), (days or 0) * price)
 
 
-def points_of(lesson: dict[str, Any]) -> float:
-    """Return the points of one lesson of a record, minus the deduction for late days."""
-    return sum(task["points"] for task in lesson["tasks"]) - lesson["deducted"]
+def points_of(lesson: dict[str, Any]) -> float | None:
+    """Return the points of one lesson of a record, minus the deduction; None if nothing was graded."""
+    given = [task["points"] for task in lesson["tasks"] if task["points"] is not None]
+    return sum(given) - lesson["deducted"] if given else None

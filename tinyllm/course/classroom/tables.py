@@ -5,14 +5,24 @@ Text from students (names, messages) is never read as a formula in a spreadsheet
 
 import csv
 import io
+import itertools
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.feedback import feedback, feedback_name, headline, number, remarks
+from tinyllm.course.classroom.feedback import (
+    by_hand,
+    feedback,
+    feedback_name,
+    headline,
+    number,
+    remarks,
+)
+from tinyllm.course.classroom.grading import digest
 from tinyllm.course.classroom.students import points_of
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
@@ -21,6 +31,8 @@ from tinyllm.report.page import write
 
 Record = dict[str, Any]
 Rows = list[list[str]]
+NOTHING_YET = "is missing", "still empty in exercise.c"  # the ends of messages that need no note
+SHORT = 120  # letters of a message in a note
 # Column in another system -> columns of the roster, or `student`; the first that is not empty is shown.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
@@ -45,7 +57,8 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
     known = {submission.student: submission for submission in submissions}
     for record in records:  # last, because these files have students' names, which may cause errors
         found = known.get(record["student"])
-        files = load(found, course.lessons).files if found else {}
+        loaded = load(found, course.lessons) if found else None
+        files = loaded.files if loaded and digest(loaded) == record["files"] else {}  # else they have changed
         write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
 
 
@@ -92,18 +105,23 @@ def of_students(records: Sequence[Record], head: list[str], rows: Rows) -> Rows:
 
 
 def canvas(course: Course, records: Sequence[Record]) -> Rows:
-    """Return a table for Canvas, with the points as one assignment that has the name of the course."""
-    above = ["Points Possible", *[""] * (len(CANVAS) - 1), number(course.total)]
-    rows = [[*known(CANVAS, record), number(record["points"])] for record in records]
-    return [[*CANVAS, course.title], above, *rows]
+    """Return a table for Canvas, with an assignment for each lesson and one for their sum."""
+    worth = [sum(part.points.values()) for part in course.parts]
+    above = ["Points Possible", *[""] * (len(CANVAS) - 1), *map(number, [*worth, course.total])]
+    rows = [[*known(CANVAS, record), *by_lesson(record), number(record["points"])] for record in records]
+    return [[*CANVAS, *lesson_names(course), course.title], above, *rows]
 
 
 def moodle(course: Course, records: Sequence[Record]) -> Rows:
     """Return a table of points and comments for Moodle."""
-    lessons = [f"Lesson {part.lesson.number}" for part in course.parts]
     rows = [[*known(MOODLE, record), *by_lesson(record), number(record["points"]), comment(record)]
             for record in records]
-    return [[*MOODLE, *lessons, course.title, "Feedback comments"], *rows]
+    return [[*MOODLE, *lesson_names(course), course.title, "Feedback comments"], *rows]
+
+
+def lesson_names(course: Course) -> list[str]:
+    """Return the name of each lesson in other systems."""
+    return [f"Lesson {part.lesson.number}" for part in course.parts]
 
 
 TABLES = {"grades.csv": grades, "tasks.csv": tasks, "canvas.csv": canvas, "moodle.csv": moodle}
@@ -111,13 +129,18 @@ TABLES = {"grades.csv": grades, "tasks.csv": tasks, "canvas.csv": canvas, "moodl
 
 def gradescope(record: Record) -> str:
     """Return the results of a submission as a results.json for Gradescope."""
-    tests = [{"name": name, "score": task["points"], "max_score": task["of"],
+    tests = [{"name": name, **graded(task), "max_score": task["of"],
               "status": "passed" if task["state"] == "passed" else "failed",
               "output": "\n".join([headline(task), *remarks(task)]), "output_format": "text"}
              for name, task in tasks_of(record)]
     said = record["problem"] or isolation_words(record["isolation"])
-    page = {"score": record["points"], "output": said, "output_format": "text", "tests": tests}
+    page = graded(record) | {"output": said, "output_format": "text", "tests": tests}
     return json.dumps(page, indent=1) + "\n"  # as text: a student's names must not be read as markup
+
+
+def graded(found: Record) -> Record:
+    """Return the points of an exercise or a submission for Gradescope; {} if it was not graded."""
+    return {} if found["points"] is None else {"score": found["points"]}
 
 
 def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
@@ -139,17 +162,28 @@ def tasks_of(record: Record) -> list[tuple[str, Record]]:
 
 def note(record: Record) -> str:
     """Return what an instructor should know about a submission, or ""."""
-    return "; ".join(filter(None, (record["problem"], record["remark"])))
+    untried = itertools.chain(*map(untested, record["lessons"]))
+    return "; ".join(filter(None, (record["problem"], record["remark"], *untried)))
+
+
+def untested(lesson: Record) -> list[str]:
+    """Return why exercises could not be tried: "4/softmax: there is no function softmax in the file"."""
+    told: dict[str, list[str]] = {}
+    for task in lesson["tasks"]:
+        said = next(remarks(task | {"comment": "", "checked": task["points"]}), "")
+        if said and task["state"] not in ("passed", "failed") and not said.endswith(NOTHING_YET):
+            told.setdefault(textwrap.shorten(said, SHORT), []).append(task["task"])
+    return [f"{lesson['lesson']}/{', '.join(names)}: {said}" if len(names) < len(lesson["tasks"])
+            else f"lesson {lesson['lesson']}: {said}" for said, names in told.items()]
 
 
 def comment(record: Record) -> str:
-    """Return in a line how each exercise went, or why nothing was graded."""
+    """Return in a line how each exercise went, or why nothing was graded, and what the instructor says."""
     found = [f"{task['task']}: {headline(task)}" for _, task in tasks_of(record)]
-    return record["problem"] or "; ".join(found)
+    return "; ".join(filter(None, (record["problem"] or "; ".join(found), overrides(record))))
 
 
 def overrides(record: Record) -> str:
-    """Return changed points as "4/softmax: 2 for 0, comment": the instructor gave 2, the check 0."""
-    said = [f"{name}: {number(task['points'])} for {number(task['checked'])}, {task['comment']}"
-            for name, task in tasks_of(record) if task["comment"] or task["points"] != task["checked"]]
-    return "; ".join(each.removesuffix(", ") for each in said)
+    """Return what the instructor says about each exercise, such as points in place of those of the check."""
+    said = [(name, " ".join(by_hand(task))) for name, task in tasks_of(record)]
+    return "; ".join(f"{name}: {words}" for name, words in said if words)
