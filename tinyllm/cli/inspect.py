@@ -12,7 +12,7 @@ from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
 from tinyllm.nn.init import without_memory
 from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ, summarise
-from tinyllm.report.terminal import entry, table
+from tinyllm.report.terminal import entry, printable, table
 from tinyllm.runs.run import Run
 
 VOCABULARY = 1024  # tokens in the vocabulary of a model that is built from a family's name
@@ -45,7 +45,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         if len(names) != 2:
             kinds = "a run, a model's folder, `shipped`, or a family such as llama"
             raise UserError(f"--diff compares two models, each {kinds}; got {len(names)}")
-        _show_difference(*(_opened(name, preset) for name in names))
+        _show_difference(names, *(_opened(name, preset) for name in names))
         return
     found = _opened(chosen(model, shipped=True), preset)
     if json:
@@ -84,10 +84,10 @@ def _counted(*models: Any) -> list[list[str]]:
     return [[what, *(f"{c[field] or 0:,}" for c in counts)] for field, what in COUNTED.items()]
 
 
-def _show_difference(one: Any, other: Any) -> None:
-    names = [f"- {one.model_type}", f"+ {other.model_type}"]
-    print("\n".join([*names, "", *differences(one, other)]), end="\n\n")
+def _show_difference(names: list[str], one: Any, other: Any) -> None:
+    print(printable("- {}\n+ {}\n".format(*names)))
+    print(*differences(one, other), sep="\n", end="\n\n")
     said, others = explanations(one), explanations(other)
     _explain({name: text for name, text in (said | others).items() if (name in said) != (name in others)})
     rows = [*map(list, settings_that_differ(one.config, other.config)), *_counted(one, other)]
-    print(*table(["", one.model_type, other.model_type], rows), sep="\n")
+    print(*table(["", *map(printable, names)], rows), sep="\n")
