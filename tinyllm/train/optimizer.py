@@ -37,7 +37,8 @@ class AdamW:
         self.parameters = [p for p, _ in pairs]
         self.weight_decays = [group.get("weight_decay", weight_decay) for _, group in pairs]
         if not pairs:
-            raise ValueError(f"{kind} got no parameters; pass model.parameters(), and do not freeze them all")
+            raise ValueError(f"{kind} got no parameters; pass model.parameters(), whose tensors must be "
+                             "nn.Parameter, and not all frozen")
         self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in MOMENTS)
         self.steps = 0
 
