@@ -88,12 +88,6 @@ def missing(owner: Any, name: str) -> NoReturn:
     raise AttributeError(f"{kind} has no {name}{hint}", name=name, obj=owner)  # Python suggests similar names
 
 
-def listed(owner: str) -> list[str]:
-    """Return what dir() shows of a module: its public names, but not what it imports for its own use."""
-    names = vars(sys.modules[owner])
-    return sorted({*names["__all__"], *(name for name in names if name.startswith("__"))})
-
-
 Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
 
 

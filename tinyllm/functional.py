@@ -18,7 +18,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.arrays import ArrayLike
-from tinyllm.errors import instead, listed, missing
+from tinyllm.errors import instead, missing
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.ops.mask import key_ranges
 from tinyllm.tape import mode, run
@@ -305,4 +305,5 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
 
 _own = [name for name, each in vars().items() if getattr(each, "__module__", "") == __name__]
 __all__ = ["matmul", *(name for name in _own if not name.startswith("_"))]
-__getattr__, __dir__ = partial(missing, __name__), partial(listed, __name__)
+__dir__ = __all__.copy
+__getattr__ = partial(missing, __name__)

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tinyllm.errors import listed, missing
+from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, Seen, SelfAttention, rotate
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
@@ -36,4 +36,5 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    __getattr__, __dir__ = partial(missing, __name__), partial(listed, __name__)
+    __getattr__ = partial(missing, __name__)
+    __dir__ = __all__.copy
