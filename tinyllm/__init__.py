@@ -7,7 +7,7 @@ tokenizer = tl.CharTokenizer.train(corpus.text())
 model = tl.GPT(tl.GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=4, heads=4, width=128))
 tokens = tl.token_array(corpus.data, tokenizer)
 tl.fit(model, tokens, steps=100)
-print(tokenizer.decode(tl.generate(model, "Once", max_tokens=200, tokenizer=tokenizer)))
+print("Once" + tokenizer.decode(tl.generate(model, "Once", max_tokens=200, tokenizer=tokenizer)))
 """
 
 from importlib import import_module
