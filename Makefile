@@ -37,7 +37,7 @@ lint: .venv/linted-with
 	$(BIN)/ruff check .ci benchmarks examples lessons setup.py tests tinyllm tools
 	$(BIN)/mypy tinyllm
 
-# The site; the lessons run, so it takes about a minute.
+# The site; the lessons run, so it takes about four minutes.
 docs: .venv/docs-with
 	$(BIN)/python tools/docs/build.py build/docs
 
