@@ -44,7 +44,7 @@ def doctor(plan: Plan, record: dict[str, Any]) -> str:
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:
             off = "" if low <= value <= high else f" (healthy: {low:g} to {high:g}; {advice})"
-            words.append(f"{name} {value:.3g}{off}")
+            words.append(f"{name.replace('_', ' ')} {value:.3g}{off}")
     return ", ".join(words)
 
 
