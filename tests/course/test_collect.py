@@ -57,13 +57,13 @@ def test_a_zip_is_read_as_older_tools_on_windows_write_it_and_other_files_are_le
 
 
 ROSTER = {"anna": "Anna", "anna a": "Anna", "id 1002": "Ben", "1002": "Ben"}
-WORK = "def softmax(x):\n    return x\n"
+WORK = "def softmax(x):\n    return x\n"  # from the names alone it is known that it belongs to lesson 4
 DOWNLOADS = {  # path of a file of a class -> the student; a zip contains the work
     "Anna A_12_assignsubmission_file_/work.zip": "Anna", "Anna A_12_assignsubmission_file/a/b.zip": "Anna",
     "Anna A_1002_assignsubmission_file_work.ZIP": "Anna", f"anna/{LESSON.folder}/exercise.py": "Anna",
     "anna a/lesson 4/exercise.py": "Anna", "benb_1002_998_exercise-1.py": "Ben", "1002/homework 4.py": "Ben",
     "benb_LATE_1002_998_hw.zip": "Ben", "Twin_7_assignsubmission_file_/04.py": "Twin",
-    "zoe_1003_998_exercise.py": "zoe", f"zoe/{LESSON.folder}.zip": "zoe", "zoe-4.py": "zoe-4",
+    "zoe_1003_998_work.py": "zoe", f"zoe/{LESSON.folder}.zip": "zoe", "zoe.py": "zoe",
 }
 
 
@@ -81,7 +81,7 @@ def handed_in(folder, whole):
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("path, student", DOWNLOADS.items())
 def test_downloads_of_moodle_and_canvas_are_read_in_a_folder_or_a_zip(tmp_path, path, student, whole):
-    lessons = [LESSON] if "_998_exercise" in path else [LESSON, find_lesson(6)]
+    lessons = [LESSON] if "_998_work" in path else [LESSON, find_lesson(6)]
     inside = "exercise.py" if LESSON.folder in path else f"x/{LESSON.folder}/exercise.py"
     place = tmp_path / "subs" / path
     place.parent.mkdir(parents=True)
@@ -89,6 +89,10 @@ def test_downloads_of_moodle_and_canvas_are_read_in_a_folder_or_a_zip(tmp_path, 
     with unpacked(handed_in(tmp_path, whole)) as folder:
         (submission,), others = collect(folder, ROSTER)
         found = load(submission, lessons)
+        if place.parent.name == LESSON.folder:  # in a course of one lesson, other folders do not count
+            (place.parents[1] / "06_attention").mkdir()
+            (place.parents[1] / "06_attention" / "exercise.py").write_text("other = 1\n")
+            assert load(submission, [LESSON]).files == found.files
     assert (found.student, found.problem, others) == (student, "", [])
     assert found.files == {(LESSON.folder, "exercise.py"): WORK.encode()}
 
@@ -96,7 +100,7 @@ def test_downloads_of_moodle_and_canvas_are_read_in_a_folder_or_a_zip(tmp_path, 
 def test_files_of_one_student_are_joined_only_if_the_download_says_so(tmp_path):
     for name in ("ben_1002_998_lesson4.py", "ben_1002_999_lesson6.py", "Twin_7_assignsubmission_file_4.py",
                  "Twin_8_assignsubmission_file_4.py"):
-        (tmp_path / name).write_text(WORK)
+        (tmp_path / name).write_text(WORK.replace("softmax", "rope" if "6" in name else "softmax"))
     twin, ben = (load(each, [LESSON, find_lesson(6)]) for each in collect(tmp_path, ROSTER)[0])
     assert "2 submissions of one student" in twin.problem
     assert [folder[:2] for folder, _ in ben.files] == ["04", "06"]

@@ -108,10 +108,10 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     assert (row["4/softmax"], row["0/add"], row["4/softmax_backward"]) == ("1.5", "1", "")
     assert records[0]["points"] == 2.5
     assert row["overrides"] == (
-        "0/add: Your instructor: well done; 4/softmax: Override: your instructor gave 1.5 points; "
-        f"the check gave none. Your instructor: {COMMENT}")
+        "0/add: Your instructor: well done; 4/softmax: Override: 1.5 points from your instructor; "
+        f"none from the check. Your instructor: {COMMENT}")
     page = Path("out/feedback/Ada.html").read_text("utf-8")
-    assert "your instructor gave 1.5 points; the check gave none" in page and "&lt;b&gt;late bus" in page
+    assert "1.5 points from your instructor; none from the check" in page and "&lt;b&gt;late bus" in page
     assert "<b>late" not in page and page.count("Override") == 1  # the other row has only a comment
     said = written(course, records, "moodle.csv")[0]["Feedback comments"]
     assert "late bus" in said and "0/add: Your instructor: well done" in said

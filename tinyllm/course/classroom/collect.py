@@ -16,11 +16,11 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from tinyllm.course.syllabus import Lesson
+from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.course.workers import printable
 from tinyllm.course.workspace import CODE, EXERCISES, MAX_FILE
 from tinyllm.errors import UserError
@@ -143,9 +143,10 @@ def reason(error: Exception) -> str:
 def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dict, dict[str, str]]:
     """Read the files of a student -> (files, near), as in a Submission. Raises Refused and other errors."""
     found, rest = needed(sources, lessons)
-    if not found:  # a file that is alone may have another name
-        found, _ = needed(sources, lessons, rest)
-    near = {}
+    near, folders = {}, {lesson.folder for lesson in lessons}
+    if not found:  # perhaps files were handed in without their folders; deep in folders are those of others
+        odd = {path for path in rest if path.parent.name not in folders and len(path.parts) < 4}
+        found, _ = needed(sources, lessons, odd)
     for lesson, path in itertools.product(lessons, rest):
         here = len(lessons) == 1 or path.parent.name == lesson.folder
         if here and (lesson.folder, lesson.exercise) not in found:
@@ -158,9 +159,9 @@ def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dic
     return found, near
 
 
-def needed(sources: Sequence[Path], lessons: list[Lesson], odd: Sequence[PurePosixPath] = ()
+def needed(sources: Sequence[Path], lessons: list[Lesson], odd: Collection[PurePosixPath] = ()
            ) -> tuple[dict[tuple[str, str], bytes], list[PurePosixPath]]:
-    """Read the files that lessons need; return them, and the paths of other code. odd: see `destination`.
+    """Read the files that lessons need; return them, and the paths of other code. odd: those to be guessed.
 
     Raises Refused if they are too large, or if two are different.
     """
@@ -169,11 +170,12 @@ def needed(sources: Sequence[Path], lessons: list[Lesson], odd: Sequence[PurePos
     for path, read in (pair for source in sources for pair in files_of(source)):
         if len(path.parts) > MAX_DEPTH + 1 or any(map(hidden, path.parts)):  # folders, and the name of a zip
             continue
-        if place := destination(path, lessons, odd):
-            data = read(MAX_FILE)
-            if found.setdefault(place, data) != data:
-                raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
-        elif path.suffix in CODE and path.name != "lesson.py":
+        place = destination(path, lessons)
+        data = read(MAX_FILE) if place or path in odd else b""
+        place = place or (guess(path, data, lessons, len(odd) == 1) if path in odd else None)
+        if place and found.setdefault(place, data) != data:
+            raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
+        if not place and path.suffix in CODE and path.name != "lesson.py":
             rest.append(path)
     return found, rest
 
@@ -185,23 +187,27 @@ def student_name(name: str) -> str:
     return "".join(kept).strip(JOINERS) or "?"
 
 
-def destination(path: PurePosixPath, lessons: list[Lesson],
-                odd: Sequence[PurePosixPath] = ()) -> tuple[str, str] | None:
-    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed.
-
-    odd: files with other names that count if they are alone, or have the number of one lesson: lesson4.py.
-    """
-    usual = path.name in EXERCISES
-    if not usual and path not in odd:
+def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
+    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed."""
+    if path.name not in EXERCISES:
         return None
-    name = path.parent.name if usual else path.stem
-    download = DOWNLOAD.fullmatch(name)
-    numbers = {int(digits) for digits in re.findall(r"\d{1,9}", download[4] if download else name)}
-    said = [lesson for lesson in lessons if lesson.folder == name]
-    said = said or [lesson for lesson in lessons if lesson.number in numbers]
-    if len(lessons) == 1 and (path.name == "exercise.py" or len(odd) == 1):  # it needs no folders
-        said = lessons
-    return (said[0].folder, f"exercise{path.suffix}") if len(said) == 1 else None
+    if path.parent.name in {lesson.folder for lesson in lessons}:
+        return path.parent.name, path.name
+    of_another = path.parent.name in {lesson.folder for lesson in syllabus()}
+    alone = len(lessons) == 1 and path.name == "exercise.py" and not of_another  # it needs no folders
+    return (lessons[0].folder, path.name) if alone else None
+
+
+def guess(path: PurePosixPath, data: bytes, lessons: list[Lesson], alone: bool) -> tuple[str, str] | None:
+    """Return the place of a file in an unknown place: that of the lesson of which it defines most functions.
+
+    alone: True if there is no other code.
+    """
+    defined = set(re.findall(r"\bdef\s+(\w+)", data.decode("utf-8", "replace")))
+    count = {lesson.folder: len(defined & {task.name for task in lesson.tasks}) for lesson in lessons}
+    most = [folder for folder in count if count[folder] == max(count.values())]
+    sure = len(most) == 1 and (count[most[0]] or alone)
+    return (most[0], f"exercise{path.suffix}") if sure else None
 
 
 def hidden(name: str) -> bool:

@@ -69,7 +69,7 @@ def by_hand(task: dict[str, Any]) -> Iterator[str]:
     """Yield what an instructor says about an exercise: points that replace those of the check, a comment."""
     if task["checked"] != task["points"]:
         before = number(task["checked"]) or "none"
-        yield f"Override: your instructor gave {number(task['points'])} points; the check gave {before}."
+        yield f"Override: {number(task['points'])} points from your instructor; {before} from the check."
     if task["comment"]:
         yield f"Your instructor: {task['comment']}"
 
