@@ -114,12 +114,18 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise UserError(f"cannot read {path}: it is {what}")
     with open(handle, "rb") as file:
-        if waits and not select.select([file], [], [], 0)[0]:  # /proc/kmsg, or a pipe put there since os.stat
+        if waits and not _has_data(file):  # /proc/kmsg, or a pipe put there since os.stat
             raise UserError(f"cannot read {path}: it is a pipe, and nobody writes to it")
         try:
             yield file
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _has_data(file):
+    poll = select.poll()  # unlike select.select, it takes file numbers above 1023
+    poll.register(file, select.POLLIN)
+    return poll.poll(0)
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
