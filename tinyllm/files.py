@@ -122,6 +122,22 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def open_unchanged(path: Path | str) -> Iterator[BufferedReader]:
+    """Open a regular file whose reading may take long. Raises UserError at the end if it has changed then."""
+    with open_regular(path) as file:
+        before = state_of(file)
+        yield file
+        if state_of(file) != before:
+            raise UserError(f"{path} has changed while it was read: leave it alone, and start again")
+
+
+def state_of(file: Any) -> tuple[int, ...]:
+    """Return what changes with an open file's content: device, number, size, and time in nanoseconds."""
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _has_data(file):
     poll = select.poll()  # unlike select.select, it takes file numbers above 1023
     poll.register(file, select.POLLIN)

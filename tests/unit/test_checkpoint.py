@@ -237,7 +237,9 @@ STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
     (RUN, "frame.end", 3, "as frame.end"), (RUN, "start", {"folder": "x"}, "sha256"),
     (RUN, "settings.train.lr", None, "train.lr"), (RUN, "settings.model", 3, "damaged"),
     (RUN, "facts.vocab_size", "x", "facts.vocab_size"), (RUN, "settings.train.unknown", 2, "train.unknown"),
-    (RUN, "notes.replaced_ops", [3], "as notes.replaced_ops[0]"),
+    (RUN, "notes.replaced_ops", [3], "as notes.replaced_ops[0]"), (RUN, "start", {}, "'folder'"),
+    *((RUN, f"facts.{name}", -1, f"facts.{name} must be a") for name in
+      ("bytes", "train_tokens", "val_tokens", "vocab_size", "entropy_per_char")),
 ])
 def test_a_state_or_a_run_json_that_is_wrong_is_refused(copy, file, place, value, message):
     content, before = json.loads((copy / file).read_text()), (copy / "log.jsonl").read_bytes()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tinyllm.cli.tokenizer import train
 from tinyllm.data import (
     Corpus,
     eval_windows,
@@ -212,6 +213,38 @@ def test_a_token_file_that_changes_during_a_training_ends_it_in_one_line(tmp_pat
     change(tmp_path / "t")
     with pytest.raises(UserError, match=r"t has changed since it was opened|cannot read .*t: "):
         next(steps)
+
+
+@pytest.mark.parametrize("change", [
+    lambda path: path.write_bytes(path.read_bytes() * 2), lambda path: os.truncate(path, 9),
+    lambda path: (path.write_bytes(bytes(reversed(path.read_bytes()))), os.utime(path, (1, 1))),
+], ids=["longer", "shorter", "another text"])
+@pytest.mark.parametrize("read", ["tokens", "corpus", "vocabulary"])
+def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_written(
+        tmp_path, read, change, monkeypatch):
+    text, out = tmp_path / "text", tmp_path / "out"
+    text.write_bytes(TEXT)
+
+    changes = [change]
+
+    def changing(function):
+        def changed(*args):
+            while changes:
+                changes.pop()(text)
+            return function(*args)
+
+        return changed
+
+    monkeypatch.setattr(BPETokenizer, "_last_cut", changing(BPETokenizer._last_cut))
+    monkeypatch.setattr(reading, "read_stream", changing(reading.read_stream))
+    with pytest.raises(UserError, match="text has changed while it was read: leave it alone"):
+        if read == "tokens":
+            token_file(text, BPETokenizer([]), out)
+        elif read == "corpus":
+            load_corpus(str(text))
+        else:
+            train(str(text), vocab=300, out=str(out))
+    assert sorted(os.listdir(tmp_path)) == ["text"]
 
 
 @given(st.binary(max_size=60), st.data())

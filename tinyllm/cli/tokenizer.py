@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 from tinyllm.cli.command import command
 from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
-from tinyllm.files import LARGEST, open_regular, read_bytes, read_stream
+from tinyllm.files import LARGEST, open_unchanged, read_bytes, read_stream
 from tinyllm.report import tokens
 from tinyllm.report.terminal import FAINT, columns, has_colours, pad, paint, printable, progress_bar, width
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, make_tokenizer, save_tokenizer
@@ -165,5 +165,5 @@ def _opened(name: str) -> AbstractContextManager[BinaryIO]:
 
     path = Path(name)
     if name not in SOURCES and path.suffix != ".gz" and path.is_file() and path.stat().st_size:
-        return open_regular(path)
+        return open_unchanged(path)
     return io.BytesIO(load_corpus(name).data)

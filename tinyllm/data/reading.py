@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.files import open_regular, read_stream
+from tinyllm.files import open_unchanged, read_stream
 
 MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer encode --out`
 
@@ -35,7 +35,7 @@ def read(where: str) -> bytes:
 def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
-        with open_regular(path) as f:
+        with open_unchanged(path) as f:
             if os.fstat(f.fileno()).st_size > MAX_BYTES:  # checked before memory is allocated
                 raise UserError(f"{path} holds more than {MAX_BYTES / 2**20:,g} MiB; take a part of it")
             try:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write, open_regular
+from tinyllm.files import atomic_write, open_regular, open_unchanged, state_of
 
 HEADER = struct.Struct("<8sIQI32s")
 MAGIC = b"tinytok2"  # raise the digit when a change of tinyllm gives other tokens for the same text
@@ -64,12 +64,6 @@ class TokenFile:
         yield from (np.asarray(self[i : i + size]) for i in range(0, len(self), size))
 
 
-def state_of(file: Any) -> tuple[int, ...]:
-    """Return what changes with an open file's content: device, number, size, and time in nanoseconds."""
-    found = os.fstat(file.fileno())
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def token_array(data: Any, tokenizer: Any) -> Any:
     """Encode a text -> array (n,), uint16 or uint32.
 
@@ -92,11 +86,11 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
     """Encode a file that may be larger than memory -> its tokens (n,), which are read from the file `out`.
 
     `load_tokens` opens it again. `progress(done, total)` counts encoded bytes. Raises UserError if the file
-    cannot be read, or its tokens cannot be written.
+    cannot be read, changes while it is read, or its tokens cannot be written.
     """
     dtype, made_by = _dtype(tokenizer), bytes.fromhex(tokenizer.fingerprint())
     count, crc = 0, zlib.crc32(made_by)
-    with open_regular(path) as file, atomic_write(Path(out), "wb") as f:
+    with atomic_write(Path(out), "wb") as f, open_unchanged(path) as file:
         total = os.fstat(file.fileno()).st_size
         f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
         for part in tokenizer.encode_file(file):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import bounded, check, conform, flatten
+from tinyllm.config import bounded, check, conform, flatten, setting
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.models.pretrained import load_into
@@ -32,13 +32,13 @@ class Facts:
     """Facts about the data and the tokenizer, which are stored in run.json."""
 
     data: str
-    bytes: int
+    bytes: int = setting(min=0)
     sha256: str
-    train_tokens: int
-    val_tokens: int
-    vocab_size: int
+    train_tokens: int = setting(min=0)
+    val_tokens: int = setting(min=0)
+    vocab_size: int = setting(min=1)
     tokenizer_sha256: str
-    entropy_per_char: float | None
+    entropy_per_char: float | None = setting(min=0)
 
     def __post_init__(self):
         check(self, "facts.")
@@ -163,7 +163,8 @@ class Run:
         content = read_json(self.file, CONTENT)
         try:
             conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
-            start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
+            said = content["start"]
+            start = None if said is None else Origin(said["folder"], said["sha256"])
             return Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
                           Frame(**content["frame"]), start, content["notes"])
         except (ValueError, TypeError, KeyError) as error:
