@@ -33,11 +33,11 @@ class Facts:
 
     data: str
     bytes: int = setting(min=0)
-    sha256: str
+    sha256: str = setting()
     train_tokens: int = setting(min=0)
     val_tokens: int = setting(min=0)
     vocab_size: int = setting(min=1)
-    tokenizer_sha256: str
+    tokenizer_sha256: str = setting()
     entropy_per_char: float | None = setting(min=0)
 
     def __post_init__(self):
