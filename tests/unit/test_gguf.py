@@ -12,8 +12,9 @@ from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.gguf import ARCHITECTURES, save_gguf
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, CharTokenizer, save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
+from tinyllm.tokenizer.huggingface import from_dict
 
-TEXT = "To be, or not to be: that's the question\n\nIt'll cost  12345 £, don't été 日本"
+TEXT = "2026! To be, or not to be: that's the question\n\nIt'll cost  12345 £, don't été 日本"
 TOKENS = BPETokenizer.train(TEXT * 4, 288)
 
 
@@ -49,6 +50,10 @@ def test_a_file_holds_every_weight(name, tmp_path):
     c, kind = made.config, settings["general.architecture"]
     sizes = {"block_count": c.layers, "embedding_length": c.width, "context_length": c.context}
     assert all(settings[f"{kind}.{size}"] == value for size, value in sizes.items())
+    made.generation = {"eos_token_id": [5, 7]}
+    save_gguf(made, tmp_path / "m.gguf", vocabulary(TOKENS))
+    settings, _ = read(tmp_path / "m.gguf")
+    assert (settings["tokenizer.ggml.eos_token_id"], settings["tokenizer.ggml.eot_token_id"]) == (5, 7)
 
 
 def test_rows_of_queries_and_keys_are_in_the_order_of_llama_cpp(tmp_path):
@@ -78,38 +83,88 @@ def test_small_files_keep_what_cannot_be_rounded(tmp_path):
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 LINEAR = {"rope_type": "linear", "factor": 2.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+SCALINGS = [LINEAR, LINEAR | {"factor": 0.3}, LINEAR | {"rope_type": "dynamic"}, LLAMA3, YARN,
+            *(YARN | more for more in ({"factor": 0.5}, {"attention_factor": 1.3}, {"beta_fast": 8.0},
+                                       {"beta_slow": 2.0}, {"truncate": False, "attention_factor": 0.7}))]
+SHAPES = [{}, {"kv_heads": 1, "head_width": 24}, {"heads": 2, "kv_heads": 2, "head_width": 10},
+          {"layers": 1, "width": 40}, {"tied": True}, {"hidden": 80}, {"bias": True},
+          {"bias": True, "mlp_bias": True, "kv_heads": 2},
+          *({"scaling": scaling, "kv_heads": 2} for scaling in SCALINGS)]
 
 
-@pytest.mark.parametrize("name, settings", [
-    ("gpt2", {}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}), ("llama", {"scaling": LLAMA3}),
-    ("llama", {"scaling": LINEAR}), ("llama", {"tied": True, "bias": True}), ("qwen2", {"tied": True}),
-    ("qwen3", {"head_width": 24}),
-])
-def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_llama_cpp_gives_the_same_logits_or_a_model_is_refused(name, tmp_path):
+    """All families, with heads, sizes and biases of many kinds, every scaling, and all bits."""
     llama_cpp = pytest.importorskip("llama_cpp")
-    made, path = model(name, **settings), str(tmp_path / "m.gguf")
-    for pattern in ("gpt2", "gpt4"):
-        tokens = BPETokenizer.train(TEXT * 4, 288, pattern=pattern)
-        for bits, off in ((32, 1e-3 if name == "gpt2" else 1e-5), (8, 0.1), (4, 0.8)):
-            save_gguf(made, path, vocabulary(tokens), bits)  # ggml tabulates GPT-2's gelu in float16
-            peer = llama_cpp.Llama(path, n_ctx=64, verbose=False, logits_all=True, n_threads=1,
-                                   type_k=0, type_v=0)
-            ids = peer.tokenize(TEXT.encode(), add_bos=False)
-            assert ids == tokens.encode(TEXT)
-            peer.eval(ids[:40])
-            ours = made(np.array(ids[:40])).data[0]
-            assert np.abs(peer.scores[:40] - ours).max() < off * np.abs(ours).max()
+    ids, path = TOKENS.encode(TEXT)[:40], str(tmp_path / "m.gguf")
+    refused, shapes = 0, SHAPES if name != "gpt2" else [{}, {"layers": 3}, {"width": 40}]
+    for shape, bits in [(s, b) for s in shapes for b in ((32,) if "scaling" in s else (32, 8, 4))]:
+        try:
+            save_gguf(made := model(name, **shape), path, vocabulary(TOKENS), bits)
+        except UserError as error:
+            refused += 1
+            assert "llama.cpp" in str(error) or "cannot have" in str(error)
+            continue
+        options = {"n_ctx": 64, "logits_all": True, "n_threads": 1, "type_k": 0, "type_v": 0}
+        peer = llama_cpp.Llama(path, verbose=False, **options)
+        peer.eval(ids)
+        ours = made(np.array(ids)).data[0]
+        off = {32: 1e-3 if name == "gpt2" else 1e-5, 8: 0.1, 4: 0.8}[bits]  # its gelu is a table in float16
+        assert np.abs(peer.scores[: len(ids)] - ours).max() < off * np.abs(ours).max(), (shape, bits)
+    assert refused == {"mistral": 6, "qwen2": 6, "qwen3": 10}.get(name, 0)
+
+
+BOS = {"SpecialToken": {"id": "<|end|>", "type_id": 0}}
+SINGLE = {"Sequence": {"id": "A", "type_id": 0}}
+LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def template(*single):
+    pair = {"Sequence": {"id": "B", "type_id": 1}}
+    special = {"<|end|>": {"id": "<|end|>", "ids": [287], "tokens": ["<|end|>"]}}
+    return {"type": "TemplateProcessing", "single": [*single], "pair": [*single, pair],
+            "special_tokens": special}
+
+
+@pytest.mark.parametrize("pattern, changes", [
+    ("gpt2", {}), ("gpt4", {}), ("qwen2", {"normalizer": {"type": "NFC"}}),
+    ("gpt2", {"post_processor": template(SINGLE)}),
+    ("gpt4", {"post_processor": {"type": "Sequence", "processors": [LEVEL, template(BOS, SINGLE)]}}),
+    ("gpt2", {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True}, LEVEL]}}),
+    ("gpt4", {"ignore_merges": True}),
+])
+def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes, tmp_path):
+    tokens = BPETokenizer.train(TEXT * 4, 288, pattern, ["<|end|>"])
+    tokens.add_tokens({"<tool>": 288})
+    document = tokens.to_dict() | changes
+    document["model"]["ignore_merges"] = document.pop("ignore_merges", False)
+    if "pre_tokenizer" in changes:
+        pytest.importorskip("tokenizers")
+    tokens = from_dict(document)
+    save_gguf(model("llama", vocab_size=300), path := str(tmp_path / "m.gguf"), vocabulary(tokens, 300))
+    begins = "processors" in changes.get("post_processor", {})
+    assert read(path)[0]["tokenizer.ggml.add_bos_token"] == begins
+    llama_cpp = pytest.importorskip("llama_cpp")
+    peer = llama_cpp.Llama(path, verbose=False, vocab_only=True)
+    for text in (TEXT, "1234 x1", "<tool>a<|end|>", "  \n\n\t it's  IT'S"):
+        assert peer.tokenize(text.encode(), add_bos=True) == [287] * begins + tokens.encode(text)
 
 
 TALKING = BPETokenizer([], special_tokens=["<|im_start|>", "<|im_end|>"])
 TALKING.chat = CHAT_TEMPLATES["chatml"]
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+TWICE = from_dict(BPETokenizer.train(TEXT, 288, special_tokens=["<|end|>"]).to_dict() | {
+    "post_processor": template(BOS, SINGLE, BOS)})
+O200K = BPETokenizer.train(TEXT, 288, "o200k")
 
 
 @pytest.mark.parametrize("name, settings, tokens, bits, said", [
     ("falcon", {}, TOKENS, 32, "a falcon cannot be written as GGUF"),
     ("llama", {}, TOKENS, 16, "32, 8 or 4 bits"),
-    ("llama", {"scaling": YARN}, TOKENS, 32, "no place for the scaling"),
+    ("qwen3", {"scaling": LLAMA3}, TOKENS, 32, "no place for the scaling"),
+    ("qwen3", {"bias": True}, TOKENS, 32, "no bias after attention"),
+    ("llama", {}, TWICE, 32, "for the post_processor"), ("llama", {}, O200K, 32, "cuts texts, o200k"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),
     ("llama", {}, CharTokenizer("ab"), 32, "byte-level BPE"),
     ("llama", {}, TALKING, 32, "no place for the chat"),
@@ -129,6 +184,7 @@ def test_the_command_merges_adapters_and_says_what_is_missing(refused, printed, 
     for name in ("folder", "adapter"):
         words = ["export", tmp_path / name, "--out", tmp_path / f"{name}.gguf", "--bits", "8"]
         assert "wrote" in printed(*words)
+    assert "\n21.8% of the weights stay float32: " in printed(*words, "--overwrite")
     assert (tmp_path / "adapter.gguf").read_bytes() == (tmp_path / "folder.gguf").read_bytes()
     assert "exists already" in refused(*words)
     assert "quantized already" in refused("export", "shipped", "--out", tmp_path / "s.gguf")

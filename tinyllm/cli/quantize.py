@@ -78,5 +78,10 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
     opened = open_model(chosen(run))
-    save_gguf(merge(opened.model), out, vocabulary(opened.tokenizer), bits)
+    model, tokens = merge(opened.model), vocabulary(opened.tokenizer, opened.model.config.vocab_size)
+    kept = save_gguf(model, out, tokens, bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")
+    if opened.tokenizer.to_dict()["normalizer"]:
+        print("llama.cpp does not bring texts to Unicode's form NFC, as this tokenizer does")
+    if bits < 32:
+        print(f"{kept:.1%} of the weights stay float32: vectors, positions, rows that are no multiple of 32")

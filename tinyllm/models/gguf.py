@@ -5,6 +5,7 @@ weights, renamed and reordered. Matrices are (n_out, n_in). Weights of 8 and 4 b
 Q4_0, where 32 neighbours in a row share one float16 scale.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
+from tinyllm.models.generation import stop_ids
 from tinyllm.models.layout import rename
-from tinyllm.nn import Linear, Rope, adapters
+from tinyllm.nn import Linear, adapters
 from tinyllm.nn.quantized import bits_of
+from tinyllm.ops.rope import CONTEXT, YARN, llama3_kept, yarn_kept
 
 # {bits: (gguf's name for the type of the weights, for the type of the file)}
 TYPES = {32: ("F32", "ALL_F32"), 8: ("Q8_0", "MOSTLY_Q8_0"), 4: ("Q4_0", "MOSTLY_Q4_0")}
@@ -23,8 +26,8 @@ ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_stri
 
 
 ARCHITECTURES = {  # {model_type: its name in llama.cpp}
-    "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3",
-}
+    "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "llama", "qwen3": "qwen3",
+}  # its own qwen2 lacks heads of another width and frequencies of RoPE; the biases are optional in its llama
 LLAMA = (  # pairs: (part of a weight's name in the model, the same part in llama.cpp)
     ("model.embed_tokens.", "token_embd."), ("model.norm.", "output_norm."), ("lm_head.", "output."),
     ("model.layers.", "blk."), ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
@@ -37,16 +40,17 @@ GPT2 = (
 )
 
 
-def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: int = 32) -> None:
-    """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
+def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: int = 32) -> float:
+    """Write a model to a GGUF file, with weights of 32, 8 or 4 bits; return the part that stayed float32.
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
     result of `tokenizer.gguf.vocabulary`. Raises UserError when llama.cpp cannot run this model (another
-    family, YaRN, a window, quantized weights), the vocabulary has another size, the file cannot be written,
-    or `gguf` is missing.
+    family, a window, quantized weights), the vocabulary has another size, the file cannot be written, or
+    `gguf` is missing.
     """
     check(model, bits)
-    settings = _settings(model)
+    scaling, tensors = _scaling(model)
+    settings = _settings(model) | scaling
     if (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
         raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
     if not vocabulary["tokenizer.ggml.merges"]:
@@ -55,20 +59,26 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
         import gguf
     except ImportError:
         raise UserError("GGUF files need the library gguf: pip install 'tinyllm-lab[gguf]'") from None
+    if ends := stop_ids(model.generation):
+        vocabulary = vocabulary | {"tokenizer.ggml.eos_token_id": ends[0]}
+        vocabulary |= {"tokenizer.ggml.eot_token_id": ends[-1]}
+    count = {True: 0, False: 0}
     with atomic_write(path, "wb") as file:
         writer = gguf.GGUFWriter(file.name, ARCHITECTURES[model.model_type])
         writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
         for name, value in (settings | vocabulary).items():
             getattr(writer, ADD[type(value)])(name, value)
-        for name, array in _tensors(model).items():
+        for name, array in (_tensors(model) | tensors).items():
             small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
             kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
+            count[small] += array.size
             packed = gguf.quantize(np.ascontiguousarray(array, np.float32), kind)
             writer.add_tensor(name, packed, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+    return count[False] / sum(count.values())
 
 
 def check(model: Any, bits: int) -> None:
@@ -81,6 +91,8 @@ def check(model: Any, bits: int) -> None:
         raise UserError("this model has adapters: nn.merge(model) before it is exported")
     if bits_of(model):
         raise UserError("this model is quantized already: export the one that it was made from, with --bits")
+    if model.model_type == "qwen3" and model.config.bias:
+        raise UserError("llama.cpp's qwen3 has no bias after attention: train one without, or a llama")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:
         raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
 
@@ -112,8 +124,6 @@ def _tensors(model):
         if architecture == "llama" and re.search(r"self_attn\.[qk]_proj\.", name):
             array = _neighbours(array, model.config.head_size)
         found[rename(name, GPT2 if architecture == "gpt2" else LLAMA)] = array
-    if getattr(model.config, "scaling", None):
-        found["rope_freqs.weight"] = _frequency_factors(model)
     return found
 
 
@@ -123,12 +133,25 @@ def _neighbours(array, width):
     return halves.swapaxes(1, 2).reshape(array.shape)
 
 
-def _frequency_factors(model):
-    """Return divisors of RoPE's frequencies (D/2,). Raises UserError if llama.cpp cannot apply them."""
-    c = model.config
-    plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
-                     for scaling in (None, c.scaling))
-    if ARCHITECTURES[model.model_type] != "llama" or not np.allclose(np.hypot(*scaled), 1):
-        raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
-    before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
-    return (before / after).astype(np.float32)
+def _scaling(model):
+    """Return llama.cpp's settings and tensors for scaled positions: two dicts. Raises UserError without any.
+
+    It knows linear scaling and YaRN; its llama also reads divisors of the frequencies (D/2,).
+    """
+    c, a = model.config, ARCHITECTURES[model.model_type]
+    given = YARN | {"type": "dynamic", "factor": 1} | (getattr(c, "scaling", None) or {})
+    kind, factor = given.get("rope_type", given["type"]), given["factor"]
+    if kind == "dynamic":  # no scaling within the context
+        return {}, {}
+    found, growth = {"type": kind, "factor": float(factor)}, 1 + 0.1 * math.log(max(factor, 1))
+    own = (given["attention_factor"] or growth) if kind == "yarn" else 1.0  # times queries and keys
+    if kind == "yarn":
+        found |= {"original_context_length": int(given[CONTEXT]), "attn_factor": own / growth}
+    usual = all(given[name] == YARN[name] for name in ("beta_fast", "beta_slow", "truncate"))
+    if kind == "llama3" or not usual:
+        if a != "llama":
+            raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
+        kept = (llama3_kept if kind == "llama3" else yarn_kept)(c.head_size, c.theta, given)
+        divisors = 1 / (kept + (1 - kept) / factor)
+        return {f"{a}.rope.scaling.attn_factor": own}, {"rope_freqs.weight": divisors.astype(np.float32)}
+    return {f"{a}.rope.scaling.{name}": value for name, value in found.items()}, {}
