@@ -30,6 +30,7 @@ MISTAKES = {  # command line -> part of the error message
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
     "bench everything": "invalid choice",
     "quantize nothing --out new": "holds no run",
+    "quantize shipped": "it is the folder of a model",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
     "course grade students": "there is no course.toml",  # "students" is a folder here
@@ -78,6 +79,12 @@ def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here,
     said = refused(*words.split())
     assert MISTAKES[words] in said and len(said.replace(str(here), "")) < 250
     assert sorted(here.iterdir()) == before
+
+
+def test_a_run_that_is_named_without_its_folder_is_answered_with_the_runs_there(here, refused):
+    (here / "runs" / "mine").mkdir(parents=True)
+    (here / "runs" / "mine" / "run.json").touch()
+    assert "mine holds no run: there is no run.json; there are runs/mine" in refused("generate", "mine")
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

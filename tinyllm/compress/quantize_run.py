@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.models.registry import locate
 from tinyllm.nn import adapters, merge, quantize
 from tinyllm.runs.config import LoRAConfig
 from tinyllm.runs.opened import open_model
@@ -24,7 +25,7 @@ def quantize_run(source: str | Path, bits: int | None, out: str | Path, overwrit
     An adapter is merged first; without `bits`, this is all that is done. Returns the bytes of the weights
     before and after. Raises UserError, before anything is written, when the run or the folder cannot be used.
     """
-    old, new = Run(source), Run(out)
+    old, new = Run(locate(source)), Run(out)
     if os.path.realpath(new.folder) == os.path.realpath(old.folder):
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:

@@ -158,7 +158,8 @@ class Run:
         """
         if not os.path.lexists(self.file):
             what = "it is the folder of a model" if self.is_model() else "there is no run.json"
-            beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
+            near = list_runs(self.folder.parent) or list_runs()
+            beside = ", ".join(str(run.folder) for run in near[:5])
             raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
         content = read_json(self.file, CONTENT)
         try:
