@@ -203,23 +203,13 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
         assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (count == 1)
 
 
-def commands(run):
-    """Yield command lines about a run, and about a quantised copy of it that the second one makes."""
-    yield f"report {run}"
-    yield f"quantize {run} --out {run}-8"
-    for each in (run, f"{run}-8"):
-        yield f"trace {each} --prompt to --tokens 2"
-        yield f"trace --diff {run} {each} --prompt to"
-        yield f"generate {each} --prompt to --tokens 3"
-        yield f"generate {each} --prompt to --tokens 3 --beams 2"
-        yield f"generate {each} --prompt to --suffix be --tokens 3"
-        yield f"chat {each} --tokens 3"
-        yield f"eval {each} --task world:parity --limit 2"
-        yield f"eval {each} --task world:parity --limit 2 --likelihood"
-        yield f"inspect --diff {run} {each}"
-        yield f"inspect {each}"
-        yield f"export {each} --out {each}.gguf"
-        yield f"merge {each} --out {each}-merged"
+COMMANDS = ["report run", "quantize run --out small"] + [
+    line.replace("RUN", run) for run in ("run", "small") for line in (
+        "trace RUN --prompt to --tokens 2", "trace --diff run RUN --prompt to",
+        "generate RUN --prompt to --tokens 3", "generate RUN --prompt to --tokens 3 --beams 2",
+        "generate RUN --prompt to --tokens 3 --suffix be", "chat RUN --tokens 3",
+        "eval RUN --task world:parity --limit 2", "eval RUN --task world:parity --limit 2 --likelihood",
+        "export RUN --out RUN.gguf", "merge RUN --out RUN-merged", "inspect RUN", "inspect --diff run RUN")]
 
 
 @pytest.mark.parametrize("name", [*RUNS, *(f"pretrain as {name}" for name in DECODERS)])
@@ -231,7 +221,7 @@ def test_every_command_takes_any_run_or_refuses_it_in_one_line(here, data, name,
         more |= {"data": "text.txt", "preset": "nano", "tokenizer": "bpe:280", "model.type": kind.model_type}
         monkeypatch.setitem(RUNS, name, more)
     list(begun("run", data, name))
-    for line in commands("run"):
+    for line in COMMANDS:
         printed, code = in_this_process(line.split(), "to be\n")
         refused = code == 2 and printed.startswith("tinyllm: error: ") and printed.count("\n") == 1
         assert code == 0 or refused, f"{line}\n{printed}"

@@ -7,7 +7,6 @@ import pytest
 from tiny_gpt import by_hand, tiny_gpt
 
 from tinyllm.errors import UserError
-from tinyllm.models import build, family
 from tinyllm.models.llama import Llama, LlamaConfig
 from tinyllm.nn import inference, quantize
 from tinyllm.nn.module import forward_flops
@@ -90,12 +89,9 @@ def test_a_text_is_read_written_on_and_cut_at_the_context(model):
     ids, given = take_text(model, CHARS, "the", tokens=5)
     assert ids[:3] == CHARS.encode("the") and given == 3 and len(ids) == 8
     assert len(take_text(model, CHARS, "the", tokens=500)[0]) == model.config.context
-    t5, bert = (build({"model_type": name, "vocab_size": 9} | family(name).PRESETS["nano"])
-                for name in ("t5", "bert"))  # a past bug: T5 ended in a traceback
-    for reader, prompt, tokens, why in ((model, "the " * 40, 0, "context"), (model, "the", -1, "at least 0"),
-                                        (t5, "the", 0, "shows a decoder"), (bert, "the", 0, "a decoder")):
+    for prompt, tokens, why in (("the " * 40, 0, "context"), ("the", -1, "at least 0")):
         with pytest.raises(UserError, match=why):
-            take_text(reader, CHARS, prompt, tokens=tokens)
+            take_text(model, CHARS, prompt, tokens=tokens)
     broken = tiny_gpt(CHARS.vocab_size)
     broken.ln_f.weight.data[0] = np.nan
     with pytest.raises(UserError, match="not finite"):
