@@ -33,10 +33,10 @@ def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice, 
     assert problem in ill and advice in ill and ill.count("-> ") == bool(problem)
     assert told.endswith("all is well") == (not problem)
     if "isolation" in changes:
-        assert "isolation plain (" in told and "stops accidents, not attackers" in told
+        assert "isolation of students' code: plain (" in told and "stops accidents, not attackers" in told
         assert "landlock does not work: it needs Linux" in told
     else:
-        assert "isolation landlock (" in told
+        assert "isolation of students' code: landlock (" in told
 
 
 def test_this_machine_is_examined():

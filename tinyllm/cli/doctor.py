@@ -72,8 +72,8 @@ def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
         found.append((f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
                       f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"))
     if not math.isclose(loss, of_specs, rel_tol=1e-2):
-        found.append((f"the kernels compute something else than their specs: a trial step has loss "
-                      f"{loss:.4f}, on the specs {of_specs:.4f}", REINSTALL))
+        found.append((f"the kernels compute something else than their specifications: a trial has loss "
+                      f"{loss:.4f}, in plain NumPy {of_specs:.4f}", REINSTALL))
     return found
 
 
@@ -87,9 +87,9 @@ def report(facts: dict[str, Any]) -> dict[str, Any]:
         "versions": f"tinyllm {__version__}, python {platform.python_version()}, "
                     f"numpy {np.__version__} with {facts['blas']}",
         "cpu": facts["cpu"],
-        "kernels": f"level {facts['level']} of {', '.join(facts['levels'])}" if facts["level"] else "none",
+        "kernels": f"{facts['level']}; built are {', '.join(facts['levels'])}" if facts["level"] else "none",
         "threads": f"{facts['threads']} of {facts['cpus']} CPUs", "memory": memory,
-        "trial": "three training steps: loss {:.4f}, on the specs {:.4f}".format(*facts["losses"]),
-        "isolation": "".join([best, *weak]),
+        "trial": "third training step: loss {:.4f}, in plain NumPy {:.4f}".format(*facts["losses"]),
+        "isolation": "".join([f"of students' code: {best}", *weak]),
         "settings": ", ".join(f"{name}={value}" for name, value in facts["environment"].items()) or "none",
     }
