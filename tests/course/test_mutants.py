@@ -6,6 +6,7 @@ import pytest
 from tinyllm.course import mutants
 from tinyllm.course.answer_keys import answers, read
 from tinyllm.course.syllabus import Exercise, find_lesson
+from tinyllm.course.workers import Failure
 from tinyllm.testing import MISTAKES, VARIANTS
 
 TASKS = find_lesson(11).tasks
@@ -53,6 +54,21 @@ def test_tests_that_check_nothing_or_are_hostile_get_nothing(judge_test, body, s
     verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
     assert (verdict.state, verdict.held) == (state, ()) and verdict.message
     assert (verdict.smallest_input or "").replace("\n", "").isprintable()
+
+
+def test_a_test_that_decides_by_chance_does_not_pass(judge_test, monkeypatch):
+    """A past hole: a test that called `random() < 0.7` passed once in 80 times."""
+    alarm, calls = Failure("failed", "AssertionError", 3), dict[int, int]()
+
+    def run_test(task, start, function):  # right in the first run of each implementation
+        calls[id(function)] = calls.get(id(function), 0) + 1
+        wrong = any(function is mutant for _, mutant in MISTAKES[task.op])
+        return (alarm if wrong or calls[id(function)] == 3 else None), mutants.Bench(task.op, function)
+
+    monkeypatch.setattr(mutants, "run_test", run_test)
+    verdict = judge_test("def test_softmax(f): pass\n")
+    assert (verdict.state, verdict.held, verdict.line) == ("failed", (), 3)
+    assert "not steady: it accepts a correct implementation in one run" in verdict.message
 
 
 MANY = """

@@ -27,6 +27,7 @@ from tinyllm.testing.relations import parameters, specs_only
 
 ENOUGH = 0.75  # a test passes if it rejects this share of the mutants; only then are all survivors named
 LARGEST = 2000  # numbers in one argument at most, so that an answer takes little time and memory
+MORE_RUNS = 2  # of each right implementation if a test is about to pass: it may have decided by chance
 GIVE_UP = 2  # after this many runs without a judgement, for example because they take too long
 MOST = 2**18  # the largest product of the sizes of two arguments, which bounds the scores of attention
 
@@ -107,6 +108,12 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
         message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
                    f"{math.ceil(ENOUGH * len(mutants))}; {silent}one that it accepts: {mutants[rest[0]][0]}")
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
+    again = run_all(task, start, correct * MORE_RUNS, [])
+    rejected = [run[0] for run in again if run[0] and not no_judgement(run)]
+    if rejected:
+        message = ("it is not steady: it accepts a correct implementation in one run and rejects it in "
+                   f"another: {format_failure(rejected[0])}; draw with a fixed seed")
+        return Verdict(task.name, "failed", (), unknown, message, rejected[0].line)
     broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
 
