@@ -106,6 +106,9 @@ def test_training_looks_at_the_pictures_and_gives_each_row_its_own():
     assert loss.item() != other.item()
     parts = [(plan.loss(setup.model, part).item(), part.count) for part in batch.split(3)]
     assert np.isclose(sum(x * n for x, n in parts) / batch.count, loss.item(), rtol=1e-5)
+    asked, answer = setup.sample(setup.model).split("\n", 1)
+    ended = tl.prepare(tl.make_config(settings | {"sft.end": answer[0]}))
+    assert ended.sample(ended.model) == f"{asked}\n{answer[0]}"  # a sample ends with its answer
 
 
 def test_what_cannot_be_done_with_pictures_is_refused(run, refused):

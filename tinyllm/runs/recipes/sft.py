@@ -12,6 +12,7 @@ from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.runs.examples import hold_out, plan_of, read_records, row_size
+from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Frame, Parts, recipe
 from tinyllm.train.evaluate import count_characters
@@ -68,7 +69,8 @@ def sft(parts: Parts) -> Plan:
 
     def describe(model):
         prompt, answer, picture = halves[1][0]
-        given = {"cache": model.read(picture[None]), "sampling": Sampling(temperature=0)}
+        given = {"cache": model.read(picture[None]), "sampling": Sampling(temperature=0),
+                 "tokenizer": tokenizer, "stop": Opened(model, tokenizer, parts.frame).stops}
         ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
         return tokenizer.decode(prompt[len(marks) :] + ids)
 
