@@ -107,5 +107,4 @@ class Display:
                     f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
                     "tinyllm lesson"]
         self.say("\n".join(["", *lines, "", "it writes:", indented(printable(sample)), ""]))
-        self.say("\n  ".join(["what next:", *commands]))
-        self.say(f"or look at {self.run.report} in a browser")
+        self.say("\n  ".join(["what next:", *commands]) + f"\nor look at {self.run.report} in a browser")
