@@ -30,7 +30,7 @@ MISTAKES = {  # command line -> part of the error message
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
     "bench everything": "invalid choice",
     "quantize nothing --out new": "holds no run",
-    "quantize shipped": "it is the folder of a model",
+    "quantize shipped": "shipped is quantised already",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
     "course grade students": "there is no course.toml",  # "students" is a folder here

@@ -11,7 +11,7 @@ import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.decode.beams import beam_search
-from tinyllm.errors import PYTORCH
+from tinyllm.errors import PYTORCH, UserError
 from tinyllm.models import family
 from tinyllm.runs import setup
 from tinyllm.tensor import Tensor
@@ -21,6 +21,13 @@ from tinyllm.train.objectives import next_token
 
 BYTES = tl.ByteTokenizer()
 MODEL = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
+
+
+class Bare(nn.Module):
+    """Try a plain Tensor as a weight."""
+
+    def __init__(self):
+        self.w = Tensor([1.0], requires_grad=True)
 
 
 @pytest.mark.parametrize("owner, name, words", [
@@ -57,12 +64,23 @@ def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     (lambda: tl.stream(None, "a", max_tokens=3, prefil=4), "prefil; did you mean prefill_budget"),
     (lambda: tl.Sampling(temperatur=0), "^Sampling has no argument temperatur; did you mean temperature"),
     (lambda: tl.AdamW(MLP()), r"AdamW takes model\.parameters\(\)"),
+    (lambda: MLP().load_state_dict(({}, {})), r"the weights are tl\.load_weights\(file\)\[0\]"),
+    (lambda: Bare(), r"Bare\.w would be neither trained nor saved: wrap it in nn\.Parameter"),
     (lambda: tl.GPTConfig(65, n_layer=2), "GPTConfig has no argument n_layer; use layers="),
     (lambda: tl.GPT(vocab_size=65), r"GPT has no argument vocab_size; use GPT\(GPTConfig\(vocab_size="),
 ])
 def test_arguments_of_pytorch_are_known(call, words):
     with pytest.raises(TypeError, match=words):
         call()
+
+
+@pytest.mark.parametrize("act, error, words", [
+    (nn.adapt, UserError, "quantised ones are none"),
+    (lambda model: tl.fit(model, np.arange(99) % 9, 1), RuntimeError, "Int8Linear is quantised"),
+])
+def test_a_quantised_model_that_is_trained_says_that_it_is_quantised(act, error, words):
+    with pytest.raises(error, match=words):
+        act(tl.quantize(tl.build(MODEL.config), 8))
 
 
 def test_tokenizers_are_called_and_one_prompt_gives_one_list():

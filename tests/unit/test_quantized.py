@@ -120,7 +120,7 @@ def test_quantize_swaps_every_linear_keeps_the_rest_and_has_no_gradient(bits):
     with no_grad():
         y, near = original(tokens).data, model(tokens).data
     assert not np.array_equal(y, near) and np.abs(y - near).max() < (0.02 if bits == 8 else 0.3)
-    with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
+    with pytest.raises(RuntimeError, match=f"Int{bits}Linear is quantised and has no gradient"):
         model.loss(tokens, tokens).backward()
     for wrong, other, message in ((5, original, "8 or 4 bits, not 5"), (12 - bits, model, "cannot become")):
         with pytest.raises(UserError, match=message):

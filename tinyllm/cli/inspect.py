@@ -18,7 +18,7 @@ from tinyllm.runs.run import Run
 VOCABULARY = 1024  # tokens in the vocabulary of a model that is built from a family's name
 COUNTED = {"parameters": "parameters", "active": "parameters that a token uses",
            "weight_bytes": "bytes of weights", "cache_bytes": "bytes of keys and values a token",
-           "flops": "FLOPs a token"}
+           "flops": "FLOPs to read the last token"}
 
 
 @command("inspect")
@@ -26,7 +26,8 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
             json: bool = False) -> None:
     """Show the parts of a model and what they cost.
 
-    Say what each part does, and count parameters, bytes and operations.
+    Say what each part does, and count parameters, bytes and operations, those for the last token of
+    a full context.
     With --diff, compare two models: - marks what only the first has, + what only the second has.
 
     MODEL          a run, a model's folder, `shipped`, or a family such as llama; if

@@ -112,6 +112,10 @@ class Naming(type):
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         module = super().__call__(*args, **options)
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.requires_grad and not isinstance(value, Parameter):
+                raise TypeError(f"{cls.__name__}.{name} would be neither trained nor saved: wrap it in "
+                                "nn.Parameter, not in a Tensor")
         for name, p in module.named_parameters():
             if len(name) > len(p.make.name):
                 p.make.name = name

@@ -108,6 +108,8 @@ class Module(metaclass=Naming):
         Raises UserError with the name of the first array that is missing, unknown or not finite, or that has
         another shape or kind (float, int). Everything is checked first, so a bad state changes nothing.
         """
+        if isinstance(state, tuple):
+            raise TypeError("load_state_dict takes {name: array}: the weights are tl.load_weights(file)[0]")
         self.check_state({name: np.shape(array) for name, array in state.items()})
         arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
         for tensor, array in arrays:

@@ -55,7 +55,7 @@ class QuantizedLinear(Module):
         y = product(x.data, self.q.data, self.scales.data, self.n_out, bias)
 
         def backward(dy):
-            raise RuntimeError(f"{type(self).__name__} is for inference, and has no gradient: train before")
+            raise RuntimeError(f"{type(self).__name__} is quantised and has no gradient: train before that")
 
         return record(y, (x,), backward)
 
