@@ -14,12 +14,16 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 import tinyllm as tl
+from tinyllm import nn
 from tinyllm.config import parse_assignments
 from tinyllm.eval import Gaps, answers
 from tinyllm.eval.gaps import anywhere, body, line
@@ -107,6 +111,52 @@ def written(seed, run="shipped", count=20):
         texts = [opened.tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
         figures[name] = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
     return figures
+
+
+def q4_0(name, layer):
+    """Round the weights of a layer as llama.cpp's Q4_0 does: a function for nn.replace."""
+    import gguf
+
+    kind, head = gguf.GGMLQuantizationType.Q4_0, isinstance(layer, nn.Head)
+    w = layer.weight.data if head else layer.weight.data.T
+    near = gguf.dequantize(gguf.quantize(np.ascontiguousarray(w), kind), kind)
+    if head:  # a new one: an embedding may share the weight, and stays float32
+        return nn.Head(nn.Parameter(near))
+    layer.weight.data = np.ascontiguousarray(near.T)
+    return layer
+
+
+def rounded(seed, folder="", file="", tokens=1600, **settings):
+    """Round a model's weights to 8 and 4 bits, and by llama.cpp's Q4_0: the loss on a text, and its growth.
+
+    The model is that of a folder, or one that learns the stories first; the text is a file, or held-out
+    stories. Of a model for sentences, the mean of 1 - cosine is printed, between the vectors of a line before
+    and after. With int8 and int4, the inputs of layers are rounded too.
+    """
+    settings = TRIAL | {"seed": seed, "model.hidden": 352} | settings  # Q4_0 needs multiples of 32
+    opened = tl.open_model(folder) if folder else run(settings)[0]
+    text = Path(file).read_text() if file else tl.load_corpus("stories").split()[1].decode()
+    lines = [opened.tokenizer.encode(line) for line in text.splitlines()[:200] if line]
+    ids = np.array(opened.tokenizer.encode(text[: 20 * tokens]))[: tokens + 1]
+    width = min(opened.model.config.context, len(ids) - 1)
+    rows, targets = (x[: len(x) // width * width].reshape(-1, width) for x in (ids[:-1], ids[1:]))
+    sentences = hasattr(opened.model, "embed_sentences")
+
+    def results(change):
+        model = change(deepcopy(opened.model))
+        if sentences:
+            return model.embed_sentences(lines)
+        with nn.inference(model):
+            return model.token_losses(rows, targets).data
+
+    exact = results(lambda model: model)
+    found = {"int8": results(partial(nn.quantize, bits=8)), "int4": results(partial(nn.quantize, bits=4)),
+             "Q4_0": results(partial(nn.replace, kind=(nn.Linear, nn.Head), fn=q4_0))}
+    if sentences:
+        return {f"{name} {what}": figure for name, x in found.items() for what, figure in (
+            ("1 - cosine", 1 - (x * exact).sum(axis=-1).mean()),
+            ("similarity", np.abs(x @ x.T - exact @ exact.T).mean()))}
+    return {"loss": exact.mean()} | {name: x.mean() - exact.mean() for name, x in found.items()}
 
 
 # Documents of the world
@@ -269,7 +319,7 @@ ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS: dict[str, Callable] = {
     "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
-    "middle": middle, "written": written,
+    "middle": middle, "written": written, "rounded": rounded,
     "shell-steps": shell(400, steps=True),
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, each_call=True, **CONTEXT),

@@ -234,7 +234,7 @@ INLINE i16 i_rounded(v16 w, v16 divisor, float lowest, float highest) {
     return v_round(v_max(v_min(v_div(w, divisor), v_set(highest)), v_set(-lowest)));
 }
 
-/* Choose the 4-bit scales of 16 blocks: -m / 7.5, -m / 8, -m / 8.5 or -m / 9, whichever has the least squared error. */
+/* Choose the 4-bit scales of 16 blocks: -m / 8, or m / 7 where this has the smaller squared error. */
 INLINE v16 best_scales(const float *w, int64_t n_out, int64_t inputs, int64_t width, v16 largest) {
     v16 high = v_set(0.0f), low = v_set(0.0f), unit = v_not_zero(largest), best = high, least = v_set(INFINITY);
     for (int64_t i = 0; i < inputs; i++) {
@@ -243,8 +243,8 @@ INLINE v16 best_scales(const float *w, int64_t n_out, int64_t inputs, int64_t wi
         low = v_min(low, x);
     }
     v16 minus = v_select(v_less(high, v_sub(v_set(0.0f), low)), v_sub(v_set(0.0f), low), v_sub(v_set(0.0f), high));
-    for (int size = 15; size < 19; size++) {
-        i16 bits = v_bits(v_div(minus, v_set((float)size * 0.5f)));
+    for (int end = 8; end >= -7; end -= 15) {
+        i16 bits = v_bits(v_div(minus, v_set((float)end)));
         i16 odd = i_and(i_shift_right(bits, 16), i_set(1));
         v16 scale = i_float(i_and(i_add(i_add(bits, i_set(0x7fff)), odd), i_set((int32_t)0xffff0000)));
         v16 divisor = v_not_zero(scale), total = v_set(0.0f);

@@ -18,6 +18,7 @@ RUN = {"train.steps": 2, "train.batch": 2, "train.eval_windows": 2, "model.width
 PROSE = ("stories", "encyclopaedia", "letters", "dialogues")
 SETTINGS = {  # experiment of benchmarks/learn.py -> settings; all others take ROWS
     "recipe": RUN, "written": {"count": 2},
+    "rounded": RUN | {"tokens": 40, "model.width": 32, "model.hidden": 32},
     "middle": RUN | {"asked": 1, "samples": 2, "model.context": 256},
     **{kind: RUN | {"data": f"world:{kind},n=60"} for kind in PROSE},
 }

@@ -8,8 +8,9 @@ as uint16.
 
 In 8 bits, q is -127..127 and the scale is rounded up, so that the largest weight still fits: the error is at
 most half a scale. In 4 bits, q is -8..7, and a scale may be negative, so that the largest weight m can be
-stored as -8, whatever its sign (as in ggml's Q4_0). The scale is -m / 7.5, -m / 8, -m / 8.5 or -m / 9,
-whichever has the smallest sum of squared errors: the last two make m too small, but other weights more exact.
+stored as -8 or 7, whatever its sign: the scale is -m / 8 (as in ggml's Q4_0) or m / 7, whichever has the
+smaller sum of squared errors. Scales between and beyond them would make this sum smaller, but m less exact,
+and a model's loss larger: where weights are large, their inputs often are too.
 
 The numbers lie in memory in the order in which a product reads them: 16 outputs at a time, block after
 block, and in a block 4 inputs of all 16 outputs side by side, which is what one instruction multiplies
@@ -34,7 +35,6 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
-SIZES = 7.5, 8, 8.5, 9  # each is tried in 4 bits: scale = -(largest weight of a block) / size
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
@@ -172,16 +172,15 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for every 32 inputs of each output.
 
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
-    the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5
-    or -m / 9, rounded to a bfloat16: of these the first with the least squared error. q = w / scale,
-    rounded to nearest, ties to even, and limited to -8..7. The rest is the same as in quantize_int8.
+    the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 8 or m / 7, rounded
+    to a bfloat16: the first, unless the second has the smaller squared error. q = w / scale, rounded to
+    nearest, ties to even, and limited to -8..7. The rest is the same as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)
     high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)
     m = np.where(high >= -low, high, low)
-    scales = [from_bfloat16(bfloat16((0 - m) / np.float32(size))) for size in SIZES]
-    best = np.argmin([squared_error(blocks, scale) for scale in scales], axis=0)
-    scale = np.choose(best, scales)
+    first, second = (from_bfloat16(bfloat16((0 - m) / np.float32(end))) for end in (8, -7))
+    scale = np.where(squared_error(blocks, second) < squared_error(blocks, first), second, first)
     halves = (interleave(rounded(blocks, scale, -8, 7).astype(np.int8)) + np.int8(8)).astype(np.uint8)
     packed = halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)
     return packed, ordered(bfloat16(scale))
