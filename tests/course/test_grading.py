@@ -145,7 +145,9 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
     def grade_or_die(submission, course, level):
         if submission.student == "wrong":
             os.kill(os.getpid(), 9)
-        return graded_well(submission, course, level)
+        record = graded_well(submission, course, level)
+        hand_in(submission.student, "changed = 1\n")  # too late
+        return record
 
     graded_well = grading.grade
     monkeypatch.setattr(grading, "grade", grade_or_die)
@@ -156,6 +158,7 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
     assert "process ended" in found["wrong"]["note"]
     assert (found["right"]["note"], found["right"]["points"]) == (
         "4/softmax_backward: there is no function softmax_backward in the file", "2")
+    assert "changed" not in Path("out/feedback/right.html").read_text("utf-8")
 
 
 def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, monkeypatch):

@@ -15,7 +15,7 @@ from tinyllm.course.syllabus import lessons_folder
 from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.by_rule import shared_edits
+from tinyllm.testing.by_rule import every_edit, shared_edits
 from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
 from tinyllm.testing.edits import links, parsed
 from tinyllm.testing.relations import parameters
@@ -46,6 +46,8 @@ def folder(here):
 
 
 def test_the_example_is_checked_released_graded_and_packed_like_a_task_of_the_library(folder, printed):
+    printed("course", "init", folder)
+    assert 'folder = "own/100_averages"\n' in Path("course.toml").read_text()
     Path("course.toml").write_text(COURSE)
     assert "3 of 3 mutants rejected, 1 of 1 variants accepted" in printed("course", "selftest")
     assert main(["course", "release", "handout"]) == 0
@@ -67,6 +69,12 @@ def test_the_example_is_checked_released_graded_and_packed_like_a_task_of_the_li
     Path("tinyllm_lab-0.1.0-py3-none-any.whl").write_bytes(b"wheel")
     assert main(["course", "gradescope", "tinyllm_lab-0.1.0-py3-none-any.whl"]) == 0
     assert b"own/100_averages/reference.py" in Path("autograder.zip").read_bytes()
+
+
+def test_code_of_another_right_answer_is_not_quoted_as_if_it_were_the_formula(folder):
+    own_tasks.load_lesson(folder)
+    edits = [said for said, _ in every_edit("moving_average") if "cumsum" in said or "[(1, 0)]" in said]
+    assert edits and all(said.endswith(", if it is written in another way") for said in edits)
 
 
 def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):

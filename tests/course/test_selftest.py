@@ -1,6 +1,8 @@
 """Check that `course selftest` notices wrong judgements."""
 
 import functools
+import multiprocessing
+import time
 
 import pytest
 
@@ -8,6 +10,7 @@ from tinyllm.cli import main
 from tinyllm.cli.course import format_row
 from tinyllm.course import answer_keys
 from tinyllm.course.classroom import selftest
+from tinyllm.course.classroom.config import Course, whole_course
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
@@ -34,6 +37,23 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     assert refused.startswith(f"TURNED DOWN: {wrong.__name__}, by: ") and refused in format_row(row)
     monkeypatch.setattr("tinyllm.cli.course.run_selftest", lambda *arguments, **step: [row])
     assert main(["course", "selftest"]) == 1
+
+
+def try_first(lesson, task, level):
+    """Return a row for the first exercise, and never return for the others."""
+    while task.name != "softmax":
+        time.sleep(1)
+    return selftest.Row(4, task.name, 1, 0, 1, 1, 1, 1, ())
+
+
+def test_an_interrupt_ends_a_selftest_at_once(monkeypatch, capfd):
+    def interrupt(row):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(selftest, "try_task", try_first)
+    with pytest.raises(KeyboardInterrupt):
+        selftest.run_selftest(Course(whole_course().parts[4:5]), "plain", interrupt)
+    assert not multiprocessing.active_children() and not capfd.readouterr().err
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):

@@ -82,7 +82,8 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     records = merged(course, ROSTER, "ada", "Eve")
     rows = written(course, records, "grades.csv")
     assert read("grades.csv")[0] == ["student", "name", "id", "sis user id", "email", "of", "lesson_00",
-        "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note"]  # two columns `of`
+        "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note", "0/add", "4/softmax",
+        "4/softmax_backward", "overrides"]  # two columns `of`
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
@@ -104,7 +105,7 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
 def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(course):
     table = f'student,task,points,comment\nADA,4/softmax,"1,5",{COMMENT}\nAda,0/add,,well done\n'
     records = merged(course, table, "Ada")
-    (row,) = written(course, records, "tasks.csv")
+    (row,) = written(course, records, "grades.csv")
     assert (row["4/softmax"], row["0/add"], row["4/softmax_backward"]) == ("1.5", "1", "")
     assert records[0]["points"] == 2.5
     assert row["overrides"] == (
@@ -161,7 +162,7 @@ def test_what_was_not_graded_is_empty_in_every_table_and_has_no_score(course):
     (row,) = written(course, records, "grades.csv")
     assert (row["points"], row["lesson_00"], row["of"]) == ("", "", "4")
     assert row["note"] == "nothing was handed in; 4/softmax: exercise_final.py is there, exercise.py is not"
-    assert not set("".join("".join(read(name)[-1][5:]) for name in ("tasks.csv", "canvas.csv"))) & set("0123")
+    assert {*read("grades.csv")[-1][9:], *read("canvas.csv")[-1][4:]} == {""}
     page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
     assert not any("score" in each for each in (page, *page["tests"]))
     assert "Ada: nothing was graded" in Path("out/feedback/Ada.html").read_text("utf-8")
@@ -172,8 +173,7 @@ def test_a_grading_reads_the_table_beside_its_course(course, printed, refused):
     Path("subs/Ada/00_setup/exercise.py").write_text("def add(x, y):\n    return x\n")
     Path("students.csv").write_text("student,task,points\nAda,,\nBob,,\nada,0/add,0.5\nBob,4/softmax,0.25\n")
     assert "Bob: nothing was handed in" in printed("course", "grade", "subs", "--out", "out")
-    assert [row[-3] for row in read("grades.csv")[1:]] == ["4", "4"]
-    assert [row[-4] for row in read("grades.csv")[1:]] == ["0.5", "0.25"]
+    assert [row[5:7] for row in read("grades.csv")[1:]] == [["0.5", "4"], ["0.25", "4"]]
     Path("students.csv").write_text("student,task,points\nZoe,0/add,\n")
     assert "students.csv, line 2: neither" in refused("course", "grade", "subs", "--out", "new")
     assert not Path("new").exists()

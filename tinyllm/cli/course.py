@@ -69,9 +69,9 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
     example:
       tinyllm course grade submissions
 
-    OUT gets grades.csv (a column for each lesson), tasks.csv (a column for each exercise), canvas.csv and
-    moodle.csv to import there, results.json for programs, and in feedback a page for each student. A cell
-    is empty, not 0, if nothing was graded there.
+    OUT gets grades.csv (a column for each lesson and exercise), canvas.csv and moodle.csv to import there,
+    results.json for programs, and in feedback a page for each student. A cell is empty, not 0, if nothing
+    was graded there.
 
     course.toml and students.csv are read in this folder. Lateness is judged by the column `received` of
     students.csv alone, because students can set the times of files.
@@ -90,7 +90,7 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
         records = merge(rows, course, level, found)
         write_results(out, course, records, submissions)
     print("\n".join(format_grades(records, others)))
-    print(f"see {out}/grades.csv, tasks.csv and feedback")
+    print(f"see {out}/grades.csv and feedback")
 
 
 def format_grades(records: list, others: list) -> list[str]:

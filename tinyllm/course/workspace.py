@@ -94,7 +94,10 @@ class StudentProgress:
         self.path = workspace / MARK / "progress.json"
         self.tasks = {}
         if os.path.lexists(self.path):
-            tasks = read_json(self.path, {"tasks": {str: {}}}, 2**22)["tasks"]
+            try:
+                tasks = read_json(self.path, {"tasks": {str: {}}}, 2**22)["tasks"]
+            except UserError as error:
+                raise UserError(f"{error}; move it away: it says only what you have passed") from None
             for key, task in tasks.items():
                 self.tasks[key] = {name: value for name, value in task.items()
                                    if type(value) is FIELDS.get(name)}

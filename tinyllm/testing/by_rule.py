@@ -181,6 +181,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
         for change in (nodes, names) if form is spec else (nodes,):  # `names` makes the most edits
             for function in edited:
                 for said, tree in change(theirs[function], example):
+                    said += ", if it is written in another way" * (form is not spec)
                     yield said, Edit(name, theirs | {function: tree})
 
 

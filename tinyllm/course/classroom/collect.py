@@ -92,7 +92,8 @@ def unpacked(folder: str | Path) -> Iterator[Path]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(read(MAX_PACKED))
         except Exception as error:  # a damaged zip can cause any error
-            raise UserError(f"{folder} is no folder of submissions, and no zip: {reason(error)}") from None
+            why = reason(error)
+            raise UserError(f"there is no folder {folder} with submissions, and no zip: {why}") from None
         yield Path(folder) if Path(folder).is_dir() else Path(new)
 
 

@@ -128,7 +128,10 @@ def _part(here, /, number=None, folder=None, points=None, due="", **more):
         raise UserError("a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises")
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
-    conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str}, f"lesson {lesson.number}")
+    try:
+        conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str})
+    except UserError as error:
+        raise UserError(f"lesson {lesson.number} {error}") from None
     if not points:
         raise UserError(f"lesson {lesson.number} has no points: name its exercises, or leave it out")
     for name in points:

@@ -83,8 +83,11 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
             rows.append(tried[task].result())
             step(rows[-1])
     except BaseException:  # also Ctrl-C
-        for process in multiprocessing.active_children():
-            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        while processes := multiprocessing.active_children():  # each may have begun one more exercise
+            for process in processes:
+                process.terminate()
+                process.join(1)
         raise
     finally:
         pool.shutdown(cancel_futures=True)

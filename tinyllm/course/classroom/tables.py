@@ -79,29 +79,19 @@ def cell(text: str) -> str:
 
 
 def grades(course: Course, records: Sequence[Record]) -> Rows:
-    """Return a table with a column for each lesson."""
-    head = [f"lesson_{part.lesson.number:02}" for part in course.parts]
+    """Return a table with all columns of the roster, and a column for each lesson and each exercise."""
+    roster = list(dict.fromkeys(name for record in records for name in record["roster"]))
+    head = ["student", *roster, *(f"lesson_{part.lesson.number:02}" for part in course.parts), "late_days",
+            "deducted", "points", "of", "isolation", "note"]
+    head += [f"{part.lesson.number}/{name}" for part in course.parts for name in part.points]
     rows = []
     for record in records:
         late = [sum(lesson[name] or 0 for lesson in record["lessons"]) for name in ("late_days", "deducted")]
-        sums = map(number, [*late, record["points"], record["of"]])
-        rows.append([*by_lesson(record), *sums, record["isolation"], note(record)])
-    return of_students(records, [*head, "late_days", "deducted", "points", "of", "isolation", "note"], rows)
-
-
-def tasks(course: Course, records: Sequence[Record]) -> Rows:
-    """Return a table with a column for each exercise."""
-    head = [f"{part.lesson.number}/{name}" for part in course.parts for name in part.points]
-    rows = [[*(number(task["points"]) for _, task in tasks_of(record)), overrides(record)]
-            for record in records]
-    return of_students(records, [*head, "overrides"], rows)
-
-
-def of_students(records: Sequence[Record], head: list[str], rows: Rows) -> Rows:
-    """Return a table in which each row begins with its student and all columns of the roster."""
-    roster = list(dict.fromkeys(name for record in records for name in record["roster"]))
-    people = [[record["student"], *(record["roster"].get(name, "") for name in roster)] for record in records]
-    return [["student", *roster, *head], *map(list.__add__, people, rows)]
+        rows.append([record["student"], *(record["roster"].get(name, "") for name in roster),
+                     *by_lesson(record), *map(number, [*late, record["points"], record["of"]]),
+                     record["isolation"], note(record),
+                     *(number(task["points"]) for _, task in tasks_of(record)), overrides(record)])
+    return [[*head, "overrides"], *rows]
 
 
 def canvas(course: Course, records: Sequence[Record]) -> Rows:
@@ -124,7 +114,7 @@ def lesson_names(course: Course) -> list[str]:
     return [f"Lesson {part.lesson.number}" for part in course.parts]
 
 
-TABLES = {"grades.csv": grades, "tasks.csv": tasks, "canvas.csv": canvas, "moodle.csv": moodle}
+TABLES = {"grades.csv": grades, "canvas.csv": canvas, "moodle.csv": moodle}
 
 
 def gradescope(record: Record) -> str:
