@@ -27,7 +27,8 @@ MOST = 2**22  # the most values in a JSON file: an empty list takes 2 bytes in t
 DIGITS = 300  # the most digits of a whole number, which is then below LARGEST_NUMBER
 # Thirty nested tables in one line of TOML, a.b.c...: tomllib's memory grows with the square of their number.
 DOTTED = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){30}""")
-HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
+# One of two surrogates without the other. The pattern begins with the characters \u, to be found fast.
+HALF = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])")
 
 _serial = itertools.count()  # makes names of temporary files differ
 

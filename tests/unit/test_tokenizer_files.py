@@ -59,7 +59,8 @@ def drawn_tokenizers(draw):
         words, pairs = vocabulary.words()
         gone = draw(st.sets(st.sampled_from([CHARACTERS[byte] for byte in range(128, 256)])))
         words = {word: i for word, i in words.items() if word not in gone}
-        vocabulary = Vocabulary.from_words(words, pairs, draw(st.booleans()))
+        sides = [left for left, _ in pairs], [right for _, right in pairs]
+        vocabulary = Vocabulary.from_words(words, sides, draw(st.booleans()))
     special = draw(st.lists(names, max_size=4, unique=True))
     if draw(st.booleans()):
         free = [i for i in range(max(vocabulary.tokens) + 9) if i not in vocabulary.tokens]
@@ -249,7 +250,8 @@ WRONG = [  # values of the right types that do not fit; a part of the message
     ({"model": ...}, "not a tokenizer file"), ({"model": []}, "not a tokenizer file"),
     ({"model__tinyllm": {"novelty": 1}}, "novelty"),
     *(({"model__vocab": VOCAB | new, "added_tokens": []}, problem) for new, problem in (
-        ({"zzz": 5}, "same id 5"), ({"zzz": 2**40}, "'zzz'"), ({"a b": 700}, "'a b'"), ({"": 9}, "''"))),
+        ({"zzz": 5}, "same id 5"), ({"zzz": 2**40}, "'zzz'"), ({"zzz": -1}, "'zzz'"), ({"a b": 700}, "'a b'"),
+        ({"": 9}, "''"))),
     *(({"model__merges": [wrong]}, r"merges\[0\]") for wrong in ("h e r", ["h", 3], 7, ["q", "q"])),
     ({"model__merges": [MERGES[0], MERGES[0]]}, r"merges\[1\].*twice"),
     *(({"added_tokens": token(content=wrong)}, "1 to 512 characters|half a character")

@@ -130,6 +130,27 @@ def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids
 
 
 BY_THE_LIBRARY = [LibraryTokenizer(content) for content in (BERT, T5, LLAMA, WORDS, PREFIXED)]
+INSIDE = LLAMA["added_tokens"] + [LLAMA["added_tokens"][0] | {"id": 8, "content": "s>", "special": False}]
+FIRST = LLAMA["model"]
+THROUGH = {"vocab": FIRST["vocab"] | {"<s>a": 10}, "merges": FIRST["merges"] + [["<s>", "a"]]}
+APART = {"model": FIRST | {"merges": FIRST["merges"][:1]}, "added_tokens": INSIDE}
+SHARED = [LLAMA | APART, LLAMA | {"model": FIRST | THROUGH},
+          LLAMA | {"added_tokens": [token | {"normalized": True} for token in INSIDE]}]
+
+
+@pytest.mark.parametrize("content, copies", [(BERT, 1), (T5, 0), (LLAMA, 0), (WORDS, 0), (PREFIXED, 0),
+                                             (SHARED[0], 0), (SHARED[1], 1), (SHARED[2], 1)])
+def test_a_copy_without_special_tokens_is_made_only_where_it_matters(content, copies):
+    tokenizer = LibraryTokenizer(content)
+    tokenizer.encode("a")  # unknown to BERT
+    assert tokenizer._restricted.cache_info().currsize == copies
+
+    @given(st.lists(st.sampled_from([*tokenizer.special_tokens, *"a<s>be ", "the", "s>"])).map("".join))
+    def same(text):
+        ids = tokenizer.encode(text)
+        assert ids == tokenizer._restricted(frozenset()).encode(text, add_special_tokens=False).ids
+
+    same()
 
 
 def streamed(tokenizer, ids, known):
@@ -207,10 +228,10 @@ def test_errors_of_library_tokenizers_are_one_line(tmp_path):
 
 
 def test_dropout_is_left_to_training(tmp_path):
-    for content in LLAMA, json.loads(SAVED[2].to_json()):
-        plain = load(tmp_path, content).encode("a aa the mat")
+    for content, text in (LLAMA, "a" + " a" * 9), (json.loads(SAVED[2].to_json()), TEXT):
+        plain = load(tmp_path, content).encode(text)
         dropped = load(tmp_path, content | {"model": content["model"] | {"dropout": 0.9}})
-        assert [dropped.encode("a aa the mat") for _ in range(9)] == [plain] * 9
+        assert [dropped.encode(text) for _ in range(9)] == [plain] * 9
 
 
 def paths(value, at=()):

@@ -9,9 +9,11 @@ ASCII, such as "<|endoftext|>", and those with a character that stands for no by
 """
 
 import base64
+import gc
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,24 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
             path = Path(path, name)
     data = read_bytes(path)
     try:
-        return _read(Path(path).parent, data, pattern, special_tokens)
+        with _no_search():
+            return _read(Path(path).parent, data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
     except RecursionError:  # when an error message quotes a nested value
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
+
+
+@contextmanager
+def _no_search() -> Iterator[None]:
+    """Keep Python from searching the many parts of a file, again and again, for objects to free."""
+    searches = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searches:
+            gc.enable()
 
 
 def _read(folder, data, pattern, special_tokens):
@@ -63,7 +78,7 @@ def _read(folder, data, pattern, special_tokens):
         return _gpt2(folder)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError("not a tokenizer file: it has no model")
-    return from_dict(content)
+    return from_dict(content, data)
 
 
 def _ranks(data, pattern, special_tokens):

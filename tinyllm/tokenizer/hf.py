@@ -15,13 +15,14 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 
 import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
-from tinyllm.tokenizer.strings import Text, bytes_from_text
+from tinyllm.tokenizer.strings import Text, bytes_from_text, cut_at_names
 from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
@@ -39,18 +40,23 @@ class LibraryTokenizer(Tokenizer):
 
     kind = "huggingface"
 
-    def __init__(self, document: dict, feature: str = "its pipeline"):
-        """Load the content of a `tokenizer.json`; `feature`: what needs the library. Raises UserError."""
+    def __init__(self, document: dict, feature: str = "its pipeline", data: bytes = b""):
+        """Load the content of a `tokenizer.json`, or raise UserError.
+
+        feature: what needs the library. data: the bytes of the file, if there is one.
+        """
         self._content = document
-        self._library = _load(document, feature)
+        self._library = _load(data or json.dumps(document).encode(), feature)
         before = growth(document.get("normalizer")) * growth(document.get("pre_tokenizer"))
         if (most := max(before, growth(document.get("decoder")))) > GROWTH:
             raise UserError(f"its pipeline makes up to {most:,.0f} bytes of one, more than {GROWTH}")
-        vocab = self._library.get_vocab(with_added_tokens=True)
-        check_id(max(vocab.values(), default=0), "a token of the file")
         added = self._library.get_added_tokens_decoder()
         special = {token.content: i for i, token in added.items() if token.special}
-        super().__init__({i: word.encode() for word, i in vocab.items() if word not in special}, special)
+        vocab = document["model"]["vocab"]
+        ids = {*(vocab.values() if isinstance(vocab, dict) else range(len(vocab))), *added}
+        check_id(max(ids, default=0), "a token of the file")
+        super().__init__(dict.fromkeys(ids.difference(special.values()), b""), special)
+        self._hidden = {name.encode(): i for name, i in special.items()}
         self._restricted = lru_cache(maxsize=8)(lambda allowed: self._run(self._restrict, allowed))
 
     def __reduce__(self):
@@ -58,12 +64,33 @@ class LibraryTokenizer(Tokenizer):
 
     def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
         """Encode a text, and return the ids as an int32 array. Raises UserError for a text not in UTF-8."""
-        library = self._restricted(frozenset(name.decode() for name in self._names(allowed_special)))
+        allowed, data = frozenset(self._names(allowed_special)), bytes_from_text(text)
         try:
-            text = bytes_from_text(text).decode()
+            text = data.decode()
         except UnicodeDecodeError as e:
             raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
+        if not allowed and self._telling and [*cut_at_names(data, self._hidden)] == [data]:
+            ids = self._run(self._library.encode, text, add_special_tokens=False).ids
+            if self._telling.isdisjoint(ids):
+                return np.array(ids, np.int32)
+        library = self._restricted(allowed)
         return np.array(self._run(library.encode, text, add_special_tokens=False).ids, np.int32)
+
+    @cached_property
+    def _telling(self):
+        """Return the ids without which no special token has changed a text's ids, or none if no ids tell.
+
+        A special token is in the result if a model has used it, unless BPE has merged it with another token,
+        or a word with it has become the unknown token.
+        """
+        model, added = self._content["model"], self._library.get_added_tokens_decoder().values()
+        merges, special = model.get("merges") or (), self.special_tokens.keys()
+        merged = (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+        clear = self._content.get("normalizer") in (None, {"type": "Sequence", "normalizers": []})
+        clear |= len(special) == len(added) or not any(token.special and token.normalized for token in added)
+        if not clear or not special.isdisjoint(chain.from_iterable(merged)):
+            return frozenset()
+        return frozenset([*self.special_tokens.values(), self.id_of(model.get("unk_token") or "")])
 
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids into text with the library's decoder, special tokens included.
@@ -105,7 +132,8 @@ class LibraryTokenizer(Tokenizer):
         """
         content = json.loads(json.dumps(self._content))
         model, secret = content["model"], secrets.token_hex(16)
-        hidden = {name: f"{secret}{i}" for name, i in self.special_tokens.items() if name not in allowed}
+        hidden = {name: f"{secret}{i}" for name, i in self.special_tokens.items()
+                  if name.encode() not in allowed}
         if isinstance(model["vocab"], dict):
             model["vocab"] = {hidden.get(word, word): i for word, i in model["vocab"].items()}
         else:
@@ -120,10 +148,10 @@ class LibraryTokenizer(Tokenizer):
         if model.get("unk_token") in hidden:
             model["unk_token"] = hidden[model["unk_token"]]
         for token in content.get("added_tokens") or ():
-            token["special"] = token["content"] not in allowed and token.get("special", False)
+            token["special"] = token["content"] in hidden
             token["content"] = hidden.get(token["content"], token["content"])
         content["post_processor"] = None
-        return _load(content)
+        return _load(json.dumps(content).encode())
 
     @staticmethod
     def _run(function, *args, **options):
@@ -165,13 +193,17 @@ def growth(part: dict | None) -> float:
     return grown
 
 
-def _load(document, feature="its pipeline"):
-    """Load a tokenizer.json with the library. Raises UserError if that fails."""
+def _load(data, feature="its pipeline"):
+    """Load the bytes of a tokenizer.json with the library. Raises UserError if that fails."""
     try:
         import tokenizers
     except ImportError:
         raise UserError(f"{feature} needs the tokenizers library: pip install tokenizers") from None
     with muted():
-        library = LibraryTokenizer._run(tokenizers.Tokenizer.from_str, json.dumps(document))
+        library = LibraryTokenizer._run(tokenizers.Tokenizer.from_buffer, data)
     library.encode_special_tokens = True
+    library.no_truncation()
+    library.no_padding()
+    if getattr(library.model, "dropout", None):
+        library.model.dropout = None
     return library

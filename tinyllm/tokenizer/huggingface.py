@@ -49,8 +49,11 @@ class NeedsLibrary(Exception):
     """Signal that a tokenizer.json has a feature that only the `tokenizers` library reproduces."""
 
 
-def from_dict(document: dict) -> Tokenizer:
-    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if the content is wrong."""
+def from_dict(document: dict, data: bytes = b"") -> Tokenizer:
+    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if the content is wrong.
+
+    data: the bytes of the file, which the library reads faster.
+    """
     model = document["model"]
     kind, extra = model.get("type", "BPE" if "merges" in model else None), model.get("tinyllm", {})
     conform(extra, {}, "model.tinyllm")
@@ -71,7 +74,7 @@ def from_dict(document: dict) -> Tokenizer:
             tokenizer.post_processor = document["post_processor"]
         known = (model["vocab"] | tokenizer.special_tokens | tokenizer.added_tokens).get
     except NeedsLibrary as feature:
-        tokenizer = LibraryTokenizer(document, str(feature))
+        tokenizer = LibraryTokenizer(document, str(feature), data)
         known = tokenizer.id_of
     if document["post_processor"] is not None:
         _check_around(document["post_processor"], known)
@@ -163,12 +166,15 @@ def _pattern(document):
 
 
 def _merges(merges):
-    """Read merges in both notations, "a b" and ["a", "b"] -> [(left, right)]."""
+    """Read merges in both notations, "a b" and ["a", "b"] -> (left tokens, right tokens)."""
+    if {*map(type, merges)} == {str} and {merge.count(" ") for merge in merges} == {1}:
+        words = " ".join(merges).split(" ")  # much faster than one merge at a time
+        return words[::2], words[1::2]
     pairs = [merge.split(" ", 2) if isinstance(merge, str) else merge for merge in merges]
     for i, pair in enumerate(pairs):
-        if not isinstance(pair, list) or [*map(type, pair)] != [str, str]:
+        if type(pair) is not list or len(pair) != 2 or not type(pair[0]) is type(pair[1]) is str:
             raise UserError(f"merges[{i}] is not two tokens")
-    return pairs
+    return [left for left, _ in pairs], [right for _, right in pairs]
 
 
 def _added(document, vocab):

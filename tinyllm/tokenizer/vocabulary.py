@@ -11,10 +11,11 @@ GPT-2's encoder.py, 2019). The space is "Ġ".
 from __future__ import annotations
 
 import operator
+from codecs import charmap_encode
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -27,7 +28,7 @@ MAX_SQUARES = 2**26  # bounds the sum of squared lengths of ranked tokens, the t
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _OTHERS = [byte for byte in range(BYTES) if byte not in _PRINTABLE]
 CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(BYTES + i) for i, b in enumerate(_OTHERS)}
-_BYTE_OF = {character: byte for byte, character in CHARACTERS.items()}
+_BYTE_OF = {ord(character): byte for byte, character in CHARACTERS.items()}
 
 
 def characters(token: bytes) -> str:
@@ -38,8 +39,8 @@ def characters(token: bytes) -> str:
 def token_bytes(word: str) -> bytes | None:
     """Read GPT-2's characters as bytes, or return None if a character stands for no byte."""
     try:
-        return bytes(map(_BYTE_OF.__getitem__, word))
-    except KeyError:
+        return charmap_encode(word, "strict", _BYTE_OF)[0]
+    except UnicodeEncodeError:
         return None
 
 
@@ -49,16 +50,13 @@ class Vocabulary:
 
     tokens: {id: bytes}; an id that is missing is unused, or belongs to a special token.
     byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
-    merges: {(left, right): new token}.
-    order: {(left, right): rank}; the pair with the smallest rank merges first. None means the pair with the
-        smallest new token.
+    merges: {(left, right): new token}; the first pair in it merges first.
     ignore_merges: True if a piece that is a token always becomes that token, without merging.
     """
 
     tokens: dict[int, bytes]
     byte_ids: list[int]
     merges: dict[tuple[int, int], int]
-    order: dict[tuple[int, int], int] | None = None
     ignore_merges: bool = False
 
     @classmethod
@@ -108,12 +106,12 @@ class Vocabulary:
         return cls(tokens, byte_ids, merges, ignore_merges=unreached)
 
     @classmethod
-    def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
+    def from_words(cls, vocab: dict[str, int], merges: tuple[list, list], ignore_merges: bool,
                    names: Collection[str] = ()) -> Vocabulary:
         """Build a vocabulary from tokens in GPT-2's spelling, with a printable character for each byte.
 
         vocab: {token: id}.
-        merges: [(left, right)] in order.
+        merges: the left tokens, and the right tokens, in the order of merging.
         ignore_merges: True encodes a piece that is itself a token at once, without merging.
         names: added tokens such as `<|endoftext|>`, which are written as they are. A name that is part
             of a merge is an ordinary token too.
@@ -121,27 +119,28 @@ class Vocabulary:
         Raises UserError for an id or a merge that occurs twice or does not fit.
         """
         _check_ids(vocab)
-        pairs, order = {}, {}
-        for rank, (left, right) in enumerate(merges):
-            if missing := [word for word in (left, right, left + right) if word not in vocab]:
-                word = missing[0][:40]
+        columns = *merges, list(map(operator.add, *merges))
+        find: Any = vocab.get
+        left, right, new = ([*map(find, words)] for words in columns)  # columns, as loops over merges are slow
+        for words, ids in zip(columns, (left, right, new), strict=True):
+            if None in ids:
+                word = words[rank := ids.index(None)][:40]
                 raise UserError(f"merges[{rank}] needs the token {word!r}, which is not in the vocabulary")
-            pair = vocab[left], vocab[right]
-            if pair in order:
-                raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
-            pairs[pair], order[pair] = vocab[left + right], rank
-        made = {*pairs.values(), *chain.from_iterable(pairs), *map(vocab.get, _BYTE_OF)}
-        tokens = {}
-        for word, i in vocab.items():
-            if word in names and i not in made:
-                continue
-            token = token_bytes(word)
-            if not token:
-                raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
-            tokens[i] = token
+        pairs = list(zip(left, right, strict=True))
+        made = dict(zip(pairs, new, strict=True))
+        if len(made) < len(pairs):
+            last = {pair: rank for rank, pair in enumerate(pairs)}
+            rank = next(last[pair] for rank, pair in enumerate(pairs) if rank < last[pair])
+            both = " and ".join(repr(words[rank][:40]) for words in merges)
+            raise UserError(f"merges[{rank}], {both}, is there twice")
+        ordinary = left, right, new, map(vocab.get, CHARACTERS.values())
+        alone = {vocab.get(name) for name in names}.difference(*ordinary)
+        tokens: dict[int, Any] = {i: token_bytes(word) for word, i in vocab.items() if i not in alone}
+        if not all(tokens.values()):
+            word, i = next((word, i) for word, i in vocab.items() if not tokens.get(i, True))
+            raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
         byte_ids = [vocab.get(CHARACTERS[byte], -1 - byte) for byte in range(BYTES)]
-        ascending = all(a < b for a, b in pairwise(pairs.values()))
-        return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
+        return cls(tokens, byte_ids, made, ignore_merges)
 
     def words(self) -> tuple[dict[str, int], list[list[str]]]:
         """Return ({token: id}, merges in order), with tokens written in GPT-2's characters.
@@ -154,8 +153,13 @@ class Vocabulary:
             if vocab[word] != i:
                 both = f"{i} and {vocab[word]}"
                 raise UserError(f"the tokens {both} have the same bytes, which no file can hold")
-        in_order = sorted(self.merges, key=(self.order or self.merges).__getitem__)
-        return vocab, [[spelt[left], spelt[right]] for left, right in in_order]
+        return vocab, [[spelt[left], spelt[right]] for left, right in self.merges]
+
+    @cached_property
+    def order(self) -> dict[tuple[int, int], int] | None:
+        """Return {(left, right): rank}, or None if the pair with the smallest new token merges first."""
+        new = list(self.merges.values())
+        return None if new == sorted({*new}) else {pair: rank for rank, pair in enumerate(self.merges)}
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
@@ -189,6 +193,9 @@ def check_id(i: Any, what: str) -> None:
 
 def _check_ids(vocab):
     """Raise UserError if an id of a vocabulary, {token: id}, is invalid or occurs twice."""
+    ids = vocab.values()
+    if {*map(type, ids)} == {int} and min(ids) >= 0 and max(ids) < LARGEST_ID and len({*ids}) == len(ids):
+        return  # the loop below finds the token to name
     taken = {}
     for word, i in vocab.items():
         check_id(i, f"the token {word[:40]!r}")
