@@ -121,7 +121,7 @@ class Vocabulary:
         _check_ids(vocab)
         columns = *merges, list(map(operator.add, *merges))
         find: Any = vocab.get
-        left, right, new = ([*map(find, words)] for words in columns)  # columns, as loops over merges are slow
+        left, right, new = ([*map(find, words)] for words in columns)  # a loop over merges is slow
         for words, ids in zip(columns, (left, right, new), strict=True):
             if None in ids:
                 word = words[rank := ids.index(None)][:40]
