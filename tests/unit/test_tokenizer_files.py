@@ -344,7 +344,8 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
 @pytest.mark.parametrize("name, content, options, problem", [
     ("merges.txt", "#version: 0.2\n", {}, "without merges nothing makes the token 'th'"),  # no special token
     ("merges.txt", "a b\n" * (2**20 + 1), {}, "1048576 lines"), ("merges.txt", None, {}, r"merges\.txt"),
-    ("merges.txt", GPT2_MERGES + "h e e", {}, r"merges\[4\]"), ("vocab.json", "[]", {}, "no model"),
+    ("merges.txt", GPT2_MERGES + "h e e", {}, r"with merges\.txt beside it: merges\[4\]"),
+    ("vocab.json", "[]", {}, "no model"),
     ("vocab.json", json.dumps(GPT2_VOCAB | {"a": "64"}), {}, "id of the token 'a'"),
     ("added_tokens.json", "{}", {}, "added_tokens"),
     *(("merges.txt", GPT2_MERGES, {name: ["gpt2"]}, "of its own") for name in ("pattern", "special_tokens")),

@@ -83,12 +83,12 @@ def encode(path: str, text: str | None = None, *, file: str | None = None, json:
 
 
 @command("tokenizer show")
-def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096") -> None:
+def show(text: list[str] | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096") -> None:
     """Show the tokens of a text in colours, with their ids.
 
     A space is shown as ·, an end of line as ↵, a tab as →; bytes that are not text as \\xff.
 
-    TEXT              the text; if it is - or left out, standard input is read
+    TEXT              the text, after a tokenizer's file if you like; - or nothing reads standard input
     --file F          read the text from a file
     --tokenizer PATH  a file, a folder with one, byte, char, or bpe:N (learnt from the corpus pydocs)
 
@@ -99,7 +99,11 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
     """
     from tinyllm.data import load_corpus
 
-    data = learnt_from = _text_of(text, file, MOST)
+    given = text.pop() if text else None
+    if text and (len(text) > 1 or not os.path.exists(text[0])):
+        raise UserError("give one TEXT, in quotes; --tokenizer PATH says whose tokens")
+    tokenizer = text[0] if text else tokenizer
+    data = learnt_from = _text_of(given, file, MOST)
     name = tokenizer
     if tokenizer.startswith("bpe:"):
         learnt_from, name = load_corpus("pydocs").data, f"{tokenizer} of pydocs"

@@ -112,11 +112,14 @@ def _gpt2(folder):
     if not merges and (words := [word for word in special if word.isascii() and word.isalnum()]):
         raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    return from_dict({
-        "version": "1.0", "pre_tokenizer": level, "decoder": level,
-        "model": {"vocab": vocab, "merges": merges},
-        "added_tokens": [{"id": vocab[word], "content": word, "special": True} for word in special],
-    })
+    try:
+        return from_dict({
+            "version": "1.0", "pre_tokenizer": level, "decoder": level,
+            "model": {"vocab": vocab, "merges": merges},
+            "added_tokens": [{"id": vocab[word], "content": word, "special": True} for word in special],
+        })
+    except UserError as e:
+        raise UserError(f"with merges.txt beside it: {e}") from None
 
 
 @instead(format="the path alone: tinyllm writes tokenizer.json, which tokenizers converts")
