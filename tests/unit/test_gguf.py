@@ -139,7 +139,8 @@ def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes
     tokens = BPETokenizer.train(TEXT * 4, 288, pattern, ["<|end|>"])
     tokens.add_tokens({"<tool>": 288})
     document = tokens.to_dict() | changes
-    document["model"]["ignore_merges"] = document.pop("ignore_merges", False)
+    if document.pop("ignore_merges", False):  # now merges reach only some of the tokens
+        document["model"] |= {"ignore_merges": True, "merges": document["model"]["merges"][:5]}
     if "pre_tokenizer" in changes:
         pytest.importorskip("tokenizers")
     tokens = from_dict(document)
