@@ -17,7 +17,6 @@ from tinyllm.files import atomic_write_text, parse_json, read_json
 from tinyllm.models.weights import Origin, Stored, hash_weights, read_header, save_weights
 from tinyllm.nn import adapt, adapter_state, adapters, load_adapter
 from tinyllm.nn.init import without_memory
-from tinyllm.nn.lora import check_adapter
 
 FILE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's two wrappers around the base model
@@ -100,16 +99,10 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
             raise UserError(f"{new[0]} is no adapter of a linear layer")
         with without_memory():
             adapt(model, settings["r"], settings["lora_alpha"], [*layers], seed=None, new=new)
-        load_stored(model, state)
+        load_adapter(model, state, Stored.read)
     except UserError as error:
         raise UserError(error if str(path) in str(error) else f"{path}: {error}") from error
     return model
-
-
-def load_stored(model: Any, stored: dict[str, Stored]) -> None:
-    """Read adapters from a file into a model. Raises UserError before it takes memory if they do not fit."""
-    check_adapter(model, {name: array.shape[::-1] for name, array in stored.items()})
-    load_adapter(model, {name: array.read(transposed=True) for name, array in stored.items()})
 
 
 def read_adapter(model: Any, path: Path) -> dict[str, Stored]:
@@ -117,4 +110,5 @@ def read_adapter(model: Any, path: Path) -> dict[str, Stored]:
     stored = read_header(path)[0]
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")
-    return model.layout.own_names({name.removeprefix(PREFIX): array for name, array in stored.items()})
+    named = {name.removeprefix(PREFIX): array.turned() for name, array in stored.items()}
+    return model.layout.own_names(named)

@@ -16,11 +16,11 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import WEIGHTS, base_of, load_stored, read_adapter, save_adapter, write_json
+from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
-from tinyllm.nn import Matrix, Module, adapters
+from tinyllm.nn import Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
@@ -123,22 +123,20 @@ def load_into(model: Pretrained, folder: Path) -> None:
     Of a model with adapters, only these are read. Raises UserError if a file is broken or of another model.
     """
     if adapters(model):
-        return load_stored(model, read_adapter(model, folder / WEIGHTS))
+        return load_adapter(model, read_adapter(model, folder / WEIGHTS), Stored.read)
     _fill(model, folder, model.layout.own_names(_read_headers(folder)))
 
 
 def _fill(model, folder, stored, bits=None):
     """Check names and shapes of stored arrays, and read them into a model; with `bits`, quantise it."""
-    transposed = _transposed(model)
-
     def read(name, tensor):
         floats = "F" in stored[name].dtype and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
-        array = stored[name].read(tensor.dtype if floats else None, name in transposed)
-        return fitting(name, array, tensor)
+        return fitting(name, stored[name].read(tensor.dtype if floats else None), tensor)
 
     try:
-        stored = _needed(model, stored)
-        model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
+        stored, turned = _needed(model, stored), _transposed(model)
+        stored = {name: array.turned() if name in turned else array for name, array in stored.items()}
+        model.check_state({name: array.shape for name, array in stored.items()})
         if bits:
             names = {id(tensor): name for name, tensor in model.named_tensors()}
             quantize(model, bits, lambda tensor: read(names[id(tensor)], tensor))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +63,22 @@ class Stored:
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
     version: tuple[int, ...]  # of the file whose header was read
+    transposed: bool = False  # True if the file has its transpose
 
-    def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
-        """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
+    def turned(self) -> "Stored":
+        """Return the transpose of this array, to be read."""
+        return replace(self, shape=self.shape[::-1], transposed=not self.transposed)
+
+    def read(self, dtype: Any = None) -> np.ndarray:
+        """Read the array, converted to `dtype` if given; BF16 becomes float32.
 
         The file is read in blocks of rows, so there is never a second copy of the array in memory.
         """
         kind = NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
-        shape = self.shape[::-1] if transposed else self.shape
-        array = _aligned(shape, np.dtype(dtype or own))
-        rows = np.atleast_1d(array.T if transposed else array)
-        width = max(math.prod(self.shape[1:]), 1)
+        array = _aligned(self.shape, np.dtype(dtype or own))
+        rows = np.atleast_1d(array.T if self.transposed else array)
+        width = max(math.prod(rows.shape[1:]), 1)
         step = max(BLOCK // (width * kind.itemsize), 1)
         with open_regular(self.path) as f:
             f.seek(self.offset)
