@@ -17,7 +17,7 @@ from tinyllm.course.classroom.grading import grade_all
 from tinyllm.course.classroom.release import autograder, write_release
 from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.classroom.students import identities, merge, read_students, require_known
-from tinyllm.course.classroom.tables import note, tasks_of, write_results
+from tinyllm.course.classroom.tables import by_lesson, note, tasks_of, write_results
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.errors import UserError
@@ -37,10 +37,10 @@ def init(numbers: list[str] | None = None) -> None:
     """
     if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
-    lessons = {lesson.number: lesson for lesson in map(named_lesson, numbers or [])}
-    atomic_write_text(COURSE_FILE, new_course(list(lessons.values()) or syllabus()))
-    what = f"{len(lessons)} lesson{'s' * (len(lessons) != 1)}" if lessons else "every lesson"
-    print(f"{COURSE_FILE} is written: {what}, a point for each exercise, a secret seed")
+    lessons = {lesson.number: lesson for lesson in map(named_lesson, numbers or [])}.values() or syllabus()
+    atomic_write_text(COURSE_FILE, new_course(lessons))
+    many = f"{len(lessons)} lesson{'s' * (len(lessons) != 1)}"
+    print(f"{COURSE_FILE} is written: {many}, a point for each exercise, a secret seed")
     print("edit it, then `tinyllm course release handout`")
 
 
@@ -116,8 +116,9 @@ def format_grades(records: list, others: list) -> list[str]:
     full = sum(record["points"] == record["of"] for record in graded)
     many = f"{len(graded)} submission{'s' * (len(graded) != 1)} graded"
     lines += ["", f"{many}, {full} with all {number(records[0]['of'])} points"]
-    empty = len(records) - len(graded)
-    return [*lines, f"{empty} not graded: their cells are empty, not 0, in all tables"] if empty else lines
+    empty = sum("" in by_lesson(record) for record in records)
+    warning = f"{empty} with empty cells, not 0, in all tables: nothing was graded there"
+    return [*lines, warning] if empty else lines
 
 
 @command("course gradescope")

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -80,12 +80,12 @@ def _digest(text):
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
-def new_course(lessons: Sequence[Lesson]) -> str:
+def new_course(lessons: Iterable[Lesson]) -> str:
     """Return the text of a course file with lessons, a point for each exercise, and a fresh seed."""
     lines = [HEAD.format(seed=secrets.randbits(48))]
     for lesson in lessons:
-        folder = json.dumps(os.path.relpath(lesson.home), ensure_ascii=False) if lesson.home else ""
-        which = f"folder = {folder}" if folder else f"number = {lesson.number}"
+        folder = json.dumps(os.path.relpath(lesson.home or "."), ensure_ascii=False)
+        which = f"folder = {folder}" if lesson.home else f"number = {lesson.number}"
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
         lines.append(f'\n[[lesson]]\n{which}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)

@@ -14,14 +14,7 @@ from typing import Any
 
 from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.feedback import (
-    by_hand,
-    feedback,
-    feedback_name,
-    headline,
-    number,
-    remarks,
-)
+from tinyllm.course.classroom.feedback import by_hand, feedback, feedback_name, headline, number, remarks
 from tinyllm.course.classroom.grading import digest
 from tinyllm.course.classroom.students import points_of
 from tinyllm.course.workers import isolation_words
@@ -32,7 +25,6 @@ from tinyllm.report.page import write
 Record = dict[str, Any]
 Rows = list[list[str]]
 NOTHING_YET = "is missing", "still empty in exercise.c"  # the ends of messages that need no note
-SHORT = 120  # letters of a message in a note
 # Column in another system -> columns of the roster, or `student`; the first that is not empty is shown.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
@@ -56,9 +48,8 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
     known = {submission.student: submission for submission in submissions}
     for record in records:  # last, because these files have students' names, which may cause errors
-        found = known.get(record["student"])
-        loaded = load(found, course.lessons) if found else None
-        files = loaded.files if loaded and digest(loaded) == record["files"] else {}  # else they have changed
+        found = load(known.get(record["student"], Submission("")), course.lessons)
+        files = found.files if digest(found) == record["files"] else {}  # they may have changed
         write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
 
 
@@ -94,24 +85,24 @@ def grades(course: Course, records: Sequence[Record]) -> Rows:
     return [[*head, "overrides"], *rows]
 
 
+def export(columns: dict[str, tuple[str, ...]], course: Course, records: Sequence[Record]) -> Rows:
+    """Return a table for another system: who, the points of each lesson, and their sum."""
+    lessons = [f"Lesson {part.lesson.number}" for part in course.parts]
+    rows = [[*known(columns, record), *by_lesson(record), number(record["points"])] for record in records]
+    return [[*columns, *lessons, course.title], *rows]
+
+
 def canvas(course: Course, records: Sequence[Record]) -> Rows:
-    """Return a table for Canvas, with an assignment for each lesson and one for their sum."""
-    worth = [sum(part.points.values()) for part in course.parts]
-    above = ["Points Possible", *[""] * (len(CANVAS) - 1), *map(number, [*worth, course.total])]
-    rows = [[*known(CANVAS, record), *by_lesson(record), number(record["points"])] for record in records]
-    return [[*CANVAS, *lesson_names(course), course.title], above, *rows]
+    """Return a table for Canvas, with a row of the points that can be reached."""
+    head, *rows = export(CANVAS, course, records)
+    possible = [number(sum(part.points.values())) for part in course.parts] + [number(course.total)]
+    return [head, ["Points Possible", *[""] * (len(CANVAS) - 1), *possible], *rows]
 
 
 def moodle(course: Course, records: Sequence[Record]) -> Rows:
-    """Return a table of points and comments for Moodle."""
-    rows = [[*known(MOODLE, record), *by_lesson(record), number(record["points"]), comment(record)]
-            for record in records]
-    return [[*MOODLE, *lesson_names(course), course.title, "Feedback comments"], *rows]
-
-
-def lesson_names(course: Course) -> list[str]:
-    """Return the name of each lesson in other systems."""
-    return [f"Lesson {part.lesson.number}" for part in course.parts]
+    """Return a table for Moodle, with comments."""
+    head, *rows = export(MOODLE, course, records)
+    return [[*head, "Feedback comments"], *map(list.__add__, rows, ([comment(each)] for each in records))]
 
 
 TABLES = {"grades.csv": grades, "canvas.csv": canvas, "moodle.csv": moodle}
@@ -119,18 +110,16 @@ TABLES = {"grades.csv": grades, "canvas.csv": canvas, "moodle.csv": moodle}
 
 def gradescope(record: Record) -> str:
     """Return the results of a submission as a results.json for Gradescope."""
-    tests = [{"name": name, **graded(task), "max_score": task["of"],
+    tests = [{"name": name, "score": task["points"], "max_score": task["of"],
               "status": "passed" if task["state"] == "passed" else "failed",
               "output": "\n".join([headline(task), *remarks(task)]), "output_format": "text"}
              for name, task in tasks_of(record)]
     said = record["problem"] or isolation_words(record["isolation"])
-    page = graded(record) | {"output": said, "output_format": "text", "tests": tests}
+    page = {"score": record["points"], "output": said, "output_format": "text", "tests": tests}
+    for each in (page, *tests):
+        if each["score"] is None:
+            del each["score"]  # it was not graded
     return json.dumps(page, indent=1) + "\n"  # as text: a student's names must not be read as markup
-
-
-def graded(found: Record) -> Record:
-    """Return the points of an exercise or a submission for Gradescope; {} if it was not graded."""
-    return {} if found["points"] is None else {"score": found["points"]}
 
 
 def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
@@ -162,7 +151,7 @@ def untested(lesson: Record) -> list[str]:
     for task in lesson["tasks"]:
         said = next(remarks(task | {"comment": "", "checked": task["points"]}), "")
         if said and task["state"] not in ("passed", "failed") and not said.endswith(NOTHING_YET):
-            told.setdefault(textwrap.shorten(said, SHORT), []).append(task["task"])
+            told.setdefault(textwrap.shorten(said, 120), []).append(task["task"])
     return [f"{lesson['lesson']}/{', '.join(names)}: {said}" if len(names) < len(lesson["tasks"])
             else f"lesson {lesson['lesson']}: {said}" for said, names in told.items()]
 
