@@ -135,7 +135,7 @@ def rounded(seed, folder="", file="", tokens=1600, **settings):
     """
     settings = TRIAL | {"seed": seed, "model.hidden": 352} | settings  # Q4_0 needs multiples of 32
     opened = tl.open_model(folder) if folder else run(settings)[0]
-    text = Path(file).read_text() if file else tl.load_corpus("stories").split()[1].decode()
+    text = Path(file).read_text() if file else tl.load_corpus(settings["data"]).split()[1].decode()
     lines = [opened.tokenizer.encode(line) for line in text.splitlines()[:200] if line]
     ids = np.array(opened.tokenizer.encode(text[: 20 * tokens]))[: tokens + 1]
     width = min(opened.model.config.context, len(ids) - 1)
