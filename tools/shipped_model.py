@@ -33,7 +33,7 @@ CHOSEN = """
     model.type=llama model.layers=4 model.heads=4 model.kv_heads=4 model.width=128 model.hidden=336
     model.context=256 model.tied=false model.init_std=0.08838834764831845
     model.embed_std=1
-    train.steps=4800 train.batch=4 train.lr=0.003 train.schedule=cosine train.warmup=240
+    train.steps=4800 train.batch=4 train.even=false train.lr=0.003 train.schedule=cosine train.warmup=240
     train.optimizer=muon train.min_lr_ratio=0 train.beta2=0.98
     train.weight_decay=0.1
     train.clip=1 train.val_fraction=0.1

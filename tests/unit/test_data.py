@@ -290,12 +290,31 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
 def test_batches_are_windows_and_depend_on_seed_and_step_alone(n, batch, seed, step, data):
     context = data.draw(st.integers(1, n - 1))
     tokens = np.arange(n, dtype=data.draw(st.sampled_from([np.uint16, np.uint32])))
-    x, y = get_batch(tokens, seed, step, batch, context)
+    even = data.draw(st.booleans())
+    x, y = get_batch(tokens, seed, step, batch, context, even)
     for a in (x, y):
         assert a.shape == (batch, context) and a.dtype == np.int32 and a.flags.c_contiguous
     assert (y == x + 1).all() and (np.diff(x, axis=1) == 1).all()
-    again = get_batch(tokens, seed, step, batch, context)
+    again = get_batch(tokens, seed, step, batch, context, even)
     assert (again[0] == x).all() and (again[1] == y).all()
+
+
+@given(st.integers(1, 500), st.integers(1, 9), st.integers(1, 60), st.integers(0, 2**31))
+def test_even_windows_leave_no_gap_after_any_number_of_steps(n, batch, steps, seed):
+    """Two neighbours of k windows, also the last and the first, are at most 2 / k of the text apart."""
+    tokens = np.arange(n + 1, dtype=np.uint16)
+    drawn = [get_batch(tokens, seed, step, batch, 1, even=True)[0] for step in range(steps)]
+    starts = np.sort(np.concatenate(drawn), axis=0)
+    assert np.diff(starts, axis=0, append=starts[:1] + n).max() <= 2 * n / len(starts) + 1
+
+
+@pytest.mark.parametrize("preset, even", [("laptop", True), ("nano", False)])
+def test_the_windows_of_the_default_training_are_even(tmp_path, preset, even):
+    (tmp_path / "text").write_text("A text of letters that are all drawn at some time. " * 100)
+    settings = {"data": str(tmp_path / "text"), "preset": preset, "tokenizer": "char", "model.context": 32}
+    setup = prepare(make_config(settings))
+    tokens, train = token_array(setup.corpus.split()[0], setup.tokenizer), setup.config.train
+    assert (setup.plan.batches(3).tokens == get_batch(tokens, 0, 3, train.batch, 32, even)[0]).all()
 
 
 def test_every_window_is_drawn_and_batches_are_pinned():
@@ -304,6 +323,8 @@ def test_every_window_is_drawn_and_batches_are_pinned():
     assert set(x[:, 0].tolist()) == {0, 1, 2, 3}  # the last target is the last token
     x, _ = get_batch(np.arange(1000, dtype=np.uint16), 5, 7, 6, 3)
     assert x[:, 0].tolist() == [321, 534, 46, 327, 234, 506]
+    x, _ = get_batch(np.arange(1000, dtype=np.uint16), 5, 7, 6, 3, even=True)
+    assert x[:, 0].tolist() == [478, 97, 714, 333, 949, 568]
 
 
 @given(st.integers(2, 300), st.integers(1, 40), st.integers(1, 20))

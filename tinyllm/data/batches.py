@@ -13,7 +13,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.padding import pad_right
-from tinyllm.rng import Random
+from tinyllm.rng import GOLDEN, Random
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,21 @@ class Batch:
         return dataclasses.replace(self, **chosen)
 
 
-def get_batch(tokens: np.ndarray, seed: int, step: int, batch: int,
-              context: int) -> tuple[np.ndarray, np.ndarray]:
+def get_batch(tokens: np.ndarray, seed: int, step: int, batch: int, context: int,
+              even: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
-    Every window is equally likely. Equal arguments draw equal windows. Raises UserError if no window fits.
+    Every window is equally likely. Equal arguments draw equal windows. With `even`, the windows of all steps
+    are spread evenly over the text: each begins a golden section of it after the one before. Independent
+    windows, as many as the text is long, miss a third of it. Raises UserError if no window fits.
     """
-    starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
+    windows = _check(tokens, batch, context)
+    if even:
+        places = np.arange(step * batch, (step + 1) * batch, dtype=np.uint64) * np.uint64(GOLDEN)
+        places += np.uint64(Random(seed, "batch").bits())  # a part of the text, as a multiple of 2**-64
+        starts = (places >> np.uint64(32)) * np.uint64(windows) >> np.uint64(32)
+    else:
+        starts = Random(seed, "batch", step).integers(windows, batch)
     return _windows(tokens, starts, context)
 
 

@@ -24,8 +24,8 @@ LAPTOP, USUAL = "laptop", "llama"  # the default preset, and its family
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
         "model.type": USUAL, "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 1800,
-        "train.optimizer": "muon", "train.lr": 3e-3, "train.min_lr_ratio": 0.0, "train.beta2": 0.98,
-        "train.weight_decay": 0.3, "train.eval_every": 200,
+        "train.even": True, "train.optimizer": "muon", "train.lr": 3e-3, "train.min_lr_ratio": 0.0,
+        "train.beta2": 0.98, "train.weight_decay": 0.3, "train.eval_every": 200,
     },
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},

@@ -72,7 +72,7 @@ def plan_of_windows(
                             "take more text, or a smaller --set model.context")
 
     def batches(step):
-        batch = layout(*get_batch(learnt, seed, step, train.batch, length), seed, step)
+        batch = layout(*get_batch(learnt, seed, step, train.batch, length, train.even), seed, step)
         return learn(batch, seed, step) if learn else batch
 
     def measure(model):
