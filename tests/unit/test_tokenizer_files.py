@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gc
 import itertools
 import json
 import sys
@@ -42,6 +43,7 @@ def load(folder, content, name="tokenizer.json", **options):
 def refused(folder, content, match=None, name="tokenizer.json", **options):
     with pytest.raises(UserError, match=match) as error:
         load(folder, content, name, **options)
+    assert gc.isenabled()
     check_line(error.value)
     assert str(error.value).startswith(str(folder))
 

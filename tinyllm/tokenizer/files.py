@@ -12,8 +12,7 @@ import base64
 import gc
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +41,14 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
     for name in ("tokenizer.json", "vocab.json"):
         if "\0" not in str(path) and os.path.isdir(path) and os.path.lexists(Path(path, name)):
             path = Path(path, name)
-    data = read_bytes(path)
+    data, searches = read_bytes(path), gc.isenabled()
+    gc.disable()  # or Python searches the many parts of the file, again and again, for objects to free
     try:
-        with _no_search():
-            return _read(Path(path).parent, data, pattern, special_tokens)
+        return _read(Path(path).parent, data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
     except RecursionError:  # when an error message quotes a nested value
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
-
-
-@contextmanager
-def _no_search() -> Iterator[None]:
-    """Keep Python from searching the many parts of a file, again and again, for objects to free."""
-    searches = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
         if searches:
             gc.enable()

@@ -29,10 +29,9 @@ FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
 EXTRA = {"chat": dict | None}  # in model["tinyllm"]
 DROPOUT = {"dropout": bounded(float | None, min=0, max=1)}
-UNUSED = {"unk_token": str | None, "fuse_unk": bool | None}  # a byte without a token is an error
-AFFIXES = dict.fromkeys(("continuing_subword_prefix", "end_of_word_suffix"), str | None)
-REFUSED = AFFIXES | {"byte_fallback": bool | None}
-MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None, **DROPOUT, **UNUSED, **REFUSED}
+REFUSED = "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"
+MODEL = {"vocab": dict, "merges": list, **dict.fromkeys(("unk_token", *REFUSED[:2]), str | None), **DROPOUT,
+         **dict.fromkeys(("ignore_merges", "fuse_unk", "byte_fallback"), bool | None)}
 BYTE_LEVEL = "ByteLevel", False, "ByteLevel"  # the pre-tokenizer, no space before a text, and the decoder
 LEVEL = {"add_prefix_space": bool, "trim_offsets": bool, "use_regex": bool}  # the fields of "ByteLevel"
 PIECES = {"SpecialToken": {"id": str, "type_id": int},  # of a template: a token, or one of two texts

@@ -208,10 +208,10 @@ def _merged(parts, rank, join, until=1):
 
     rank(pair): returns a rank, or None for a pair that does not merge. until: the number of parts to stop at.
     """
-    while len(parts) > until:
-        ranks = [(r, i) for i, pair in enumerate(pairwise(parts)) if (r := rank(pair)) is not None]
-        if not ranks:
-            break
-        _, i = min(ranks)
+    ranks = [*map(rank, pairwise(parts))]
+    while len(parts) > until and (known := [r for r in ranks if r is not None]):
+        i = ranks.index(min(known))
         parts[i : i + 2] = [join(*parts[i : i + 2])]
+        before = max(i - 1, 0)
+        ranks[before : i + 2] = map(rank, pairwise(parts[before : i + 2]))
     return parts
