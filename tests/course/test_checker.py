@@ -17,7 +17,7 @@ from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
-from tinyllm.testing.properties import FORM, ORDINARY, PURE, STEADY
+from tinyllm.testing.properties import FORM, ORDINARY, PURE, SIMPLE, STEADY
 from tinyllm.testing.relations import bind
 
 ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
@@ -54,7 +54,7 @@ def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, lau
 ])
 def test_a_failure_is_explained_on_an_input_that_can_be_read(op, wrong, most, monkeypatch):
     """Cases of attention are long, so a smaller one must be found."""
-    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
+    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda *args: [])  # the listed mistakes only
     assert len(judge(TASKS[op], lambda: Ours(op, wrong), count=20).smallest_input) < most
 
 
@@ -220,6 +220,17 @@ def test_what_a_function_writes_or_lacks_is_said_with_its_line_or_the_near_name(
     assert verdict.message == "it works in place and should return nothing, got ndarray"
     verdict = judge("import numpy as np\ndef softmax(x):\n    return np.float64(-x)")
     assert verdict.message.endswith("its numbers are wrong, too")
+
+
+def test_the_first_step_of_attention_scores(monkeypatch):
+    """The three steps that the lesson advises once scored 0, 0 and all."""
+    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda *args: [])  # the listed mistakes only
+    right = OPS["attention"].reference
+
+    def first(q, k, v, causal=True, lengths=None):
+        return right(q, np.broadcast_to(k, (*k.shape[:2], q.shape[2], k.shape[3])), v, causal)
+
+    assert judge(TASKS["attention"], lambda: Ours("attention", first), count=20).held == (SIMPLE,)
 
 
 @pytest.mark.parametrize("shapes, words", [

@@ -22,6 +22,7 @@ from tinyllm.testing.properties import (
     ORDINARY,
     ORDINARY_INPUT,
     PURE,
+    SIMPLE,
     SMALL,
     STEADY,
     VIEWS,
@@ -111,6 +112,10 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [x for x in light_cases(name, plain=True) if case_kind(x) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
+    if name == "attention":  # the first of the steps that the lesson advises
+        simple = [(q, k, *rest) for q, k, *rest in found[ORDINARY]
+                  if q.shape[2] == k.shape[2] and rest[-1] is None]
+        found = {SIMPLE: simple} | found
     if not OPS[name].mutates:
         found[PURE] = sample
     return found | {ARGUMENTS: with_defaults(name, cases), STEADY: cases[:5]}

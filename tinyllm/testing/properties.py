@@ -2,6 +2,7 @@
 
 ORDINARY = "correct results on ordinary numbers"
 ORDINARY_INPUT = "correct results on ordinary input"  # for ops that take no numbers
+SIMPLE = "correct results with one head per kv head and no lengths"
 INFINITE = "correct results where scores are -inf"
 EXTREME = "correct results on huge and tiny numbers"
 VIEWS = "correct results on views with other strides"
