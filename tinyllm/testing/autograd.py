@@ -52,13 +52,20 @@ mistake("backpropagate", "a gradient of 0 for the last node, whose gradient with
         "return gradients", "gradients[-1:] = 0\nreturn gradients")
 mistake("backpropagate", "gradients of the first node with respect to all others", "",
         "local = local[::-1, ::-1].T", "return gradients", "return gradients[::-1].copy()")
+mistake("backpropagate", "gradients of 0 for all nodes but the last: is local[j, i] read for local[i, j], or "
+        "is the last node skipped?", STEP, "pass")
+mistake("backpropagate", "gradients along direct paths alone: go from the last node to the first, so that "
+        "each gradient is complete before it is passed on", "gradients[i] * local[i, :i]",
+        "(i == len(local) - 1) * local[i, :i]")
 mistake("sum_to_shape", "the first copy's gradient: every copy has a say", NEW_AXES,
         "dy[(0,) * (dy.ndim - len(shape))]", STRETCHED,
         "np.array(dy[tuple(slice(0, n) if n == 1 else slice(None) for n in shape)])")
 mistake("sum_to_shape", "a sum over the new axes in front only, not over those stretched from 1", STRETCHED,
         "dy")
-mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", "",
-        "return dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
+mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", NEW_AXES,
+        "dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
+mistake("sum_to_shape", "the largest of the copies' gradients, where their sum belongs", NEW_AXES,
+        NEW_AXES.replace("sum", "max"), STRETCHED, STRETCHED.replace("sum", "max"))
 mistake("sum_to_shape", "the sum over everything, spread over the shape", "",
         "return np.full(shape, dy.sum(), dy.dtype)")
 

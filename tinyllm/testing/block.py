@@ -80,6 +80,8 @@ CASES |= {
 
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"
 ATTENDED = "linear(attention(q, k, v)[0].reshape(B, T, C), *project)"
+LLAMA_MLP = "linear(swiglu(linear(n, mlp[0]), linear(n, mlp[1])), mlp[2])"
+LLAMA_NORM = "n = rmsnorm(x, norm_1)[0]"
 MLP = "linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow)"
 BARE_MLP = "linear(gelu_tanh(linear(x, *widen)), *narrow)"
 CUT = "mixed[..., i * C : (i + 1) * C].reshape(B, T, heads, C // heads)"
@@ -104,6 +106,15 @@ mistake("transformer_block", "attention and MLP side by side, both reading the s
         f"before = x\n{MIXED}", "layernorm(x, *norm_2)", "layernorm(before, *norm_2)")
 mistake("transformer_block", "the MLP first, then attention", f"return add(x, {MLP})", "return x", MIXED,
         f"x = add(x, {MLP})\n{MIXED}")
+for name, last, first in (("transformer_block", f"add(x, {MLP})", MIXED),
+                          ("llama_block", f"return add(x, {LLAMA_MLP})", LLAMA_NORM)):
+    mistake(name, "the MLP's output added to the block's input, so that attention's is lost",
+            first, f"before = x\n{first}", last, last.replace("add(x", "add(before"))
+for name in ("transformer_block", "llama_block", "parallel_block"):
+    mistake(name, "scores multiplied by sqrt(D), where they are divided", "q.shape[3] ** -0.5",
+            "q.shape[3] ** 0.5")
+mistake("transformer_block", "the activation after both matrices of the MLP, where it is between them", MLP,
+        "gelu_tanh(linear(linear(layernorm(x, *norm_2)[0], *widen), *narrow))")
 HEADS = "linear(n, w).reshape(B, T, w.shape[1] // D, D)"
 TURNED = "attention(rope(q, *tables), rope(k, *tables), v)"
 SECOND = "n = rmsnorm(x, norm_2)[0]"
@@ -129,6 +140,8 @@ SIDES = "[y, gelu_tanh(h)]"
 mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
         "gelu_tanh(linear(layernorm(add(x, linear(y, narrow[:C])), *norm)[0], widen[:, C + 2 * D :]))")
 mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
+mistake("parallel_block", "an MLP that reads x, not the norm of x", "gelu_tanh(h)",
+        "gelu_tanh(linear(x, widen[:, C + 2 * D :]))")
 mistake("parallel_block", "the channels of the MLP taken first, before q, k and v",
         "", "widen = np.roll(widen, x.shape[2] - narrow.shape[0], axis=1)")
 mistake("parallel_block", "values turned by rope, as queries and keys are", "attention(q, k, v)",
@@ -144,8 +157,26 @@ mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
         NUMBERS.removesuffix(" * bits // 8"))
 mistake("count_cache_bytes", "keys and values rounded down to bytes apart, each by half a byte",
         NUMBERS, "tokens * layers * kv_heads * head_width * bits // 8 * 2")
-mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
-        "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
+mistake("count_cache_bytes", "the bits of one number rounded down to bytes: round the total", NUMBERS,
+        "2 * tokens * layers * kv_heads * head_width * (bits // 8)")
+ATTENTION_PART = "width * 3 * width + 3 * width + width * width + width"
+MLP_PART = "width * 4 * width + 4 * width + 4 * width * width + width"
+TABLES = "(vocab_size + context) * width"
+for said, *changes in (
+    ("biases", ATTENTION_PART, "4 * width * width", MLP_PART, "8 * width * width"),
+    ("the table of positions", TABLES, "vocab_size * width"),
+    ("the table of tokens", TABLES, "context * width"),
+    ("4 C numbers of a layer: norms, attention's biases, or the MLP's wide bias", "2 * norm", "0"),
+    ("one of the two norms of each layer", "2 * norm", "norm"),
+    ("the last norm", "layers * (2 * norm + attention_part + mlp)",
+     "layers * (2 * norm + attention_part + mlp) - norm"),
+    ("the bias of q, k and v", ATTENTION_PART, "4 * width * width + width"),
+    ("one bias as wide as x in each layer", ATTENTION_PART, "4 * width * width + 3 * width"),
+    ("the biases of the MLP", MLP_PART, "8 * width * width + 0 * width"),
+    ("one of the two matrices of the MLP", MLP_PART, "4 * width * width + 5 * width"),
+):
+    mistake("count_parameters", f"a count without {said}", *changes)
+mistake("count_parameters", "an MLP of 3 C channels, where it has 4 C", MLP_PART, MLP_PART.replace("4", "3"))
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
         "vocab_size + context", "2 * vocab_size + context")
 mistake("count_parameters", "norms that have a weight but no bias", "norm = 2 * width", "norm = width")
@@ -159,6 +190,21 @@ mistake("count_flops", "scores without the second product, of weights and values
         "2 * pairs * width")
 mistake("count_flops", "the cost of one token, without the others of the context", "",
         "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
+for said, *changes in (
+    ("without the output layer", " + 2 * context * width * vocab_size", ""),
+    ("of matrices that multiply one token, not all of the context", "2 * context", "2"),
+    ("of one operation for a multiplication and an addition in a matrix product", "2 * context", "context"),
+):
+    mistake("count_flops", f"a count {said}", FLOPS, FLOPS.replace(*changes))
+for said, *changes in (
+    ("without the products of queries, keys and values", "4 * pairs * width", "0"),
+    ("without the matrices of q, k and v", "12 * width * width", "9 * width * width"),
+    ("without 4 C^2 weights: attention's, or one matrix of the MLP", "12 * width * width",
+     "8 * width * width"),
+    ("without the MLP", "12 * width * width", "4 * width * width"),
+    ("of queries that do not see their own token", "context + 1", "context - 1"),
+):
+    mistake("count_flops", f"a count {said}", *changes)
 mistake("count_flops", "forward and backward together, three times the forward pass", FLOPS, f"3 * ({FLOPS})")
 
 

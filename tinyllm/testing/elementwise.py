@@ -69,7 +69,8 @@ BOUNDS |= {"add": ulps(1), "dropout": ulps(4), "dropout_backward": ulps(4)}
 
 
 GELU = "0.5 * x * (1 + erf(x * 0.5**0.5))"
-GELU_TANH = "0.5 * x * (1 + np.tanh(scale * (z + cubic * z * z * z)))"
+CUBIC = "scale * (z + cubic * z * z * z)"
+GELU_TANH = f"0.5 * x * (1 + np.tanh({CUBIC}))"
 SILU_SLOPE = "dy * s * (1 + x * (1 - s))"
 
 mistake("gelu", "the tanh approximation, where exact gelu was asked for", GELU, "gelu_tanh(x)")
@@ -79,6 +80,9 @@ mistake("gelu_tanh", "x multiplied by tanh alone: a half of 1 + tanh belongs the
         "x * np.tanh(scale * (z + cubic * z * z * z))")
 mistake("gelu_tanh", "x (1 + tanh) halved last, which overflows for the largest x", GELU_TANH,
         "x * (1 + np.tanh(scale * (z + cubic * z * z * z))) / 2", breaks=EXTREME)
+mistake("gelu_tanh", "x squared inside tanh, where the cube belongs", "cubic * z * z * z", "cubic * z * z")
+mistake("gelu_tanh", "tanh made of exp(2 z), which overflows into NaN", f"np.tanh({CUBIC})",
+        f"(np.exp(2 * {CUBIC}) - 1) / (np.exp(2 * {CUBIC}) + 1)", breaks=EXTREME)
 mistake("gelu_tanh_backward", "the derivative of exact gelu", "", "return gelu_backward(dy, x)")
 mistake("silu", "x exp(x) / (1 + exp(x)), which overflows to NaN", "x * sigmoid(x)",
         "x * np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
@@ -89,6 +93,8 @@ mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
 mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
+mistake("swiglu_backward", "dgate with the derivative of sigmoid for that of silu",
+        "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate) * (1 - sigmoid(gate))")
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)
 mistake("add", "the sum computed in float64 and left there", "x + y", "x.astype(np.float64) + y", breaks=FORM)
 mistake("add", "every sum of an x and a y, a table of them", "x + y", "np.add.outer(x, y)")

@@ -25,6 +25,7 @@ mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[
         "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")
 mistake("embedding", "rows scaled to length 1", "w[ids]",
         "w[ids] / np.maximum(np.sqrt((w[ids] ** 2).sum(axis=-1, keepdims=True)), 1e-30)")
+mistake("embedding", "columns of the table looked up, not its rows", "w[ids]", "w[:, ids]")
 mistake("embedding_backward", "the gradients of equal ids averaged, not summed", "return dw",
         "return dw / np.maximum(np.bincount(ids.ravel(), minlength=vocab_size), 1).astype(dw.dtype)[:, None]")
 mistake("embedding_backward", "a table that is only as long as the largest id", "(vocab_size, dy.shape[-1])",

@@ -47,10 +47,20 @@ mistake("mask_tokens", "targets only where the token changed: those that stay co
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
+mistake("mask_tokens", "mask for 90 % and another token for 10 %: no hidden token stays", CHANGED,
+        "np.where(how < 0.9, mask, other)")
+mistake("mask_tokens", "how < 0.1 for the 10 %: another token belongs where how is from 0.8 to 0.9", CHANGED,
+        "np.where(how < 0.1, other, np.where(how < 0.8, mask, tokens))")
+mistake("mask_tokens", "how < 0.1 asked after how < 0.8: another token belongs where how is from 0.8 to 0.9",
+        CHANGED, "np.where(how < 0.8, mask, tokens)")
+mistake("mask_tokens", "targets taken from the tokens after they were replaced", TARGETS,
+        "np.where(chosen, changed, IGNORED)")
 mistake("corrupt_spans", "the same sentinel for every span", SPANS,
         "zip(marks[:1] * len(kept), pieces[0::2], pieces[1::2], strict=True)")
 mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
         "read += [stays, mark.repeat(len(goes))]")
+mistake("corrupt_spans", "each sentinel written behind its span, where it stands before it",
+        "written += [mark, goes]", "written += [goes, mark]")
 
 
 @variant("mask_tokens")
@@ -111,12 +121,19 @@ mistake("move_middle", "SPM with the marker of the middle behind the prefix, whi
         "run of text", SPM, "[between, *suffix, begin, *prefix, last, *middle, end]")
 mistake("move_middle", "SPM as PSM with the two sides exchanged: the prefix must stand before the middle",
         SPM, "[begin, *suffix, between, *prefix, last, *middle, end]")
+mistake("move_middle", "SPM with the marker M before the middle: it stands before the prefix", SPM,
+        "[begin, between, *suffix, *prefix, last, *middle, end]")
+mistake("move_middle", "PSM with prefix and suffix exchanged", PSM,
+        "[begin, *suffix, between, *prefix, last, *middle, end]")
 mistake("trim_sides", "the beginning of the prefix, not its end, which is next to the gap", KEPT,
         "prefix[:before]")
 mistake("trim_sides", "the end of the suffix, not its beginning, which is next to the gap",
         "suffix[:after]", "suffix[max(len(suffix) - after, 0) :]")
 mistake("trim_sides", "half of the room for each side, also if the other leaves room over", AFTER,
         "room // 2", "room - len(suffix)", "room - room // 2")
+mistake("trim_sides", "half of the room for each side if they do not fit, though one may need less", "", """
+if len(prefix) + len(suffix) > room:
+    return prefix[max(len(prefix) - (room - room // 2), 0) :], suffix[: room // 2]""")
 mistake("trim_sides", "all the room for the prefix first, and what is left for the suffix", AFTER,
         "max(0, room - len(prefix))")
 mistake("trim_sides", "the odd token given to the suffix", "room // 2", "(room + 1) // 2")

@@ -78,6 +78,9 @@ mistake("matmul", "a product with reshape where a transpose was meant", "a.swapa
 mistake("matmul_backward", "gradients that are not summed over the broadcast axes",
         "if b.ndim == 2 and not transpose_a:\n    dy, a = rows(dy), rows(a)", "",
         "sum_to_shape(da, a.shape).reshape(a_shape)", "da", "sum_to_shape(db, b.shape)", "db")
+mistake("matmul_backward", "da and db returned in each other's place",
+        "return sum_to_shape(da, a.shape).reshape(a_shape), sum_to_shape(db, b.shape)",
+        "return sum_to_shape(db, b.shape), sum_to_shape(da, a.shape).reshape(a_shape)")
 mistake("matmul_backward", "gradients that forget that a or b was given transposed", "",
         "transpose_a = transpose_b = False")
 mistake("matmul_backward", "gradients that are not transposed back", "",

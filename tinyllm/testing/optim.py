@@ -93,6 +93,7 @@ mistake("adamw_step", "the weights given beta1 and 1 - beta1 swapped", "",
         "beta1, beta2 = 1 - beta1, 1 - beta2")
 mistake("adamw_step", "the learning rate multiplied by grad_scale, not the gradient",
         "g = g * float(grad_scale)", "lr = lr * float(grad_scale)")
+mistake("adamw_step", "an update divided by v, without its square root", "np.sqrt(v_hat)", "v_hat")
 mistake("grad_norm", "the sum of the arrays' norms: norms do not add, squares do", NORM,
         "sum(math.sqrt(float((g.astype(np.float64) ** 2).sum())) for g in grads)")
 mistake("grad_norm", "the largest of the arrays' norms", NORM,
@@ -115,6 +116,8 @@ mistake("clip_grads", "gradients of which each array is given the length of the 
         "[g * (float(limit) / (grad_norm([g]) or 1)) for g in grads]")
 mistake("clip_grads", "gradients set to zero where they are too long", CLIPPED,
         "[np.zeros_like(g) for g in grads]")
+mistake("clip_grads", "what the norm has too much subtracted: multiply by limit / norm", CLIPPED,
+        "[np.asarray(g - (float(norm) - float(limit)), g.dtype) for g in grads]")
 mistake("lr_schedule", "a straight line down, where half a cosine belongs", HALF_COSINE,
         "(1.0 - min_lr_ratio) * (1 - done)")
 mistake("lr_schedule", "a whole cosine, down and up again, where half of one belongs", "math.pi * done",

@@ -41,6 +41,9 @@ mistake("place", "the vectors at the beginning, wherever the places are", "y[at]
         "y.reshape(-1, y.shape[2])[: len(vectors)] = vectors")
 mistake("place", "vectors in the order of columns, so that rows of the batch get each other's",
         "y[at] = vectors", "y.swapaxes(0, 1)[at.T] = vectors")
+mistake("place", "rows that each begin again with the first vector", "y[at] = vectors", """
+for row, there in zip(y, at):
+    row[there] = vectors[: there.sum()]""")
 mistake("place", "x itself, changed in place", "x.copy()", "x", breaks=PURE)
 mistake("place_backward", "the gradients of the places that kept their vectors", "dy[at]", "dy[~at]")
 

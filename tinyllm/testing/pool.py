@@ -83,10 +83,16 @@ mistake("mean_pool_backward", "a gradient that also flows into the padding",
         "np.repeat(share[:, None], x.shape[1], axis=1)")
 mistake("mean_pool_backward", "a gradient divided by T, padding counted",
         "lengths[:, None].astype(dy.dtype)", "dy.dtype.type(x.shape[1])")
+mistake("mean_pool_backward", "a gradient multiplied by the length, where it is divided",
+        "dy / lengths[:, None].astype(dy.dtype)", "dy * lengths[:, None].astype(dy.dtype)")
+mistake("mean_pool_backward", "x times 0 in the padding, which keeps NaN", "dy.dtype.type(0)", "x * 0")
 mistake("contrastive_loss", "the similarity of partners alone, without competitors",
         "matmul(a, b, transpose_b=True)", "np.diag((a * b).sum(axis=-1))")
 mistake("contrastive_loss", "the first row of b as everybody's partner", "np.arange(len(a))",
         "np.zeros(len(a), np.int64)")
+mistake("contrastive_loss", "the mean of both directions, as in CLIP: only a seeks its b here",
+        "return loss, logits, lse",
+        "return (loss + cross_entropy(logits.T, np.arange(len(a)))[0]) / 2, logits, lse")
 
 
 @variant("mean_pool")

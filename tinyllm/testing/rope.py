@@ -107,6 +107,14 @@ mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ram
         "kept + (1 - kept) / factor", "np.round(kept) + (1 - np.round(kept)) / factor")
 mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
         "YARN | scaling", "YARN | scaling | {'beta_fast': 32, 'beta_slow': 1}")
+mistake("scaled_rope_tables", "ntk with base * factor, without the exponent",
+        "factor ** (width / max(width - 2, 1))", "factor")
+mistake("scaled_rope_tables", "llama3 with its fast pairs slowed down and its slow ones kept",
+        "np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - s['low_freq_factor']), 0, 1)",
+        "1 - np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - s['low_freq_factor']), 0, 1)")
+mistake("scaled_rope_tables", "yarn whose growth is 1 + 0.1 ln(factor), whatever attention_factor was given",
+        "growth = settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))",
+        "growth = 1 + 0.1 * np.log(factor)")
 
 
 @variant("scaled_rope_tables")

@@ -137,6 +137,14 @@ mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens
         "keep(logits, before < p * total)")
 mistake("top_p", "every token kept whose own probability reaches 1 - p", NUCLEUS,
         "keep(logits, softmax(logits) >= 1 - p)")
+mistake("top_p", "every token kept whose own probability reaches p", NUCLEUS,
+        "keep(logits, softmax(logits) >= p)")
+mistake("top_p", "every token kept whose own probability is below p", NUCLEUS,
+        "keep(logits, softmax(logits) < p)")
+mistake("top_p", "probabilities added in the order of the ids, not from the likeliest down",
+        "order = by_rank(logits)", "order = np.indices(logits.shape)[-1]")
+mistake("top_p", "logits added up where their probabilities belong: softmax is missing", "softmax(logits)",
+        "logits", "p * total", "p")
 mistake("repetition_penalty", "the penalty applied once per occurrence", "", """
 if ids.shape[-1] > 1:
     logits, ids = repetition_penalty(logits, ids[..., 1:], penalty), ids[..., :1]""")
@@ -144,6 +152,10 @@ mistake("repetition_penalty", "the penalty subtracted: that is a presence penalt
         "logits - float(penalty)")
 mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
         "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
+mistake("repetition_penalty", "positive logits multiplied and negative ones divided, the wrong way round",
+        PENALISED, "np.where(logits > 0, logits * float(penalty), logits / float(penalty))")
+mistake("repetition_penalty", "tokens that any row used punished in all rows", "",
+        "ids = np.broadcast_to(ids.reshape(-1), (*logits.shape[:-1], ids.size))")
 mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
 mistake("sample", "a draw that counts from the last token down",
         "np.cumsum(probs, axis=-1, dtype=np.float64)",
@@ -153,18 +165,29 @@ mistake("sample", "a draw that compares u with the probabilities, not with their
         "reached > aim", "probs > np.asarray(u)[..., None]")
 mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u", "reached > aim",
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
+mistake("sample", "a draw that is one token too early", DRAWN, f"np.maximum({DRAWN} - 1, 0)")
+mistake("sample", "running sums compared with u itself, not with u times the sum of the row",
+        "np.asarray(u, np.float64)[..., None] * total", "np.asarray(u, np.float64)[..., None]")
+mistake("sample", "running sums that go on from row to row", "np.cumsum(probs, axis=-1, dtype=np.float64)",
+        "np.cumsum(probs, dtype=np.float64).reshape(probs.shape)")
 mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """
 if logprobs.shape[1]:
     best = logprobs == logprobs.max(axis=1, keepdims=True)
     logprobs = np.where(best & (best.cumsum(axis=1) == 1), logprobs, -np.inf)""")
 mistake("beam_step", "the worst continuations, not the best",
         "totals = (scores[:, None] + logprobs).reshape(-1)",
-        "totals = -(scores[:, None] + logprobs).reshape(-1)")
+        "totals = -(scores[:, None] + logprobs).reshape(-1)", "totals[best]", "-totals[best]")
 mistake("beam_step", "places divided by the number of beams, not of tokens",
         "best // logprobs.shape[1], best % logprobs.shape[1], totals[best]",
         "best // len(scores), best % len(scores), totals[best]")
 mistake("beam_step", "the log-probability of the last token in place of the total",
         "totals[best]", "logprobs.reshape(-1)[best]")
+mistake("beam_step", "the best of each beginning, not the best of all together", "", """
+keep = np.argsort(-(scores[:, None] + logprobs), axis=1, kind="stable")[:, :count]
+keep = (keep + np.arange(len(scores))[:, None] * logprobs.shape[1]).reshape(-1)
+totals = (scores[:, None] + logprobs).reshape(-1)
+keep = keep[np.argsort(-totals[keep], kind="stable")]
+return keep // logprobs.shape[1], keep % logprobs.shape[1], totals[keep]""")
 
 
 @variant("beam_step")

@@ -69,6 +69,10 @@ mistake("softmax", "softmax computed in float64 and left there", "", "x = x.asty
 mistake("softmax", "softmin: exp(-x), so that the smallest score wins", "", "x = -x")
 mistake("softmax_backward", "y (1 - y) dy, only the diagonal of the Jacobian",
         "dy - (dy * y).sum(axis=-1, keepdims=True)", "(1 - y) * dy")
+mistake("softmax_backward", "the sum over the row added, where it is subtracted",
+        "dy - (dy * y).sum(axis=-1, keepdims=True)", "dy + (dy * y).sum(axis=-1, keepdims=True)")
+mistake("softmax_backward", "the sum along the first axis", "(dy * y).sum(axis=-1, keepdims=True)",
+        "(dy * y).sum(axis=0, keepdims=True)")
 mistake("softmax_backward", "dy - y, the gradient of cross-entropy, not of softmax", "", "return dy - y")
 mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf",
         "np.where(m == -np.inf, 0, m)", "m", breaks=INFINITE)
@@ -78,6 +82,8 @@ mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp
         "m = 0", "np.maximum(total, 1)", "total", breaks=EXTREME)
 mistake("log_softmax", "log_softmax along the first axis", "row_max(x)", "x.max(axis=0, keepdims=True)",
         "np.exp(x - m).sum(axis=-1, keepdims=True)", "np.exp(x - m).sum(axis=0, keepdims=True)")
+mistake("log_softmax", "the logarithm of the mean of the exponentials, where that of their sum belongs",
+        "np.exp(x - m).sum", "np.exp(x - m).mean", "np.maximum(total, 1)", "total")
 mistake("log_softmax", "the logarithm to base 2", "x - m - np.log(np.maximum(total, 1))",
         "(x - m - np.log(np.maximum(total, 1))) / 0.6931471805599453")
 mistake("log_softmax", "x minus the log of the sum of x, without exp", "",
