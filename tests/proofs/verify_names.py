@@ -13,7 +13,7 @@ from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
 from tinyllm.course.matching import ROUNDED, alike, numbers_wrong, within
 from tinyllm.course.naming import confirming, name_mistake
 from tinyllm.testing import MISTAKES, made
-from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.by_rule import every_edit, two_mistakes
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
 from tinyllm.testing.properties import FORM, PURE
@@ -52,7 +52,8 @@ def equal_on_all_cases(op, one, other):
 
 def try_names(op, every=1):
     """Name the mistakes of an op that are made by rule -> (how many are named, of how many, wrong names)."""
-    known, named, tried, wrongly = [*every_edit(op), *MISTAKES.get(op, ())], 0, 0, []
+    known = [*every_edit(op), *two_mistakes(op), *MISTAKES.get(op, ())]
+    named, tried, wrongly = 0, 0, []
     with specs_only():
         for said, function in made(op)[::every]:
             if not gives_wrong_numbers(op, function):

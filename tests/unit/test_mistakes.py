@@ -10,11 +10,11 @@ import pytest
 
 from tinyllm.ops import OPS, override
 from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
-from tinyllm.testing.by_rule import every_edit, made
+from tinyllm.testing.by_rule import every_edit, made, two_mistakes
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
-from tinyllm.testing.edits import build, edit_trees, parse
-from tinyllm.testing.operators import OPERATORS, TABLES, apply_rules
+from tinyllm.testing.edits import build, edit_trees, parse, readable
+from tinyllm.testing.operators import OPERATORS, TABLES, apply_rules, same_kind
 
 OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
 
@@ -63,7 +63,7 @@ def test_every_rule_makes_what_it_says():
     """Apply each rule to its own left side; one of the results must be its right side."""
     for table, rules in enumerate(TABLES):
         for _, *texts in rules:
-            old, new = (each[0] if isinstance(each, list) else each for each in map(parse, texts))
+            old, new = same_kind(*map(parse, texts))
             made_of_it = {ast.unparse(tree): said for said, tree in apply_rules(table, old)}
             assert ast.unparse(new) in made_of_it, texts
             assert all(said and "{" not in said for said in made_of_it.values()), texts
@@ -74,9 +74,6 @@ def test_every_rule_makes_what_it_says():
 @pytest.mark.parametrize("line, words", [  # mistakes that people made; TABLES has others
     ("y = a * (b + c)", "`b * a + c` where `a * (b + c)` belongs"),
     ("y = x[1:].sum(axis=-1)", "`x[1:].sum(axis=-1)` taken along the first axis"),
-    ("y = a_function_with(a_long_name, and_another_argument, of_many)[:n]",
-     "`... with(a_long_name, and_another_argument, of_many)[:n + 1]` where "
-     "`... ion_with(a_long_name, and_another_argument, of_many)[:n]` belongs"),
     ("y = s + x * s * (1 - s)", "`(s + x) * s * (1 - s)` where `s + x * s * (1 - s)` belongs"),
     ("return p, q", "`q` returned where `p` belongs"),
     ("p = f(p, n)", "`p = f(p, n)` left out"),
@@ -120,6 +117,31 @@ def test_operators_make_what_strangers_got_wrong(line, words):
 ])
 def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
     assert any(words in said for said, _ in every_edit(name))
+
+
+def test_a_rule_replaces_a_whole_statement():
+    """Equal pairs must be counted twice; the edit once put a statement into an expression, and never ran."""
+    (wrong,) = (function for said, function in every_edit("bigram_counts") if "equal indices" in said)
+    assert wrong(np.array([0, 0, 0]), 1).tolist() == [[1]]
+
+
+def test_a_sentence_quotes_no_variable_of_the_library_and_the_places_that_differ():
+    assert readable("sample", "1 where `reached[..., -1:]` belongs") == (
+        "1 where `np.cumsum(probs, axis=-1, dtype=np.float64)[..., -1:]` belongs")
+    kept = "`gradients[:i] += local[i, :i]` left out, and `lse`"  # changed in place, and in the docstring
+    assert readable("backpropagate", kept) == readable("attention", kept) == kept
+    one, other = (f"f({'a_long_name, ' * 6}{end})" for end in ("x + 1", "x"))
+    said = readable("add", f"`{one}` where `{other}` belongs, not `no code`")
+    assert said.endswith("_name, x)` belongs, not `no code`") and "... " in said and "x + 1)` where" in said
+
+
+def test_two_listed_mistakes_are_made_at_once():
+    both = dict(two_mistakes("bpe_train"))
+    texts = "merges that take the first seen", "merges learnt without weighing"
+    (wrong,) = (function for said, function in both.items() if all(text in said for text in texts))
+    assert wrong([b"ba", b"ba", b"cb"], [1, 1, 5], 1) == {(98, 97): 256}
+    said = "; ".join(dict(two_mistakes("repetition_penalty")))
+    assert "forbidden: -inf in place of a smaller logit; and penalty ignored" in said
 
 
 def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():

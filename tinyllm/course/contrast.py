@@ -102,12 +102,6 @@ def places(said: str, far: np.ndarray, want: np.ndarray) -> Iterator[str]:
     for rule, fits in numbers.items():
         if np.array_equal(far, fits & far) and not np.isin(want[~far], want[fits]).any():
             yield f"{said} where it should be {rule}"
-    for axis in range(-want.ndim, 0):
-        for rule, at in (("first", 0), ("last", -1)):
-            there = np.zeros(far.shape, bool)
-            np.moveaxis(there, axis, 0)[at] = True
-            if want.shape[axis] > 1 and not far[~there].any():
-                yield f"{said} at the {rule} place along axis {axis}"
 
 
 def facts_of_lists(got: Any, want: Any) -> Iterator[str]:

@@ -33,6 +33,7 @@ from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import as_text, describe
+from tinyllm.testing.edits import readable
 from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import parameters
 
@@ -75,7 +76,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
         message=format_failure(why) + more, line=getattr(why, "line", None),
-        step=step, mistake=with_doubt(mistake, failing) if mistake else facts,
+        step=step, mistake=readable(task.op, with_doubt(mistake, failing)) if mistake else facts,
         smallest_input=describe(task.op, smallest),
     )
 

@@ -19,6 +19,7 @@ CLOSE = 1e-6  # results agree if they differ by less than this share of the larg
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 ROUNDINGS = 4  # a function's results may differ by this many times the rounding error of the mistake
 PART = 0.01  # two errors agree if they differ by at most this share of the larger one
+NEARLY = 0.003  # the same, where another mistake adds a little to the first
 NOISE = 16  # or by at most this many times the rounding error of the mistake
 MOST_EXCEPTIONS = 1 / 4  # cases that may contradict a mistake, as a share of the cases that it explains
 MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if the mistake explains ordinary cases of two widths
@@ -30,11 +31,12 @@ class Suspect:
 
     output: the index of the only result to compare; None compares all.
     known: a cache {(id of a case, exact): the mistake's results}. Cases must stay alive to keep their ids.
+    close: False if errors need only be nearly those of the mistake, because another mistake adds a little.
     """
 
-    def __init__(self, name, function, output=None, known=None):
+    def __init__(self, name, function, output=None, known=None, close=True):
         self.name, self.function, self.output = name, function, output
-        self.known = known
+        self.known, self.close = known, close
 
     def results(self, args: Case, exact: bool = False) -> list[Any] | None:
         """Return the results that the mistake gives on a case, in float64 if `exact`; None if it fails."""
@@ -54,6 +56,10 @@ class Suspect:
         got, theirs = self.seen(args, got), self.results(args)
         if got is None or theirs is None:
             return False
+        if not self.close:
+            defined = [[np.isfinite(each).tolist() for each in some] for some in (got, theirs)]
+            wrong = defined[0] == defined[1] and has_fraction(got) and numbers_wrong(self.name, theirs, args)
+            return wrong and self.apart(args, got, theirs) <= NEARLY
         if not (self.equal(args, got, theirs) and self.same_errors(args, got, theirs)):
             return False
         if numbers_wrong(self.name, got, args):
@@ -179,8 +185,14 @@ def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
     return [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
 
 
+def fractions(results: Sequence[Any] | None) -> list[float]:
+    """Return all finite numbers that are no multiples of 0.5: two mistakes rarely agree on one by chance."""
+    every = [np.concatenate([a.ravel() for a in floats(each)] or [np.zeros(0)]) for each in results or ()]
+    return [x for a in every for x in a[np.isfinite(a) & (a % 0.5 != 0)].tolist()]
+
+
 def has_fraction(results: list[Any] | None) -> bool:
-    """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on one by chance."""
+    """Return True if any number is one of `fractions`."""
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in floats(results))
 
 

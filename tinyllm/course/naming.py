@@ -5,24 +5,27 @@ function fails. A mistake is named if it gives the student's numbers on some cas
 different numbers on others, or is wrong where the student is right.
 """
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinyllm.course.drawing import CASE_KINDS, case_kind, per_case
 from tinyllm.course.failures import right
-from tinyllm.course.matching import Suspect, has_fraction, numbers_wrong, with_right
+from tinyllm.course.matching import Suspect, fractions, has_fraction, numbers_wrong, with_right
 from tinyllm.ops import OPS
-from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.by_rule import every_edit, two_mistakes
 from tinyllm.testing.catalog import MISTAKES
 from tinyllm.testing.check import arrays
 from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.values import kind
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
 ELSEWHERE = " (elsewhere more is wrong)"
 ENOUGH, MOST = 3, 3 / 4  # of whole numbers, which agree by chance: so many results, and so many of all
+ALL, SOME, NEARLY = "all", "some", "nearly"  # what a mistake explains: all cases, some, or some nearly
 CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
@@ -77,27 +80,37 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     """
     listed = [*more, *MISTAKES.get(name, ())]
     whole = FailingCases(name, failing, passing, later, extreme)
-    parts = each_result(name, failing, passing, later)
-    found = search(name, listed, whole, parts, left)
-    if found or left() < 0:
-        return found
-    for group in (whole, *parts):  # a second mistake, in a corner, may hide the first in many cases
-        group.partly = True
-    return search(name, listed, whole, parts, left)
+    groups = whole, each_result(name, failing, passing, later)
+    stages: list[tuple] = [(listed, (), ALL)]
+    if any(out is not None for _, out in failing):
+        near, far = functools.partial(every_edit, name, True), functools.partial(every_edit, name, False)
+        stages = [(listed, near, ALL), (listed, near, SOME), ((), functools.partial(two_mistakes, name), ALL),
+                  ((), far, ALL), ((), far, SOME), (listed, near, NEARLY)]
+    part = None  # what explains only some cases: a second mistake, in a corner, may hide the first in others
+    for known, made, how in stages:
+        for group in (whole, *groups[1]):
+            group.begin(how)
+        found = search(name, known, made, groups, left) if how != NEARLY or whole.of_floats() else None
+        if found and how == ALL and not found[0].endswith(ELSEWHERE):
+            return found
+        part = part or found
+        if left() < 0:
+            break
+    return part
 
 
-def search(name: str, listed: Sequence[tuple], whole: "FailingCases", parts: "Sequence[FailingCases]",
+def search(name: str, listed: Sequence[tuple], made: Callable[[], Iterable[tuple]] | tuple[()], groups: tuple,
            left: Callable[[], float]) -> tuple[str, Callable] | None:
-    """Try all mistakes on groups of failing cases; return what was found as `name_mistake` does."""
-    by_rule = every_edit(name) if any(out is not None for _, out in whole.failing) else ()
-    for i, pair in enumerate(itertools.chain(listed, by_rule)):
+    """Try mistakes on groups of failing cases (all results, and each); return one as `name_mistake` does."""
+    whole, parts = groups
+    for i, pair in enumerate(itertools.chain(listed, made() if made else ())):
         if whole.explained() or (i >= len(listed) and left() < 0):
             break
         known: dict = {}
         for group in (whole, *parts):
             group.try_mistake(pair, i < len(listed), known)
     if whole.pair:
-        return whole.pair[0] + ELSEWHERE * whole.partly, whole.suspect().explains
+        return whole.pair[0] + ELSEWHERE * (whole.how != ALL), whole.suspect().explains
     return of_parts(name, parts)
 
 
@@ -110,10 +123,20 @@ class FailingCases:
     def __init__(self, name, failing, passing, later=(), extreme=(), output=None):
         self.name, self.failing, self.passing, self.output = name, failing, passing, output
         self.later, self.extreme = later, extreme
-        self.partly = False  # True if a mistake need not explain other cases
-        answered = [pair for pair in failing if pair[1] is not None]
-        self.probes = answered[:: max(len(answered) // PROBES, 1)]
-        self.best, self.pair, self.listed = 0, None, False
+        self.pair: Any = None  # the mistake that explains the most
+        self.answered = [pair for pair in failing if pair[1] is not None]
+        self.begin(ALL)
+
+    def begin(self, how: str) -> None:
+        """Forget what was found. how: ALL, SOME or NEARLY: what a mistake must explain."""
+        self.how, self.best, self.pair, self.listed = how, 0, None, False
+        self.probes = self.answered[:: max(len(self.answered) // PROBES, 1)]
+        if how != ALL:  # also a case of each number of axes: some mistakes are seen in vectors only
+            self.probes += {tuple(a.ndim for a in arrays(pair[0])): pair for pair in self.answered}.values()
+
+    def of_floats(self) -> bool:
+        """Return True if all results of the first case are floats, so that they may be nearly the same."""
+        return all(kind(out) == "f" for _, some in self.answered[:1] for out in some)
 
     def explained(self) -> bool:
         """Return True if a mistake explains all cases of the group."""
@@ -126,9 +149,9 @@ class FailingCases:
         listed: False if the mistake was made by rule.
         known: {id of a case: the mistake's results}.
         """
-        suspect = Suspect(self.name, pair[1], self.output, known)
+        suspect = Suspect(self.name, pair[1], self.output, known, self.how != NEARLY)
         # Most edits end here, after one call: they give other numbers on the first ordinary case.
-        if self.explained() or (self.probes and not self.partly and suspect.denied(self.probes[0])):
+        if self.explained() or (self.probes and self.how == ALL and suspect.denied(self.probes[0])):
             return
         if not any(suspect.explains(args, out) for args, out in self.probes):
             return
@@ -144,16 +167,24 @@ class FailingCases:
         """
         failing = [*self.failing, *self.later]
         shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
-        if self.partly:
-            results = [out for (args, out), fits in zip(failing, shown, strict=True)
-                       if fits and numbers_wrong(self.name, out, args)]
+        results = [out for (args, out), fits in zip(failing, shown, strict=True)
+                   if fits and (self.how == ALL or numbers_wrong(self.name, out, args))]
+        sure = False
+        if self.how != ALL:
             few = len(set(map(repr, results))) < ENOUGH or len(results) < MOST * len(failing)
-            if few and sum(map(has_fraction, results)) < CERTAIN:
+            proof = sum(map(has_fraction, results))
+            numbers = CERTAIN if self.how == SOME else 2 * CERTAIN
+            sure = proof >= CERTAIN or (proof >= ENOUGH and len(set(fractions(results))) >= numbers)
+            if (few or self.how == NEARLY) and not sure:
+                return False
+            if self.how == NEARLY and 2 * sum(shown) < len(shown):
                 return False
         elif suspect.contradicted(failing, shown, widths):
             return False
-        # The student is right on some cases. A mistake that is wrong on one of them is another mistake.
-        if any(map(suspect.wrong, self.passing)):
+        # The student is right on some cases. A mistake that is wrong on one of them is another mistake,
+        # unless it explains far more: then the student may have thought of this corner.
+        wrong = sum(map(suspect.wrong, self.passing))
+        if wrong and (self.how != SOME or not sure or 4 * wrong > len(results)):
             return False
         # Extreme numbers may be right by chance, as where exp does not overflow after all: these are counted.
         extreme = [fits for (args, _), fits in zip(failing, shown, strict=True) if case_kind(args) == EXTREME]
@@ -161,7 +192,7 @@ class FailingCases:
 
     def suspect(self) -> Suspect:
         """Return the mistake that was found."""
-        return Suspect(self.name, self.pair[1], self.output)
+        return Suspect(self.name, self.pair[1], self.output, close=self.how != NEARLY)
 
 
 def each_result(name: str, failing: Sequence[tuple], passing: Sequence[tuple],
@@ -194,7 +225,7 @@ def part_of(name: str, pairs: Sequence[tuple], output: int) -> tuple[list[tuple]
 def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..., bool]] | None:
     """Return the mistakes of single results, as `name_mistake` returns one; None if there are none."""
     named = [part for part in parts if part.pair and part.explained()]
-    if any(part.partly for part in parts):
+    if any(part.how != ALL for part in parts):
         named = [part for part in parts if part.pair]
     elif len(named) < len(parts):  # a part of the truth must be certain
         named = [part for part in named if sum(has_fraction(got) for _, got in part.failing) >= CERTAIN]
@@ -204,6 +235,6 @@ def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..
     sentences = {part.pair[0] for part in named}
     said = "; ".join(f"for {labels[part.output]}: {part.pair[0]}" for part in named)
     said = sentences.pop() if len(sentences) == 1 and len(named) == len(parts) else said
-    said += ELSEWHERE * (len(named) < len(parts) or parts[0].partly)
+    said += ELSEWHERE * (len(named) < len(parts) or parts[0].how != ALL)
     suspects = [part.suspect() for part in named]
     return said, lambda *case: any(suspect.explains(*case) for suspect in suspects)

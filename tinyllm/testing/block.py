@@ -190,12 +190,12 @@ mistake("count_flops", "scores without the second product, of weights and values
         "2 * pairs * width")
 mistake("count_flops", "the cost of one token, without the others of the context", "",
         "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
-for said, *changes in (
+for said, old, new in (
     ("without the output layer", " + 2 * context * width * vocab_size", ""),
     ("of matrices that multiply one token, not all of the context", "2 * context", "2"),
     ("of one operation for a multiplication and an addition in a matrix product", "2 * context", "context"),
 ):
-    mistake("count_flops", f"a count {said}", FLOPS, FLOPS.replace(*changes))
+    mistake("count_flops", f"a count {said}", FLOPS, FLOPS.replace(old, new))
 for said, *changes in (
     ("without the products of queries, keys and values", "4 * pairs * width", "0"),
     ("without the matrices of q, k and v", "12 * width * width", "9 * width * width"),

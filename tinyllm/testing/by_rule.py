@@ -152,6 +152,7 @@ def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[An
         ("everything along all axes together", {"arg": "axis"}, {"value": ast.Constant(None)}),
         ("the mean wherever a sum belongs", {"attr": "sum"}, {"attr": "mean"}),
         ("the sum wherever a mean belongs", {"attr": "mean"}, {"attr": "sum"}),
+        ("the largest wherever a sum belongs", {"attr": "sum"}, {"attr": "max"}),
     ]
     for said, old, new in edits:
         twins = copy.deepcopy(trees)
@@ -163,21 +164,24 @@ def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[An
             yield said, twins
 
 
-def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
+def proposals(name: str, example: dict[str, Any], near: bool) -> Iterator[Mistake]:
     """Yield all edits that rules make to an op's code, even harmless ones, as (sentence, function).
 
-    example: the arguments of a case, by name.
+    example: the arguments of a case, by name. near: True for edits of the specification, its own helpers and
+    its arguments; False for edits of the ops that it calls, and of other right forms.
     """
     trees, spec = parsed(name), OPS[name].reference
-    yield from inherited(name)
-    for said, line in parameters(trees[spec], example, OPS[name].mutates):
-        body = ast.parse(line).body + trees[spec].body
-        yield said, Edit(name, trees | {spec: changed(trees[spec], body=body)})
-    for said, twins in everywhere({each: tree for each, tree in trees.items() if not left_alone(each)}):
-        yield said, Edit(name, trees | twins)
+    if near:
+        yield from inherited(name)
+        for said, line in parameters(trees[spec], example, OPS[name].mutates):
+            body = ast.parse(line).body + trees[spec].body
+            yield said, Edit(name, trees | {spec: changed(trees[spec], body=body)})
+        for said, twins in everywhere({each: tree for each, tree in trees.items() if not left_alone(each)}):
+            yield said, Edit(name, trees | twins)
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
-        edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
+        edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)
+                  and near == (form is spec and not (each.__name__ in OPS and each is not spec))]
         for change in (nodes, names) if form is spec else (nodes,):  # `names` makes the most edits
             for function in edited:
                 for said, tree in change(theirs[function], example):
@@ -240,20 +244,34 @@ def with_changed_result(name: str, i: int, change: Callable[..., Any], *args: An
     return (*value[:i], change(value[i], *args), *value[i + 1 :])
 
 
-@functools.lru_cache(maxsize=4)
-def shared_edits(name: str) -> Any:
-    """Return an iterator over all edits; its copies begin at the first edit, and share those already made."""
-    example = typical(name)
-    of_code = ((f"the right formula with {said}", function) for said, function in proposals(name, example))
-    return itertools.tee(itertools.chain(of_code, of_results(name)), 1)[0]
+@functools.lru_cache(maxsize=8)
+def shared_edits(name: str, near: bool) -> Any:
+    """Return an iterator over edits; its copies begin at the first edit, and share those already made."""
+    every = proposals(name, typical(name), near)
+    of_code = ((f"the right formula with {said}", function) for said, function in every)
+    return itertools.tee(itertools.chain(of_code, of_results(name) if near else ()), 1)[0]
 
 
-def every_edit(name: str) -> Iterator[Mistake]:
+def every_edit(name: str, *parts: bool) -> Iterator[Mistake]:
     """Yield all edits that rules make to an op's code or results, even harmless ones: (sentence, function).
 
     Edits are made when they are needed: some ops have thousands, and a search often ends after a few.
+    parts: values of `near` in `proposals`; by default both.
     """
-    return copy.copy(shared_edits(name))
+    return itertools.chain(*(copy.copy(shared_edits(name, near)) for near in parts or (True, False)))
+
+
+def two_mistakes(name: str) -> Iterator[Mistake]:
+    """Yield two listed mistakes at once, or a listed one and an ignored argument, as (sentence, function)."""
+    listed = [(said, function.changes) for said, function in MISTAKES.get(name, ())
+              if getattr(function, "changes", ())]
+    ignored = [(said, ("", line)) for said, line in
+               parameters(parsed(name)[OPS[name].reference], typical(name), OPS[name].mutates)
+               if "ignored" in said]
+    for (said, first), (other, second) in itertools.chain(
+            itertools.combinations(listed, 2), itertools.product(listed, ignored)):
+        edit = functools.partial(edit_trees, name, *first, *second)
+        yield f"two mistakes: {said}; and {other}", Edit(name, edit)
 
 
 @functools.lru_cache(maxsize=4)

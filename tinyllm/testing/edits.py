@@ -13,6 +13,7 @@ import copy
 import functools
 import inspect
 import math
+import re
 import textwrap
 import types
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from tinyllm.ops import OPS
 from tinyllm.ops.registry import Op
 from tinyllm.testing.properties import RIGHT
 
-LONG = 60  # the most characters of code that are quoted in a sentence
+LONG = 70  # the most characters of code that are quoted in a sentence
 COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides names of the op's module
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
@@ -44,17 +45,18 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT) -> Any
         MISTAKES.setdefault(name, []).append((sentence, function))
         return function
 
-    return register(Edit(name, lambda: edit_trees(name, *changes))) if changes else register
+    return register(Edit(name, lambda: edit_trees(name, *changes), changes)) if changes else register
 
 
 class Edit:
     """A changed specification of an op (its NumPy code), which is compiled when it is first called.
 
     trees: {function: syntax tree} with the op's own function first, or a function that returns this dict.
+    changes: the arguments of `edit_trees`, if the edit was made by them.
     """
 
-    def __init__(self, name, trees):
-        self.__name__, self.trees = name, trees
+    def __init__(self, name, trees, changes=()):
+        self.__name__, self.trees, self.changes = name, trees, changes
         self.__signature__ = OPS[name].__signature__
 
     @functools.cached_property
@@ -249,14 +251,64 @@ def swapped(tree: Any, old: ast.AST, new: Any) -> Any:
     return tree
 
 
-def code(node: ast.AST, end: bool = False) -> str:
-    """Write a node's code in backquotes; of long code, only the beginning or (if `end`) the end."""
-    text = " ".join(ast.unparse(node).split())
-    short = f"... {text[4 - LONG :]}" if end else f"{text[: LONG - 4]} ..."
-    return f"`{text if len(text) <= LONG else short}`"
+def code(node: ast.AST) -> str:
+    """Write a node's code in backquotes."""
+    return f"`{' '.join(ast.unparse(node).split())}`"
 
 
 def instead(new: ast.AST, old: ast.AST) -> str:
-    """Return "`new` where `old` belongs" for two nodes; if long code begins alike, quote the ends."""
-    end = code(new) == code(old)
-    return f"{code(new, end)} where {code(old, end)} belongs"
+    """Return "`new` where `old` belongs" for two nodes."""
+    return f"{code(new)} where {code(old)} belongs"
+
+
+class Inlined(ast.NodeTransformer):
+    """Replace the local variables of an op's code, which readers do not know, by their values."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if not isinstance(node.ctx, ast.Load) or node.id not in self.values:
+            return node
+        others = {name: value for name, value in self.values.items() if name != node.id}
+        return Inlined(others).visit(copy.deepcopy(self.values[node.id]))
+
+
+@functools.cache
+def values_of(name: str) -> dict[str, ast.expr]:
+    """Return {variable: expression} for the variables of an op's code that get one value and keep it.
+
+    Those that stand in the op's docstring are left out: readers know them.
+    """
+    found: dict[str, ast.expr] = {}
+    for form in (*VARIANTS.get(name, ()), None):
+        nodes = [node for tree in parsed(name, form).values() for node in ast.walk(tree)]
+        text = "\n".join(map(ast.unparse, parsed(name, form).values()))
+        set_to = re.findall(r"\w+", " ".join(re.findall(r"^.*?(?= [-+*/|&]?= )|^.*def .*", text, re.M)))
+        found |= {node.targets[0].id: node.value for node in nodes if isinstance(node, ast.Assign)
+                  and isinstance(node.targets[0], ast.Name) and set_to.count(node.targets[0].id) == 1}
+    told = re.findall(r"\w+", OPS[name].__doc__ or "")
+    return {variable: value for variable, value in found.items() if variable not in told}
+
+
+def readable(name: str, said: str) -> str:
+    """Rewrite a sentence on an op's code for readers who do not know this code, and shorten what it quotes.
+
+    Of two long quotes that begin alike, the places where they differ are kept.
+    """
+    quoted = []
+    for text in re.findall("`([^`]*)`", said):
+        try:
+            quoted.append(" ".join(ast.unparse(Inlined(values_of(name)).visit(ast.parse(text))).split()))
+        except SyntaxError:  # no code
+            quoted.append(text)
+    apart = next((i for i, both in enumerate(zip(*quoted[:2], strict=False)) if len(set(both)) > 1), 0)
+    begin = max(apart - LONG // 2, 0) if len(quoted) > 1 and apart > LONG - 8 else 0
+    texts = iter(quoted)
+
+    def shorter(found: re.Match) -> str:
+        text = next(texts)
+        text = f"... {text[begin:]}" if begin and len(text) > LONG else text
+        return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
+
+    return re.sub("`[^`]*`", shorter, said)

@@ -93,6 +93,8 @@ mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
 mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
+mistake("swiglu_backward", "dup with the derivative of silu, where silu itself belongs",
+        "dy * silu(gate)", "silu_backward(dy, gate)")
 mistake("swiglu_backward", "dgate with the derivative of sigmoid for that of silu",
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate) * (1 - sigmoid(gate))")
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)

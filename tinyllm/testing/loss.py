@@ -129,6 +129,8 @@ mistake("cross_entropy", "the log-sum-exp with the maximum left out", f"np.asarr
         f"np.asarray({MEAN}), lse - logits.max(axis=-1)")
 mistake("cross_entropy_backward", "a gradient divided by all targets, the ignored ones too",
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
+mistake("cross_entropy_backward", "softmax alone, without the 1 that is subtracted at each target",
+        "dlogits[kept, targets[kept]] -= 1", "")
 mistake("cross_entropy_backward", "rows of ignored targets that keep their probabilities: they must be 0",
         "dlogits[~kept] = 0", "")
 mistake("token_losses", "ignored targets scored as if they were tokens", LOSSES,

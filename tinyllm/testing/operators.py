@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.edits import changed, code, equal, instead, parse, put
+from tinyllm.testing.edits import as_statements, changed, code, equal, instead, parse, put
 from tinyllm.testing.values import TINY
 
 ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
@@ -39,7 +39,7 @@ STATEMENTS = [
       for sign in "+-*"),
     ("{new}, which keeps only the last of equal indices", "np.add.at(A, B, C)", "A[B] += C"),
     ("{old} left out", "A.append(*R)", "pass"),
-    ("+= where = belongs in {old}", "A[B] = C", "A[B] += C"), ("{old} left out", "A[B] = C", "pass"),
+    ("{old} left out", "A[B] = C", "pass"), ("+= where = belongs in {old}", "A[B] = C", "A[B] += C"),
     ("0 where {B} belongs", "A = B", "A = 0"), ("1 where {B} belongs", "A = B", "A = 1"),
     ("the last of {A} lost", "return A", "return A[:-1]"),
     ("the first of {A} lost", "return A", "return A[1:]"),
@@ -61,6 +61,7 @@ SUMS = [
 PRODUCTS = [
     ("the factor {A} missing", "A * B", "B"), ("the factor {B} missing", "A * B", "A"),
     ("{A} divided by {B}, not multiplied", "A * B", "A / B"),
+    *(("{A} and {B} added, not multiplied", f"A * B {sign} C", f"A + B {sign} C") for sign in "*/"),
     ("{A} and {B} added, not multiplied", "A * B", "A + B"),
     ("the factor {B} twice", "A * B", "A * B * B"), ("the factor {A} twice", "A * B", "A * (A * B)"),
     ("{A} squared where {old} belongs", "A * B", "A * A"),
@@ -210,9 +211,16 @@ def parsed_rules() -> list[dict[type, list[tuple[str, Any, Any]]]]:
     found: list[dict[type, list[tuple[str, Any, Any]]]] = [{} for _ in TABLES]
     for rules, table in zip(found, TABLES, strict=True):
         for said, *texts in table:
-            old, new = (each[0] if isinstance(each, list) else each for each in map(parse, texts))
+            old, new = same_kind(*map(parse, texts))
             rules.setdefault(type(old), []).append((said, old, new))
     return found
+
+
+def same_kind(old: Any, new: Any) -> tuple[Any, Any]:
+    """Return two pieces of parsed code as two expressions or, if one is a statement, as two statements."""
+    if isinstance(old, list) or isinstance(new, list):
+        return as_statements(old)[0], as_statements(new)[0]
+    return old, new
 
 
 def apply_rules(table: int, node: Any) -> Edits:

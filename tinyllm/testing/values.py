@@ -17,6 +17,8 @@ WHOLE = {  # for arrays of integers
     "{0} taken for numbers without a sign": "{0}.view('u' + {0}.dtype.name)",
     "0, 1, 2, ... in place of {0}": "np.arange({0}.shape[-1])",
     "the differences of {0} in its place": "np.diff({0}, prepend=0)",
+    "the elements of all rows of {0} together in each row":
+        "np.broadcast_to({0}.reshape(-1), (*{0}.shape[:-1], {0}.size))",
     "{0} minus 128": "{0} - np.float32(128)", "128 added to {0}": "{0} + np.float32(128)",
 }
 REAL = {  # for floats, and arrays of floats
