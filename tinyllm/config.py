@@ -131,10 +131,13 @@ def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, 
 
 
 def flatten(nested: dict[str, Any]) -> dict[str, Any]:
-    """Flatten nested dicts, with dots in the names: {"train": {"lr": 1}} becomes {"train.lr": 1}."""
+    """Flatten nested dicts, with dots in the names: {"train": {"lr": 1}} becomes {"train.lr": 1}.
+
+    An empty dict stays: it may stand where a value belongs, and must then be refused.
+    """
     flat = {}
     for key, value in nested.items():
-        if isinstance(value, dict):
+        if value and isinstance(value, dict):
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
         else:
             flat[key] = value

@@ -25,12 +25,15 @@ from tinyllm.train.loop import Progress
     ("sft.end", "x", "unknown setting 'sft.end'"), ("preset", "huge", "no preset 'huge'.*; there are nano"),
     ("train.step", "3", "did you mean train.steps"), ("model.vocab_size", "3", "unknown setting"),
     ("eps", "3", "did you mean model.eps"), ("zzz", "3", "'zzz'; `tinyllm train --settings` lists them all"),
-    ("model.scaling", "[" * 10**5, "model.scaling must be JSON"),
+    ("model.scaling", "[" * 10**5, "model.scaling must be JSON"), ("seed.x", 1, "unknown setting 'seed.x'"),
+    *((name, {}, "no recipe {}" if name == "recipe" else f"{name} must be .*, got {{}}") for name in
+      ("recipe", "preset", "data", "tokenizer", "start", "seed", "train.lr", "model.type", "model.heads")),
 ])
 def test_bad_settings_are_one_line(name, value, message):
     with pytest.raises(UserError, match=message) as caught:
-        make_config({name: value})
+        make_config(flatten({name: value}))
     assert "\n" not in str(caught.value)
+    assert make_config(flatten({"model": {}, "train": {}})) == make_config({})
 
 
 @given(st.integers(1, 50), st.floats(1e-9, 1))

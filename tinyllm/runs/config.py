@@ -127,7 +127,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
         others = ", ".join(cls.PRESETS)
         raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
     known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
-    values |= {name: convert(name, value, known) for name, value in settings.items()}
+    values |= {name: convert(name, value, known) for name, value in settings.items()
+               if value != {} or not part(known, f"{name}.")}  # without empty tables
     sizes = {"vocab_size": SIZE["max"]} | cls.PRESETS[preset] | part(values, "model.")
     del sizes["type"]
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
