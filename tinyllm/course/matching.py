@@ -57,7 +57,8 @@ class Suspect:
         if got is None or theirs is None:
             return False
         if not self.close:
-            defined = [[np.isfinite(each).tolist() for each in some] for some in (got, theirs)]
+            defined = [[kind(each) == "f" and np.isfinite(each).tolist() for each in some]
+                       for some in (got, theirs)]
             wrong = defined[0] == defined[1] and has_fraction(got) and numbers_wrong(self.name, theirs, args)
             return wrong and self.apart(args, got, theirs) <= NEARLY
         if not (self.equal(args, got, theirs) and self.same_errors(args, got, theirs)):
@@ -225,7 +226,7 @@ def form_error(name: str, results: list[Any], args: Case) -> str | None:
 def wrong_in_both(name: str, results: list[Any], args: Case) -> bool:
     """Return True if results have the right shapes and wrong numbers; their types are known to be wrong."""
     shapes = [[np.shape(each) for each in some] for some in (results, right(name, args)[0])]
-    return shapes[0] == shapes[1] and numbers_wrong(name, results, args)
+    return shapes[0] == shapes[1] and all(map(kind, results)) and numbers_wrong(name, results, args)
 
 
 def as_wanted(got: Any, want: Any) -> Any:
