@@ -131,13 +131,10 @@ def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, 
 
 
 def flatten(nested: dict[str, Any]) -> dict[str, Any]:
-    """Flatten nested dicts, with dots in the names: {"train": {"lr": 1}} becomes {"train.lr": 1}.
-
-    An empty dict stays: it may stand where a value belongs, and must then be refused.
-    """
+    """Flatten nested dicts, with dots in the names: {"train": {"lr": 1}} becomes {"train.lr": 1}."""
     flat = {}
     for key, value in nested.items():
-        if value and isinstance(value, dict):
+        if value and isinstance(value, dict):  # an empty one may stand in the place of a value
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
         else:
             flat[key] = value

@@ -115,8 +115,10 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise UserError(f"cannot read {path}: it is {what}")
     with open(handle, "rb") as file:
-        if waits and not _has_data(file):  # /proc/kmsg, or a pipe put there since os.stat
-            raise UserError(f"cannot read {path}: it is a pipe, and nobody writes to it")
+        if waits:
+            (poll := select.poll()).register(file, select.POLLIN)  # select.select takes no number above 1023
+            if not poll.poll(0):  # /proc/kmsg, or a pipe put there since os.stat
+                raise UserError(f"cannot read {path}: it is a pipe, and nobody writes to it")
         try:
             yield file
         except OSError as error:
@@ -137,12 +139,6 @@ def state_of(file: Any) -> tuple[int, ...]:
     """Return what changes with an open file's content: device, number, size, and time in nanoseconds."""
     found = os.fstat(file.fileno())
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _has_data(file):
-    poll = select.poll()  # unlike select.select, it takes file numbers above 1023
-    poll.register(file, select.POLLIN)
-    return poll.poll(0)
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:

@@ -109,8 +109,7 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
                    f"{math.ceil(ENOUGH * len(mutants))}; {silent}one that it accepts: {mutants[rest[0]][0]}")
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
     again = run_all(task, start, correct * MORE_RUNS, [])
-    rejected = [run[0] for run in again if run[0] and not no_judgement(run)]
-    if rejected:
+    if rejected := [run[0] for run in again if run[0] and not no_judgement(run)]:
         message = ("it is not steady: it accepts a correct implementation in one run and rejects it in "
                    f"another: {format_failure(rejected[0])}; draw with a fixed seed")
         return Verdict(task.name, "failed", (), unknown, message, rejected[0].line)
