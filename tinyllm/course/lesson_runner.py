@@ -15,9 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.course.stepping import Stepper
+from tinyllm.course.stepping import Cell, Stepper
 from tinyllm.course.syllabus import syllabus
-from tinyllm.course.workspace import StudentProgress, find_workspace, short_path
+from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, bar, paint, paragraph
 
@@ -50,20 +50,16 @@ def begin() -> Path:
         parser.add_argument("--from", dest="start", type=int, default=1, metavar="N", help="start at step N")
         start = parser.parse_args().start
         if not quiet():
-            path = Path(path).absolute()
-            Stepper(frame, path, ask if interactive() else None, start, lambda: what_next(path.parent))
+            stepper = Stepper(frame, Path(path), ask if interactive() else None, start)
+            stepper.cells += what_next(Path(path).absolute().parent)
     return Path(path).absolute().parent
 
 
-def what_next(folder: Path) -> str:
-    """Return what to do after the script of the lesson in `folder`, or "" if this is no lesson's folder."""
-    for lesson in syllabus():
-        if lesson.folder == folder.name:
-            _, passed = StudentProgress(find_workspace(folder)).state(lesson)
-            file, count = short_path(folder / lesson.exercise), len(lesson.tasks)
-            todo = f"fill in {file}, then type `tinyllm check {lesson.number}` ({passed} of {count} done)"
-            return paragraph(f"next: {'`tinyllm lesson` shows what follows' if passed == count else todo}")
-    return ""
+def what_next(folder: Path) -> list[Cell]:
+    """Return a cell about what to do after the script of the lesson in `folder`; [] for other folders."""
+    return [Cell(sys.maxsize, True, paragraph(f"next: fill in {short_path(folder / lesson.exercise)}, then "
+                                              f"type `tinyllm check {lesson.number}`"))
+            for lesson in syllabus() if lesson.folder == folder.name]
 
 
 def _leave(kind, error, trace):

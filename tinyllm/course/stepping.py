@@ -49,12 +49,10 @@ class Stepper:
 
     pause: called with a prompt before the code of each step; None without a terminal.
     start: the first step to show; earlier steps run with their output hidden.
-    last: returns what to say at the end of the script.
     """
 
-    def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1,
-                 last: Callable[[], str] = str):
-        self.pause, self.output, self.last = pause, sys.stdout, last
+    def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1):
+        self.pause, self.output = pause, sys.stdout
         every = cells(read_text(path))
         self.cells = [cell for cell in every if cell.line > frame.f_lineno]  # not shown yet
         self.count = sum(not cell.prose for cell in self.cells)
@@ -79,8 +77,6 @@ class Stepper:
             sys.settrace(None)
             for cell in [] if self.failed else self.cells:  # the prose after the last code
                 self.show(cell)
-            if not self.failed and (said := self.last()):
-                self.output.write(f"\n{said}\n")
         self.failed = event == "exception"
         return self.look
 
