@@ -253,4 +253,4 @@ def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path} {error}") from None
     except ValueError as error:  # also an integer of thousands of digits
-        raise UserError(f"{path} is not valid TOML: {error}") from error
+        raise UserError(f"{path} is not valid TOML: {error}; does a text or a time lack quotes?") from error

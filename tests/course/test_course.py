@@ -25,7 +25,7 @@ SMALL = "seed = 1\n[[lesson]]\nnumber = 4\n"
 
 
 def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, printed, refused):
-    assert "4 lessons" in printed("course", "init", 6, "04", 6, 11, 12)
+    printed("course", "init", 6, "04", 6, 11, 12)
     assert [lesson.number for lesson in load_course().lessons] == [4, 6, 11, 12]
     Path("course.toml").unlink()
     told = printed("course", "init")
@@ -90,8 +90,8 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
 @pytest.mark.parametrize("text, words", [
     ("", "lacks lesson"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
-    ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", ": lesson 4 holds -1 as points.softmax"),
-    ("[[lesson]]\nnumber = 4\ndue = 2026-10-01T23:59\n", 'put a time in quotes: "2026-10-01T23:59"'),
+    ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "holds -1 as lesson 4.points.softmax"),
+    ("[[lesson]]\nnumber = 4\ndue = 2026-10-01T23:59\n", "does a text or a time lack quotes?"),
     ("[[lesson]]\nnumber = 4\npoints = {}\n", "lesson 4 has no points"),
     ("[[lesson]]\nnumber = 4\nhere = 1\n", "no setting 'here'"),
     ("sede = 1\n[[lesson]]\nnumber = 4\n", "no setting 'sede'"),
@@ -101,7 +101,7 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("variants = 10000000000\n[[lesson]]\nnumber = 4", "at most 1000000"),
     ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be a whole number, at least 0"),
     ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due is '2026-13-01'"),
-    ("[[lesson]]\nnumber = 4\ndue = false", "as due, where a text belongs"),
+    ("[[lesson]]\nnumber = 4\ndue = false", "4.due, where a text belongs"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
     (None, "`tinyllm course init` writes one"),  # without a file, the seed was once 0 for everybody
 ])

@@ -161,7 +161,7 @@ def test_what_was_not_graded_is_empty_in_every_table_and_has_no_score(course):
     record["lessons"][1]["tasks"][0] |= {"message": "exercise_final.py is there, exercise.py is not"}
     (row,) = written(course, records, "grades.csv")
     assert (row["points"], row["lesson_00"], row["of"]) == ("", "", "4")
-    assert row["note"] == "nothing was handed in; 4/softmax: exercise_final.py is there, exercise.py is not"
+    assert row["note"] == "nothing was handed in; lesson 4: exercise_final.py is there, exercise.py is not"
     assert {*read("grades.csv")[-1][9:], *read("canvas.csv")[-1][4:]} == {""}
     page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
     assert not any("score" in each for each in (page, *page["tests"]))

@@ -8,9 +8,8 @@ from functools import partial
 from tqdm import tqdm
 
 from tinyllm.cli.command import command
-from tinyllm.cli.lesson import named_lesson
 from tinyllm.cli.train import stop_on_signals
-from tinyllm.course.classroom.collect import collect, unpacked
+from tinyllm.course.classroom.collect import collect
 from tinyllm.course.classroom.config import COURSE_FILE, load_course, new_course, whole_course
 from tinyllm.course.classroom.feedback import number
 from tinyllm.course.classroom.grading import grade_all
@@ -18,7 +17,7 @@ from tinyllm.course.classroom.release import autograder, write_release
 from tinyllm.course.classroom.selftest import Row, run_selftest
 from tinyllm.course.classroom.students import identities, merge, read_students, require_known
 from tinyllm.course.classroom.tables import by_lesson, note, tasks_of, write_results
-from tinyllm.course.syllabus import syllabus
+from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -29,18 +28,16 @@ from tinyllm.report.terminal import paragraph, table
 def init(numbers: list[str] | None = None) -> None:
     """Write a course file to edit.
 
-    NUMBERS  lessons, or folders of your own exercises (default: all lessons)
+    NUMBERS  of lessons (default: all)
 
     example:
-      tinyllm course init
-      tinyllm course init 4 6 100_averages
+      tinyllm course init 4 6
     """
     if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
-    lessons = {lesson.number: lesson for lesson in map(named_lesson, numbers or [])}.values() or syllabus()
-    atomic_write_text(COURSE_FILE, new_course(lessons))
-    many = f"{len(lessons)} lesson{'s' * (len(lessons) != 1)}"
-    print(f"{COURSE_FILE} is written: {many}, a point for each exercise, a secret seed")
+    chosen = [find_lesson(number) for number in numbers or ()] or syllabus()
+    atomic_write_text(COURSE_FILE, new_course(lesson for lesson in syllabus() if lesson in chosen))
+    print(f"{COURSE_FILE} is written: lessons, a point for each exercise, a secret seed")
     print("edit it, then `tinyllm course release handout`")
 
 
@@ -62,7 +59,7 @@ def release(out: str) -> None:
 def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> None:
     """Grade many submissions, and show where the class is stuck.
 
-    FOLDER       holds a folder or a zip for each student, or is a download of Moodle or Canvas (also a zip)
+    FOLDER       holds a folder or a zip for each student, or is a download of Moodle or Canvas
     --out OUT    a folder for the results
     --workers N  submissions at a time (default one per core)
 
@@ -80,15 +77,14 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
         raise UserError(f"--workers must be 1 or more, not {workers}")
     course, level = load_course(), best_level()
     rows = read_students(course)
-    with unpacked(folder) as place:
-        submissions, others = collect(place, identities(rows))
-        require_known(rows, submissions)
-        print(paragraph(isolation_words(level)), flush=True)
-        stop, bar = threading.Event(), tqdm(desc="grading", total=len(submissions), leave=False, disable=None)
-        with stop_on_signals(stop), bar:
-            found = grade_all(submissions, course, level, workers, bar.update, stop.is_set)
-        records = merge(rows, course, level, found)
-        write_results(out, course, records, submissions)
+    submissions, others = collect(folder, identities(rows))
+    require_known(rows, submissions)
+    print(paragraph(isolation_words(level)), flush=True)
+    stop, bar = threading.Event(), tqdm(desc="grading", total=len(submissions), leave=False, disable=None)
+    with stop_on_signals(stop), bar:
+        found = grade_all(submissions, course, level, workers, bar.update, stop.is_set)
+    records = merge(rows, course, level, found)
+    write_results(out, course, records, submissions)
     print("\n".join(format_grades(records, others)))
     print(f"see {out}/grades.csv and feedback")
 
@@ -106,19 +102,15 @@ def format_grades(records: list, others: list) -> list[str]:
     rows = [[f"{name:<25}", *(str(found[name, state]) for state in states)] for name in dict(tried)]
     lines = [f"  {line}" for line in table(["exercise", *(WORDS.get(x, x) for x in states)], rows)]
     common = [f"{many} times {bug}" for bug, many in bugs.most_common(20)]
-    noted = [f"{record['student']}: {note(record)}" for record in records if note(record)]
-    notes = [each for each in noted if "PermissionError" not in each]
-    forbidden = [each for each in noted if each not in notes]
+    notes = [f"{record['student']}: {note(record)}" for record in records if note(record)]
     notes += [f"{name}: neither a folder nor a zip, so left out" for name in others]
-    heads = "common bugs", "forbidden access", "to be looked at"
-    for head, said in zip(heads, (common, forbidden, notes), strict=True):
+    for head, said in (("common bugs", common), ("to be looked at", notes)):
         lines += ["", head, *(paragraph(each, 2, 4) for each in said)] if said else []
     full = sum(record["points"] == record["of"] for record in graded)
     many = f"{len(graded)} submission{'s' * (len(graded) != 1)} graded"
-    lines += ["", f"{many}, {full} with all {number(records[0]['of'])} points"]
     empty = sum("" in by_lesson(record) for record in records)
-    warning = f"{empty} with empty cells, not 0, in all tables: nothing was graded there"
-    return [*lines, warning] if empty else lines
+    warning = [f"{empty} with empty cells, not 0, in all tables: nothing was graded there"] * bool(empty)
+    return [*lines, "", f"{many}, {full} with all {number(records[0]['of'])} points", *warning]
 
 
 @command("course gradescope")

@@ -2,23 +2,21 @@
 
 `collect` lists all submissions. `load` reads the files of one, as those of a class may not fit in memory.
 
-A student's zip is never unpacked to the paths in it: only the files that a lesson asks for are read into
-memory, each up to a limit.
+A zip is never unpacked to the paths in it: only the files that a lesson asks for are read into memory, each
+up to a limit.
 """
 
-import contextlib
 import functools
 import io
-import itertools
 import os
 import re
 import stat
-import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.course.workers import printable
@@ -35,6 +33,7 @@ JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but som
 # A name in a download of Moodle or Canvas: student, number, in Canvas the number of the file, and its name.
 DOWNLOAD = re.compile(r"(.+?)(?:_LATE)?_(\d+)_(?:assignsubmission_[a-z]+_?|(\d{3,})_(?=.))(.*)", re.DOTALL)
 
+Place = tuple[str, str]  # folder of a lesson, name of a file
 Files = Iterator[tuple[PurePosixPath, Callable[[int], bytes]]]  # each path, and what reads at most N bytes
 
 
@@ -49,12 +48,8 @@ class Submission:
     student: str
     sources: tuple[Path, ...] = ()
     problem: str = ""
-    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    files: dict[Place, bytes] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
-
-
-class Refused(Exception):
-    """The error for a submission that is refused; its message is one line."""
 
 
 def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submission], list[str]]:
@@ -65,6 +60,8 @@ def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submiss
 
     roster: see `students.identities`.
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"there is no folder {folder} with submissions; unpack a download first")
     by_name: dict[str, list[tuple[str, str, Path]]] = {}
     others = []
     for entry in sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name)):
@@ -80,21 +77,6 @@ def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submiss
     if not by_name:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
     return [only(twins) for twins in by_name.values()], others
-
-
-@contextlib.contextmanager
-def unpacked(folder: str | Path) -> Iterator[Path]:
-    """Yield a folder of submissions; the zip of a class, which a system has made, is unpacked for it."""
-    with tempfile.TemporaryDirectory(prefix="tinyllm-") as new:
-        try:
-            for path, read in () if Path(folder).is_dir() else in_zip(read_regular(Path(folder), MAX_PACKED)):
-                place = Path(new, path)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(read(MAX_PACKED))
-        except Exception as error:  # a damaged zip can cause any error
-            why = reason(error)
-            raise UserError(f"there is no folder {folder} with submissions, and no zip: {why}") from None
-        yield Path(folder) if Path(folder).is_dir() else Path(new)
 
 
 def owner(name: str, roster: Mapping[str, str]) -> tuple[str, str]:
@@ -128,56 +110,48 @@ def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     try:
         files, near = read_submission(submission.sources, lessons)
         return replace(submission, files=files, near=near)
+    except UserError as error:
+        return replace(submission, problem=printable(error))
     except Exception as error:  # a damaged zip can cause any error
-        return replace(submission, problem=printable(reason(error)))
-
-
-def reason(error: Exception) -> str:
-    """Return why files cannot be read."""
-    if isinstance(error, Refused | UserError):
-        return str(error)
-    if isinstance(error, OSError | ValueError):
-        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-    return f"it is not a readable zip ({type(error).__name__})"
+        why = f"it cannot be read: {type(error).__name__}, {getattr(error, 'strerror', None) or error}"
+        return replace(submission, problem=printable(why))
 
 
 def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dict, dict[str, str]]:
-    """Read the files of a student -> (files, near), as in a Submission. Raises Refused and other errors."""
-    found, rest = needed(sources, lessons)
-    near, folders = {}, {lesson.folder for lesson in lessons}
-    if not found:  # perhaps files were handed in without their folders; deep in folders are those of others
-        odd = {path for path in rest if path.parent.name not in folders and len(path.parts) < 4}
-        found, _ = needed(sources, lessons, odd)
-    for lesson, path in itertools.product(lessons, rest):
-        here = len(lessons) == 1 or path.parent.name == lesson.folder
-        if here and (lesson.folder, lesson.exercise) not in found:
-            near[lesson.folder] = f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
+    """Read the files of a student -> (files, near), as in a Submission. Raises UserError and other errors."""
+    found, rest = needed(sources, lessons, destination)
+    if not found:  # perhaps files were handed in without their folders
+        found, _ = needed(sources, lessons, guess)
+    near = {}
+    for lesson in lessons:
+        for path in [] if (lesson.folder, lesson.exercise) in found else rest:
+            if len(lessons) == 1 or path.parent.name == lesson.folder:
+                near[lesson.folder] = f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
     if not found:
-        why = f"it holds no {lessons[0].exercise} in a folder such as {lessons[0].folder}"
-        for ending in {path.suffix.lower() for path in sources}.intersection(OTHERS):
-            why = f"it is a {ending} file; hand in a folder or a zip with {lessons[0].folder}/exercise.py"
-        raise Refused("; ".join([why, *near.values()]))
+        place = f"{lessons[0].folder}/{lessons[0].exercise}"
+        why = f"there is no {lessons[0].exercise} in it; hand in a folder or a zip with {place}"
+        raise UserError("; ".join([why, *near.values()]))
     return found, near
 
 
-def needed(sources: Sequence[Path], lessons: list[Lesson], odd: Collection[PurePosixPath] = ()
-           ) -> tuple[dict[tuple[str, str], bytes], list[PurePosixPath]]:
-    """Read the files that lessons need; return them, and the paths of other code. odd: those to be guessed.
+def needed(sources: Sequence[Path], lessons: list[Lesson], place_of: Callable[..., Place | None]
+           ) -> tuple[dict[Place, bytes], list[PurePosixPath]]:
+    """Read the files that lessons need; return them, and the paths of other code.
 
-    Raises Refused if they are too large, or if two are different.
+    place_of: called with a path, the lessons, and what reads the file; returns the file's place in a course.
+    Raises UserError if files are too large, or if two are different.
     """
-    found: dict[tuple[str, str], bytes] = {}
+    found: dict[Place, bytes] = {}
     rest: list[PurePosixPath] = []
     for path, read in (pair for source in sources for pair in files_of(source)):
         if len(path.parts) > MAX_DEPTH + 1 or any(map(hidden, path.parts)):  # folders, and the name of a zip
             continue
-        place = destination(path, lessons)
-        data = read(MAX_FILE) if place or path in odd else b""
-        place = place or (guess(path, data, lessons, len(odd) == 1) if path in odd else None)
-        if place and found.setdefault(place, data) != data:
-            raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
-        if not place and path.suffix in CODE and path.name != "lesson.py":
+        if path.suffix not in CODE or path.name == "lesson.py":
+            continue
+        if not (place := place_of(path, lessons, read)):
             rest.append(path)
+        elif found.setdefault(place, data := read(MAX_FILE)) != data:
+            raise UserError(f"it holds two different files {'/'.join(place)}; keep one")
     return found, rest
 
 
@@ -188,27 +162,28 @@ def student_name(name: str) -> str:
     return "".join(kept).strip(JOINERS) or "?"
 
 
-def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
-    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed."""
-    if path.name not in EXERCISES:
-        return None
-    if path.parent.name in {lesson.folder for lesson in lessons}:
-        return path.parent.name, path.name
-    of_another = path.parent.name in {lesson.folder for lesson in syllabus()}
-    alone = len(lessons) == 1 and path.name == "exercise.py" and not of_another  # it needs no folders
-    return (lessons[0].folder, path.name) if alone else None
+def destination(path: PurePosixPath, lessons: list[Lesson], read: Any) -> Place | None:
+    """Return the place of a file that its path in a submission says, or None if it is not needed."""
+    folder = path.parent.name
+    if len(lessons) == 1 and folder not in {lesson.folder for lesson in syllabus()}:
+        folder = lessons[0].folder  # a course of one lesson needs no folders
+    known = path.name in EXERCISES and folder in {lesson.folder for lesson in lessons}
+    return (folder, path.name) if known else None
 
 
-def guess(path: PurePosixPath, data: bytes, lessons: list[Lesson], alone: bool) -> tuple[str, str] | None:
-    """Return the place of a file in an unknown place: that of the lesson of which it defines most functions.
+def guess(path: PurePosixPath, lessons: list[Lesson], read: Callable[[int], bytes]) -> Place | None:
+    """Return the place of a file without its folder: that of the lesson whose functions it defines.
 
-    alone: True if there is no other code.
+    If there are several lessons, it is the one with most of these functions.
     """
-    defined = set(re.findall(r"\bdef\s+(\w+)", data.decode("utf-8", "replace")))
-    count = {lesson.folder: len(defined & {task.name for task in lesson.tasks}) for lesson in lessons}
-    most = [folder for folder in count if count[folder] == max(count.values())]
-    sure = len(most) == 1 and (count[most[0]] or alone)
-    return (most[0], f"exercise{path.suffix}") if sure else None
+    if len(path.parts) > 3 or path.parent.name in {lesson.folder for lesson in lessons}:
+        return None
+    defined = re.findall(r"\b(?:def|void)\s+(\w+)", read(MAX_FILE).decode("utf-8", "replace"))
+    count = {lesson.folder: len({task.op if task.kind == "c" else task.name for task in lesson.tasks}
+                                & {*defined})
+             for lesson in lessons if lesson.exercise.endswith(path.suffix)}
+    best = [folder for folder in count if count[folder] == max(count.values()) > 0]
+    return (best[0], f"exercise{path.suffix}") if len(best) == 1 else None
 
 
 def hidden(name: str) -> bool:
@@ -217,11 +192,9 @@ def hidden(name: str) -> bool:
 
 
 def files_of(source: Path) -> Files:
-    """Find a student's files in a folder, a zip or a file, and in zips there. Raises Refused for too many."""
-    if source.is_symlink():
-        raise Refused("it is a link, not a folder or a zip")
-    if not source.is_dir() and not source.is_file():
-        raise Refused("it is neither a folder nor a zip")
+    """Find a student's files in a folder, a zip or a file, and in zips there. Raises UserError for others."""
+    if source.is_symlink() or not (source.is_dir() or source.is_file()):
+        raise UserError("it is a link or a device, not a folder or a zip")
     alone = PurePosixPath(source.name), functools.partial(read_regular, source)
     zips = 0
     for path, read in in_folder(source) if source.is_dir() else [alone]:
@@ -230,56 +203,54 @@ def files_of(source: Path) -> Files:
             continue
         zips += 1
         if zips > MAX_ZIPS:
-            raise Refused(f"it holds more than {MAX_ZIPS} zips")
+            raise UserError(f"it holds more than {MAX_ZIPS} zips")
         for inner, read_inner in in_zip(read(MAX_PACKED)):
             yield path.with_suffix("") / inner, read_inner
 
 
 def in_folder(root: Path) -> Files:
-    """Find the files in a folder; follow no links. Raises Refused if there are too many files."""
+    """Find the files in a folder; follow no links. Raises UserError if there are too many files."""
     seen = 0
     for here, folders, names in os.walk(root):
         parts = Path(here).relative_to(root).parts  # os.walk of a thousand nested folders would fail
         folders[:] = sorted(name for name in folders if len(parts) < MAX_DEPTH and not hidden(name))
         seen += len(names) + len(folders)
         if seen > MAX_ENTRIES:
-            raise Refused(f"it holds more than {MAX_ENTRIES} files")
+            raise UserError(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
             yield PurePosixPath(*parts, name), functools.partial(read_regular, Path(here, name))
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read a regular file of at most `most` bytes. Raises Refused if it is larger, a link or a pipe."""
-    if path.is_symlink() or not path.is_file():
-        raise Refused(f"{path.name} is {'a link' if path.is_symlink() else 'not a regular file'}")
+    """Read a file of at most `most` bytes. Raises UserError if it is larger, a link or a pipe."""
     with open_regular(path, follow=False) as f:
         return read_stream(f, path.name, most)
 
 
 class Bounded(io.BytesIO):
-    """Bytes that raise Refused if a malicious zip makes us read very many at once."""
+    """Bytes that raise UserError if a malicious zip makes us read very many at once."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read `size` bytes. Raises Refused if this is far more than a submission needs."""
+        """Read `size` bytes. Raises UserError if this is far more than a submission needs."""
         if size is not None and size > MAX_DIRECTORY:
-            raise Refused("its list of contents is far longer than that of an exercise")
+            raise UserError("its list of contents is far longer than that of an exercise")
         return super().read(size)
 
 
 def in_zip(data: bytes) -> Files:
-    """Find the files in a zip. Raises Refused if they are encrypted, too many or too large."""
+    """Find the files in a zip. Raises UserError if they are encrypted, too many or too large."""
     with zipfile.ZipFile(Bounded(data)) as archive:
         entries = archive.infolist()
         if any(entry.flag_bits & 1 for entry in entries):
-            raise Refused("it is encrypted")
+            raise UserError("it is encrypted")
         if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-            raise Refused("it is packed in an unusual way")  # zipfile unpacks bzip2 and LZMA without a limit
+            raise UserError("it is packed in an unusual way")  # zipfile unpacks bzip2, LZMA without a limit
         if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-            raise Refused("it unpacks to far more than an exercise: a zip bomb")
+            raise UserError("it unpacks to far more than an exercise: a zip bomb")
         for entry in entries:
             path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows write \
             if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
-                raise Refused(f"its entry {printable(entry.filename, 60)} leads out of it")
+                raise UserError(f"its entry {printable(entry.filename, 60)} leads out of it")
             if not entry.is_dir() and path.parts:
                 yield path, functools.partial(read_entry, archive, entry)
 

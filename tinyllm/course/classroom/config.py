@@ -5,9 +5,7 @@ The seed determines the hidden inputs, so a release for students does not contai
 
 import datetime
 import hashlib
-import json
 import os
-import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -17,7 +15,7 @@ from tinyllm.config import bounded, check, conform, setting
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
-from tinyllm.files import read_text, read_toml
+from tinyllm.files import read_toml
 
 COURSE_FILE = "course.toml"
 POINTS = bounded(float, min=0, below=1e6)  # of an exercise
@@ -84,10 +82,8 @@ def new_course(lessons: Iterable[Lesson]) -> str:
     """Return the text of a course file with lessons, a point for each exercise, and a fresh seed."""
     lines = [HEAD.format(seed=secrets.randbits(48))]
     for lesson in lessons:
-        folder = json.dumps(os.path.relpath(lesson.home or "."), ensure_ascii=False)
-        which = f"folder = {folder}" if lesson.home else f"number = {lesson.number}"
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
-        lines.append(f'\n[[lesson]]\n{which}\ndue = ""\n[lesson.points]\n{points}')
+        lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)
 
 
@@ -101,11 +97,7 @@ def load_course(path: str | Path = COURSE_FILE) -> Course:
     path = Path(path)
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course init` writes one")
-    try:
-        data = read_toml(path, {"lesson": [{}]})
-    except UserError as error:
-        time = re.search(r"= *(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", read_text(path))
-        raise UserError(f'{error}; put a time in quotes: "{time[1]}"' if time else error) from None
+    data = read_toml(path, {"lesson": [{}]})
     try:
         parts = [_part(path.parent, **each) for each in data.pop("lesson")]
         _refuse_unknown("the course", data, [field.name for field in fields(Course) if field.name != "parts"])
@@ -128,10 +120,7 @@ def _part(here, /, number=None, folder=None, points=None, due="", **more):
         raise UserError("a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises")
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
-    try:
-        conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str})
-    except UserError as error:
-        raise UserError(f"lesson {lesson.number} {error}") from None
+    conform({"points": points, "due": due}, {"points": {str: POINTS}, "due": str}, f"lesson {lesson.number}")
     if not points:
         raise UserError(f"lesson {lesson.number} has no points: name its exercises, or leave it out")
     for name in points:

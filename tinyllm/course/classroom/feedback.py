@@ -92,8 +92,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
     parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
     if lesson["late_days"]:
         days = f"{lesson['late_days']} day{'s' * (lesson['late_days'] != 1)} late"
-        cost = f", so {number(lesson['deducted'])} were deducted" if lesson["deducted"] else ""
-        parts.append(tag("p", f"{days}{cost}.", class_="note"))
+        parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
     told: set[str] = set()  # a file that does not run says the same about each exercise
     for task in lesson["tasks"]:
         points = f" ({score(task)})" if score(task) else ""

@@ -7,7 +7,6 @@ verdicts, and the others are timed out.
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import multiprocessing
@@ -133,7 +132,7 @@ def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
-    return as_grades(submission.student, course, level, "", verdicts) | {"files": digest(submission)}
+    return as_grades(submission.student, course, level, "", verdicts)
 
 
 def empty_record(student: str, course: Course, level: str, problem: str) -> dict[str, Any]:
@@ -152,7 +151,7 @@ def as_grades(student: str, course: Course, level: str, problem: str,
                 "late_days": None, "deducted": 0}
                for part, found in zip(course.parts, verdicts, strict=True)]
     return {"student": student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": None, "of": course.total, "roster": {}, "remark": "", "files": ""}
+            "points": None, "of": course.total, "roster": {}, "remark": ""}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
@@ -180,11 +179,6 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     found = {each.task: each for each, _ in judge_lesson(there, launcher, here / "exercise.py", judge=judge)}
     why = submission.near.get(part.lesson.folder, f"{part.lesson.exercise} is missing")
     return [found.get(task.name, Verdict(task.name, "not_graded", message=why)) for task in tasks]
-
-
-def digest(submission: Submission) -> str:
-    """Return the SHA-256 of a submission's files, to notice those that change while they are graded."""
-    return hashlib.sha256(repr(sorted(submission.files.items())).encode()).hexdigest()
 
 
 def scored(part: Part, verdict: Verdict) -> dict[str, Any]:

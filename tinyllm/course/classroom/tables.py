@@ -5,8 +5,8 @@ Text from students (names, messages) is never read as a formula in a spreadsheet
 
 import csv
 import io
-import itertools
 import json
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import by_hand, feedback, feedback_name, headline, number, remarks
-from tinyllm.course.classroom.grading import digest
 from tinyllm.course.classroom.students import points_of
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
@@ -24,7 +23,7 @@ from tinyllm.report.page import write
 
 Record = dict[str, Any]
 Rows = list[list[str]]
-NOTHING_YET = "is missing", "still empty in exercise.c"  # the ends of messages that need no note
+NOTHING_YET = re.compile(r"|NotImplementedError.*|.* is missing|still empty in exercise.c")  # needs no note
 # Column in another system -> columns of the roster, or `student`; the first that is not empty is shown.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
@@ -48,8 +47,8 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
     known = {submission.student: submission for submission in submissions}
     for record in records:  # last, because these files have students' names, which may cause errors
-        found = load(known.get(record["student"], Submission("")), course.lessons)
-        files = found.files if digest(found) == record["files"] else {}  # they may have changed
+        found = known.get(record["student"])
+        files = load(found, course.lessons).files if found else {}
         write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
 
 
@@ -140,20 +139,12 @@ def tasks_of(record: Record) -> list[tuple[str, Record]]:
 
 
 def note(record: Record) -> str:
-    """Return what an instructor should know about a submission, or ""."""
-    untried = itertools.chain(*map(untested, record["lessons"]))
+    """Return what an instructor should know about a submission, also why exercises were not tried, or ""."""
+    untried = dict.fromkeys(f"lesson {lesson['lesson']}: {textwrap.shorten(task['message'], 120)}"
+                            for lesson in record["lessons"] for task in lesson["tasks"]
+                            if task["state"] not in ("passed", "failed")
+                            and not NOTHING_YET.fullmatch(task["message"]))
     return "; ".join(filter(None, (record["problem"], record["remark"], *untried)))
-
-
-def untested(lesson: Record) -> list[str]:
-    """Return why exercises could not be tried: "4/softmax: there is no function softmax in the file"."""
-    told: dict[str, list[str]] = {}
-    for task in lesson["tasks"]:
-        said = next(remarks(task | {"comment": "", "checked": task["points"]}), "")
-        if said and task["state"] not in ("passed", "failed") and not said.endswith(NOTHING_YET):
-            told.setdefault(textwrap.shorten(said, 120), []).append(task["task"])
-    return [f"{lesson['lesson']}/{', '.join(names)}: {said}" if len(names) < len(lesson["tasks"])
-            else f"lesson {lesson['lesson']}: {said}" for said, names in told.items()]
 
 
 def comment(record: Record) -> str:
