@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 import tinyllm
-from tinyllm.cli import COMMANDS, GONE, Parser, build_parser, main
+from tinyllm.cli import COMMANDS, Parser, build_parser, main
 from tinyllm.cli import command as commands
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import indented
@@ -31,8 +31,6 @@ MISTAKES = {  # command line -> part of the error message
     "bench everything": "invalid choice",
     "quantize nothing --out new": "holds no run",
     "quantize shipped": "shipped is quantised already",
-    **GONE,
-    "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
     "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped": "required: --task",
     "eval shipped --task parity": "write world:KIND",

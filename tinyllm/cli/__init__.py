@@ -39,35 +39,6 @@ COMMANDS = {  # name -> module, what it does
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
 
-GONE = {  # a command, or some options of it, that were removed -> what to use in their place
-    "bench --json": "in Python, tinyllm.bench.race.compare yields records",
-    "bench --batch": "`tinyllm bench batch` writes 256 rows at once",
-    "bench --peers": "in a checkout, `python benchmarks/race.py NAME` races other libraries",
-    "bench --threads": "`TINYLLM_THREADS=N tinyllm bench` sets the threads",
-    "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
-    "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
-    "chat --picture": "`tinyllm generate RUN --picture FILE --prompt TEXT` answers about a picture",
-    "course export": "`course grade` writes canvas.csv and moodle.csv; `course gradescope` an autograder",
-    "course grade --overrides --received --roster --students":
-        "all tables of students are one, students.csv in this folder",
-    "course grade --student": "grade all again; the work of a class takes minutes",
-    "course report": "`course grade` prints it",
-    "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
-    "course task": "name the folder of your exercise in course.toml: `tinyllm course selftest` tries it",
-    "data make": "`tinyllm data show world:KIND --n 1000 > FILE` writes documents",
-    "generate --length-penalty": "in Python, beam_search of tinyllm.decode.beams takes length_penalty=",
-    "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
-    "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
-    "report --out": "copy report.html from the folder of the run",
-    "tokenizer convert": "in Python, tl.save_tokenizer(tl.load_tokenizer(PATH, PATTERN), OUT)",
-    "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
-    "tokenizer encode --allow-special": "in Python, tl.load_tokenizer(PATH).encode(text, {NAME}) finds it",
-    "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts a text's tokens and bytes",
-    "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
-    "world person": "`tinyllm world ask NAME` says all that is known of a person",
-    "train --threads": "`TINYLLM_THREADS=N tinyllm train` sets the threads",
-}
-
 EXAMPLE = """example:
   tinyllm train                                  little stories, in some minutes
   tinyllm train --data book.txt --steps 500      the same on your own text
@@ -130,7 +101,10 @@ def _run(argv: list[str]) -> int:
     if argv[:1] == ["help"]:
         argv = [*argv[1:], "--help"]
     command = argv[0] if argv else None
-    _check_command(argv, command)
+    if command and command not in COMMANDS and not command.startswith("-"):
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
+        raise UserError(f"there is no command {command[:40]!r}; {hint}")
     parser = build_parser(command)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -143,20 +117,6 @@ def _run(argv: list[str]) -> int:
     if startup_error:
         raise startup_error
     return args._call(args) or 0
-
-
-def _check_command(argv: list[str], command: str | None) -> None:
-    """Raise UserError for a command that does not exist, and for a command or option that was removed."""
-    for words, instead in GONE.items():
-        first, *options = words.split(" --")
-        given = [word.partition("=")[0] for word in argv]
-        said = [option for option in options if f"--{option}" in given]
-        if f"{' '.join(argv)} ".startswith(f"{first} ") and (said or not options):
-            raise UserError(f"there is no `tinyllm {' --'.join([first, *said[:1]])}`; {instead}")
-    if command and command not in COMMANDS and not command.startswith("-"):
-        near = difflib.get_close_matches(command, COMMANDS, 1)
-        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
-        raise UserError(f"there is no command {command[:40]!r}; {hint}")
 
 
 def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> NoReturn:
