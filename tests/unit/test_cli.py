@@ -39,6 +39,7 @@ MISTAKES = {  # command line -> part of the error message
     "eval shipped --task world:parity --limit 0": "at least 1",
     "eval shipped --task world:parity,size=99": "size must be",
     "eval shipped --task world:caption": "sees no pictures",
+    "generate mine": "mine holds no run: there is no run.json; there are runs/mine",
     "generate shipped --samples 0": "--samples must be at least 1",
     "generate shipped --beams 3 --top-k 2": "--beams draws nothing",
     "generate shipped --beams -1": "at least 1",
@@ -65,24 +66,20 @@ MISTAKES = {  # command line -> part of the error message
     "train --set start=shipped --set model.width=8": "leave out model.width",
     "train sft --data book --set start=nothing": "no run",
 }
-FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "short": b"abc"}
+FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "short": b"abc",
+         "runs/mine/run.json": b""}
 
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here, words):
     for name, content in FILES.items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(content)
     tinyllm.save_tokenizer(tinyllm.CharTokenizer.train("abc"), here / "abc.json")
     before = sorted(here.iterdir())
     said = refused(*words.split())
     assert MISTAKES[words] in said and len(said.replace(str(here), "")) < 250
     assert sorted(here.iterdir()) == before
-
-
-def test_a_run_that_is_named_without_its_folder_is_answered_with_the_runs_there(here, refused):
-    (here / "runs" / "mine").mkdir(parents=True)
-    (here / "runs" / "mine" / "run.json").touch()
-    assert "mine holds no run: there is no run.json; there are runs/mine" in refused("generate", "mine")
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

@@ -301,7 +301,7 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1]], {"overflow": "wrap"}, "overflow"),
     ([[1]], {"echo": True}, "echo and top_logprobs add to logprobs: ask for logprobs=True, too"),
     ([[1]], {"logprobs": True, "top_logprobs": 12}, "top_logprobs can be 11 at most, all tokens, got 12"),
-    ([[1]], {"logprobs": True, "top_logprobs": 0.5}, "top_logprobs must be a whole number of at least 0"),
+    ([[1]], {"logprobs": True, "top_logprobs": 0.5}, "top_logprobs must be a whole number, at least 0"),
     ([[1]], {"bias": {V: 1}}, f"a bias is for token {V}: tokens are 0 to {V - 1}"),
     ([[1]], {"bias": {1: np.inf}}, "a bias must be a finite number"),
     ([[1]], {"batch": 0}, "batch must be at least 1"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.config import check, setting
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError, instead
 from tinyllm.tokenizer.text import TextStream
@@ -32,7 +33,7 @@ class Request:
     overflow: what happens when the context is full: "stop", or "slide" (see tinyllm/decode/engine.py).
     """
 
-    max_tokens: int
+    max_tokens: int = setting(min=0)
     sampling: Sampling = DEFAULT
     stop: Any = ()
     seed: int = 0
@@ -40,20 +41,16 @@ class Request:
     mask: Callable | None = None
     bias: Mapping[int, float] | None = None
     logprobs: bool = False
-    top_logprobs: int = 0
+    top_logprobs: int = setting(0, min=0)
     echo: bool = False
-    overflow: str = "slide"
+    overflow: str = setting("slide", choices=("slide", "stop"))
 
     def __post_init__(self) -> None:
-        for name, count in (("max_tokens", self.max_tokens), ("top_logprobs", self.top_logprobs)):
-            if count < 0 or count % 1:
-                raise UserError(f"{name} must be a whole number of at least 0, got {count}")
+        check(self)
         if "" in self.stops:
             raise UserError("an empty stop string would stop everything: leave it out")
         if (self.echo or self.top_logprobs) and not self.logprobs:
             raise UserError("echo and top_logprobs add to logprobs: ask for logprobs=True, too")
-        if self.overflow not in ("slide", "stop"):
-            raise UserError(f'overflow must be "slide" or "stop", got {self.overflow!r}')
         if not np.isfinite(list((self.bias or {}).values())).all():
             raise UserError("a bias must be a finite number: forbid tokens with a mask")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.ops.quant import from_bfloat16
+from tinyllm.ops.quant import bfloat16, from_bfloat16
 from tinyllm.ops.runtime import empty
 
 
@@ -15,16 +15,11 @@ class Filled(Exception):
     """Stop a forward pass once the KV cache of its last layer is filled: see `KVCache.ends`."""
 
 
-def to_bfloat16(x: np.ndarray) -> tuple[np.ndarray]:
-    """Round numbers to bfloat16, the upper half of a float32: (...) -> uint16 (...)."""
-    return ((ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32) >> np.uint32(16)).astype(np.uint16),)
-
-
 # {kind: (function that packs an array into one or more arrays, function that unpacks these to float32)}.
 # All arrays begin with the same two axes, rows and positions, so that positions are packed independently.
 CODECS: dict[str, tuple[Callable, Callable | None]] = {
     "float32": (lambda x: (x,), None),
-    "bf16": (to_bfloat16, from_bfloat16),
+    "bf16": (lambda x: (bfloat16(np.asarray(x, np.float32)),), from_bfloat16),
     "int8": (ops.pack_int8, ops.unpack_int8),  # 8 bits, and a float32 scale for each head of a position
 }
 
