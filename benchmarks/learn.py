@@ -130,33 +130,24 @@ def rounded(seed, folder="", file="", tokens=1600, **settings):
     """Round a model's weights to 8 and 4 bits, and by llama.cpp's Q4_0: the loss on a text, and its growth.
 
     The model is that of a folder, or one that learns the stories first; the text is a file, or held-out
-    stories. Of a model for sentences, the mean of 1 - cosine is printed, between the vectors of a line before
-    and after. With int8 and int4, the inputs of layers are rounded too.
+    stories. With int8 and int4, the inputs of layers are rounded too.
     """
     settings = TRIAL | {"seed": seed, "model.hidden": 352} | settings  # Q4_0 needs multiples of 32
     opened = tl.open_model(folder) if folder else run(settings)[0]
     text = Path(file).read_text() if file else tl.load_corpus(settings["data"]).split()[1].decode()
-    lines = [opened.tokenizer.encode(line) for line in text.splitlines()[:200] if line]
     ids = np.array(opened.tokenizer.encode(text[: 20 * tokens]))[: tokens + 1]
     width = min(opened.model.config.context, len(ids) - 1)
     rows, targets = (x[: len(x) // width * width].reshape(-1, width) for x in (ids[:-1], ids[1:]))
-    sentences = hasattr(opened.model, "embed_sentences")
 
-    def results(change):
+    def loss(change):
         model = change(deepcopy(opened.model))
-        if sentences:
-            return model.embed_sentences(lines)
         with nn.inference(model):
-            return model.token_losses(rows, targets).data
+            return model.token_losses(rows, targets).data.mean()
 
-    exact = results(lambda model: model)
-    found = {"int8": results(partial(nn.quantize, bits=8)), "int4": results(partial(nn.quantize, bits=4)),
-             "Q4_0": results(partial(nn.replace, kind=(nn.Linear, nn.Head), fn=q4_0))}
-    if sentences:
-        return {f"{name} {what}": figure for name, x in found.items() for what, figure in (
-            ("1 - cosine", 1 - (x * exact).sum(axis=-1).mean()),
-            ("similarity", np.abs(x @ x.T - exact @ exact.T).mean()))}
-    return {"loss": exact.mean()} | {name: x.mean() - exact.mean() for name, x in found.items()}
+    exact = loss(lambda model: model)
+    changes = {"int8": partial(nn.quantize, bits=8), "int4": partial(nn.quantize, bits=4),
+               "Q4_0": partial(nn.replace, kind=(nn.Linear, nn.Head), fn=q4_0)}
+    return {"loss": exact} | {name: loss(change) - exact for name, change in changes.items()}
 
 
 # Documents of the world
@@ -203,9 +194,6 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    whole: True if the loss counts the whole text, False if only answers (or the whole text, if nothing is
-    asked). A model that must compare two sentences learns too little from answers of one bit; from the names
-    that are repeated in the text it learns to look back, and then the answers.
     parts: how many parts a step is computed in; one for each kind avoids padding the shorter kind.
     wanted(document) returns True for documents that may be asked about.
     measure(trained, figure, documents) returns {figure: value}.
@@ -214,7 +202,6 @@ class Rows:
     train: tuple
     steps: int
     test: dict = field(default_factory=dict)
-    whole: bool = False
     parts: int = 1
     pieces: str = WORDS
     batch: int = 32
@@ -265,16 +252,16 @@ class Trained:
         rows, n = self.rows, len(self.streams)
         chosen = [self.streams[i % n][(step * rows.batch + i) // n] for i in range(rows.batch)]
         chosen = [document for part in range(rows.parts) for document in chosen[part :: rows.parts]]
-        return self.batch(chosen, rows.whole)
+        return self.batch(chosen)
 
-    def batch(self, documents, whole=False):
+    def batch(self, documents):
         """Return a row for each document; targets are answers, or the words that can be predicted."""
         lines = [self.pieces.encode(document.text + "\n") for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
         targets = np.full_like(tokens, IGNORED)
         for row, (ids, document) in enumerate(zip(lines, documents, strict=True)):
             tokens[row, : len(ids)] = ids
-            answer = slice(0 if whole else len(self.pieces.encode(document.prompt)), len(ids))
+            answer = slice(len(self.pieces.encode(document.prompt)), len(ids))
             scored = document.labels.get("scored", answer)
             targets[row, scored] = tokens[row, scored]
         return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
@@ -314,8 +301,6 @@ def questions(**dials):
 
 LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters are easier to begin with
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
-DEEP = {"layers": 3, "heads": 2}
-ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS: dict[str, Callable] = {
     "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
@@ -326,8 +311,6 @@ EXPERIMENTS: dict[str, Callable] = {
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "shell-one-pair": shell(2000, hands=1),
-    "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
-    "entailment": Rows(ABOUT, 1500, {"family": ABOUT[0], "work": ABOUT[1]}, whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
 }
