@@ -133,6 +133,11 @@ def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name,
     *[(name, {key: value}, {}) for value in (..., None) for name, key in (
         ("mixtral", "num_experts"), ("qwen3_moe", "num_local_experts"), ("t5", "decoder_start_token_id"),
         ("t5 1.1", "scale_decoder_outputs"))],  # settings with two names
+    ("mixtral", {"router_jitter_noise": 0.1}, {}), ("falcon", {"hidden_dropout": 0.1}, {}),  # in training
+    ("fuyu", {"hidden_dropout": 0.1}, {}),
+    *[(name, {"use_sliding_window": True, "max_window_layers": 2, "layer_types": ...}, {})
+      for name in ("qwen2", "qwen3")],  # of its two layers none has a window
+    ("fuyu", {"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}, "rope_theta": ...}, {"theta": 1e4}),
 ])
 def test_what_a_config_json_leaves_out_has_the_value_of_transformers(tmp_path, name, said, expected):
     model = made(name)
@@ -183,39 +188,18 @@ def test_an_id_that_is_no_number_is_named(tmp_path, name):
         (tmp_path / file).write_text(text)
 
 
-@pytest.mark.parametrize("name, settings", [
-    ("mixtral", {"router_jitter_noise": 0.1}), ("falcon", {"hidden_dropout": 0.1}),
-    ("fuyu", {"hidden_dropout": 0.1}),
-    *[(name, {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 2})
-      for name in ("qwen2", "qwen3")],
-])
-def test_settings_without_effect_on_results_are_taken(tmp_path, name, settings):
-    """They act while training, or on none of the model's two layers."""
-    made(name).save_pretrained(tmp_path)
-    change(tmp_path, **settings)
-    assert np.array_equal(logits(from_pretrained(tmp_path)), logits(made(name)))
-
-
 ROPE = {"rope_type": "linear", "rope_theta": 77.0}
 
 
 @pytest.mark.parametrize("inner, outer, theta, factor", [
     ({"rope_parameters": ROPE | {"factor": 2.0}}, {"rope_parameters": ROPE | {"factor": 3.0}}, 77.0, 2.0),
     ({}, {"rope_theta": 5.0, "rope_scaling": ROPE | {"factor": 3.0}}, 1e4, None),
-    (None, {"rope_parameters": ROPE | {"factor": 3.0}, "rope_theta": ...}, 1e4, None),
-    (None, {"rope_scaling": {"rope_type": "linear", "factor": 3.0}, "rope_theta": 5.0}, 5.0, 3.0),
 ])
-def test_rope_settings_of_fuyu_are_taken_from_the_place_that_transformers_reads(
-        tmp_path, inner, outer, theta, factor, request):
+def test_rope_settings_in_the_text_config_of_fuyu_win(tmp_path, inner, outer, theta, factor, request):
     made("fuyu").save_pretrained(tmp_path)
-    found = json.loads((tmp_path / "config.json").read_text())
-    text = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-            "max_position_embeddings", "hidden_act")
-    rope = dict.fromkeys(("rope_theta", "rope_scaling", "partial_rotary_factor"), ...)
-    if inner is not None:
-        own = {"model_type": "persimmon", "partial_rotary_factor": 0.5} | {key: found[key] for key in text}
-        outer = dict.fromkeys(text, ...) | rope | {"text_config": own | inner} | outer
-    change(tmp_path, **outer)
+    change(tmp_path, **dict.fromkeys(("rope_theta", "rope_scaling"), ...))
+    text = json.loads((tmp_path / "config.json").read_text()) | {"model_type": "persimmon"}
+    change(tmp_path, text_config=text | inner, **outer)
     model = from_pretrained(tmp_path)
     assert model.config.theta == theta and (model.config.scaling or {}).get("factor") == factor
     transformers = request.getfixturevalue("transformers")

@@ -85,8 +85,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 LINEAR = {"rope_type": "linear", "factor": 2.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 SCALINGS = [LINEAR, LINEAR | {"factor": 0.3}, LINEAR | {"rope_type": "dynamic"}, LLAMA3, YARN,
-            *(YARN | more for more in ({"factor": 0.5}, {"attention_factor": 1.3}, {"beta_fast": 8.0},
-                                       {"beta_slow": 2.0}, {"truncate": False, "attention_factor": 0.7}))]
+            YARN | {"factor": 0.5}, YARN | {"attention_factor": 1.3}]
 SHAPES = [{}, {"kv_heads": 1, "head_width": 24}, {"heads": 2, "kv_heads": 2, "head_width": 10},
           {"layers": 1, "width": 40}, {"tied": True}, {"hidden": 80}, {"bias": True},
           {"bias": True, "mlp_bias": True, "kv_heads": 2},
@@ -112,7 +111,7 @@ def test_llama_cpp_gives_the_same_logits_or_a_model_is_refused(name, tmp_path):
         ours = made(np.array(ids)).data[0]
         off = {32: 1e-3 if name == "gpt2" else 1e-5, 8: 0.1, 4: 0.8}[bits]  # its gelu is a table in float16
         assert np.abs(peer.scores[: len(ids)] - ours).max() < off * np.abs(ours).max(), (shape, bits)
-    assert refused == {"mistral": 6, "qwen2": 6, "qwen3": 10}.get(name, 0)
+    assert refused == {"mistral": 6, "qwen2": 6, "qwen3": 7}.get(name, 0)
 
 
 BOS = {"SpecialToken": {"id": "<|end|>", "type_id": 0}}
@@ -163,7 +162,8 @@ O200K = BPETokenizer.train(TEXT, 288, "o200k")
 @pytest.mark.parametrize("name, settings, tokens, bits, said", [
     ("falcon", {}, TOKENS, 32, "a falcon cannot be written as GGUF"),
     ("llama", {}, TOKENS, 16, "32, 8 or 4 bits"),
-    ("qwen3", {"scaling": LLAMA3}, TOKENS, 32, "no place for the scaling"),
+    *[(name, {"scaling": scaling}, TOKENS, 32, "no place for the scaling") for name, scaling in (
+        ("qwen3", LLAMA3), ("llama", YARN | {"beta_slow": 2.0}), ("llama", YARN | {"truncate": False}))],
     ("qwen3", {"bias": True}, TOKENS, 32, "no bias after attention"),
     ("llama", {}, TWICE, 32, "for the post_processor"), ("llama", {}, O200K, 32, "cuts texts, o200k"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.files import read_json
 from tinyllm.models.registry import locate
 from tinyllm.nn import adapters, merge, quantize
+from tinyllm.nn.quantized import bits_of
 from tinyllm.runs.config import LoRAConfig
 from tinyllm.runs.opened import open_model
 from tinyllm.runs.run import Run, progress_of
@@ -31,13 +31,11 @@ def quantize_run(source: str | Path, bits: int | None, out: str | Path, overwrit
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
-    config = old.folder / "config.json"  # of a model's folder, such as that of `shipped`
-    said = read_json(config, {}) if config.exists() else old.read().notes
-    if said.get("quantization_config") or said.get("bits"):
-        raise UserError(f"{source} is quantised already: give the run that it was made from")
-    record = old.read()
     opened = open_model(old.folder)
     model = opened.model
+    if bits_of(model):
+        raise UserError(f"{source} is quantised already: give the run that it was made from")
+    record = old.read()
     if not (bits or adapters(model)):
         raise UserError(f"{old.folder} has no adapter: all its weights are there already")
     before = weight_bytes(model)
@@ -46,12 +44,12 @@ def quantize_run(source: str | Path, bits: int | None, out: str | Path, overwrit
         quantize(model, bits)
     progress = progress_of(old.find_checkpoint())[0]
     progress = dataclasses.replace(progress, best_step=progress.step)
-    settings = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
+    config = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
     notes: dict[str, Any] = record.notes | ({"bits": bits} if bits else {"merged": True})
     new.clear()
     save_tokenizer(opened.tokenizer, new.tokenizer)
     new.save(model, {}, progress)
-    new.write(dataclasses.replace(record, config=settings, notes=notes))
+    new.write(dataclasses.replace(record, config=config, notes=notes))
     return before, weight_bytes(model)
 
 

@@ -18,12 +18,12 @@ from tinyllm.models.generation import stop_ids
 from tinyllm.models.layout import rename
 from tinyllm.nn import Linear, adapters
 from tinyllm.nn.quantized import bits_of
-from tinyllm.ops.rope import CONTEXT, YARN, llama3_kept, yarn_kept
+from tinyllm.ops.rope import CONTEXT, YARN, llama3_kept
 
 # {bits: (gguf's name for the type of the weights, for the type of the file)}
 TYPES = {32: ("F32", "ALL_F32"), 8: ("Q8_0", "MOSTLY_Q8_0"), 4: ("Q4_0", "MOSTLY_Q4_0")}
 ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
-
+ENDS = "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"  # of a text, and of a turn in a chat
 
 ARCHITECTURES = {  # {model_type: its name in llama.cpp}
     "gpt2": "gpt2", "llama": "llama", "mistral": "llama", "qwen2": "llama", "qwen3": "qwen3",
@@ -60,8 +60,7 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
     except ImportError:
         raise UserError("GGUF files need the library gguf: pip install 'tinyllm-lab[gguf]'") from None
     if ends := stop_ids(model.generation):
-        vocabulary = vocabulary | {"tokenizer.ggml.eos_token_id": ends[0]}
-        vocabulary |= {"tokenizer.ggml.eot_token_id": ends[-1]}
+        vocabulary = vocabulary | dict(zip(ENDS, (ends[0], ends[-1]), strict=True))
     count = {True: 0, False: 0}
     with atomic_write(path, "wb") as file:
         writer = gguf.GGUFWriter(file.name, ARCHITECTURES[model.model_type])
@@ -139,19 +138,19 @@ def _scaling(model):
     It knows linear scaling and YaRN; its llama also reads divisors of the frequencies (D/2,).
     """
     c, a = model.config, ARCHITECTURES[model.model_type]
-    given = YARN | {"type": "dynamic", "factor": 1} | (getattr(c, "scaling", None) or {})
-    kind, factor = given.get("rope_type", given["type"]), given["factor"]
+    given = YARN | {"type": "dynamic"} | (getattr(c, "scaling", None) or {})
+    kind = given.get("rope_type", given["type"])
     if kind == "dynamic":  # no scaling within the context
         return {}, {}
-    found, growth = {"type": kind, "factor": float(factor)}, 1 + 0.1 * math.log(max(factor, 1))
-    own = (given["attention_factor"] or growth) if kind == "yarn" else 1.0  # times queries and keys
+    factor = float(given["factor"])
+    if kind == "llama3" and a == "llama":
+        kept = llama3_kept(c.head_size, c.theta, given)
+        return {}, {"rope_freqs.weight": (1 / (kept + (1 - kept) / factor)).astype(np.float32)}
+    if kind == "llama3" or any(given[name] != YARN[name] for name in ("beta_fast", "beta_slow", "truncate")):
+        raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
+    found = {"type": kind, "factor": factor}
     if kind == "yarn":
-        found |= {"original_context_length": int(given[CONTEXT]), "attn_factor": own / growth}
-    usual = all(given[name] == YARN[name] for name in ("beta_fast", "beta_slow", "truncate"))
-    if kind == "llama3" or not usual:
-        if a != "llama":
-            raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
-        kept = (llama3_kept if kind == "llama3" else yarn_kept)(c.head_size, c.theta, given)
-        divisors = 1 / (kept + (1 - kept) / factor)
-        return {f"{a}.rope.scaling.attn_factor": own}, {"rope_freqs.weight": divisors.astype(np.float32)}
+        growth = 1 + 0.1 * math.log(max(factor, 1))  # of queries and keys, in llama.cpp
+        found |= {"original_context_length": int(given[CONTEXT]),
+                  "attn_factor": (given["attention_factor"] or growth) / growth}
     return {f"{a}.rope.scaling.{name}": value for name, value in found.items()}, {}

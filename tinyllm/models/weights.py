@@ -17,7 +17,7 @@ import numpy as np
 
 from tinyllm.config import bounded, check, conform
 from tinyllm.errors import UserError
-from tinyllm.files import LARGEST, atomic_write, open_regular, parse_json
+from tinyllm.files import LARGEST, atomic_write, open_regular, parse_json, state_of
 from tinyllm.ops.quant import from_bfloat16
 
 DTYPES = {
@@ -62,7 +62,7 @@ class Stored:
     dtype: str  # its name in the format, such as F32
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
-    version: tuple[int, ...]  # of the file whose header was read
+    state: tuple[int, ...]  # of the file when its header was read: see `state_of`
     transposed: bool = False  # True if the file has its transpose
 
     def turned(self) -> "Stored":
@@ -89,15 +89,9 @@ class Stored:
                 if self.dtype == "BF16":
                     block = from_bfloat16(block)
                 part[...] = block.reshape(part.shape)
-            if _version(f) != self.version:
+            if state_of(f) != self.state:
                 raise UserError(f"{self.path} was changed while it was read: read it again")
         return array
-
-
-def _version(file):
-    """Return numbers of an open file, its size first, that differ when it is written again."""
-    found = os.fstat(file.fileno())
-    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _aligned(shape, dtype):
@@ -118,7 +112,8 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     if not os.path.lexists(path):
         raise UserError(f"there are no weights at {path}; pickles (.bin) are not read: they run code")
     with open_regular(path) as f:
-        version, length = _version(f), int.from_bytes(f.read(8), "little")
+        state, size = state_of(f), os.fstat(f.fileno()).st_size
+        length = int.from_bytes(f.read(8), "little")
         header = f.read(length) if length <= LARGEST else b""
     try:
         entries = parse_json(header)
@@ -132,13 +127,12 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         if (kind := NUMPY.get(entry["dtype"])) is None:
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
-        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), end, version)
-        size = math.prod(entry["shape"][:32]) * kind.itemsize  # an array of NumPy 1 has at most 32 axes
-        if entry["data_offsets"] != [end - begin, end - begin + size] or len(entry["shape"]) > 32:
+        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), end, state)
+        start, end = end, end + math.prod(entry["shape"][:32]) * kind.itemsize  # NumPy 1 has at most 32 axes
+        if entry["data_offsets"] != [start - begin, end - begin] or len(entry["shape"]) > 32:
             raise UserError(f"{path} has another place for {name} than its shape and the arrays before need")
-        end += size
-    if end != version[0]:
-        raise UserError(f"{path} is cut short or too long: it has {version[0]:,} bytes, its header {end:,}")
+    if end != size:
+        raise UserError(f"{path} is cut short or too long: it has {size:,} bytes, its header {end:,}")
     return {name: found[name] for name in entries}, metadata
 
 
