@@ -137,7 +137,8 @@ def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name,
     ("fuyu", {"hidden_dropout": 0.1}, {}),
     *[(name, {"use_sliding_window": True, "max_window_layers": 2, "layer_types": ...}, {})
       for name in ("qwen2", "qwen3")],  # of its two layers none has a window
-    ("fuyu", {"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}, "rope_theta": ...}, {"theta": 1e4}),
+    ("fuyu", {"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}, "rope_theta": ...},
+     {"theta": 1e4}),
 ])
 def test_what_a_config_json_leaves_out_has_the_value_of_transformers(tmp_path, name, said, expected):
     model = made(name)
