@@ -29,9 +29,8 @@ def test_every_number_is_that_of_a_model_in_plain_numpy(model):
     trace = examine(model, CHARS, IDS)
     (attention, by_layer), rows = by_hand(model, IDS), np.arange(len(IDS) - 1)
     p = by_layer[-1]
-    assert np.isnan(trace.surprisal[0])
-    np.testing.assert_allclose(trace.predicted, -np.log(p[rows, IDS[1:]]), rtol=1e-3, atol=1e-5)
-    assert trace.predicted.std() > 0.5  # the loss differs from token to token
+    np.testing.assert_allclose(trace.surprisal, -np.log(p[rows, IDS[1:]]), rtol=1e-3, atol=1e-5)
+    assert trace.surprisal.std() > 0.5  # the loss differs from token to token
     for t, candidates in enumerate(trace.candidates):
         best = np.argsort(-p[t])[:5]
         assert [i for i, _ in candidates] == best.tolist()
@@ -54,7 +53,7 @@ def test_recording_changes_nothing_and_leaves_nothing_behind(bits):
         plain = model(np.array([IDS])).data[0]
     trace = examine(model, CHARS, IDS)
     assert np.array_equal(observe(model, IDS).steps[-1].outputs[0][0], plain)
-    assert np.array_equal(trace.lens[-1].nats, trace.predicted)  # the last lens has the model's bits
+    assert np.array_equal(trace.lens[-1].nats, trace.surprisal)  # the last lens has the model's bits
     with pytest.raises(UserError), capture(model):
         model(np.array([[999]]))
     assert before == ([o._run for o in OPS.values()], [part.hooks for _, part in model.named_modules()])

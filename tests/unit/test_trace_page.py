@@ -39,7 +39,7 @@ def facts(trace):
     """Yield every number and word of a trace, in the order in which the page shows them."""
     names, percent = [label(name) for name in trace.names], page._percent
     for t in range(1, len(trace.ids)):
-        nats = trace.surprisal[t]
+        nats = trace.surprisal[t - 1]
         expected = "".join(f"{names[i]}{percent(p)}" for i, p in trace.candidates[t - 1])
         said = f"{nats:.2f} nats, probability {percent(np.exp(-nats))}"
         yield f"token {t}, {names[trace.ids[t]]}: {said}. Expected: {expected}"
@@ -67,7 +67,7 @@ def test_each_fact_of_a_trace_is_in_the_page(kind):
     for fact in facts(trace):
         assert fact in parsed.words[at:], fact
         at = parsed.words.index(fact, at)
-    assert not parsed.open and f"{trace.predicted.mean():.3f}" in parsed.words
+    assert not parsed.open and f"{trace.surprisal.mean():.3f}" in parsed.words
     assert len(re.findall(r'<span class="t[ "]', text)) == len(trace.ids)
     assert text.count('class="map"') == 4 == text.count('aria-label="h.')
     assert parsed.tags.count("svg") == 4 == sum(a == ("role", "img") for a in parsed.attributes)

@@ -28,8 +28,14 @@ def doctor() -> int:
     example:
       tinyllm doctor
     """
-    facts = examine()
-    problems = diagnose(facts)
+    facts, problems = examine(), []
+    loss, of_specs = facts["losses"]
+    if facts["no kernels"]:
+        problems.append((f"no compiled kernels ({facts['no kernels']}): all works, on NumPy, but slower",
+                         f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"))
+    if not math.isclose(loss, of_specs, rel_tol=1e-2):
+        problems.append((f"the kernels compute something else than their specifications: a trial has loss "
+                         f"{loss:.4f}, in plain NumPy {of_specs:.4f}", REINSTALL))
     print("\n".join(entry(f"{name:11}", str(fact)) for name, fact in report(facts).items()))
     print("\nthese need attention:" if problems else "\nall is well")
     for problem, advice in problems:
@@ -62,19 +68,6 @@ def trial(steps: int = 3) -> tuple[float, float]:
             step = training_step(model_of(SIZES["nano"]), BATCH["nano"])
             losses.append([step() for _ in range(steps)][-1])
     return losses[0], losses[1]
-
-
-def diagnose(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Find problems in the facts; return [(what is wrong, what to do)]."""
-    loss, of_specs = facts["losses"]
-    found = []
-    if facts["no kernels"]:
-        found.append((f"no compiled kernels ({facts['no kernels']}): everything works, on NumPy, but slower",
-                      f"install a C compiler such as gcc or clang, if there is none; then {REINSTALL}"))
-    if not math.isclose(loss, of_specs, rel_tol=1e-2):
-        found.append((f"the kernels compute something else than their specifications: a trial has loss "
-                      f"{loss:.4f}, in plain NumPy {of_specs:.4f}", REINSTALL))
-    return found
 
 
 def report(facts: dict[str, Any]) -> dict[str, Any]:

@@ -62,9 +62,9 @@ def section(title: str, note: Any, *content: Any) -> Html:
     return html([tag("h2", title), tag("p", note, class_="note") if note else None, *content])
 
 
-def figure(title: str, unit: str, *content: Any, **attributes: Any) -> Html:
-    """Return content in a frame with a title, and beside the title a unit or a few other words."""
-    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
+def figure(title: str, unit: str, *content: Any, legend: Any = None, **attributes: Any) -> Html:
+    """Return content in a frame with a title, and beside the title a unit or a few words, and a legend."""
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"), legend)
     return tag("figure", caption, *content, **attributes)
 
 

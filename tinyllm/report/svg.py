@@ -49,9 +49,8 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
         return Html()
     xs, ys = zip(*(point for s in series for point in s.points), strict=True)
     across, up = Axis(xs if log_x else [*xs, 1], 5, log_x), Axis(ys, 4, log, room=1.05)
-    legend = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
-    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"),
-                  tag("span", legend if len(series) > 1 else None, class_="legend"))
+    keys = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
+    legend = tag("span", keys if len(series) > 1 else None, class_="legend")
     grid = tag("path", class_="grid", d="".join(f"M0 {SIZE * (1 - up(y)):.2f}H{SIZE}" for y in up.ticks))
     picture = tag("svg", tag("title", title), tag("desc", description), grid,
                   [_draw(s, across, up) for s in series], viewBox=f"0 0 {SIZE} {SIZE}",
@@ -60,7 +59,7 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
     numbers += [tag("span", _number(x), class_="x", style=f"left:{100 * across(x):.2f}%")
                 for x in across.ticks]
     plot = tag("div", picture, tag("div", numbers, aria_hidden="true"), class_="plot")
-    return tag("figure", caption, plot, class_="tall" if tall else "small")
+    return figure(title, unit, plot, legend=legend, class_="tall" if tall else "small")
 
 
 def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html:

@@ -25,12 +25,6 @@ class Difference:
     share: float  # the largest difference, as a share of the largest value in the first capture
     amount: str  # the two values that differ most, and their distance, as text
 
-    def place(self) -> str:
-        """Describe where the difference is, such as "layer 0, h.0.attn: attention"."""
-        layer = next((f"layer {piece}, " for piece in self.path.split(".") if piece.isdigit()), "")
-        what = self.op_a if self.op_a == self.op_b else f"{self.op_a} in A, {self.op_b} in B"
-        return f"{layer}{self.path or 'the model'}: {what}"
-
 
 def compare(a: TracedCall, b: TracedCall) -> list[Difference]:
     """Compare two captures and return a `Difference` for each pair of steps that differ, in order."""
@@ -82,4 +76,7 @@ def describe_differences(a: TracedCall, b: TracedCall) -> str:
     found = first_difference(differences)
     if found is None:
         return f"no difference beyond rounding ({ROUNDING:g} of the largest value)"
-    return f"first difference:\n  {found.place()}\n{paragraph(found.amount, 2, 2)}"
+    layer = next((f"layer {piece}, " for piece in found.path.split(".") if piece.isdigit()), "")
+    what = found.op_a if found.op_a == found.op_b else f"{found.op_a} in A, {found.op_b} in B"
+    place = f"{layer}{found.path or 'the model'}: {what}"
+    return f"first difference:\n  {place}\n{paragraph(found.amount, 2, 2)}"

@@ -39,16 +39,11 @@ class Trace:
     ids: list  # T
     prompt_length: int  # how many of the ids were given; the model wrote the others
     names: list  # V, the bytes of each token
-    surprisal: np.ndarray  # (T,) -log p of each token in nats; NaN for the first, which nothing predicts
+    surprisal: np.ndarray  # (T - 1,) -log p in nats of each token but the first, which nothing predicts
     candidates: list  # T lists of (id, p): the likeliest tokens to follow each position
     attention: list  # L arrays (H, T, T): row s has the attention weights of token s
     lens: list  # a Lens for the embedding and for each layer
     ops: list  # a TracedCall for each op that the model called
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """Return the surprisal of all tokens but the first, which nothing predicts."""
-        return self.surprisal[1:]
 
 
 def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0) -> tuple[list[int], int]:
@@ -77,7 +72,6 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     if not np.isfinite(logits).all():
         raise UserError("the model's logits are not finite numbers: its weights are broken")
     log_p = ops.log_softmax(logits)
-    surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
     best = np.argsort(-log_p, kind="stable")[:, :CANDIDATES]  # of two equal p, the smaller id comes first
     parts = list(root.parts())
     blocks = [part for part in parts if part.is_block]
@@ -86,8 +80,9 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     return Trace(
         model=model, ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
         names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
-        surprisal=surprisal, candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
-                                         for t, row in enumerate(best.tolist())],
+        surprisal=-log_p[np.arange(len(ids) - 1), ids[1:]],
+        candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
+                    for t, row in enumerate(best.tolist())],
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], states, strict=True)],

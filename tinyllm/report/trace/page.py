@@ -42,7 +42,7 @@ def render(trace: Trace, title: str) -> str:
 def _numbers(trace: Trace) -> Html:
     facts = [("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass")]
     if len(trace.ids) > 1:
-        mean = float(trace.predicted.mean())
+        mean = float(trace.surprisal.mean())
         facts = [("Mean surprisal", f"{mean:.3f}", "nats per token"),
                  ("Perplexity", perplexity(mean), "equally likely choices"), *facts]
     return cards(facts)
@@ -75,7 +75,7 @@ def _token(trace: Trace, t: int) -> Html:
         said, style = "the first token: nothing predicts it", None
         pop = tag("span", tag("b", name), f" {said}", class_="pop")
     else:
-        nats = trace.surprisal[t]
+        nats = trace.surprisal[t - 1]
         said, style = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}", _heat(nats, HOT)
         bars = [tag("span", tag("b", label(trace.names[i])), tag("i", style=f"--w:{100 * p:.1f}"),
                     tag("span", _percent(p)), class_="bar")
