@@ -93,7 +93,7 @@ def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
     ("reference.py", "def moving_average", "def softmax", "another op or exercise is softmax"),
     ("reference.py", r'"""Return the(?s:.*)/ k\.\n    """', "pass", "has no docstring"),
     ("reference.py", "def moving(.*)k: int", r"K = 2\n\n\ndef moving\1k: int = K", "the stub of"),
-    ("cases.py", "def moving_average", "def another", "cases.py: moving_average is missing"),
+    ("cases.py", "def moving_average", "def another", "has no attribute 'moving_average'"),
     ("cases.py", r"return random.*", "return 5", "a case is a tuple of arguments"),
     ("cases.py", r"return random.*", "return object(), 1", "the reference fails on it: AttributeError"),
     ("mistakes.py", "np.stack\\(shifted\\).sum\\(axis=0\\) / k", "x + k", "cannot be made"),

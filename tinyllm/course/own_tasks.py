@@ -89,11 +89,8 @@ def register(names: list[str], reference: Any, cases: Any) -> None:
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for name in names:
         op(getattr(reference, name), outputs=("the result",), grads=())
-        if not callable(draw := getattr(cases, name, None)):
-            wanted = "a function of (random, size) that returns arguments"
-            raise UserError(f"{cases.__file__}: {name} is missing: {wanted}")
-        CASES[name] = st.builds(lambda size, seed, draw=draw: drawn(draw(Random(seed, "case"), size)),
-                                SIZES, SEEDS)
+        CASES[name] = st.builds(lambda size, seed, name=name: drawn(
+            getattr(cases, name)(Random(seed, "case"), size)), SIZES, SEEDS)
         BOUNDS[name] = lambda args, expected: [bound(each, tolerance) for each in expected]
         try:
             for args in draw_cases(name):

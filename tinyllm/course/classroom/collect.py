@@ -71,12 +71,12 @@ def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submiss
             continue
         if packed or not entry.is_file() or entry.is_symlink():
             student, number = owner(name, roster)
-            by_name.setdefault(student.casefold(), []).append((student, number, entry))
+            by_name.setdefault(student.casefold(), []).append((student, number or entry.name, entry))
         else:
             others.append(printable(entry.name, 80))
     if not by_name:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
-    return [only(twins) for twins in by_name.values()], others
+    return [only(*zip(*twins, strict=True)) for twins in by_name.values()], others
 
 
 def owner(name: str, roster: Mapping[str, str]) -> tuple[str, str]:
@@ -90,17 +90,11 @@ def owner(name: str, roster: Mapping[str, str]) -> tuple[str, str]:
     return by_id or roster.get(called.casefold(), called), number
 
 
-def only(twins: list[tuple[str, str, Path]]) -> Submission:
-    """Return a student's only submission; if there are several, one with a `problem`.
-
-    twins: (student, number, path); paths with the same number are one submission.
-    """
-    student, number, _ = twins[0]
-    paths = tuple(path for _, _, path in twins)
+def only(students: Sequence[str], numbers: Sequence[str], paths: tuple[Path, ...]) -> Submission:
+    """Return a student's only submission: paths with the same number. For several, it has a `problem`."""
     names = " and ".join(printable(path.name, 80) for path in paths)
-    several = len(twins) > 1 and {each[1] for each in twins} != {number or None}
-    problem = f"{len(twins)} submissions of one student: {names}; keep one" if several else ""
-    return Submission(student, paths, problem)
+    problem = f"{len(paths)} submissions of one student: {names}; keep one" if len({*numbers}) > 1 else ""
+    return Submission(students[0], paths, problem)
 
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
@@ -110,10 +104,8 @@ def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     try:
         files, near = read_submission(submission.sources, lessons)
         return replace(submission, files=files, near=near)
-    except UserError as error:
-        return replace(submission, problem=printable(error))
     except Exception as error:  # a damaged zip can cause any error
-        why = f"it cannot be read: {type(error).__name__}, {getattr(error, 'strerror', None) or error}"
+        why = error if isinstance(error, UserError) else f"it cannot be read: {type(error).__name__}, {error}"
         return replace(submission, problem=printable(why))
 
 
@@ -241,10 +233,9 @@ def in_zip(data: bytes) -> Files:
     """Find the files in a zip. Raises UserError if they are encrypted, too many or too large."""
     with zipfile.ZipFile(Bounded(data)) as archive:
         entries = archive.infolist()
-        if any(entry.flag_bits & 1 for entry in entries):
-            raise UserError("it is encrypted")
-        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-            raise UserError("it is packed in an unusual way")  # zipfile unpacks bzip2, LZMA without a limit
+        usual = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED  # zipfile unpacks bzip2 and LZMA without a limit
+        if any(entry.flag_bits & 1 or entry.compress_type not in usual for entry in entries):
+            raise UserError("it is encrypted, or packed in an unusual way")
         if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
             raise UserError("it unpacks to far more than an exercise: a zip bomb")
         for entry in entries:

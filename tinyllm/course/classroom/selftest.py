@@ -82,15 +82,12 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
         for _, task in tasks:
             rows.append(tried[task].result())
             step(rows[-1])
-    except BaseException:  # also Ctrl-C
+    finally:  # also after Ctrl-C
         pool.shutdown(wait=False, cancel_futures=True)
         while processes := multiprocessing.active_children():  # each may have begun one more exercise
             for process in processes:
                 process.terminate()
                 process.join(1)
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
     return rows
 
 

@@ -177,10 +177,9 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
         remarks = ["not in the roster"] * bool(roster and not row)
         for part, lesson in zip(course.parts, record["lessons"], strict=True):
             merge_lesson(table, student, part, lesson, course.points_per_late_day)
-        graded = [lesson for lesson in record["lessons"] if points_of(lesson) is not None]
-        record["points"] = round(sum(points_of(lesson) or 0 for lesson in graded), 6) if graded else None
-        untimed = [str(lesson["lesson"]) for lesson in graded if timed and lesson["late_days"] is None]
-        remarks += [f"no time `received` for lesson {', '.join(untimed)}, so not late"] * bool(untimed)
+            if timed and lesson["points"] is not None and lesson["late_days"] is None:
+                remarks.append(f"no time `received` for lesson {part.lesson.number}, so not late")
+        record["points"] = total(record["lessons"])
         record["remark"] = "; ".join(remarks)
     return sorted(records, key=lambda record: record["student"].casefold())
 
@@ -192,10 +191,12 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
         if row := table.get((student, str(part.lesson.number), task["task"])):
             task |= {"comment": row.cells["comment"]} | ({} if row.points is None else {"points": row.points})
     lesson["late_days"] = days = days_late(table, student, part)
-    lesson["deducted"] = min(sum(task["points"] or 0 for task in lesson["tasks"]), (days or 0) * price)
+    points = total(lesson["tasks"])
+    lesson["deducted"] = min(points or 0, (days or 0) * price)
+    lesson["points"] = None if points is None else points - lesson["deducted"]
 
 
-def points_of(lesson: dict[str, Any]) -> float | None:
-    """Return the points of one lesson of a record, minus the deduction; None if nothing was graded."""
-    given = [task["points"] for task in lesson["tasks"] if task["points"] is not None]
-    return sum(given) - lesson["deducted"] if given else None
+def total(parts: list[dict[str, Any]]) -> float | None:
+    """Return the sum of the points of lessons or exercises; None if nothing was graded."""
+    given = [part["points"] for part in parts if part["points"] is not None]
+    return round(sum(given), 6) if given else None

@@ -15,7 +15,6 @@ from typing import Any
 from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import by_hand, feedback, feedback_name, headline, number, remarks
-from tinyllm.course.classroom.students import points_of
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
@@ -129,7 +128,7 @@ def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
 
 def by_lesson(record: Record) -> list[str]:
     """Return the points of each lesson, minus those for late days."""
-    return [number(points_of(lesson)) for lesson in record["lessons"]]
+    return [number(lesson["points"]) for lesson in record["lessons"]]
 
 
 def tasks_of(record: Record) -> list[tuple[str, Record]]:
