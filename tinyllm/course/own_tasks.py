@@ -42,13 +42,14 @@ def load_lesson(folder: str | Path) -> Lesson:
     if not number:
         raise UserError(f"{folder} should be named as 100_averages: a number from 100, and a name")
     text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
+    reference = import_file(home / FILES[0], f"tinyllm_{home.name}")  # first, because it says what is wrong
     names, stub, title = read_reference(text, home / FILES[0])
     if taken := [name for name in names if name in OPS]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     tasks = tuple(Exercise(name, name) for name in names)
     lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, (), tasks, (), home=str(home), stub=stub)
     lesson.hints(names[0])  # a bad file raises now, not when a student asks for a hint
-    register(names, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
+    register(names, reference, import_file(home / FILES[1]))
     import_file(home / FILES[2])
     for name in names:
         if not MISTAKES.get(name):
@@ -63,10 +64,7 @@ def load_lesson(folder: str | Path) -> Lesson:
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     """Return the names of a reference's public functions, a stub made from them, and the title."""
-    try:
-        tree = ast.parse(text, path.name)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path}: {error}") from None
+    tree = ast.parse(text)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
     if not functions:
         raise UserError(f"{path} has no function; each public function there is an exercise")

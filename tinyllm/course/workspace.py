@@ -38,16 +38,13 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, bool]:
     A file that exists already is not changed.
     """
     folder, copied = workspace / lesson.folder, False
-    try:
-        (workspace / MARK).mkdir(exist_ok=True)
-        folder.mkdir(exist_ok=True)
-        for path in sorted(lesson.path.iterdir()):
-            target = folder / path.name
-            if path.suffix in CODE and not os.path.lexists(target):
-                target.write_text(read_text(path), "utf-8")
-                copied = True
-    except OSError as error:
-        raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
+    (workspace / MARK).mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    for path in sorted(lesson.path.iterdir()):
+        target = folder / path.name
+        if path.suffix in CODE and not os.path.lexists(target):
+            atomic_write_text(target, read_text(path))
+            copied = True
     return folder, copied
 
 

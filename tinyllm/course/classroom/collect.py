@@ -136,9 +136,7 @@ def needed(sources: Sequence[Path], lessons: list[Lesson], place_of: Callable[..
     found: dict[Place, bytes] = {}
     rest: list[PurePosixPath] = []
     for path, read in (pair for source in sources for pair in files_of(source)):
-        if len(path.parts) > MAX_DEPTH + 1 or any(map(hidden, path.parts)):  # folders, and the name of a zip
-            continue
-        if path.suffix not in CODE or path.name == "lesson.py":
+        if any(map(hidden, path.parts)) or path.suffix not in CODE or path.name == "lesson.py":
             continue
         if not (place := place_of(path, lessons, read)):
             rest.append(path)

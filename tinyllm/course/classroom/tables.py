@@ -16,7 +16,6 @@ from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import by_hand, feedback, feedback_name, headline, number, remarks
 from tinyllm.course.workers import isolation_words
-from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.report.page import write
 
@@ -32,12 +31,9 @@ MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID numbe
 
 def write_results(out: str | Path, course: Course, records: Sequence[Record],
                   submissions: Sequence[Submission] = ()) -> None:
-    """Write all results into a folder, with the code of submissions. Raises UserError if it cannot."""
+    """Write all results into a folder, with the code of submissions."""
     out = Path(out)
-    try:
-        (out / "feedback").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}") from None
+    (out / "feedback").mkdir(parents=True, exist_ok=True)
     results = {"course": course.title, "submissions": records}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for name, table in TABLES.items():
