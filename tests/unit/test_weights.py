@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import tracemalloc
 
@@ -85,7 +86,8 @@ GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
 @pytest.mark.parametrize("header, message", [
     *[({"w": GOOD | entry}, message) for entry, message in (
         ({"data_offsets": [0, 3]}, "another place for w"), ({"data_offsets": [1, 2]}, "another place for w"),
-        ({"shape": [2**62, 2**62]}, "another place for w"), ({"shape": [1] * 33}, "another place for w"),
+        *(({"shape": shape, "data_offsets": [0, math.prod(shape)]}, "another place for w")
+          for shape in ([2**62, 2**62], [0, 2**63], [1] * 33)),
         *(({"shape": [n], "data_offsets": [0, n]}, "cut short or too long") for n in (1, 3)),
         ({"shape": [-2]}, "header holds -2"), ({"shape": [True]}, "header holds true"),
         ({"data_offsets": None}, "header holds null"), ({"dtype": 1}, "header holds a whole number"),

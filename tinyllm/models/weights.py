@@ -127,9 +127,11 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         if (kind := NUMPY.get(entry["dtype"])) is None:
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
-        found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), end, state)
-        start, end = end, end + math.prod(entry["shape"][:32]) * kind.itemsize  # NumPy 1 has at most 32 axes
-        if entry["data_offsets"] != [start - begin, end - begin] or len(entry["shape"]) > 32:
+        shape = tuple(entry["shape"][:33])  # NumPy 1 has at most 32 axes
+        found[name] = Stored(path, entry["dtype"], shape, end, state)
+        start, end = end, end + math.prod(shape) * kind.itemsize
+        possible = len(shape) < 33 and math.prod(filter(None, shape)) < 2**59  # NumPy leaves out zeros here
+        if not possible or entry["data_offsets"] != [start - begin, end - begin]:
             raise UserError(f"{path} has another place for {name} than its shape and the arrays before need")
     if end != size:
         raise UserError(f"{path} is cut short or too long: it has {size:,} bytes, its header {end:,}")
