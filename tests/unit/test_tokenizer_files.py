@@ -255,7 +255,7 @@ WRONG = [  # values of the right types that do not fit; a part of the message
         ({"zzz": 5}, "same id 5"), ({"zzz": 2**40}, "'zzz'"), ({"zzz": -1}, "'zzz'"), ({"a b": 700}, "'a b'"),
         ({"": 9}, "''"))),
     *(({"model__merges": [wrong]}, r"merges\[0\]") for wrong in ("h e r", ["h", 3], 7, ["q", "q"])),
-    ({"model__merges": [MERGES[0], MERGES[0]]}, r"merges\[1\].*twice"),
+    ({"model__merges": [MERGES[0], MERGES[0]]}, r"merges\[0\].*twice"),
     *(({"added_tokens": token(content=wrong)}, "1 to 512 characters|half a character")
       for wrong in ("", "\ud800", "a" * 513)),
     ({"added_tokens": token() + token()}, "twice"),

@@ -121,15 +121,11 @@ def _tensors(model):
         if name in linear:
             array = array.T
         if architecture == "llama" and re.search(r"self_attn\.[qk]_proj\.", name):
-            array = _neighbours(array, model.config.head_size)
+            # llama.cpp rotates channels 2i and 2i + 1 of a LLaMA, not i and i + D/2.
+            halves = array.reshape(-1, 2, model.config.head_size // 2, *array.shape[1:])
+            array = halves.swapaxes(1, 2).reshape(array.shape)
         found[rename(name, GPT2 if architecture == "gpt2" else LLAMA)] = array
     return found
-
-
-def _neighbours(array, width):
-    """Reorder rows for llama.cpp, which rotates channels 2i and 2i + 1 of a LLaMA, not i and i + D/2."""
-    halves = array.reshape(-1, 2, width // 2, *array.shape[1:])
-    return halves.swapaxes(1, 2).reshape(array.shape)
 
 
 def _scaling(model):

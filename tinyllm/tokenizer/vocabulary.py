@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import operator
 from codecs import charmap_encode
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,8 +130,7 @@ class Vocabulary:
         pairs = list(zip(left, right, strict=True))
         made = dict(zip(pairs, new, strict=True))
         if len(made) < len(pairs):
-            last = {pair: rank for rank, pair in enumerate(pairs)}
-            rank = next(last[pair] for rank, pair in enumerate(pairs) if rank < last[pair])
+            rank = pairs.index(Counter(pairs).most_common(1)[0][0])
             both = " and ".join(repr(words[rank][:40]) for words in merges)
             raise UserError(f"merges[{rank}], {both}, is there twice")
         ordinary = left, right, new, map(vocab.get, CHARACTERS.values())
