@@ -157,17 +157,24 @@ def test_a_crash_of_a_grading_process_touches_no_other(here, monkeypatch):
     assert (found["right"]["lesson_04"], found["right"]["points"]) == ("2", "2")
 
 
-def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, monkeypatch):
-    """Missing lessons 11 and 12 were once "blocked", with a path in a temporary folder."""
-    points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
-    lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 2 }}\n" for n, name in points.items())
+def test_what_was_not_handed_in_is_not_graded_and_notes_and_gradescope_say_why(here, monkeypatch):
+    """Missing lessons were once "blocked", with a path in a temporary folder, or got 0 points."""
+    points = {4: "softmax = 2, softmax_backward", 6: "rope", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
+    lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {names} = 2 }}\n" for n, names in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))
     monkeypatch.setattr(grading, "prepare", lambda *arguments: None)
     monkeypatch.setattr(kernels, "find_compiler", lambda: None)
-    hand_in("Ada", "import os\ndef softmax(x):\n    open(os.path.join(os.getcwd(), 'x'))\n")
-    grade()
+    hand_in("Ada", "import os\ndef softmax(x):\n    open(os.path.join(os.getcwd(), 'x'))\n"
+                   "def softmax_backward(y, dy):\n    raise PermissionError('no')\n")
+    for file in "06_attention/exercise_final.py", "10_kernels/exercise.c":
+        Path("subs/Ada", file).parent.mkdir()
+        Path("subs/Ada", file).write_text("void softmax(float *y) { y[0] = 1; }")
+    row = grade()["Ada"]
+    assert [row[f"lesson_{n:02}"] for n in points] == ["0", "", "", "", ""]
+    assert re.fullmatch("lesson 4: PermissionError.*; lesson 6: exercise_final.py is there, exercise.py "
+                        "is not; lesson 10: no C compiler here.*", row["note"])
     page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
-    first, *others = page["tests"]
+    first, _, *others = page["tests"]
     assert (page["score"], page["output_format"]) == (0, "text")
     wanted = {"name": "4/softmax", "score": 0, "max_score": 2, "status": "failed", "output_format": "text"}
     assert {key: first[key] for key in wanted} == wanted
@@ -175,22 +182,6 @@ def test_what_was_not_handed_in_was_not_attempted_and_gradescope_is_told(here, m
     assert all(test["output"].startswith("not graded") and "score" not in test for test in others)
     for path in ("out/results.json", "out/feedback/Ada.html"):
         assert "tinyllm-" not in Path(path).read_text("utf-8")
-    Path("subs/Ada/10_kernels").mkdir()
-    Path("subs/Ada/10_kernels/exercise.c").write_text("void softmax(float *y) { y[0] = 1; }")
-    assert "lesson 10: no C compiler here" in grade()["Ada"]["note"] and rows()["Ada"]["lesson_10"] == ""
-
-
-def test_a_lesson_more_changes_no_results_and_who_touched_forbidden_things_is_listed(here):
-    Path("course.toml").write_text(COURSE)
-    hand_in("Ada", f"{WRONG}def softmax_backward(y, dy):\n    open('/etc/passwd')\n")
-    Path("subs/Ada/06_attention").mkdir()
-    Path("subs/Ada/06_attention/exercise_final.py").write_text("")
-    before = grade()["Ada"]
-    Path("course.toml").write_text(f"{COURSE}[[lesson]]\nnumber = 6\npoints = {{ rope = 1 }}\n")
-    after = grade()["Ada"]
-    assert after["lesson_04"] == before["lesson_04"] == "0" and after["lesson_06"] == ""
-    assert after["note"].startswith(before["note"]) and "PermissionError" in before["note"]
-    assert "; lesson 6: exercise_final.py is there, exercise.py is not" in after["note"]
 
 
 @pytest.mark.signals
