@@ -129,7 +129,7 @@ def test_what_is_printed_says_where_the_class_is_stuck_and_who_was_not_graded(gr
     assert "1 times 4/softmax: softmax without subtracting the maximum" in said
     assert re.search(r"4/softmax +2 +2 +0 +1 +2\n", graded) and "linked: it is a link" in said
     assert "roster.csv: neither a folder nor a zip" in said and "roster" not in rows()
-    assert "7 submissions graded, 2 with all 3 points 8 with empty cells, not 0, in all tables" in said
+    assert "graded: 7; with all 3 points: 2; with empty cells, not 0, in all tables: 8" in said
 
 
 def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(graded):

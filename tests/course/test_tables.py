@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.feedback import MOST_LINES, code
-from tinyllm.course.classroom.grading import empty_record
+from tinyllm.course.classroom.grading import new_record
 from tinyllm.course.classroom.students import merge, read_rows, read_students, require_known
 from tinyllm.course.classroom.tables import as_csv, write_results
 from tinyllm.errors import UserError
@@ -50,7 +50,7 @@ def course(here):
 
 def judged(course, *students):
     """Return records as grading makes them, in which the first exercise has passed."""
-    records = [empty_record(student, course, "plain", "") for student in students]
+    records = [new_record(student, course, "plain", "") for student in students]
     for record in records:
         record["lessons"][0]["tasks"][0] |= {"state": "passed", "points": 1, "checked": 1}
     return records

@@ -107,10 +107,9 @@ def format_grades(records: list, others: list) -> list[str]:
     for head, said in (("common bugs", common), ("to be looked at", notes)):
         lines += ["", head, *(paragraph(each, 2, 4) for each in said)] if said else []
     full = sum(record["points"] == record["of"] for record in graded)
-    many = f"{len(graded)} submission{'s' * (len(graded) != 1)} graded"
     empty = sum("" in by_lesson(record) for record in records)
-    warning = [f"{empty} with empty cells, not 0, in all tables: nothing was graded there"] * bool(empty)
-    return [*lines, "", f"{many}, {full} with all {number(records[0]['of'])} points", *warning]
+    return [*lines, "", f"graded: {len(graded)}; with all {number(records[0]['of'])} points: {full}; "
+                        f"with empty cells, not 0, in all tables: {empty}"]
 
 
 @command("course gradescope")

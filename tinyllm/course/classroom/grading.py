@@ -65,7 +65,7 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
             for pipe in multiprocessing.connection.wait(list(running), timeout=1):
                 process, submission = running.pop(pipe)
                 lost = "its grading process ended, by a crash or after four hours; grade again"
-                records.append(receive(pipe) or empty_record(submission.student, course, level, lost))
+                records.append(receive(pipe) or new_record(submission.student, course, level, lost))
                 process.join()
                 step()
     finally:
@@ -127,28 +127,22 @@ def prepare(course: Course, variants: set[int], stopped: Callable[[], bool]) -> 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission, and return a record: a dict of plain values."""
     if submission.problem:
-        return empty_record(submission.student, course, level, submission.problem)
+        return new_record(submission.student, course, level, submission.problem)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
-    return as_grades(submission.student, course, level, "", verdicts)
+    return new_record(submission.student, course, level, "", verdicts)
 
 
-def empty_record(student: str, course: Course, level: str, problem: str) -> dict[str, Any]:
-    """Return the record of a student whose submission could not be graded."""
-    verdicts = [[Verdict(name, "not_graded") for name in part.points] for part in course.parts]
-    return as_grades(student, course, level, problem, verdicts)
+def new_record(student: str, course: Course, level: str, problem: str,
+               verdicts: list[list[Verdict]] | None = None) -> dict[str, Any]:
+    """Return the record of a student from the verdicts, a list for each lesson; without them for a `problem`.
 
-
-def as_grades(student: str, course: Course, level: str, problem: str,
-              verdicts: list[list[Verdict]]) -> dict[str, Any]:
-    """Return the record of a submission from its verdicts, a list for each lesson of the course.
-
-    `students.merge` fills in the sum of the points, and what the instructor's table says.
+    `students.merge` fills in the sums of the points, and what the instructor's table says.
     """
-    lessons = [{"lesson": part.lesson.number, "tasks": [scored(part, verdict) for verdict in found],
-                "late_days": None, "deducted": 0}
+    verdicts = verdicts or [[Verdict(name, "not_graded") for name in part.points] for part in course.parts]
+    lessons = [{"lesson": part.lesson.number, "tasks": [scored(part, verdict) for verdict in found]}
                for part, found in zip(course.parts, verdicts, strict=True)]
     return {"student": student, "problem": problem, "isolation": level, "lessons": lessons,
             "points": None, "of": course.total, "roster": {}, "remark": ""}

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from tinyllm.course.classroom.collect import Submission, student_name
 from tinyllm.course.classroom.config import DAY, Course, Part, moment
-from tinyllm.course.classroom.grading import empty_record
+from tinyllm.course.classroom.grading import new_record
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 
@@ -167,7 +167,7 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
     records = list(records)
     known = {record["student"].casefold() for record in records}
     roster = roster_of(table)
-    records += [empty_record(student_name(row.cells["student"]), course, level, "nothing was handed in")
+    records += [new_record(student_name(row.cells["student"]), course, level, "nothing was handed in")
                 for student, row in roster.items() if student not in known]
     timed = any(row.received for row in table.values())  # otherwise lateness is of no interest
     for record in records:
