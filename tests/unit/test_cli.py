@@ -16,8 +16,8 @@ for name in COMMANDS:
 HELPS = [[], *map(list, commands.COMMANDS)]
 
 MISTAKES = {  # command line -> part of the error message
-    "lessons": "there is no command 'lessons'; did you mean `tinyllm lesson`?",
-    "tokeniser train": "did you mean `tinyllm tokenizer`?",
+    "lessons": "there is no command 'lessons'; did you mean lesson?",
+    "tokeniser train": "did you mean tokenizer?",
     "qqqq": "`tinyllm --help` lists the commands",
     "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
     "train --mine 4 6": f"there is no recipe '6'; there are {', '.join(recipes())}",

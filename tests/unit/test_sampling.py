@@ -13,6 +13,7 @@ V = 11
 @pytest.mark.parametrize("wrong", [
     {"temperature": -0.5}, {"temperature": float("nan")}, {"temperature": 1e-30}, {"top_k": 0},
     {"top_k": 1.5}, {"top_p": 0.0}, {"top_p": 1.1}, {"min_p": -0.1}, {"repetition_penalty": 0.0},
+    *({"top_k": number} for number in (np.True_, np.float32(5), np.int64(0), np.array([5]), np.str_("5"))),
 ])
 def test_a_setting_out_of_range_is_named(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))} must be"):
@@ -22,9 +23,6 @@ def test_a_setting_out_of_range_is_named(wrong):
 def test_numbers_of_numpy_become_those_of_python():
     s = Sampling(np.float32(0.5), np.int64(5), repetition_penalty=np.float16(2))
     assert repr(s) == repr(Sampling(0.5, 5, repetition_penalty=2.0))
-    for wrong in (np.True_, np.float32(5), np.int64(0), np.array([5]), np.str_("5")):
-        with pytest.raises(UserError, match="top_k must be"):
-            Sampling(top_k=wrong)
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e30])

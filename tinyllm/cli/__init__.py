@@ -5,14 +5,13 @@ imported, so `tinyllm --help` is quick. No other package prints, except the func
 """
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
-from tinyllm.errors import UserError, one_line
+from tinyllm.errors import UserError, did_you_mean, one_line
 from tinyllm.version import __version__
 
 COMMANDS = {  # name -> module, what it does
@@ -23,7 +22,7 @@ COMMANDS = {  # name -> module, what it does
     "merge": ("quantize", "add a trained adapter to the weights of its model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "export": ("quantize", "write a model as a GGUF file, for llama.cpp"),
-    "report": ("report", "write the report.html of a run again"),
+    "report": ("quantize", "write the report.html of a run again"),
     "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),
@@ -102,9 +101,8 @@ def _run(argv: list[str]) -> int:
         argv = [*argv[1:], "--help"]
     command = argv[0] if argv else None
     if command and command not in COMMANDS and not command.startswith("-"):
-        near = difflib.get_close_matches(command, COMMANDS, 1)
-        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
-        raise UserError(f"there is no command {command[:40]!r}; {hint}")
+        hint = did_you_mean(command, COMMANDS) or "; `tinyllm --help` lists the commands"
+        raise UserError(f"there is no command {command[:40]!r}{hint}")
     parser = build_parser(command)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -123,9 +121,8 @@ def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> 
     """Raise UserError for arguments that a command does not have, and suggest a similar one."""
     of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
     known = parser.commands[command]._option_string_actions if command in parser.commands else ()
-    near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"see `{of} --help`"
-    raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} ({hint})")
+    hint = did_you_mean(unknown[0].split("=")[0], known) or f" (see `{of} --help`)"
+    raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]}{hint}")
 
 
 def build_parser(command: str | None = None) -> Parser:

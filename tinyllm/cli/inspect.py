@@ -60,10 +60,8 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
 
 def _opened(name: str, preset: str) -> Any:
     """Open a model, or build one without weights if `name` is a family."""
-    if os.path.exists(locate(name)):
+    if os.path.exists(locate(name)) or os.sep in name:
         return from_pretrained(Run(locate(name)).model_folder())
-    if os.sep in name:
-        raise UserError(f"there is no folder {name}")
     cls = family(name)
     if preset not in cls.PRESETS:
         raise UserError(f"{name} has no preset {preset!r}; it has {', '.join(cls.PRESETS)}")

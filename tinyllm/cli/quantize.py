@@ -1,4 +1,4 @@
-"""Implement `tinyllm quantize`, `merge` and `export`, which write a model in another form."""
+"""Implement `tinyllm quantize`, `merge`, `export` and `report`, which write a run in another form."""
 
 import os
 from typing import Literal
@@ -85,3 +85,19 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
         print("llama.cpp does not bring texts to Unicode's form NFC, as this tokenizer does")
     if bits < 32:
         print(f"{kept:.1%} of the weights stay float32: vectors, positions, rows that are no multiple of 32")
+
+
+@command("report")
+def report(run: str | None = None) -> None:
+    """Write the report.html of a run again.
+
+    RUN  the folder of a run; the newest in runs/ if not given
+
+    example:
+      tinyllm report runs/stories-laptop
+    """
+    from tinyllm.cli.opening import chosen
+    from tinyllm.report.run import write_report
+    from tinyllm.runs.run import Run
+
+    print(f"wrote {write_report(Run(chosen(run)))}")
