@@ -42,7 +42,10 @@ def reasons(verdict: Any, kind: str) -> list[str]:
     """Format as paragraphs why an exercise fails: the property, the mistake's name, the smallest input."""
     lines = []
     if verdict.broken and kind != "tests" and verdict.state == "failed":
-        lines.append(inset(f"fails: {cause(verdict)}"))
+        from tinyllm.course.drawing import PURE, WRITES
+
+        about = PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
+        lines.append(inset(f"fails: {about}"))
     lines.append(inset(verdict.message + (f" (line {verdict.line})" if verdict.line else "")))
     if verdict.mistake:
         lines.append(inset(f"your output equals {verdict.mistake}"))
@@ -65,10 +68,3 @@ def format_output(printed: str) -> list[str]:
     """Format as paragraphs the first lines that a student's code printed."""
     lines = [paragraph(each, 8, 12) for each in printed.split("\n")]
     return [inset("the first lines that your code printed:"), *lines] if printed else []
-
-
-def cause(verdict: Any) -> Any:
-    """Return the property that the message of a verdict is about."""
-    from tinyllm.course.drawing import PURE, WRITES
-
-    return PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]

@@ -52,8 +52,6 @@ def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0) 
     Each new token is the likeliest. An empty prompt becomes the token with which texts begin. The text ends
     when the context is full. Raises UserError if the model cannot read the prompt.
     """
-    if tokens < 0:
-        raise UserError(f"--tokens must be at least 0, got {tokens}")
     if not isinstance(model, DecoderLM):
         raise UserError(f"a trace shows a decoder, such as a LLaMA; a {type(model).__name__} is none")
     ids = read_prompt(model.config, 0, prompt, tokenizer)
