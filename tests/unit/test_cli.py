@@ -22,7 +22,7 @@ MISTAKES = {  # command line -> part of the error message
     "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
     "train --mine 4 6": f"there is no recipe '6'; there are {', '.join(recipes())}",
     "train --stps 3": "did you mean --steps?", "chat --temprature=1": "did you mean --temperature?",
-    "data list --xyzzy": "see `tinyllm data --help`",
+    "data list --xyzzy": "see `tinyllm data list --help`", "data show a --sed 3": "did you mean --seed?",
     "--nonsense": "unrecognized arguments: --nonsense (see `tinyllm --help`)",
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "data show": "required: NAME",

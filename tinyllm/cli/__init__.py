@@ -8,7 +8,7 @@ import argparse
 import importlib
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError, did_you_mean, one_line
@@ -53,7 +53,6 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
-        self.commands: dict[Any, Any] = {}  # name -> parser
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
@@ -106,7 +105,10 @@ def _run(argv: list[str]) -> int:
     parser = build_parser(command)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
-        _refuse_unknown(unknown, parser, command)
+        of = getattr(args, "_parser", parser)  # of the command
+        near = did_you_mean(unknown[0].split("=")[0], of._option_string_actions)
+        hint = near or f" (see `{of.prog} --help`)"
+        raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]}{hint}")
     if "_call" not in args:
         parser.print_help()
         return 0
@@ -115,14 +117,6 @@ def _run(argv: list[str]) -> int:
     if startup_error:
         raise startup_error
     return args._call(args) or 0
-
-
-def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> NoReturn:
-    """Raise UserError for arguments that a command does not have, and suggest a similar one."""
-    of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
-    known = parser.commands[command]._option_string_actions if command in parser.commands else ()
-    hint = did_you_mean(unknown[0].split("=")[0], known) or f" (see `{of} --help`)"
-    raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]}{hint}")
 
 
 def build_parser(command: str | None = None) -> Parser:
@@ -141,5 +135,4 @@ def build_parser(command: str | None = None) -> Parser:
         elif module == COMMANDS[command][0] and name not in subparsers.choices:
             importlib.import_module(f"tinyllm.cli.{module}")
             add_commands(name, what, subparsers.add_parser)
-    parser.commands = dict(subparsers.choices)
     return parser

@@ -92,7 +92,7 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
         return
     parser = add(first, help=what, description=what[0].upper() + what[1:] + ".",
                  epilog=f"`tinyllm {first} COMMAND --help` explains a command, with examples.")
-    parser.set_defaults(_call=lambda args: parser.print_help())
+    parser.set_defaults(_call=lambda args: parser.print_help(), _parser=parser)
     inner = parser.add_subparsers(title="commands", metavar="COMMAND")
     for words, found in COMMANDS.items():
         if words[0] == first:
@@ -113,11 +113,11 @@ def _add(add: Callable[..., argparse.ArgumentParser], name: str, function: Calla
         extend(parser)
 
     def call(args: argparse.Namespace) -> int | None:
-        values = {name: value for name, value in vars(args).items() if name != "_call"}
+        values = {name: value for name, value in vars(args).items() if name[0] != "_"}
         values |= {p.name: values.pop(_shown(p)) for p in parameters}
         return function(**values)
 
-    parser.set_defaults(_call=call)
+    parser.set_defaults(_call=call, _parser=parser)
 
 
 def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: Any, metavar: str | None,
