@@ -73,6 +73,11 @@ named("mean_pool_backward", "two mistakes: a gradient multiplied by the length.*
                                     (dy * np.float32(lengths)[:, None])[:, None], x * 0))
 named("softmax_backward", "two mistakes: the sum over the row added.*; and the sum along the first axis")(
     lambda dy, y: y * (dy + (dy * y).sum(axis=0, keepdims=True)))
+named("rmsnorm", "the right rstd with one axis more")(  # it was "the running sum" where x is one row
+    lambda x, w, eps: (SPEC["rmsnorm"](x, w, eps)[0], SPEC["rmsnorm"](x, w, eps)[1][..., None]))
+named("cross_entropy_backward", "but with nan where it should be 0")(  # not everywhere: if all are ignored
+    lambda *args: SPEC["cross_entropy_backward"](*args)
+    + np.where((args[2] != args[4]).any(), np.float32(0), np.float32(np.nan)))
 named("place_backward", "which keeps NaN and infinity")(lambda dy, at: (dy * ~at[..., None], dy[at]))
 named("add", "with the sign of y turned")(lambda x, y: x - y)  # not y - x: they agree where x equals y
 named("contrastive_loss", "another loss; logits is right; lse is right")(
@@ -245,7 +250,7 @@ NUMBERS = np.random.default_rng(0).normal(size=(3, 4, 3)) * 9
     (lambda y: np.where(y > 0, y, 17), "{}, but with 17 where it should be negative"),
     (lambda y: np.where(y > 0, y, -np.inf), "{}, but with -inf where it should be negative"),
     (lambda y: y + 0.005 * y.max() * np.arange(y.size).reshape(y.shape) / y.size,
-     "{}, but only to 2 digits: is float16 used, or something small added?"),
+     "{}, but only to 2 digits: is a type with fewer digits used, or something small added?"),
     (lambda y: np.where(np.arange(y.size).reshape(y.shape) % 5, y, 17), None), (lambda y: y**2, None),
     (lambda y: y * 0 - 2.0**70, "-1.18059e+21 everywhere in place of {}"),
     (lambda y: y[..., None], None), (lambda y: "text", None), (lambda y: 10**400, None),

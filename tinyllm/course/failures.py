@@ -156,10 +156,8 @@ BROADCAST = re.compile(r"could not be broadcast together with shapes \(([\d,]*)\
 def advice(a: tuple[int, ...], b: tuple[int, ...]) -> str:
     """Return ": ..." with what to do if one of two shapes lacks an axis of the other, or ""."""
     few, many = sorted((a, b), key=len)
-    lost = next((i for i in reversed(range(len(many))) if many[:i] + many[i + 1 :] == few), None)
-    if lost is None:
-        return ""
-    if lost == len(many) - 1:
-        return ": a sum, mean or max along an axis drops it; keepdims=True keeps it, and [..., None] adds it"
-    later = ", :" * (len(many) - 1 - lost)
-    return f": the one of shape {few} has one axis less; [..., None{later}] adds it"
+    for later in range(len(many)):  # axes behind the one that is lacking
+        if few == many[: len(many) - later - 1] + many[len(many) - later :]:
+            return (f": the one of shape {few} has one axis less; [..., None{', :' * later}] adds it; "
+                    "keepdims=True keeps it in a sum, mean or max")
+    return ""

@@ -52,7 +52,8 @@ KNOWN = {
                  lambda x: OPS["softmax"].reference(x.reshape(x.shape[::-1]).T)),
                 ("softmax without subtracting the maximum, so that exp overflows",  # it avoids 0 / 0
                  lambda x: np.exp(x) / np.maximum(np.exp(x).sum(axis=-1, keepdims=True), 1e-37))],
-    "matmul": [("b read as if it were transposed", lambda a, b: a @ b.reshape(b.shape[::-1]).T),
+    "matmul": [("= where += belongs, so that each sum is its last product", lambda a, b: a[:, -1:] @ b[-1:]),
+               ("b read as if it were transposed", lambda a, b: a @ b.reshape(b.shape[::-1]).T),
                ("a read as if it were transposed", lambda a, b: a.reshape(a.shape[::-1]).T @ b),
                ("y written column by column", lambda a, b: (a @ b).T.reshape(len(a), b.shape[1]))],
 }

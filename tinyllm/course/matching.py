@@ -59,8 +59,8 @@ class Suspect:
         if not self.close:
             defined = [[kind(each) == "f" and np.isfinite(each).tolist() for each in some]
                        for some in (got, theirs)]
-            wrong = defined[0] == defined[1] and has_fraction(got) and numbers_wrong(self.name, theirs, args)
-            return wrong and self.apart(args, got, theirs) <= NEARLY
+            wrong = defined[0] == defined[1] and fractions(got) and numbers_wrong(self.name, theirs, args)
+            return bool(wrong) and self.apart(args, got, theirs) <= NEARLY
         if not (self.equal(args, got, theirs) and self.same_errors(args, got, theirs)):
             return False
         if numbers_wrong(self.name, got, args):
@@ -188,13 +188,7 @@ def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
 
 def fractions(results: Sequence[Any] | None) -> list[float]:
     """Return all finite numbers that are no multiples of 0.5: two mistakes rarely agree on one by chance."""
-    every = [np.concatenate([a.ravel() for a in floats(each)] or [np.zeros(0)]) for each in results or ()]
-    return [x for a in every for x in a[np.isfinite(a) & (a % 0.5 != 0)].tolist()]
-
-
-def has_fraction(results: list[Any] | None) -> bool:
-    """Return True if any number is one of `fractions`."""
-    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in floats(results))
+    return [x for a in floats(results) for x in a[np.isfinite(a) & (a % 0.5 != 0)].tolist()]
 
 
 def undefined(results: list[Any] | None) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyllm.course.drawing import CASE_KINDS, case_kind, per_case
 from tinyllm.course.failures import right
-from tinyllm.course.matching import Suspect, fractions, has_fraction, numbers_wrong, with_right
+from tinyllm.course.matching import Suspect, fractions, numbers_wrong, with_right
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit, two_mistakes
 from tinyllm.testing.catalog import MISTAKES
@@ -80,17 +80,18 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     """
     listed = [*more, *MISTAKES.get(name, ())]
     whole = FailingCases(name, failing, passing, later, extreme)
-    groups = whole, each_result(name, failing, passing, later)
-    stages: list[tuple] = [(listed, (), ALL)]
-    if any(out is not None for _, out in failing):
-        near, far = functools.partial(every_edit, name, True), functools.partial(every_edit, name, False)
-        stages = [(listed, near, ALL), (listed, near, SOME), ((), functools.partial(two_mistakes, name), ALL),
-                  ((), far, ALL), ((), far, SOME), (listed, near, NEARLY)]
+    groups = [whole, *each_result(name, failing, passing, later)]
+    near, far = (functools.partial(every_edit, name, each) for each in (True, False))
+    two = functools.partial(two_mistakes, name)
+    stages: list[tuple] = [(listed, near, ALL), (listed, near, SOME), ([], two, ALL), ([], far, ALL),
+                           ([], far, SOME), (listed, near, NEARLY)]
+    if not whole.answered:  # no edit of the right formula is this wrong
+        stages = [(listed, list, ALL)]
     part = None  # what explains only some cases: a second mistake, in a corner, may hide the first in others
     for known, made, how in stages:
-        for group in (whole, *groups[1]):
+        for group in groups:
             group.begin(how)
-        found = search(name, known, made, groups, left) if how != NEARLY or whole.of_floats() else None
+        found = search(name, known, made, groups, left)
         if found and how == ALL and not found[0].endswith(ELSEWHERE):
             return found
         part = part or found
@@ -99,15 +100,15 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     return part
 
 
-def search(name: str, listed: Sequence[tuple], made: Callable[[], Iterable[tuple]] | tuple[()], groups: tuple,
-           left: Callable[[], float]) -> tuple[str, Callable] | None:
+def search(name: str, listed: Sequence[tuple], made: Callable[[], Iterable[tuple]],
+           groups: Sequence["FailingCases"], left: Callable[[], float]) -> tuple[str, Callable] | None:
     """Try mistakes on groups of failing cases (all results, and each); return one as `name_mistake` does."""
-    whole, parts = groups
-    for i, pair in enumerate(itertools.chain(listed, made() if made else ())):
+    whole, *parts = groups
+    for i, pair in enumerate(itertools.chain(listed, made())):
         if whole.explained() or (i >= len(listed) and left() < 0):
             break
         known: dict = {}
-        for group in (whole, *parts):
+        for group in groups:
             group.try_mistake(pair, i < len(listed), known)
     if whole.pair:
         return whole.pair[0] + ELSEWHERE * (whole.how != ALL), whole.suspect().explains
@@ -131,12 +132,10 @@ class FailingCases:
         """Forget what was found. how: ALL, SOME or NEARLY: what a mistake must explain."""
         self.how, self.best, self.pair, self.listed = how, 0, None, False
         self.probes = self.answered[:: max(len(self.answered) // PROBES, 1)]
-        if how != ALL:  # also a case of each number of axes: some mistakes are seen in vectors only
+        if how == NEARLY and any(kind(out) != "f" for _, some in self.answered for out in some):
+            self.probes = []  # only floats can be nearly the same
+        elif how != ALL:  # also a case of each number of axes: some mistakes are seen in vectors only
             self.probes += {tuple(a.ndim for a in arrays(pair[0])): pair for pair in self.answered}.values()
-
-    def of_floats(self) -> bool:
-        """Return True if all results are floats, so that they may be nearly the same."""
-        return {kind(out) for _, some in self.answered for out in some} == {"f"}
 
     def explained(self) -> bool:
         """Return True if a mistake explains all cases of the group."""
@@ -172,12 +171,11 @@ class FailingCases:
         sure = False
         if self.how != ALL:
             few = len(set(map(repr, results))) < ENOUGH or len(results) < MOST * len(failing)
-            proof = sum(map(has_fraction, results))
+            proof = [each for each in map(fractions, results) if each]
             numbers = CERTAIN if self.how == SOME else 2 * CERTAIN
-            sure = proof >= CERTAIN or (proof >= ENOUGH and len(set(fractions(results))) >= numbers)
-            if (few or self.how == NEARLY) and not sure:
-                return False
-            if self.how == NEARLY and 2 * sum(shown) < len(shown):
+            sure = len(proof) >= CERTAIN or (len(proof) >= ENOUGH and len(set().union(*proof)) >= numbers)
+            rough = self.how == NEARLY
+            if ((few or rough) and not sure) or (rough and 2 * sum(shown) < len(shown)):
                 return False
         elif suspect.contradicted(failing, shown, widths):
             return False
@@ -228,7 +226,7 @@ def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..
     if any(part.how != ALL for part in parts):
         named = [part for part in parts if part.pair]
     elif len(named) < len(parts):  # a part of the truth must be certain
-        named = [part for part in named if sum(has_fraction(got) for _, got in part.failing) >= CERTAIN]
+        named = [part for part in named if sum(bool(fractions(got)) for _, got in part.failing) >= CERTAIN]
     if not named:
         return None
     labels = OPS[name].outputs

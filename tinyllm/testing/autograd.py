@@ -64,8 +64,6 @@ mistake("sum_to_shape", "a sum over the new axes in front only, not over those s
         "dy")
 mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes in front", NEW_AXES,
         "dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
-mistake("sum_to_shape", "the largest of the copies' gradients, where their sum belongs", NEW_AXES,
-        NEW_AXES.replace("sum", "max"), STRETCHED, STRETCHED.replace("sum", "max"))
 mistake("sum_to_shape", "the sum over everything, spread over the shape", "",
         "return np.full(shape, dy.sum(), dy.dtype)")
 

@@ -110,9 +110,6 @@ for name, last, first in (("transformer_block", f"add(x, {MLP})", MIXED),
                           ("llama_block", f"return add(x, {LLAMA_MLP})", LLAMA_NORM)):
     mistake(name, "the MLP's output added to the block's input, so that attention's is lost",
             first, f"before = x\n{first}", last, last.replace("add(x", "add(before"))
-for name in ("transformer_block", "llama_block", "parallel_block"):
-    mistake(name, "scores multiplied by sqrt(D), where they are divided", "q.shape[3] ** -0.5",
-            "q.shape[3] ** 0.5")
 mistake("transformer_block", "the activation after both matrices of the MLP, where it is between them", MLP,
         "gelu_tanh(linear(linear(layernorm(x, *norm_2)[0], *widen), *narrow))")
 HEADS = "linear(n, w).reshape(B, T, w.shape[1] // D, D)"
@@ -170,7 +167,6 @@ for said, *changes in (
     ("one of the two norms of each layer", "2 * norm", "norm"),
     ("the last norm", "layers * (2 * norm + attention_part + mlp)",
      "layers * (2 * norm + attention_part + mlp) - norm"),
-    ("the bias of q, k and v", ATTENTION_PART, "4 * width * width + width"),
     ("one bias as wide as x in each layer", ATTENTION_PART, "4 * width * width + 3 * width"),
     ("the biases of the MLP", MLP_PART, "8 * width * width + 0 * width"),
     ("one of the two matrices of the MLP", MLP_PART, "4 * width * width + 5 * width"),
@@ -190,14 +186,10 @@ mistake("count_flops", "scores without the second product, of weights and values
         "2 * pairs * width")
 mistake("count_flops", "the cost of one token, without the others of the context", "",
         "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
-for said, old, new in (
-    ("without the output layer", " + 2 * context * width * vocab_size", ""),
-    ("of matrices that multiply one token, not all of the context", "2 * context", "2"),
-    ("of one operation for a multiplication and an addition in a matrix product", "2 * context", "context"),
-):
-    mistake("count_flops", f"a count {said}", FLOPS, FLOPS.replace(old, new))
 for said, *changes in (
-    ("without the products of queries, keys and values", "4 * pairs * width", "0"),
+    ("of matrices that multiply one token, not all of the context", FLOPS, FLOPS.replace("* context", "")),
+    ("of one operation for a multiplication and an addition in a matrix product", FLOPS,
+     FLOPS.replace("2 * context", "context")),
     ("without the matrices of q, k and v", "12 * width * width", "9 * width * width"),
     ("without 4 C^2 weights: attention's, or one matrix of the MLP", "12 * width * width",
      "8 * width * width"),

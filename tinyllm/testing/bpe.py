@@ -58,8 +58,6 @@ mistake("bpe_pair_counts", "counts of every second pair only: the window must mo
         "pairwise(ids)", "zip(ids[::2], ids[1::2])")
 mistake("bpe_pair_counts", "counts of tokens, not of pairs: how often each left token has a right neighbour",
         "pairwise(ids)", "((left, left) for left in ids[:-1])")
-mistake("bpe_pair_counts", "counts in which each piece counts once, however often it occurs",
-        "totals.get(pair, 0) + count", "totals.get(pair, 0) + 1")
 mistake("bpe_merge", "a merge that uses a token twice: aaa must become the new token and a", "i += 2",
         "i += 1 if tuple(ids[i + 1 : i + 3]) == tuple(pair) else 2")
 mistake("bpe_merge", "a merge from right to left: aaa must become the new token, then a",

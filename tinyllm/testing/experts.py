@@ -77,15 +77,12 @@ mistake("route", "the chosen in the order of their numbers, not the best first",
         f"np.sort({CHOSEN}, axis=1)")
 mistake("route", "weights that are divided by their sum: that is for the caller to decide", WEIGHTS,
         f"({WEIGHTS} / {WEIGHTS}.sum(axis=1, keepdims=True)).astype(p.dtype)")
-mistake("route", "the experts with the lowest scores, not with the highest", "-scores", "scores")
 mistake("route_backward", "a gradient for every expert, chosen or not", "np.zeros_like(p, order=\"C\")",
         "np.ones_like(p, order=\"C\")")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "a loss above 0 where there are no tokens", MEAN, f"{MEAN} + (n == 0) / experts")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
-mistake("balance_loss", "the load and the mean probability added, where they are multiplied", MEAN,
-        "load + p.sum(axis=0) / max(n, 1)")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
         "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
 mistake("balance_bias", "an expert with exactly its share lowered, where it keeps its bias",

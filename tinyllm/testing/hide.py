@@ -51,8 +51,6 @@ mistake("mask_tokens", "mask for 90 % and another token for 10 %: no hidden toke
         "np.where(how < 0.9, mask, other)")
 mistake("mask_tokens", "how < 0.1 for the 10 %: another token belongs where how is from 0.8 to 0.9", CHANGED,
         "np.where(how < 0.1, other, np.where(how < 0.8, mask, tokens))")
-mistake("mask_tokens", "how < 0.1 asked after how < 0.8: another token belongs where how is from 0.8 to 0.9",
-        CHANGED, "np.where(how < 0.8, mask, tokens)")
 mistake("mask_tokens", "targets taken from the tokens after they were replaced", TARGETS,
         "np.where(chosen, changed, IGNORED)")
 mistake("corrupt_spans", "the same sentinel for every span", SPANS,

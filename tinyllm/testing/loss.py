@@ -131,8 +131,6 @@ mistake("cross_entropy_backward", "a gradient divided by all targets, the ignore
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
 mistake("cross_entropy_backward", "softmax alone, without the 1 that is subtracted at each target",
         "dlogits[kept, targets[kept]] -= 1", "")
-mistake("cross_entropy_backward", "rows of ignored targets that keep their probabilities: they must be 0",
-        "dlogits[~kept] = 0", "")
 mistake("token_losses", "ignored targets scored as if they were tokens", LOSSES,
         f"losses[...] = {FROM_THE_END}")
 mistake("token_losses", "every loss divided by the number of targets that count", NLL,

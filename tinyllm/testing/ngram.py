@@ -69,9 +69,6 @@ mistake("perplexity", "one over the mean probability: the mean must be taken of 
         "return 1 / p.mean() if p.size else p.dtype.type(1)")
 mistake("perplexity", "the mean of 1/p, which one rare token rules: average the logarithms first", "",
         "return (1 / p).mean() if p.size else p.dtype.type(1)")
-mistake("perplexity", "one over the mean probability, or infinity where one is 0: the mean must be taken of "
-        "logarithms", "", "return 1 / p.mean() if p.all() and p.size else "
-        "p.dtype.type(np.inf if p.size else 1)")
 mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
         "p = p[p > 0]")
 mistake("perplexity", "surprises weighed by their probabilities, as in an entropy, not a plain mean",

@@ -56,6 +56,7 @@ SUMS = [
         ("A", "B and C"), ("B", "A and C"), ("C", "A and B"))),
     ("the sign of {B} turned", "A + B", "A - B"), ("the sign of {B} turned", "A - B", "A + B"),
     ("the sign of {B} turned", "A += B", "A -= B"), ("the sign of {B} turned", "A -= B", "A += B"),
+    ("{A} to the power of {b}, where -{b} belongs", "A ** -B", "A ** B"),
     ("the sign of {A} turned", "-A", "A"),
 ]
 PRODUCTS = [
@@ -149,7 +150,7 @@ EDGES = [
     ("all of {A} where {old} belongs", "A[B:]", "A[:]"), ("all of {A} where {old} belongs", "A[:B]", "A[:]"),
 ]
 POWERS = [
-    ("{A} without its power {B}", "A ** B", "A"), ("{A} to the power of {B}", "A ** -B", "A ** B"),
+    ("{A} without its power {B}", "A ** B", "A"),
     ("division by {A}, without its square root", "A ** -0.5", "A ** -1.0"),
     ("{B} added outside the square root, not inside", "(A + B) ** -0.5", "1 / (A ** 0.5 + B)"),
     ("{B} added inside the square root, not outside", "np.sqrt(A) + B", "np.sqrt(A + B)"),

@@ -93,7 +93,6 @@ mistake("adamw_step", "the weights given beta1 and 1 - beta1 swapped", "",
         "beta1, beta2 = 1 - beta1, 1 - beta2")
 mistake("adamw_step", "the learning rate multiplied by grad_scale, not the gradient",
         "g = g * float(grad_scale)", "lr = lr * float(grad_scale)")
-mistake("adamw_step", "an update divided by v, without its square root", "np.sqrt(v_hat)", "v_hat")
 mistake("grad_norm", "the sum of the arrays' norms: norms do not add, squares do", NORM,
         "sum(math.sqrt(float((g.astype(np.float64) ** 2).sum())) for g in grads)")
 mistake("grad_norm", "the largest of the arrays' norms", NORM,
@@ -104,8 +103,6 @@ mistake("grad_norm", "the largest number in any of the arrays", NORM,
         "max((float(np.abs(g).max(initial=0)) for g in grads), default=0.0)")
 mistake("grad_norm", "the sum of absolute values, the other norm", NORM,
         "float(sum(np.abs(g.astype(np.float64)).sum() for g in grads))")
-mistake("grad_norm", "the norm of the sums: squares must be taken before adding", NORM,
-        "math.sqrt(sum(float(g.astype(np.float64).sum()) ** 2 for g in grads))")
 mistake("clip_grads", "every array clipped by its own norm, not by that of all together", CLIPPED,
         "[g * min(1.0, float(limit) / (grad_norm([g]) or 1)) for g in grads]")
 mistake("clip_grads", "every number cut to +-limit, which changes the direction", CLIPPED,
@@ -114,8 +111,6 @@ mistake("clip_grads", "gradients divided by their norm, without the limit", "flo
         "1 / float(norm)")
 mistake("clip_grads", "gradients of which each array is given the length of the limit", CLIPPED,
         "[g * (float(limit) / (grad_norm([g]) or 1)) for g in grads]")
-mistake("clip_grads", "gradients set to zero where they are too long", CLIPPED,
-        "[np.zeros_like(g) for g in grads]")
 mistake("clip_grads", "what the norm has too much subtracted: multiply by limit / norm", CLIPPED,
         "[np.asarray(g - (float(norm) - float(limit)), g.dtype) for g in grads]")
 mistake("lr_schedule", "a straight line down, where half a cosine belongs", HALF_COSINE,

@@ -99,8 +99,6 @@ mistake("scaled_rope_tables", "positions that are multiplied by the factor, wher
         "scaling = scaling | {'factor': 1 / scaling['factor']}")
 mistake("scaled_rope_tables", "every kind treated as linear", "",
         "return rope_tables(np.asarray(positions) / scaling['factor'], width, base)")
-mistake("scaled_rope_tables", "yarn's frequencies without its growth of cos and sin",
-        "growth = settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))", "growth = 1.0")
 mistake("scaled_rope_tables", "fast pairs slowed down and slow ones kept, the wrong way round",
         "kept + (1 - kept) / factor", "1 - kept + kept / factor")
 mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ramp belongs",

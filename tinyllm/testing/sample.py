@@ -152,10 +152,6 @@ mistake("repetition_penalty", "the penalty subtracted: that is a presence penalt
         "logits - float(penalty)")
 mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
         "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
-mistake("repetition_penalty", "positive logits multiplied and negative ones divided, the wrong way round",
-        PENALISED, "np.where(logits > 0, logits * float(penalty), logits / float(penalty))")
-mistake("repetition_penalty", "tokens that any row used punished in all rows", "",
-        "ids = np.broadcast_to(ids.reshape(-1), (*logits.shape[:-1], ids.size))")
 mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
 mistake("sample", "a draw that counts from the last token down",
         "np.cumsum(probs, axis=-1, dtype=np.float64)",
@@ -165,9 +161,6 @@ mistake("sample", "a draw that compares u with the probabilities, not with their
         "reached > aim", "probs > np.asarray(u)[..., None]")
 mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u", "reached > aim",
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
-mistake("sample", "a draw that is one token too early", DRAWN, f"np.maximum({DRAWN} - 1, 0)")
-mistake("sample", "running sums compared with u itself, not with u times the sum of the row",
-        "np.asarray(u, np.float64)[..., None] * total", "np.asarray(u, np.float64)[..., None]")
 mistake("sample", "running sums that go on from row to row", "np.cumsum(probs, axis=-1, dtype=np.float64)",
         "np.cumsum(probs, dtype=np.float64).reshape(probs.shape)")
 mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """

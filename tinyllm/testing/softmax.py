@@ -80,8 +80,6 @@ mistake("log_softmax", "the logarithm of softmax, which is -inf where a probabil
         "return np.log(softmax(x))", breaks=EXTREME)
 mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp overflows", "m = row_max(x)",
         "m = 0", "np.maximum(total, 1)", "total", breaks=EXTREME)
-mistake("log_softmax", "log_softmax along the first axis", "row_max(x)", "x.max(axis=0, keepdims=True)",
-        "np.exp(x - m).sum(axis=-1, keepdims=True)", "np.exp(x - m).sum(axis=0, keepdims=True)")
 mistake("log_softmax", "the logarithm of the mean of the exponentials, where that of their sum belongs",
         "np.exp(x - m).sum", "np.exp(x - m).mean", "np.maximum(total, 1)", "total")
 mistake("log_softmax", "the logarithm to base 2", "x - m - np.log(np.maximum(total, 1))",

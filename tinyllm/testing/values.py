@@ -43,7 +43,7 @@ ALONG = {  # for all arrays, along axis {1}
     "{0} shifted back by one place along axis {1}": "np.roll({0}, -1, {1})",
     "{0} in rising order along axis {1}": "np.sort({0}, axis={1})",
     "{0} in falling order along axis {1}": "-np.sort(-{0}, axis={1})",
-    "the running sum of {0} along axis {1}": "np.cumsum({0}, axis={1})",
+    "the running sum of {0} along axis {1}": "np.add.accumulate({0}, {1})",
 }
 SPREAD = {  # for arrays of floats, along axis {1}
     "the mean of {0} everywhere along axis {1}": "{0} * 0 + {0}.mean(axis={1}, keepdims=True)",
@@ -82,6 +82,7 @@ NUMBERS = {  # for results that are numbers
     "zeros in place of {0}": "np.zeros_like({0})", "1 in place of {0}": "np.ones_like({0})",
     "the sign of {0} turned": "-{0}", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
     "{0} in int8, which wraps around": "{0}.astype('int8')",
+    "{0} with one axis more, of length 1 at its end": "{0}[..., None]",
 }
 FLOATS = {  # for results that are floats
     "1 divided by {0}": "1 / {0}", "{0} rounded to whole numbers": "np.rint({0})",
