@@ -88,7 +88,7 @@ def show(text: list[str] | None = None, *, file: str | None = None, tokenizer: s
 
     A space is shown as ·, an end of line as ↵, a tab as →; bytes that are not text as \\xff.
 
-    TEXT              the text, after a tokenizer's file if you like; - or nothing reads standard input
+    TEXT              the text, in quotes; if it is - or left out, standard input is read
     --file F          read the text from a file
     --tokenizer PATH  a file, a folder with one, byte, char, or bpe:N (learnt from the corpus pydocs)
 
@@ -99,11 +99,9 @@ def show(text: list[str] | None = None, *, file: str | None = None, tokenizer: s
     """
     from tinyllm.data import load_corpus
 
-    given = text.pop() if text else None
-    if text and (len(text) > 1 or not os.path.exists(text[0])):
+    if text and len(text) > 1:
         raise UserError("give one TEXT, in quotes; --tokenizer PATH says whose tokens")
-    tokenizer = text[0] if text else tokenizer
-    data = learnt_from = _text_of(given, file, MOST)
+    data = learnt_from = _text_of(text[0] if text else None, file, MOST)
     name = tokenizer
     if tokenizer.startswith("bpe:"):
         learnt_from, name = load_corpus("pydocs").data, f"{tokenizer} of pydocs"

@@ -28,9 +28,9 @@ DOCUMENT: dict[str, Any] = {"version": bounded(str, choices=("1.0",)), "added_to
 FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
 EXTRA = {"chat": dict | None}  # in model["tinyllm"]
-DROPOUT = {"dropout": bounded(float | None, min=0, max=1)}
 REFUSED = "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"
-MODEL = {"vocab": dict, "merges": list, **dict.fromkeys(("unk_token", *REFUSED[:2]), str | None), **DROPOUT,
+MODEL = {"vocab": dict, "merges": list, "dropout": bounded(float | None, min=0, max=1),
+         **dict.fromkeys(("unk_token", *REFUSED[:2]), str | None),
          **dict.fromkeys(("ignore_merges", "fuse_unk", "byte_fallback"), bool | None)}
 BYTE_LEVEL = "ByteLevel", False, "ByteLevel"  # the pre-tokenizer, no space before a text, and the decoder
 LEVEL = {"add_prefix_space": bool, "trim_offsets": bool, "use_regex": bool}  # the fields of "ByteLevel"
@@ -62,9 +62,6 @@ def from_dict(document: dict, data: bytes = b"") -> Tokenizer:
     conform(document, DOCUMENT)
     conform(dict.fromkeys(EXTRA) | extra, EXTRA, "model.tinyllm")
     document |= {"truncation": None, "padding": None}
-    if "dropout" in model:
-        conform(model, DROPOUT, "model")
-        document["model"] = model = model | {"dropout": None}
     try:
         if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
