@@ -216,7 +216,9 @@ def test_errors_of_library_tokenizers_are_one_line(tmp_path):
                            (lambda: tokenizer.encode("a", ["<x>"]), "no special token")):
         with pytest.raises(UserError, match=problem):
             wrong()
-    for wrong in ({"pre_tokenizer": {"type": "Shout"}}, {"model": {"type": "Unigram"}},
+    missing = [{"SpecialToken": {"id": "<x>", "type_id": 0}}]
+    for wrong in ({"model": {"type": "Unigram"}}, {"post_processor": {
+                      "type": "TemplateProcessing", "single": missing, "pair": [], "special_tokens": {}}},
                   {"model": model | {"vocab": model["vocab"] | {"x": 2**31}}},
                   {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}):
         with pytest.raises(UserError) as error:
