@@ -51,4 +51,5 @@ def test_lines_fit(printed, refused):
     for words in (["inspect", "shipped"], ["inspect", "--diff", "gpt", "llama"]):
         out = printed(*words)
         assert max(map(len, out.splitlines())) <= 80 and ("--diff" in words or "mlp.gate_proj" in out)
+        assert "FLOPs to read the last token  " in out
     assert "test_inspect.py holds no run" in refused("inspect", __file__)
