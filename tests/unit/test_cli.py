@@ -29,6 +29,7 @@ MISTAKES = {  # command line -> part of the error message
     "data show no-such-file": "no-such-file",
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
     "bench everything": "invalid choice",
+    "tokenizer show abc.json text": "in quotes; --tokenizer PATH",
     "quantize nothing --out new": "holds no run",
     "quantize shipped": "shipped is quantised already",
     "course grade students": "there is no course.toml",  # "students" is a folder here

@@ -57,10 +57,6 @@ def test_bytes_that_are_not_utf8_are_encoded_as_they_are(trained, stdin, capsys)
     assert capsys.readouterr().out == "255 254\n"
 
 
-def test_show_says_where_the_name_of_a_tokenizer_belongs(trained, capsys):
-    assert run("show", trained, "the cat") == 2 and "in quotes; --tokenizer PATH" in capsys.readouterr().err
-
-
 some_texts = st.lists(st.text(st.sampled_from("ab 你😀"), min_size=1, max_size=9))
 
 
