@@ -39,11 +39,13 @@ def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice, 
         assert "isolation of students' code: landlock (" in told
 
 
-def test_this_machine_is_examined():
+def test_this_machine_is_examined_and_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
     facts = doctor.examine()
     assert facts.keys() == WELL.keys() and doctor.report(facts)
     assert (facts["no kernels"] is None) == (registry._compiled is not None)
     assert math.isclose(*facts["losses"], rel_tol=1e-2) and 1 < facts["losses"][0] < 5
+    monkeypatch.setitem(sys.modules, "tinyllm.ops._compiled", None)  # importing it fails
+    assert "_compiled" in doctor.why_no_kernels()
 
 
 def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
@@ -55,8 +57,3 @@ def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
         use(attention="compiled")
         assert not math.isclose(*doctor.trial(steps=2), rel_tol=1e-2)
     assert OPS["attention"]._run is OPS["attention"].implementations[OPS["attention"].backend]
-
-
-def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tinyllm.ops._compiled", None)  # importing it fails
-    assert "_compiled" in doctor.why_no_kernels()

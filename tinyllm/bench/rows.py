@@ -198,8 +198,3 @@ def many(model: Any) -> Contender:
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, 16)).tolist()
     return Contender(partial(generate, model, prompts, max_tokens=40, batch=256),
                      amounts={"tokens": 256 * 40})
-
-
-BENCHES: dict[str, Callable[[bool], Iterator[Race]]] = {
-    "ops": op_races, "train": train_races, "generate": generate_races, "batch": batch_races,
-}

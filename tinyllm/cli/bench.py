@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from tinyllm.bench import machine
+from tinyllm.bench import machine, rows
 from tinyllm.bench.machine import Roof
 from tinyllm.bench.race import compare
-from tinyllm.bench.rows import BENCHES, Race
+from tinyllm.bench.rows import Race
 from tinyllm.cli.command import command
 from tinyllm.report.terminal import paragraph, short
 
-SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
+BENCHES = {  # name -> function of `quick` that yields races, seconds of each
+    "ops": (rows.op_races, 0.5), "train": (rows.train_races, 20.0), "generate": (rows.generate_races, 5.0),
+    "batch": (rows.batch_races, 5.0),
+}
 HURRY = 20  # --quick divides the seconds of a race by this
 NAMES = ("setting", "task", "op", "shape")  # fields that name a race
 UNITS = {"tokens": " tok/s", "text": "B/s", "flops": "FLOP/s"}  # amount -> unit of its rate
@@ -38,8 +41,9 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *,
       TINYLLM_THREADS=1 tinyllm bench train
     """
     roof = introduce()
-    for name in [work] if work else SECONDS:
-        run(name, BENCHES[name](quick), SECONDS[name] / (HURRY if quick else 1), roof)
+    for name in [work] if work else BENCHES:
+        races, seconds = BENCHES[name]
+        run(name, races(quick), seconds / (HURRY if quick else 1), roof)
 
 
 def introduce() -> Roof:

@@ -9,7 +9,7 @@ from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable
 from tinyllm.report.trace import describe_differences, examine, observe, take_text
 from tinyllm.report.trace.page import write_page
-from tinyllm.runs import Opened, open_model
+from tinyllm.runs import open_model
 
 
 @command("trace")
@@ -44,16 +44,10 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, out: st
         page = Path(out or folder / "trace.html")
         size = write_page(examine(model, tokenizer, ids, given), Path(runs[0]).absolute().name, page)
         text = f"wrote {page}, {size / 1000:,.0f} kB: open it in a browser"
-    else:
-        text = compare_runs(runs, opened, ids)
-    print(printable(text))
-
-
-def compare_runs(runs: list[str], opened: list[Opened], ids: list[int]) -> str:
-    """Record what two models do with a text, and say where they first differ."""
-    one, other = opened
-    if one.tokenizer.fingerprint() != other.tokenizer.fingerprint():
+    elif len({each.tokenizer.fingerprint() for each in opened}) == 2:
         raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
-    ids = ids[: other.model.config.context]
-    found = describe_differences(observe(one.model, ids), observe(other.model, ids))
-    return f"A  {runs[0]}\nB  {runs[1]}\non {len(ids)} tokens\n\n{found}"
+    else:
+        ids = ids[: opened[1].model.config.context]
+        found = describe_differences(*(observe(each.model, ids) for each in opened))
+        text = f"A  {runs[0]}\nB  {runs[1]}\non {len(ids)} tokens\n\n{found}"
+    print(printable(text))

@@ -19,15 +19,12 @@ SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Training and validation loss as [(step, nats)], and the entropy of the text if it is known.
+    """Training and validation loss, and the entropy of the text if it is known."""
 
-    `unit` is "nats per token" or "nats per character".
-    """
-
-    train: list
+    train: list  # [(step, nats)]
     val: list
     floor: float | None
-    unit: str
+    unit: str  # "nats per token" or "nats per character"
 
 
 def write_report(run: Any) -> Path:

@@ -25,15 +25,12 @@ HEAD = 9  # length of an arrow's head
 
 @dataclass(frozen=True)
 class Series:
-    """One curve of a chart, with its points [(x, y)].
-
-    `style` is a CSS class of the page; `look` is "line", "dots" or "dashes".
-    """
+    """One curve of a chart."""
 
     name: str
-    points: list
-    style: str
-    look: str = "line"
+    points: list  # [(x, y)]
+    style: str  # a CSS class of the page
+    look: str = "line"  # or "dots", "dashes"
 
 
 def chart(title: str, description: str, series: list[Series], unit: str, log: bool = False,
