@@ -187,7 +187,7 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
     sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate(prompts)]
 
     def trace(frame, event, arg):
-        if not re.search(r"tinyllm.(decode.|nn.(cache|decoder|layers).py)", frame.f_code.co_filename):
+        if not re.search(r"tinyllm.(decode.|nn.(cache|language_model|layers).py)", frame.f_code.co_filename):
             return None
         if event == "line" and lines.uniform() < 0.004:
             raise KeyboardInterrupt
