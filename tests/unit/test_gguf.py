@@ -13,6 +13,7 @@ from tinyllm.models.gguf import ARCHITECTURES, save_gguf
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, CharTokenizer, save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 from tinyllm.tokenizer.huggingface import from_dict
+from tinyllm.tokenizer.vocabulary import characters
 
 TEXT = "2026! To be, or not to be: that's the question\n\nIt'll cost  12345 £, don't été 日本"
 TOKENS = BPETokenizer.train(TEXT * 4, 288)
@@ -114,6 +115,7 @@ def test_llama_cpp_gives_the_same_logits_or_a_model_is_refused(name, tmp_path):
     assert refused == {"mistral": 6, "qwen2": 6, "qwen3": 7}.get(name, 0)
 
 
+NUL = characters(b"\0")
 BOS = {"SpecialToken": {"id": "<|end|>", "type_id": 0}}
 SINGLE = {"Sequence": {"id": "A", "type_id": 0}}
 LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -138,6 +140,8 @@ def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes
     tokens = BPETokenizer.train(TEXT * 4, 288, pattern, ["<|end|>"])
     tokens.add_tokens({"<tool>": 288})
     document = tokens.to_dict() | changes
+    vocab = document["model"]["vocab"]
+    vocab |= {"<|end|>": 287, "<tool>": 288, "unused": vocab.pop(NUL)}  # a vocabulary may lack bytes
     if document.pop("ignore_merges", False):  # now merges reach only some of the tokens
         document["model"] |= {"ignore_merges": True, "merges": document["model"]["merges"][:5]}
     if "pre_tokenizer" in changes:
@@ -152,6 +156,8 @@ def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes
         assert peer.tokenize(text.encode(), add_bos=True) == [287] * begins + tokens.encode(text)
 
 
+LACKING = TOKENS.to_dict()
+LACKING["model"]["vocab"]["unused"] = LACKING["model"]["vocab"].pop(NUL)
 TALKING = BPETokenizer([], special_tokens=["<|im_start|>", "<|im_end|>"])
 TALKING.chat = CHAT_TEMPLATES["chatml"]
 TWICE = from_dict(BPETokenizer.train(TEXT, 288, special_tokens=["<|end|>"]).to_dict() | {
@@ -166,6 +172,7 @@ O200K = BPETokenizer.train(TEXT, 288, "o200k")
         ("qwen3", LLAMA3), ("llama", YARN | {"beta_slow": 2.0}), ("llama", YARN | {"truncate": False}))],
     ("qwen3", {"bias": True}, TOKENS, 32, "no bias after attention"),
     ("llama", {}, TWICE, 32, "for the post_processor"), ("llama", {}, O200K, 32, "cuts texts, o200k"),
+    ("llama", {}, from_dict(LACKING), 32, "a token that ends a text"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),
     ("llama", {}, CharTokenizer("ab"), 32, "byte-level BPE"),
     ("llama", {}, TALKING, 32, "no place for the chat"),

@@ -26,7 +26,9 @@ def vocabulary(tokenizer: Tokenizer, size: int = 0) -> dict[str, Any]:
     words, merges = bpe.vocabulary.words()
     added, special, begin = bpe.added_tokens, bpe.special_tokens, _begin(bpe)
     names = {number: word for word, number in (words | added | special).items()}
-    end = min(special.values(), default=words[characters(b"\0")])
+    end = min(special.values(), default=words.get(characters(b"\0")))
+    if end is None:
+        raise UserError("llama.cpp needs a token that ends a text: add a special token to this tokenizer")
     kinds = dict.fromkeys(names, NORMAL) | dict.fromkeys(added.values(), USER_DEFINED)
     kinds |= dict.fromkeys({end, *special.values()}, CONTROL)
     ids = range(max(bpe.vocab_size, size))
