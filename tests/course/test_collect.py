@@ -91,11 +91,17 @@ def test_downloads_of_moodle_and_canvas_are_read(tmp_path, path, student):
 
 def test_files_of_one_student_are_joined_only_if_the_download_says_so(tmp_path):
     for name in ("ben_1002_998_lesson4.py", "ben_1002_999_lesson6.py", "Twin_7_assignsubmission_file_4.py",
-                 "Twin_8_assignsubmission_file_4.py"):
-        (tmp_path / name).write_text(WORK.replace("softmax", "rope" if "6" in name else "softmax"))
-    twin, ben = (load(each, [LESSON, find_lesson(6)]) for each in collect(tmp_path, ROSTER)[0])
-    assert "2 submissions of one student" in twin.problem
-    assert [folder[:2] for folder, _ in ben.files] == ["04", "06"]
+                 "Twin_8_assignsubmission_file_4.py", "ben_1002_997_helper.py"):
+        function = "rope" if "6" in name else "helper" if "helper" in name else "softmax"
+        (tmp_path / name).write_text(WORK.replace("softmax", function))
+    for lessons, places in ([LESSON, find_lesson(6)], ["04", "06"]), ([LESSON], ["04"]):
+        twin, ben = (load(each, lessons) for each in collect(tmp_path, ROSTER)[0])
+        assert "2 submissions of one student" in twin.problem
+        assert [folder[:2] for folder, _ in ben.files] == places
+
+
+LINK = zipfile.ZipInfo(f"{LESSON.folder}/exercise.py")
+LINK.external_attr = 0o120777 << 16
 
 
 def zips(*files):
@@ -144,16 +150,18 @@ def link(folder):
 
 
 def deep(folder):
-    """Write a file in many folders: a thousand once ended the grading of a class with a RecursionError."""
-    (folder / "Ada" / "d/e/e/p/e/s/t").mkdir(parents=True)
-    (folder / "Ada" / "d/e/e/p/e/s/t" / "exercise.py").touch()
+    """Write files as deep as those of libraries: once, a thousand folders caused a RecursionError."""
+    for path in (folder / "Ada/d/e/e/p/softmax.py", folder / "Ada/d/e/e/p/e/s/t/exercise.py"):
+        path.parent.mkdir(parents=True)
+        path.write_text(WORK)
 
 
 @pytest.mark.parametrize("make, words", [
     (many_names, "list of contents"), (false_size, "packed in an unusual way"), (many_files, "5000 files"),
     (huge, "more than 2 MiB"), (pipe, "a link or a device"), (link, "exercise.py: it is not a regular file"),
     (zips(packed(f"{LESSON.folder}/exercise.py", bytes(2**22))), "more than 2 MiB"),
-    (zips(packed("../exercise.py")), "leads out of it"), (zips(b"PK\3\4"), "cannot be read: BadZipFile"),
+    *[(zips(packed(entry)), "leads out of it") for entry in ("../exercise.py", "/etc/exercise.py", LINK)],
+    (zips(b"PK\3\4"), "cannot be read: BadZipFile"),
     (zips(*[packed()] * 9), "more than 8 zips"), (zips(packed("x", os.urandom(2**23))), "more than 8 MiB"),
     (zips(packed(f"{LESSON.folder}/exercise_x.py")), "exercise_x.py is there, exercise.py is not"),
     (deep, f"hand in a folder or a zip with {LESSON.folder}/exercise.py"),

@@ -86,7 +86,6 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
         ("ada", "11", "1", ""), ("Bob", "12", "", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
-    assert "Nothing was graded: nothing was handed in." in Path("out/feedback/Bob.html").read_text("utf-8")
     heads, possible, ada, bob, eve = read("canvas.csv")
     assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lesson 0", "Lesson 4",
                      "Test"]
@@ -98,6 +97,10 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     assert {head: ada[head] for head in wanted} == wanted
     assert bob["Email address"].startswith("'=") and bob["Feedback comments"] == "nothing was handed in"
     assert "add: passed" in ada["Feedback comments"]
+    write_results("out", course, records[1:2])  # what was not graded, also in Canvas, was once worth 0 points
+    page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
+    assert not any("score" in each for each in (page, *page["tests"]))
+    assert "Nothing was graded: nothing was handed in." in Path("out/feedback/Bob.html").read_text("utf-8")
 
 
 def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(course):
@@ -151,16 +154,6 @@ def test_a_table_that_cannot_be_meant_is_one_line(course, text, words):
     with pytest.raises(UserError) as found:  # raised before the grading, which can take an hour
         table_of(course, text, "Ada")
     assert words in str(found.value) and "\n" not in str(found.value)
-
-
-def test_what_was_not_graded_is_empty_in_every_table_and_has_no_score(course):
-    """A lesson that had been added was once worth 0 points to everybody, in Canvas too."""
-    (row,) = written(course, merged(course, "student\nAda\n"), "grades.csv")
-    assert (row["points"], row["lesson_00"], row["of"]) == ("", "", "4")
-    assert {*read("grades.csv")[-1][9:], *read("canvas.csv")[-1][4:]} == {""}
-    page = json.loads(Path("out/gradescope.json").read_text("utf-8"))
-    assert not any("score" in each for each in (page, *page["tests"]))
-    assert "Ada: nothing was graded" in Path("out/feedback/Ada.html").read_text("utf-8")
 
 
 def test_a_grading_reads_the_table_beside_its_course(course, printed, refused):

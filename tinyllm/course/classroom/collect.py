@@ -228,12 +228,11 @@ class Bounded(io.BytesIO):
 
 
 def in_zip(data: bytes) -> Files:
-    """Find the files in a zip. Raises UserError if they are encrypted, too many or too large."""
+    """Find the files in a zip. Raises UserError if they are too many, too large, or outside."""
     with zipfile.ZipFile(Bounded(data)) as archive:
         entries = archive.infolist()
-        usual = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED  # zipfile unpacks bzip2 and LZMA without a limit
-        if any(entry.flag_bits & 1 or entry.compress_type not in usual for entry in entries):
-            raise UserError("it is encrypted, or packed in an unusual way")
+        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+            raise UserError("it is packed in an unusual way")  # zipfile unpacks bzip2 or LZMA without a limit
         if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
             raise UserError("it unpacks to far more than an exercise: a zip bomb")
         for entry in entries:
