@@ -122,10 +122,8 @@ LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "
 
 
 def template(*single):
-    pair = {"Sequence": {"id": "B", "type_id": 1}}
     special = {"<|end|>": {"id": "<|end|>", "ids": [287], "tokens": ["<|end|>"]}}
-    return {"type": "TemplateProcessing", "single": [*single], "pair": [*single, pair],
-            "special_tokens": special}
+    return {"type": "TemplateProcessing", "single": [*single], "pair": [], "special_tokens": special}
 
 
 @pytest.mark.parametrize("pattern, changes", [

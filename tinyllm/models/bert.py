@@ -28,7 +28,6 @@ from tinyllm.nn.attention import EVERYTHING, Seen
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.tensor import Tensor
 
-PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
 TASKS = {"masked": "BertForMaskedLM", "classify": "BertForSequenceClassification", "encode": "BertModel"}
 NAMES = (
     ("bert.embeddings.word_embeddings.", "encoder.tokens."),
@@ -156,7 +155,7 @@ class Bert(Pretrained, nn.LanguageModel):
 
     model_type = "bert"
     config_class = BertConfig
-    PRESETS = PRESETS
+    PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
     objective = "masked"
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",

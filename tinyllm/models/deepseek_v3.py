@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import fill_in, setting
-from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.llama import Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.tensor import Tensor
@@ -106,7 +106,7 @@ class DeepseekV3(Llama):
     config_class = DeepseekV3Config
     block = DeepseekV3Block
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        name: PRESETS[name] | {
+        name: Llama.PRESETS[name] | {
             "head_width": width // 2, "plain_width": width, "value_width": width, "latent": 2 * width,
         }
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))

@@ -17,8 +17,6 @@ from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.tensor import Tensor
 
-PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}
-
 
 @dataclass(frozen=True, kw_only=True)
 class FalconConfig(RotarySizes):
@@ -73,7 +71,7 @@ class Falcon(Llama):
     model_type = "falcon"
     architecture = "FalconForCausalLM"
     config_class = FalconConfig
-    PRESETS = PRESETS
+    PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}
     block = FalconBlock
     norm = nn.LayerNorm
     layout = Layout(

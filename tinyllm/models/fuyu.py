@@ -28,7 +28,6 @@ from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
-PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}
 COLOURS = 3  # channels of a pixel: red, green, blue
 
 
@@ -114,7 +113,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
     model_type = "fuyu"
     architecture = "FuyuForCausalLM"
     config_class = FuyuConfig
-    PRESETS = PRESETS
+    PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}
     special_tokens: ClassVar[dict[str, str]] = {"picture": "<|picture|>"}
     token_settings: ClassVar[dict[str, str]] = {"picture": "picture"}
     layout = Layout(

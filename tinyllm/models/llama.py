@@ -22,20 +22,6 @@ from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
 
-PRESETS = {
-    "laptop": {
-        "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
-        "init_std": 128**-0.5, "embed_std": 1.0,
-    },
-    "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
-    "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
-    "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},
-    "llama-110m": {
-        "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
-        "hidden": 2048,
-    },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
-}
-
 
 @instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +118,19 @@ class Llama(Pretrained, nn.DecoderLM):
     model_type = "llama"
     architecture = "LlamaForCausalLM"
     config_class: ClassVar[type] = LlamaConfig
-    PRESETS = PRESETS
+    PRESETS = {
+        "laptop": {
+            "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
+            "init_std": 128**-0.5, "embed_std": 1.0,
+        },
+        "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
+        "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
+        "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},
+        "llama-110m": {
+            "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
+            "hidden": 2048,
+        },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
+    }
     layout = Layout(
         transposed=True,
         ignored=r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",

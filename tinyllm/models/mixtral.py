@@ -15,7 +15,7 @@ from tinyllm.arrays import ArrayLike
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import NO_BIAS
-from tinyllm.models.llama import PRESETS, Llama, LlamaBlock
+from tinyllm.models.llama import Llama, LlamaBlock
 from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.layers import plain
@@ -139,7 +139,7 @@ class Mixtral(Llama):
     config_class: ClassVar[type] = MixtralConfig
     block = MixtralBlock
     PRESETS = {
-        name: PRESETS[name] | {"hidden": PRESETS[name]["hidden"] // 2}
+        name: Llama.PRESETS[name] | {"hidden": Llama.PRESETS[name]["hidden"] // 2}
         for name in ("laptop", "nano", "mini", "small")
     }
     layout = Llama.layout.extended(
