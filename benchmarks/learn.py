@@ -120,9 +120,7 @@ def q4_0(name, layer):
     kind, head = gguf.GGMLQuantizationType.Q4_0, isinstance(layer, nn.Head)
     w = layer.weight.data if head else layer.weight.data.T
     near = gguf.dequantize(gguf.quantize(np.ascontiguousarray(w), kind), kind)
-    if head:  # a new one: an embedding may share the weight, and stays float32
-        return nn.Head(nn.Parameter(near))
-    layer.weight.data = np.ascontiguousarray(near.T)
+    layer.weight = nn.Parameter(near if head else near.T.copy())  # a new one: an embedding may share the old
     return layer
 
 
