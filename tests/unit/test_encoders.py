@@ -57,8 +57,7 @@ def test_partners_find_each_other():
     assert same_meaning(model, mixed)[1]["accuracy"] < 0.5
 
 
-def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_probabilities(
-        here, tokenizer, printed, refused):
+def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_chances(here, tokenizer, printed):
     model, prompt = encoder(tokenizer, init_std=0.5), "the [MASK]at sat[MASK]"
     text, guesses = fill(model, tokenizer, prompt, top=3)
     assert text.startswith("the ") and len(text) == len("the ?at sat?") and len(guesses) == 2
@@ -86,7 +85,6 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_probabiliti
     assert [place[0][0] for place in shown] == [text[4], text[11]]
     ((best, _), *_), = json.loads(printed("generate", "judge", "--prompt", "the cat", "--json"))["guesses"]
     assert best == classes(judge, tokenizer, "the cat")[0][0]
-    assert "write [MASK]" in refused("generate", "masked", "--prompt", "the cat")
 
 
 def test_batches_of_masked_models_are_framed_and_evaluation_repeats_itself():

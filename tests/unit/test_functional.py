@@ -167,7 +167,10 @@ def test_a_frozen_weight_costs_no_product(f, monkeypatch):
             np.testing.assert_allclose(run(True, count), expected, rtol=0, atol=1e-6 * ("losses" in product))
 
 
-def test_ties_and_edges_have_one_gradient():
+def test_ties_and_edges_have_one_gradient_and_equal_maxima_share_it():
     x, y = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
     (F.minimum(x, y) + F.maximum(x, y) + F.clip(x, 1, 2)).sum().backward()
     assert x.grad.tolist() == [3, 3] and y.grad.tolist() == [0, 0]
+    x = Tensor([[2.0, 3.0, 3.0], [1.0, 0.0, -1.0]], requires_grad=True)
+    x.max(axis=1).backward([6, 4])
+    assert x.grad.tolist() == [[0, 3, 3], [4, 0, 0]]
