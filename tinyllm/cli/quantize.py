@@ -3,7 +3,16 @@
 import os
 from typing import Literal
 
+from tinyllm import nn
 from tinyllm.cli.command import command
+from tinyllm.cli.opening import chosen
+from tinyllm.compress.quantize_run import quantize_run
+from tinyllm.errors import UserError
+from tinyllm.models.gguf import save_gguf
+from tinyllm.report.run import write_report
+from tinyllm.runs import open_model
+from tinyllm.runs.run import Run
+from tinyllm.tokenizer.gguf import vocabulary
 
 
 @command("quantize")
@@ -43,9 +52,6 @@ def merge(run: str | None = None, *, out: str | None = None, overwrite: bool = F
 
 def copy_run(run: str | None, bits: int | None, out: str | None, overwrite: bool) -> None:
     """Write a merged or quantised copy of a run, and print its size."""
-    from tinyllm.cli.opening import chosen
-    from tinyllm.compress.quantize_run import quantize_run
-
     run = chosen(run)
     out = out or os.path.relpath(f"{os.path.abspath(run)}-{f'int{bits}' if bits else 'merged'}")
     before, after = quantize_run(run, bits, out, overwrite)
@@ -68,17 +74,10 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     example:
       tinyllm export runs/stories-laptop --out stories.gguf --bits 8
     """
-    from tinyllm.cli.opening import chosen
-    from tinyllm.errors import UserError
-    from tinyllm.models.gguf import save_gguf
-    from tinyllm.nn import merge
-    from tinyllm.runs import open_model
-    from tinyllm.tokenizer.gguf import vocabulary
-
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
     opened = open_model(chosen(run))
-    model, tokens = merge(opened.model), vocabulary(opened.tokenizer, opened.model.config.vocab_size)
+    model, tokens = nn.merge(opened.model), vocabulary(opened.tokenizer, opened.model.config.vocab_size)
     kept = save_gguf(model, out, tokens, bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")
     if opened.tokenizer.to_dict()["normalizer"]:
@@ -96,8 +95,4 @@ def report(run: str | None = None) -> None:
     example:
       tinyllm report runs/stories-laptop
     """
-    from tinyllm.cli.opening import chosen
-    from tinyllm.report.run import write_report
-    from tinyllm.runs.run import Run
-
     print(f"wrote {write_report(Run(chosen(run)))}")
