@@ -35,8 +35,7 @@ def fill(model: Any, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list
     places = np.flatnonzero(tokens == mask)
     with inference(model):
         scores = model.head(model.hidden(tokens)[0][places]).data
-    special = list(tokenizer.special_tokens.values())
-    scores[:, special] = -np.inf  # never guess a special token
+    scores[:, list(tokenizer.special_tokens.values())] = -np.inf  # never guess a special token
     chances = ops.softmax(scores)
     best = np.argsort(-chances, axis=-1, kind="stable")[:, :top].tolist()
     guesses = [[(tokenizer.decode([token]), float(p[token])) for token in row]
