@@ -100,17 +100,15 @@ def _settings(model):
     c, a = model.config, ARCHITECTURES[model.model_type]
     eps = "layer_norm_epsilon" if a == "gpt2" else "layer_norm_rms_epsilon"
     found = {
-        f"{a}.vocab_size": c.vocab_size, f"{a}.context_length": c.context, f"{a}.embedding_length": c.width,
-        f"{a}.block_count": c.layers, f"{a}.attention.head_count": c.heads,
-        f"{a}.feed_forward_length": getattr(c, "hidden", 4 * c.width),
-        f"{a}.attention.{eps}": float(c.eps),
+        "vocab_size": c.vocab_size, "context_length": c.context, "embedding_length": c.width,
+        "block_count": c.layers, "attention.head_count": c.heads, f"attention.{eps}": float(c.eps),
+        "feed_forward_length": getattr(c, "hidden", 4 * c.width),
     }
-    if a == "gpt2":
-        return found
-    size = {"attention.key_length": c.head_size, "attention.value_length": c.head_size,
-            "attention.head_count_kv": c.kv_heads, "rope.dimension_count": c.head_size,
-            "rope.freq_base": float(c.theta)}
-    return found | {f"{a}.{name}": value for name, value in size.items()}
+    if a != "gpt2":
+        found |= {"attention.key_length": c.head_size, "attention.value_length": c.head_size,
+                  "attention.head_count_kv": c.kv_heads, "rope.dimension_count": c.head_size,
+                  "rope.freq_base": float(c.theta)}
+    return {f"{a}.{name}": value for name, value in found.items()}
 
 
 def _tensors(model):
