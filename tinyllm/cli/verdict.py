@@ -42,10 +42,7 @@ def reasons(verdict: Any, kind: str) -> list[str]:
     """Format as paragraphs why an exercise fails: the property, the mistake's name, the smallest input."""
     lines = []
     if verdict.broken and kind != "tests" and verdict.state == "failed":
-        from tinyllm.course.drawing import PURE, WRITES
-
-        about = PURE if verdict.message == WRITES and PURE in verdict.broken else verdict.broken[0]
-        lines.append(inset(f"fails: {about}"))
+        lines.append(inset(f"fails: {verdict.broken[0]}"))
     lines.append(inset(verdict.message + (f" (line {verdict.line})" if verdict.line else "")))
     if verdict.mistake:
         lines.append(inset(f"your output equals {verdict.mistake}"))

@@ -182,14 +182,14 @@ mistake("count_parameters", "the estimate 12 layers C^2, which leaves out embedd
         "return 12 * layers * width * width")
 mistake("count_flops", "every query meeting every key, though the mask hides half of them",
         "context * (context + 1) // 2", "context * context")
-mistake("count_flops", "scores without the second product, of weights and values", "4 * pairs * width",
-        "2 * pairs * width")
 mistake("count_flops", "the cost of one token, without the others of the context", "",
         "return layers * (24 * width**2 + 4 * context * width) + 2 * width * vocab_size")
 for said, *changes in (
     ("of matrices that multiply one token, not all of the context", FLOPS, FLOPS.replace("* context", "")),
     ("of one operation for a multiplication and an addition in a matrix product", FLOPS,
      FLOPS.replace("2 * context", "context")),
+    ("without the second product of attention, of weights and values", "4 * pairs * width",
+     "2 * pairs * width"),
     ("without the matrices of q, k and v", "12 * width * width", "9 * width * width"),
     ("without 4 C^2 weights: attention's, or one matrix of the MLP", "12 * width * width",
      "8 * width * width"),

@@ -85,14 +85,10 @@ def latent_scores(draw):
 BOUNDS["latent_scores"] = of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])
 
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
-mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",
-        "short @ c.T / q.shape[-1] ** 0.5", "short @ c.T")
 mistake("latent_scores", "outputs of w cut into heads as (D, H), where (H, D) belongs", SHORT,
         SHORT.replace(", w)", ", w.reshape(len(w), w.shape[2], w.shape[1]).swapaxes(1, 2))"))
 mistake("latent_scores", "w reshaped to (D, H, L), where its axes have to be exchanged", SHORT,
         'np.einsum("...hd,dhl->...hl", q, w.reshape(w.shape[::-1]))')
-mistake("latent_scores", "queries in which all heads are added up", SHORT,
-        SHORT.replace(", q, w)", ", np.broadcast_to(q.sum(axis=-2, keepdims=True), q.shape), w)"))
 
 
 @variant("latent_scores")

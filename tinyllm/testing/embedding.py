@@ -23,8 +23,6 @@ mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.
 mistake("embedding", "the sum of the looked up rows, one vector for all ids", "w[ids]", "w[ids].sum(axis=-2)")
 mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[ids]",
         "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")
-mistake("embedding", "rows scaled to length 1", "w[ids]",
-        "w[ids] / np.maximum(np.sqrt((w[ids] ** 2).sum(axis=-1, keepdims=True)), 1e-30)")
 mistake("embedding", "columns of the table looked up, not its rows", "w[ids]", "w[:, ids]")
 mistake("embedding_backward", "the gradients of equal ids averaged, not summed", "return dw",
         "return dw / np.maximum(np.bincount(ids.ravel(), minlength=vocab_size), 1).astype(dw.dtype)[:, None]")

@@ -135,12 +135,9 @@ mistake("top_p", "tokens summed from the least likely up, without the one that c
         "reached <= p * total")
 mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens", NUCLEUS,
         "keep(logits, before < p * total)")
-mistake("top_p", "every token kept whose own probability reaches 1 - p", NUCLEUS,
-        "keep(logits, softmax(logits) >= 1 - p)")
-mistake("top_p", "every token kept whose own probability reaches p", NUCLEUS,
-        "keep(logits, softmax(logits) >= p)")
-mistake("top_p", "every token kept whose own probability is below p", NUCLEUS,
-        "keep(logits, softmax(logits) < p)")
+for said, kept in ("reaches 1 - p", ">= 1 - p"), ("reaches p", ">= p"), ("is below p", "< p"):
+    mistake("top_p", f"every token kept whose own probability {said}", NUCLEUS,
+            f"keep(logits, softmax(logits) {kept})")
 mistake("top_p", "probabilities added in the order of the ids, not from the likeliest down",
         "order = by_rank(logits)", "order = np.indices(logits.shape)[-1]")
 mistake("top_p", "logits added up where their probabilities belong: softmax is missing", "softmax(logits)",
