@@ -249,9 +249,7 @@ def paths(value, at=()):
 QWEN = json.loads(SAVED[5].to_json())
 END = QWEN["added_tokens"][0]["id"]
 QWEN |= {"normalizer": {"type": "NFC"}, "post_processor": {"type": "Sequence", "processors": [
-    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-    {"type": "RobertaProcessing", "sep": ["<|end|>", END], "cls": ["<|end|>", END], "trim_offsets": True,
-     "add_prefix_space": False},
+    BYTES, BYTES | {"type": "RobertaProcessing", "sep": ["<|end|>", END], "cls": ["<|end|>", END]},
     {"type": "TemplateProcessing", "pair": [{"Sequence": {"id": "B", "type_id": 1}}],
      "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
      "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [END], "tokens": ["<|end|>"]}}}]}}
