@@ -178,14 +178,13 @@ def test_what_is_too_much_or_no_file_is_refused_and_not_read_as_a_whole(tmp_path
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "course.toml", "grades", "x.pdf"])
-def test_a_file_beside_the_submissions_is_no_student(tmp_path, name):
+def test_files_beside_the_submissions_are_no_students(tmp_path):
     """A file with a list of names once became a student with no points, a page, and a row for Canvas."""
     names_of(tmp_path, "Ada")
-    (tmp_path / name).write_bytes(b"Ada,Bob\n")
-    (tmp_path / ".hidden").write_bytes(b"")
+    for name in (files := ["course.toml", "grades", "notes.txt", "x.pdf"]) + [".hidden"]:
+        (tmp_path / name).touch()
     (student,), others = collect(tmp_path, {})
-    assert student.student == "Ada" and others == [name]
+    assert student.student == "Ada" and others == files
 
 
 def test_no_student_writes_on_the_page_of_another_or_on_none():

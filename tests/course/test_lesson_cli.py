@@ -29,25 +29,23 @@ def test_a_lesson_that_training_calls_is_followed_by_training(here, printed):
     assert "`tinyllm train --mine 3 --steps 50`" in said and "next: `tinyllm lesson start 4`" in said
 
 
-def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):
+def test_a_line_on_isolation_follows_what_is_refused(here, capsys, refused, monkeypatch):
     """A message once said that the sandbox had refused, at the level "plain", which has no sandbox."""
     monkeypatch.setattr("tinyllm.cli.lesson.best_level", lambda: "plain")
-    for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0):
+    for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0), ("return abs(x) + y", 0):
         (here / "mine.py").write_text(f"def add(x, y):\n    {text}\n")
         main(["check", "0", "mine.py"])
-        said = " ".join(capsys.readouterr().out.split())
-        assert said.count("isolation: plain") == count and "use no network" not in said
+        shown = capsys.readouterr().out
+        assert shown.count("isolation: plain") == count and not shown.endswith("\n\n\n")
+        assert "use no network" not in " ".join(shown.split())
+    assert "mine_2.py; did you mean mine.py" in refused("check", "0", "mine_2.py")
 
 
-def test_a_failure_is_the_last_line_and_its_cause_stays_on_the_screen(here, capsys, refused):
-    (here / "mine.py").write_text("import numpy as np\ndef add(x, y):\n    return np.abs(x) + y\n")
-    assert main(["check", "0", "mine.py"]) == 1
-    assert not capsys.readouterr().out.endswith("\n\n\n")
+def test_an_input_leaves_its_failure_on_the_screen():
     shown = [f"{name} = {' 0.25,' * count}" for name, count in zip("abcde", (60, 3, 60, 60, 60), strict=True)]
     lines = "\n".join(shortened(shown)).split("\n")
     assert len(lines) <= 12 and "        b =  0.25, 0.25, 0.25," in lines
     assert sum(line.endswith(" ...") for line in lines) == 4
-    assert "mine_2.py; did you mean mine.py" in refused("check", "0", "mine_2.py")
 
 
 def test_a_solution_shows_its_helpers_too(printed):

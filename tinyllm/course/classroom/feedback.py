@@ -95,8 +95,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
         parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
     told: set[str] = set()  # a file that does not run says the same about each exercise
     for task in lesson["tasks"]:
-        points = f" ({score(task)})" if score(task) else ""
-        parts.append(tag("h3", f"{task['task']}: {headline(task)}{points}"))
+        parts.append(tag("h3", f"{task['task']}: {'; '.join(filter(None, (headline(task), score(task))))}"))
         for text in remarks(task):
             if text not in told or "\n" in text:
                 parts.append(tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n")))))

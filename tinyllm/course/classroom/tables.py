@@ -36,7 +36,7 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     results = {"course": course.title, "submissions": records}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
-    for name, table in TABLES.items():
+    for name, table in {"grades.csv": grades, "canvas.csv": canvas, "moodle.csv": moodle}.items():
         atomic_write_text(out / name, as_csv(table(course, records)))
     if len(records) == 1:  # Gradescope grades one submission at a time
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
@@ -97,9 +97,6 @@ def moodle(course: Course, records: Sequence[Record]) -> Rows:
     """Return a table for Moodle, with comments."""
     head, *rows = export(MOODLE, course, records)
     return [[*head, "Feedback comments"], *map(list.__add__, rows, ([comment(each)] for each in records))]
-
-
-TABLES = {"grades.csv": grades, "canvas.csv": canvas, "moodle.csv": moodle}
 
 
 def gradescope(record: Record) -> str:
