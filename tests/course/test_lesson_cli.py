@@ -32,13 +32,14 @@ def test_a_lesson_that_training_calls_is_followed_by_training(here, printed):
 def test_a_line_on_isolation_follows_what_is_refused(here, capsys, refused, monkeypatch):
     """A message once said that the sandbox had refused, at the level "plain", which has no sandbox."""
     monkeypatch.setattr("tinyllm.cli.lesson.best_level", lambda: "plain")
+    (here / "00_setup").mkdir()
     for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0), ("return abs(x) + y", 0):
-        (here / "mine.py").write_text(f"def add(x, y):\n    {text}\n")
-        main(["check", "0", "mine.py"])
+        (here / "00_setup" / "exercise.py").write_text(f"def add(x, y):\n    {text}\n")
+        main(["check", "0"])
         shown = capsys.readouterr().out
         assert shown.count("isolation: plain") == count and not shown.endswith("\n\n\n")
         assert "use no network" not in " ".join(shown.split())
-    assert "mine_2.py; did you mean mine.py" in refused("check", "0", "mine_2.py")
+    assert "did you mean exercise.py" in refused("check", "0", "00_setup/exercize.py")
 
 
 def test_an_input_leaves_its_failure_on_the_screen():
