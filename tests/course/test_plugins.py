@@ -9,7 +9,6 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 from plugin_run import train, write
-from tiny_run import write_text
 
 from tinyllm.cli import main
 from tinyllm.course.syllabus import find_lesson, syllabus
@@ -128,17 +127,14 @@ def called_by(settings):
     return {op for op in ops if spies[op].called}
 
 
-def test_the_map_says_what_trains_the_functions_of_a_lesson(tmp_path):
-    text = {"data": str(write_text(tmp_path / "text.txt"))}
+def test_the_map_says_what_trains_the_functions_of_a_lesson(workspace):
+    text = {"data": "text.txt"}
     by_gpt = called_by(text)
     for lesson in syllabus():
         ops = {task.op for task in lesson.tasks if task.kind == "op" and task.name != "add"}
         called = called_by(text | lesson.mine) if lesson.mine else by_gpt
         assert bool(called & ops) == (lesson.mine is not None), lesson.folder
     assert set(find_lesson(12).tasks[0].parts) <= by_gpt
-
-
-def test_a_lesson_about_llama_trains_a_llama(workspace):
     write(workspace, 13)
     with plugged_in(["13"]) as plugins:
         assert plugins.settings["model.type"] == "llama" and plugins.settings["preset"] == "nano"
