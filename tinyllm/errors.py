@@ -35,7 +35,7 @@ def _shortened(text):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name, "; did you mean X?", or "" if no known name is similar."""
-    near = difflib.get_close_matches(name, known, 1)
+    near = [each for each in known if each.startswith(name)][:1] or difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -60,7 +60,7 @@ PYTORCH = {  # {name: what to write instead} for Tensor, Module, Tokenizer, tl, 
     "Adam": "tl.AdamW(..., weight_decay=0)", "SGD": "tl.AdamW", "zero_grad": "optimizer.zero_grad()",
     "DataLoader": "tl.get_batch, or tl.fit", "load": "tl.open_model(folder)",
     "save": "tl.save_weights for weights, tl.save_tokenizer for a tokenizer",
-    "save_pretrained": "tl.save_tokenizer(tokenizer, file)", "F": "import tinyllm.functional as F",
+    "save_pretrained": "tl.save_weights or tl.save_tokenizer", "F": "import tinyllm.functional as F",
     "functional": "import tinyllm.functional as F", "init": "nn.init_normal(model, seed)",
     "ReLU": "F.relu, a function that nn.Sequential takes", "GELU": "F.gelu, a function",
     "ModuleList": "a list", "CrossEntropyLoss": "F.cross_entropy", "cross_entropy": "F.cross_entropy",

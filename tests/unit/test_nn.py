@@ -95,6 +95,7 @@ def test_names_follow_the_order_of_definition_and_a_tied_parameter_comes_once():
     *[(lambda p=p: nn.Dropout(p), ValueError, "a probability in") for p in (1.0, -0.1, float("nan"))],
     (lambda: nn.SelfAttention(8, 3), ValueError, "3 heads cannot share a width of 8"),
     (lambda: nn.Module()(1), NotImplementedError, "Module must define forward"),
+    (lambda: nn.DecoderLM().embed([1], [0]), NotImplementedError, "DecoderLM must define embed"),
 ])
 def test_impossible_layers_are_refused(make, error, message):
     with pytest.raises(error, match=message):

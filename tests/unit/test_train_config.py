@@ -22,7 +22,7 @@ from tinyllm.train.loop import Progress
     ("model.tied", "perhaps", "model.tied must be true"), ("model.heads", "3", "3 heads cannot share"),
     ("model.type", "elephant", "there is no model 'elephant'"), ("model.type", ["gpt"], "there is no model"),
     ("recipe", "pretrian", "did you mean pretrain"), ("recipe", ["sft"], r"no recipe \['sft'\]"),
-    ("sft.end", "x", "unknown setting 'sft.end'"), ("preset", "huge", "no preset 'huge'.*; there are nano"),
+    ("sft.end", "x", "unknown setting 'sft.end'"), ("preset", "huge", "'huge' if.*; there are laptop"),
     ("train.step", "3", "did you mean train.steps"), ("model.vocab_size", "3", "unknown setting"),
     ("eps", "3", "did you mean model.eps"), ("zzz", "3", "'zzz'; `tinyllm train --settings` lists them all"),
     ("model.scaling", "[" * 10**5, "model.scaling must be JSON"), ("seed.x", 1, "unknown setting 'seed.x'"),

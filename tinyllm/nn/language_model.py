@@ -146,11 +146,11 @@ class DecoderLM(LanguageModel):
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define embed")
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define body")
 
     def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
                **inputs: Any) -> Tensor:

@@ -124,8 +124,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     values |= preset_settings(preset, recipe, kind)
     cls: Any = family(kind or values["model.type"])
     if preset not in cls.PRESETS:
-        others = ", ".join(cls.PRESETS)
-        raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
+        of, others = (f"of {kind}", cls.PRESETS) if kind else ("if no model is named", PRESETS)
+        raise UserError(f"there is no preset {preset!r} {of}; there are {', '.join(others)}")
     known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
     values |= {name: convert(name, value, known) for name, value in settings.items()
                if value != {} or not part(known, f"{name}.")}  # without empty tables

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import Batch, TokenFile, get_batch
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig, learning_rate
 from tinyllm.train.loop import Loop
@@ -33,6 +33,7 @@ def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int,
     return Loop(model, batches, loss, optimizer, **settings)
 
 
+@instead(TrainConfig, epochs="steps=", batch_size="batch=")
 def fit(model: Any, batches: Callable[[int], Any] | np.ndarray, steps: int, lr: float | None = None, *,
         context: int | None = None, loss: Callable[[Any, Any], Any] = next_token,
         optimizer: AdamW | None = None, seed: int = 0, progress: Callable[..., Any] | None = None,

@@ -120,8 +120,9 @@ def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dic
             if len(lessons) == 1 or path.parent.name == lesson.folder:
                 near[lesson.folder] = f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
     if not found:
-        place = f"{lessons[0].folder}/{lessons[0].exercise}"
-        why = f"there is no {lessons[0].exercise} in it; hand in a folder or a zip with {place}"
+        lesson = next((each for each in lessons if each.folder in near), lessons[0])
+        name = lesson.exercise
+        why = f"there is no {name} in it; hand in a folder or a zip with {lesson.folder}/{name}"
         raise UserError("; ".join([why, *near.values()]))
     return found, near
 
