@@ -30,6 +30,7 @@ points = { softmax = 2, softmax_backward = 1 }
 """
 ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email;of\r\nAda;Lovelace, Ada;11;s11;ada@x.org;x\r\n" \
          "Bob;;12;;=cmd|' /C calc'!A0\r\n"
+UNTIMED = "no time `received` for lesson 0, so not late"
 COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
 TIMES = """student,received,task,due
 Ada,2026-10-01T23:59,0,
@@ -83,8 +84,8 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
         "lesson_04", "late_days", "deducted", "points", "of", "isolation", "note", "0/add", "4/softmax",
         "4/softmax_backward", "overrides"]  # two columns `of`
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
-        ("ada", "11", "1", ""), ("Bob", "12", "", "nothing was handed in"),
-        ("Eve", "", "1", "not in the roster")]
+        ("ada", "11", "1", UNTIMED), ("Bob", "12", "", "nothing was handed in"),
+        ("Eve", "", "1", f"not in the roster; {UNTIMED}")]
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
     heads, possible, ada, bob, eve = read("canvas.csv")
     assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lesson 0", "Lesson 4",
@@ -122,8 +123,7 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     records = merged(course, TIMES, "Ada", "Bob", "Eve", "Leo")
     assert not any("roster" in record["remark"] for record in records)  # a row of times is not a roster
-    assert merged(course, TIMES, "Ada", "Bob", "Eve", "Leo", "Zoe")[-1]["remark"] == (
-        "no time `received` for lesson 0, so not late")  # Zoe was once punctual, without a word
+    assert merged(course, TIMES, "Ada", "Bob", "Eve", "Leo", "Zoe")[-1]["remark"] == UNTIMED  # once ""
     late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
     assert late == [[0, 0], [1, 1], [7, None], [1, 3]]
     rows = written(course, records[:3], "grades.csv")

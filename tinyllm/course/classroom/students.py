@@ -169,7 +169,7 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
     roster = roster_of(table)
     records += [new_record(student_name(row.cells["student"]), course, level, "nothing was handed in")
                 for student, row in roster.items() if student not in known]
-    timed = any(row.received for row in table.values())  # otherwise lateness is of no interest
+    timed = course.points_per_late_day or any(row.received for row in table.values())  # lateness matters
     for record in records:
         student = record["student"].casefold()
         if row := roster.get(student):
