@@ -69,6 +69,8 @@ mistake("perplexity", "one over the mean probability: the mean must be taken of 
         "return 1 / p.mean() if p.size else p.dtype.type(1)")
 mistake("perplexity", "the mean of 1/p, which one rare token rules: average the logarithms first", "",
         "return (1 / p).mean() if p.size else p.dtype.type(1)")
+mistake("perplexity", "the root of a product, which a long text makes 0: add logarithms", "",
+        "if p.size:\n    with np.errstate(all='ignore'):\n        return 1 / np.prod(p) ** (1 / p.size)")
 mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
         "p = p[p > 0]")
 mistake("perplexity", "surprises weighed by their probabilities, as in an entropy, not a plain mean",

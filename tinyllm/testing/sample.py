@@ -158,6 +158,8 @@ mistake("sample", "a draw that compares u with the probabilities, not with their
         "reached > aim", "probs > np.asarray(u)[..., None]")
 mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u", "reached > aim",
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
+mistake("sample", "a draw that compares the running sum with u itself, not with u times the total",
+        "reached > aim", "reached > np.asarray(u)[..., None]")
 mistake("sample", "running sums that go on from row to row", "np.cumsum(probs, axis=-1, dtype=np.float64)",
         "np.cumsum(probs, dtype=np.float64).reshape(probs.shape)")
 mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """
