@@ -82,6 +82,7 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
         for _, task in tasks:
             rows.append(tried[task].result())
             step(rows[-1])
+        pool.shutdown()  # a process that is stopped while it reads may leave half a message to the next
     finally:  # also after Ctrl-C
         pool.shutdown(wait=False, cancel_futures=True)
         while processes := multiprocessing.active_children():  # each may have begun one more exercise
