@@ -27,7 +27,7 @@ from tinyllm.course.failures import (
 )
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import ROUNDED, alike, form_error, wrong_in_both
-from tinyllm.course.naming import ELSEWHERE, confirming, name_mistake, weight
+from tinyllm.course.naming import confirming, is_doubtful, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -39,7 +39,6 @@ from tinyllm.testing.relations import parameters
 
 NAMING = 0.6  # at most this share of a student's time is for finding a name
 TRIES = 60  # inputs that are smaller than the one at hand
-FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 MOST = 40  # more failing cases that must confirm a name
 
 
@@ -121,9 +120,9 @@ def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
 
     mistake: as in `name_mistake`. failing: pairs (case, the student's results).
     """
-    shown = sum(mistake[1](args, out) for args, out in failing)
-    if mistake[0].endswith(ELSEWHERE) or shown >= max(FEWEST, len(failing) / 2):
+    if not is_doubtful(mistake, failing):
         return mistake[0]
+    shown = sum(mistake[1](args, out) for args, out in failing)
     return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
 
 

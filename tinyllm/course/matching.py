@@ -3,6 +3,7 @@
 Differences that come from rounding, from NaN, or from a number on a threshold do not count.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ NEARLY = 0.003  # the same, where another mistake adds a little to the first
 NOISE = 16  # or by at most this many times the rounding error of the mistake
 MOST_EXCEPTIONS = 1 / 4  # cases that may contradict a mistake, as a share of the cases that it explains
 MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if the mistake explains ordinary cases of two widths
+MANY = 2  # whole numbers of a result that are wrong in the same way
 Case = Sequence[Any]
 
 
@@ -189,6 +191,14 @@ def floats(results: Sequence[Any] | None) -> list[np.ndarray]:
 def fractions(results: Sequence[Any] | None) -> list[float]:
     """Return all finite numbers that are no multiples of 0.5: two mistakes rarely agree on one by chance."""
     return [x for a in floats(results) for x in a[np.isfinite(a) & (a % 0.5 != 0)].tolist()]
+
+
+def telling(name: str, args: Case, results: Sequence[Any] | None) -> list[Any]:
+    """Return what two mistakes rarely have in common by chance: fractions, else MANY wrong whole numbers."""
+    flat = ([x for a in some or () for x in (a.ravel() if isinstance(a, np.ndarray) else [a])]
+            for some in (results, right(name, args)[0]))
+    wrong = sum(isinstance(a, int | np.integer) and a != b for a, b in itertools.zip_longest(*flat))
+    return fractions(results) or ([repr(results)] if wrong >= MANY else [])
 
 
 def undefined(results: list[Any] | None) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyllm.course.drawing import CASE_KINDS, case_kind, per_case
 from tinyllm.course.failures import right
-from tinyllm.course.matching import Suspect, fractions, numbers_wrong, with_right
+from tinyllm.course.matching import Suspect, fractions, numbers_wrong, telling, with_right
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit, two_mistakes
 from tinyllm.testing.catalog import MISTAKES
@@ -28,6 +28,7 @@ ENOUGH, MOST = 3, 3 / 4  # of whole numbers, which agree by chance: so many resu
 ALL, SOME, NEARLY = "all", "some", "nearly"  # what a mistake explains: all cases, some, or some nearly
 CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
+FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
 
@@ -92,12 +93,20 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         for group in groups:
             group.begin(how)
         found = search(name, known, made, groups, left)
+        if made is two and found and is_doubtful(found, failing):
+            continue
         if found and how == ALL and not found[0].endswith(ELSEWHERE):
             return found
         part = part or found
         if left() < 0:
             break
     return part
+
+
+def is_doubtful(mistake: tuple[str, Callable], failing: list[tuple]) -> bool:
+    """Return True if a mistake, as in `name_mistake`, explains few of the wrong results."""
+    shown = sum(mistake[1](args, out) for args, out in failing)
+    return not mistake[0].endswith(ELSEWHERE) and shown < max(FEWEST, len(failing) / 2)
 
 
 def search(name: str, listed: Sequence[tuple], made: Callable[[], Iterable[tuple]],
@@ -166,12 +175,13 @@ class FailingCases:
         """
         failing = [*self.failing, *self.later]
         shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
-        results = [out for (args, out), fits in zip(failing, shown, strict=True)
-                   if fits and (self.how == ALL or numbers_wrong(self.name, out, args))]
+        answered = [pair for pair, fits in zip(failing, shown, strict=True)
+                    if fits and (self.how == ALL or numbers_wrong(self.name, pair[1], pair[0]))]
+        results = [out for _, out in answered]
         sure = False
         if self.how != ALL:
             few = len(set(map(repr, results))) < ENOUGH or len(results) < MOST * len(failing)
-            proof = [each for each in map(fractions, results) if each]
+            proof = [each for args, out in answered if (each := telling(self.name, args, out))]
             numbers = CERTAIN if self.how == SOME else 2 * CERTAIN
             sure = len(proof) >= CERTAIN or (len(proof) >= ENOUGH and len(set().union(*proof)) >= numbers)
             rough = self.how == NEARLY
@@ -230,9 +240,11 @@ def of_parts(name: str, parts: Sequence[FailingCases]) -> tuple[str, Callable[..
     if not named:
         return None
     labels = OPS[name].outputs
-    sentences = {part.pair[0] for part in named}
-    said = "; ".join(f"for {labels[part.output]}: {part.pair[0]}" for part in named)
-    said = sentences.pop() if len(sentences) == 1 and len(named) == len(parts) else said
+    told: dict[str, list[str]] = {}
+    for part in named:
+        told.setdefault(part.pair[0], []).append(labels[part.output])
+    said = "; ".join(f"for {' and '.join(some)}: {sentence}" for sentence, some in told.items())
+    said = next(iter(told)) if len(next(iter(told.values()))) == len(labels) else said
     said += ELSEWHERE * (len(named) < len(parts) or parts[0].how != ALL)
     suspects = [part.suspect() for part in named]
     return said, lambda *case: any(suspect.explains(*case) for suspect in suspects)

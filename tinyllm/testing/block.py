@@ -131,6 +131,8 @@ mistake("llama_block", "layernorm's subtraction of the mean in both norms",
         "rmsnorm(x, norm_2)[0]", "rmsnorm(x - x.mean(axis=-1, keepdims=True), norm_2)[0]")
 mistake("llama_block", "an MLP without its gate: silu(up) alone", GATED,
         "linear(n, mlp[1]) / (1 + np.exp(-linear(n, mlp[1])))")
+mistake("llama_block", "silu around up, where it belongs around gate", GATED,
+        "swiglu(linear(n, mlp[1]), linear(n, mlp[0]))")
 mistake("llama_block", "an MLP that reads the first norm's output, not a norm of the new x", SECOND, "")
 SIDES = "[y, gelu_tanh(h)]"
 
@@ -172,6 +174,7 @@ for said, *changes in (
     ("one of the two matrices of the MLP", MLP_PART, "4 * width * width + 5 * width"),
 ):
     mistake("count_parameters", f"a count without {said}", *changes)
+mistake("count_cache_bytes", "keys alone, without the values", "2 * tokens", "tokens")
 mistake("count_parameters", "an MLP of 3 C channels, where it has 4 C", MLP_PART, MLP_PART.replace("4", "3"))
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
         "vocab_size + context", "2 * vocab_size + context")

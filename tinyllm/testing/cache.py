@@ -53,6 +53,8 @@ mistake("pack_int8", "numbers multiplied by their scale, where they are divided 
 mistake("unpack_int8", "the product in int8, which wraps around",
         "q.astype(scales.dtype) * scales[..., None]",
         "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")
+mistake("unpack_int8", "q divided by 127 too, which is in the scale already", "q.astype(scales.dtype)",
+        "q.astype(scales.dtype) / 127")
 
 
 @variant("pack_int8")

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops import matmul
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, MODEST, axis, cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, of_sizes
@@ -89,6 +90,8 @@ mistake("balance_bias", "an expert with exactly its share lowered, where it keep
         "behind.astype(bias.dtype)", "np.where(behind > 0, 1, -1).astype(bias.dtype)")
 mistake("balance_bias", "counts compared with the largest count, not with the mean",
         "counts.sum() - counts * len(counts)", "counts.max() - counts")
+mistake("balance_bias", "counts compared with the average rounded down",
+        "counts.sum() - counts * len(counts)", "counts.sum() // len(counts) - counts")
 mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")
 mistake("grouped_linear", "each group taken from the first rows: the start does not move on", "x[rows]",
         "x[: rows.stop - rows.start]")
@@ -104,6 +107,15 @@ mistake("combine_experts", "weights in the order of the experts: they belong to 
 mistake("combine_experts_backward", "dy left in the order of the tokens",
         "dy[places] = weights[..., None] * dz[:, None]",
         "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
+
+
+@mistake("grouped_linear", "each start at the last count alone: the counts of all groups before it add up")
+def started_at_the_last_count(x, w, counts):
+    y, start = np.zeros((len(x), w[0].shape[1]), x.dtype), 0
+    for matrix, count in zip(w, counts.tolist(), strict=True):
+        y[start : start + count] = matmul(x[start : start + count], matrix)
+        start = count
+    return y
 
 
 @variant("balance_loss")

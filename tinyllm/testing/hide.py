@@ -43,7 +43,7 @@ mistake("mask_tokens", "every hidden token replaced by mask, none by another tok
 mistake("mask_tokens", "targets only where the token became mask: the other 20 % count as well", TARGETS,
         "np.where(chosen & (how < 0.8), tokens, IGNORED)")
 mistake("mask_tokens", "targets only where the token changed: those that stay count as well", TARGETS,
-        "np.where(chosen & (how < 0.9), tokens, IGNORED)")
+        "np.where(chosen & (changed != tokens), tokens, IGNORED)")
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
@@ -111,6 +111,7 @@ mistake("split_middle", "a middle whose end is drawn from what follows its begin
         "begin + int(draws[1] * (len(text) - begin + 1))]")
 mistake("split_middle", "places rounded to the nearest, so that the first and the last are half as likely",
         "int(u * (len(text) + 1))", "round(u * len(text))")
+mistake("split_middle", "n places, where the end of the text is place n + 1", "len(text) + 1", "len(text)")
 mistake("split_middle", "places counted in bytes, not in characters", "len(text) + 1",
         "len(text.encode()) + 1")
 mistake("move_middle", "the text as it was, with markers between its parts: the middle must come last", PSM,

@@ -87,6 +87,8 @@ mistake("layernorm", "the variance as mean(x^2) - mean(x)^2, which cancels when 
 mistake("layernorm", "normalised rows without the learnt weight and bias", "(x - mean) * rstd * w + b",
         "(x - mean) * rstd")
 mistake("layernorm_backward", "a gradient that takes mean and rstd for constants", DN_MEANS, "dn")
+mistake("layernorm_backward", "a gradient that takes rstd for a constant: its last term is missing", DN_MEANS,
+        "dn - dn.mean(axis=-1, keepdims=True)")
 mistake("rmsnorm", "the standard deviation, which is taken around the mean, for the root mean square",
         "(x**2).mean(axis=-1, keepdims=True)", "x.var(axis=-1, keepdims=True)")
 mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",

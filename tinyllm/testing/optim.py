@@ -91,6 +91,8 @@ mistake("adamw_step", "the corrected means written back into m and v, so that th
         "v /= 1 - beta2**step\nv_hat = v")
 mistake("adamw_step", "the weights given beta1 and 1 - beta1 swapped", "",
         "beta1, beta2 = 1 - beta1, 1 - beta2")
+mistake("adamw_step", "the square of a gradient that was not multiplied by grad_scale, in v",
+        "(1 - beta2) * g * g", "(1 - beta2) * (g / grad_scale) ** 2")
 mistake("adamw_step", "the learning rate multiplied by grad_scale, not the gradient",
         "g = g * float(grad_scale)", "lr = lr * float(grad_scale)")
 mistake("grad_norm", "the sum of the arrays' norms: norms do not add, squares do", NORM,
@@ -121,6 +123,10 @@ mistake("lr_schedule", "a quarter of a cosine, which falls steeply at its end", 
         "(1.0 - min_lr_ratio) * math.cos(math.pi / 2 * done)")
 mistake("lr_schedule", "a warm-up that starts at 0, so that the first step does nothing",
         "lr * (step + 1) / (warmup + 1)", "lr * step / warmup")
+mistake("lr_schedule", "a warm-up with step in place of step + 1, so that the first step does nothing",
+        "lr * (step + 1)", "lr * step")
+mistake("lr_schedule", "a cosine that rises again after the last step",
+        "min(1.0, (step - warmup) / max(1, steps - warmup))", "(step - warmup) / max(1, steps - warmup)")
 mistake("lr_schedule", "a cosine counted from step 0, as if there had been no warm-up",
         "(step - warmup) / max(1, steps - warmup)", "step / max(1, steps)")
 mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",

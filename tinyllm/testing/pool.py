@@ -90,6 +90,8 @@ mistake("contrastive_loss", "the similarity of partners alone, without competito
         "matmul(a, b, transpose_b=True)", "np.diag((a * b).sum(axis=-1))")
 mistake("contrastive_loss", "the first row of b as everybody's partner", "np.arange(len(a))",
         "np.zeros(len(a), np.int64)")
+mistake("contrastive_loss", "a softmax over the rows of a, where it is over those of b",
+        "cross_entropy(logits, np.arange(len(a)))", "cross_entropy(logits.T, np.arange(len(a)))")
 mistake("contrastive_loss", "the mean of both directions, as in CLIP: only a seeks its b here",
         "return loss, logits, lse",
         "return (loss + cross_entropy(logits.T, np.arange(len(a)))[0]) / 2, logits, lse")

@@ -31,6 +31,8 @@ NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
 mistake("relative_buckets", "no half of the buckets for each side: both share all",
         "buckets //= 1 if causal else 2", "",
         "later = (distance > 0) * (0 if causal else buckets)", "later = 0 * distance")
+mistake("relative_buckets", "the second half of the buckets for keys before the query, not after it",
+        "(distance > 0)", "(distance < 0)")
 mistake("relative_buckets", "one distance for each bucket, and no logarithm",
         "np.where(distance < exact, distance, far)", "np.minimum(distance, buckets - 1)")
 mistake("relative_buckets", "logarithms rounded to the nearest, not down", "steps.astype(np.int64)",
