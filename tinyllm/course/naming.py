@@ -93,8 +93,9 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         for group in groups:
             group.begin(how)
         found = search(name, known, made, groups, left)
-        if made is two and found and is_doubtful(found, failing):
-            continue
+        if made is two and found and (is_doubtful(found, failing) or not any(
+                telling(name, args, out) for args, out in whole.answered)):
+            continue  # with a second mistake, too much fits by chance, or if all is NaN
         if found and how == ALL and not found[0].endswith(ELSEWHERE):
             return found
         part = part or found
