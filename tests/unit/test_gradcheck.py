@@ -72,10 +72,7 @@ def test_the_backward_is_the_gradient_of_the_forward(name, data):
 
 @pytest.mark.parametrize("name", FORWARDS)
 def test_a_wrong_gradient_is_noticed(name):
-    """Every known mistake must exceed the limit of 1e-6 a hundred times in some case, or raise an error.
-
-    Padding may be NaN, of which there are no finite differences.
-    """
+    """Every known mistake must exceed the limit of 1e-6 a hundred times in some case, or raise an error."""
 
     def is_wrong(args, backward):
         try:
@@ -84,7 +81,7 @@ def test_a_wrong_gradient_is_noticed(name):
             return True
 
     for said, function in MISTAKES.get(name + SUFFIX, ()):
-        if said.endswith("which keeps NaN"):
+        if said.endswith("which keeps NaN"):  # of NaN there are no finite differences
             continue
         some = (args for count in (20, 60, 300) for args in draw_cases(name, count))
         assert any(is_wrong(args, function) for args in some), said
