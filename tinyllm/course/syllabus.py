@@ -1,6 +1,7 @@
 """Read the lessons and their exercises from `lessons/syllabus.toml`."""
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,10 @@ class Lesson:
         path = self.path / "hints.toml"
         return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
 
+    def broken(self, output: str) -> list[dict[str, Any]]:
+        """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""
+        return [promise for promise in self.expected if not kept(promise, output)]
+
     def task(self, name: str) -> Exercise:
         """Return the exercise with a given name. Raises UserError if there is none."""
         for task in self.tasks:
@@ -108,6 +113,19 @@ class Lesson:
                 return task
         have = ", ".join(task.name for task in self.tasks)
         raise UserError(f"lesson {self.number} has no exercise {name!r}; it has {have}")
+
+
+def kept(promise: dict[str, Any], output: str) -> bool:
+    """Return True if a lesson's output meets an expectation in syllabus.toml.
+
+    An expectation is {"text": ...}, which must occur, or {"after": words, "low": a, "high": b}: the first
+    number after these words must lie between a and b.
+    """
+    if "text" in promise:
+        return promise["text"] in output
+    after = output.partition(promise["after"])[2]  # "" without these words
+    number = re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", after)
+    return number is not None and promise["low"] <= float(number[0].replace(",", "")) <= promise["high"]
 
 
 def lessons_folder() -> Path:
