@@ -48,8 +48,8 @@ size:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# With what the tests need, so that the kernels are built once for both commands. Who is new waits for the kernels
-# with a story, which the library writes without them.
+# With what the tests need, so that the kernels are built once for both commands. The first time, the library writes
+# a story without kernels before it compiles them, so that newcomers see something soon.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .venv/installed: .venv/bin/python $(SOURCES)
 	@test -e $@ || { echo "Installing NumPy and a few others." && \

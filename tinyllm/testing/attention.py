@@ -141,7 +141,7 @@ mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead o
 mistake("attention", "attention without the causal mask", SEEN, "attention_mask(q, k, False, lengths)")
 mistake("attention", "a causal mask for queries that are the first S of the keys: they are the last S",
         "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
-mistake("attention", "queries placed at the end of all T keys, where they end at their row's lengths",
+mistake("attention", "queries taken for the last S of all T keys, where they are the last S of their row's",
         "n - S + np.arange(S)[:, None]", "T - S + np.arange(S)[:, None]")
 mistake("attention", "a causal mask that is off by one and hides a token from itself", "key <= token",
         "key < token")

@@ -111,7 +111,7 @@ mistake("split_middle", "a middle whose end is drawn from what follows its begin
         "begin + int(draws[1] * (len(text) - begin + 1))]")
 mistake("split_middle", "places rounded to the nearest, so that the first and the last are half as likely",
         "int(u * (len(text) + 1))", "round(u * len(text))")
-mistake("split_middle", "n places, where the end of the text is place n + 1", "len(text) + 1", "len(text)")
+mistake("split_middle", "n places, where there are n + 1: the end is one", "len(text) + 1", "len(text)")
 mistake("split_middle", "places counted in bytes, not in characters", "len(text) + 1",
         "len(text.encode()) + 1")
 mistake("move_middle", "the text as it was, with markers between its parts: the middle must come last", PSM,
