@@ -34,22 +34,20 @@ _serial = itertools.count()  # makes names of temporary files differ
 
 
 @contextmanager
-def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """Write a file so that its path always holds the whole old content or the whole new one.
 
-    Use it as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target stays as
-    it was and the temporary file is removed. A process that is killed can leave a temporary file
-    `.NAME.PID-N.tmp`; it is never read, and `remove_leftovers` deletes it. `mode` is "w" (text in UTF-8)
-    or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
-    a regular file: a rename would replace a device or a pipe instead of writing to it.
+    Use it as `with atomic_write(path) as f: f.write(data)`. When the block raises, the target stays as it was
+    and the temporary file is removed. A process that is killed can leave a temporary file `.NAME.PID-N.tmp`;
+    it is never read, and `remove_leftovers` deletes it. Raises UserError when the file cannot be written, and
+    when the target is not a regular file: a rename would replace a device or a pipe instead of writing to it.
     """
     path = Path(os.path.realpath(path))  # write through a link, do not replace it
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_serial)}.tmp")
-    text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
     try:
-        with open(temporary, mode, **text) as f:  # type: ignore[call-overload]
+        with open(temporary, "wb") as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
@@ -64,14 +62,13 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
     """Write bytes to `path`, whole or not at all. Raises UserError when the file cannot be written."""
-    with atomic_write(path, "wb") as f:
+    with atomic_write(path) as f:
         f.write(data)
 
 
 def atomic_write_text(path: Path | str, text: str) -> None:
     """Write text to `path` as UTF-8, whole or not at all. Raises UserError when it cannot be written."""
-    with atomic_write(path, "w") as f:
-        f.write(text)
+    atomic_write_bytes(path, text.encode())
 
 
 def sync_folder(folder: Path | str) -> None:
@@ -126,13 +123,13 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
 
 
 @contextmanager
-def open_unchanged(path: Path | str) -> Iterator[BufferedReader]:
-    """Open a regular file whose reading may take long. Raises UserError at the end if it has changed then."""
+def open_unchanged(path: Path | str, state: tuple[int, ...] = ()) -> Iterator[BufferedReader]:
+    """Open a regular file. Raises UserError at the end if it has changed since then, or since `state`."""
     with open_regular(path) as file:
-        before = state_of(file)
+        before = state or state_of(file)
         yield file
         if state_of(file) != before:
-            raise UserError(f"{path} has changed while it was read: leave it alone, and start again")
+            raise UserError(f"{path} has changed since it was opened: leave it alone, and start again")
 
 
 def state_of(file: Any) -> tuple[int, ...]:
@@ -253,4 +250,6 @@ def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"{path} {error}") from None
     except ValueError as error:  # also an integer of thousands of digits
-        raise UserError(f"{path} is not valid TOML: {error}; does a text or a time lack quotes?") from error
+        bare = str(error).startswith(("Invalid value", "Expected newline"))
+        hint = "; does a text or a time lack quotes?" * bare
+        raise UserError(f"{path} is not valid TOML: {error}{hint}") from error

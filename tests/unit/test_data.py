@@ -237,7 +237,7 @@ def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_written(
 
     monkeypatch.setattr(BPETokenizer, "_last_cut", changing(BPETokenizer._last_cut))
     monkeypatch.setattr(reading, "read_stream", changing(reading.read_stream))
-    with pytest.raises(UserError, match="text has changed while it was read: leave it alone"):
+    with pytest.raises(UserError, match="text has changed since it was opened: leave it alone"):
         if read == "tokens":
             token_file(text, BPETokenizer([]), out)
         elif read == "corpus":

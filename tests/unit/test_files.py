@@ -32,7 +32,7 @@ from tinyllm.models.generation import read_generation
 def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error, raised):
     atomic_write_bytes(tmp_path / "a", b"old")
     message = "cannot write .*: No space left on device" if raised is UserError else str(error)
-    with pytest.raises(raised, match=message or None), atomic_write(tmp_path / "a", "wb") as f:
+    with pytest.raises(raised, match=message or None), atomic_write(tmp_path / "a") as f:
         f.write(b"half of the new")
         f.flush()
         assert (tmp_path / "a").read_bytes() == b"old"
@@ -41,7 +41,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error, raised)
 
 
 def test_two_writers_of_one_path_do_not_mix_and_what_killed_ones_left_is_cleared(tmp_path):
-    with atomic_write(tmp_path / "a", "wb") as first, atomic_write(tmp_path / "a", "wb") as second:
+    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "a") as second:
         first.write(b"first")
         second.write(b"second")
     assert (tmp_path / "a").read_bytes() == b"first"  # the block that ends last wins
@@ -142,7 +142,7 @@ def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text,
 
 
 @pytest.mark.parametrize("text, words", [
-    (b"[a", "not valid"), (b"x=" + b"[" * 5000, "nested"), (b"x=" + b"9" * 5000, "Exceeds the limit"),
+    (b"[a", r"not valid.*t\)$"), (b"x=" + b"[" * 5000, "nested"), (b"x=" + b"9" * 5000, "Exceeds the limit"),
     (b"a." * 99 + b"b=1", "nested"), (b"[a" + b" . 'a'" * 99 + b"]", "nested"), (b"\xff", "UTF-8"),
     (bytes(2**20 + 1), "more than"), (b"x=1e400", "a finite"), (b"x=nan", "a finite"),
     (b"x=" + b"9" * 400, "too long"),

@@ -23,7 +23,6 @@ class Corpus:
     separator: the bytes that stand after every document.
     documents: the documents of a generated text, with prompts and answers; () if one has no prompt.
     tokens: in place of `data`, the tokens that `tinyllm tokenizer encode --out` wrote, read when needed.
-    made_by: the fingerprint of the tokenizer that wrote the tokens.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Corpus:
     separator: bytes = b""
     documents: tuple[Document, ...] = ()
     tokens: TokenFile | None = None
-    made_by: str = ""
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
@@ -68,7 +66,7 @@ class Corpus:
 
     def check_tokenizer(self, tokenizer: Any) -> None:
         """Raise UserError if the corpus holds tokens that another tokenizer has made."""
-        if self.tokens is not None and tokenizer.fingerprint() != self.made_by:
+        if self.tokens is not None and tokenizer.fingerprint() != self.tokens.made_by:
             raise UserError(f"{self.name} was made by another tokenizer: give --tokenizer its file")
 
     def text(self) -> str:

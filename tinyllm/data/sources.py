@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
-from tinyllm.data.tokens import holds_tokens, read_token_file
+from tinyllm.data.tokens import holds_tokens, load_tokens
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.world import stories
@@ -35,8 +35,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
         _, load, *more = SOURCES[name]
         corpus = Corpus(name, load(), *more)
     elif holds_tokens(name):
-        tokens, made_by = read_token_file(name)
-        corpus = Corpus(name, b"", tokens=tokens, made_by=made_by)
+        corpus = Corpus(name, b"", tokens=load_tokens(name))
     else:
         corpus = Corpus(name, read(name))
     if not corpus.size:

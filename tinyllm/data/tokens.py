@@ -4,12 +4,11 @@ A token file holds a header (magic, bytes per token, count, CRC-32 of the rest, 
 the tokens, little-endian.
 """
 
-import copy
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ MAGIC = b"tinytok2"  # raise the digit when a change of tinyllm gives other toke
 CHUNK = 2**24  # how many bytes of a file are read at once
 
 
+@dataclass(frozen=True, eq=False)
 class TokenFile:
     """Read the tokens of a file as one reads an array (n,) of uint16 or uint32, without loading them all.
 
@@ -30,12 +30,14 @@ class TokenFile:
     once the file has changed, because its tokens would then be of another text than those that were checked.
     """
 
+    path: Any
+    dtype: np.dtype
+    made_by: str  # the fingerprint of the tokenizer that made the tokens
+    state: tuple[int, ...]  # of the file when it was checked: see `state_of`
+    begin: int  # of this part, in tokens
+    end: int
+
     ndim = 1
-
-    def __init__(self, path: Any, dtype: np.dtype, count: int, state: tuple[int, ...]):
-        self.path, self.dtype, self.state = path, dtype, state
-        self.begin, self.end = 0, count
-
     shape = property(lambda self: (len(self),))
     nbytes = property(lambda self: len(self) * self.dtype.itemsize)
 
@@ -46,16 +48,12 @@ class TokenFile:
         if not isinstance(part, slice):
             return np.asarray(self[part : part + 1 or None])[0]
         first, last, _ = part.indices(len(self))
-        found = copy.copy(self)
-        found.begin, found.end = self.begin + first, self.begin + max(first, last)
-        return found
+        return replace(self, begin=self.begin + first, end=self.begin + max(first, last))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        with open_regular(self.path) as f:
+        with open_unchanged(self.path, self.state) as f:
             f.seek(HEADER.size + self.begin * self.dtype.itemsize)
-            raw, state = f.read(self.nbytes), state_of(f)
-        if state != self.state:
-            raise UserError(f"{self.path} has changed since it was opened: leave it alone, and start again")
+            raw = f.read(self.nbytes)
         return np.frombuffer(raw, self.dtype).astype(dtype or self.dtype)
 
     def chunks(self) -> Iterator[np.ndarray]:
@@ -90,7 +88,7 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
     """
     dtype, made_by = _dtype(tokenizer), bytes.fromhex(tokenizer.fingerprint())
     count, crc = 0, zlib.crc32(made_by)
-    with atomic_write(Path(out), "wb") as f, open_unchanged(path) as file:
+    with atomic_write(out) as f, open_unchanged(path) as file:
         total = os.fstat(file.fileno()).st_size
         f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
         for part in tokenizer.encode_file(file):
@@ -118,14 +116,6 @@ def load_tokens(path: Any) -> TokenFile:
 
     Raises UserError if the file is missing, cut short or damaged in any byte.
     """
-    return read_token_file(path)[0]
-
-
-def read_token_file(path: Any) -> tuple[TokenFile, str]:
-    """Open a token file -> its tokens, and the fingerprint of the tokenizer that made them.
-
-    Raises UserError if the file cannot be read, or its content does not match its header.
-    """
     with open_regular(path) as f:
         header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
         magic, width, count, crc, made_by = HEADER.unpack(header)
@@ -137,7 +127,7 @@ def read_token_file(path: Any) -> tuple[TokenFile, str]:
         if not whole or found != crc:
             raise UserError(f"{path} is damaged, or not a token file; "
                             "`tinyllm tokenizer encode --out` writes one")
-        return TokenFile(path, np.dtype(f"<u{width}"), count, state_of(f)), made_by.hex()
+        return TokenFile(path, np.dtype(f"<u{width}"), made_by.hex(), state_of(f), 0, count)
 
 
 def _dtype(tokenizer):

@@ -99,7 +99,7 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
             raise UserError(f"{new[0]} is no adapter of a linear layer")
         with without_memory():
             adapt(model, settings["r"], settings["lora_alpha"], [*layers], seed=None, new=new)
-        load_adapter(model, state, Stored.read)
+        load_adapter(model, state)
     except UserError as error:
         raise UserError(error if str(path) in str(error) else f"{path}: {error}") from error
     return model

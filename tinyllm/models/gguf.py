@@ -62,7 +62,7 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
     if ends := stop_ids(model.generation):
         vocabulary = vocabulary | dict(zip(ENDS, (ends[0], ends[-1]), strict=True))
     count = {True: 0, False: 0}
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path) as file:
         writer = gguf.GGUFWriter(file.name, ARCHITECTURES[model.model_type])
         writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
         for name, value in (settings | vocabulary).items():

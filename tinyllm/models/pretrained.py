@@ -105,7 +105,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     if layers > len(stored):  # a wrong number could make millions of blocks
         raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
-    if head and embedding and not np.array_equal(head.read(), embedding.read()):
+    if head and embedding and not np.array_equal(head, embedding):
         config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
@@ -123,7 +123,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
     Of a model with adapters, only these are read. Raises UserError if a file is broken or of another model.
     """
     if adapters(model):
-        return load_adapter(model, read_adapter(model, folder / WEIGHTS), Stored.read)
+        return load_adapter(model, read_adapter(model, folder / WEIGHTS))
     _fill(model, folder, model.layout.own_names(_read_headers(folder)))
 
 
@@ -131,7 +131,7 @@ def _fill(model, folder, stored, bits=None):
     """Check names and shapes of stored arrays, and read them into a model; with `bits`, quantise it."""
     def read(name, tensor):
         floats = "F" in stored[name].dtype and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
-        return fitting(name, stored[name].read(tensor.dtype if floats else None), tensor)
+        return fitting(name, np.asarray(stored[name], tensor.dtype if floats else None), tensor)
 
     try:
         stored, turned = _needed(model, stored), _transposed(model)
@@ -187,7 +187,7 @@ def _needed(model, stored):
     own, found = dict(model.named_tensors()), dict(stored)
     for name, tied in second_names(model).items():
         if name in stored and tied in stored:
-            if not np.array_equal(stored[name].read(), stored[tied].read()):
+            if not np.array_equal(stored[name], stored[tied]):
                 raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
             del found[name]
     return {name: array for name, array in found.items()

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinyllm.config import bounded, check, conform
 from tinyllm.errors import UserError
-from tinyllm.files import LARGEST, atomic_write, open_regular, parse_json, state_of
+from tinyllm.files import LARGEST, atomic_write, open_regular, open_unchanged, parse_json, state_of
 from tinyllm.ops.quant import from_bfloat16
 
 DTYPES = {
@@ -47,7 +47,7 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
         entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (start, end)}
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the numbers start at a multiple of eight
-    with atomic_write(path, "wb") as f:
+    with atomic_write(path) as f:
         f.write(len(header).to_bytes(8, "little") + header)
         for array in state.values():
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -56,7 +56,7 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file, read on demand."""
+    """An array in a safetensors file, which `np.asarray` reads."""
 
     path: Path
     dtype: str  # its name in the format, such as F32
@@ -69,18 +69,21 @@ class Stored:
         """Return the transpose of this array, to be read."""
         return replace(self, shape=self.shape[::-1], transposed=not self.transposed)
 
-    def read(self, dtype: Any = None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         """Read the array, converted to `dtype` if given; BF16 becomes float32.
 
         The file is read in blocks of rows, so there is never a second copy of the array in memory.
         """
         kind = NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
-        array = _aligned(self.shape, np.dtype(dtype or own))
+        own = np.dtype(dtype or own)
+        memory = np.empty(math.prod(self.shape) * own.itemsize + 64, np.uint8)
+        start = -memory.ctypes.data % 64  # kernels for 8 and 4 bits read aligned arrays faster
+        array = memory[start : len(memory) - 64 + start].view(own).reshape(self.shape)
         rows = np.atleast_1d(array.T if self.transposed else array)
         width = max(math.prod(rows.shape[1:]), 1)
         step = max(BLOCK // (width * kind.itemsize), 1)
-        with open_regular(self.path) as f:
+        with open_unchanged(self.path, self.state) as f:
             f.seek(self.offset)
             for part in (rows[i : i + step] for i in range(0, len(rows), step) if rows.size):
                 block = np.fromfile(f, kind, part.size)
@@ -89,17 +92,7 @@ class Stored:
                 if self.dtype == "BF16":
                     block = from_bfloat16(block)
                 part[...] = block.reshape(part.shape)
-            if state_of(f) != self.state:
-                raise UserError(f"{self.path} was changed while it was read: read it again")
         return array
-
-
-def _aligned(shape, dtype):
-    """Return an uninitialised array aligned to 64 bytes: kernels for 8 and 4 bits read it faster."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
@@ -174,4 +167,4 @@ def hash_weights(folder: Path) -> str:
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and the metadata of a safetensors file: ({name: array}, {name: text})."""
     stored, metadata = read_header(path)
-    return {name: array.read() for name, array in stored.items()}, metadata
+    return {name: np.asarray(array) for name, array in stored.items()}, metadata

@@ -6,7 +6,7 @@ model.save_pretrained(folder)  # the adapters alone, as peft writes them
 nn.merge(model)                # adds each adapter to its matrix
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,16 +85,15 @@ def adapter_state(model: Module) -> dict[str, np.ndarray]:
     return {name: p.data for name, p in model.named_parameters() if p.requires_grad}
 
 
-def load_adapter(model: Module, state: dict[str, Any], numbers: Callable[[Any], Any] = np.asarray) -> None:
+def load_adapter(model: Module, state: dict[str, Any]) -> None:
     """Copy {name: array} into the adapters and new layers of a model.
 
-    `numbers` returns an array, for callers that read arrays only when their shapes are known to fit.
     Raises UserError, and changes nothing, if names or shapes differ, or a number is not finite.
     """
     tensors = dict(model.named_tensors())
     frozen = {name: tensor.shape for name, tensor in tensors.items() if not tensor.requires_grad}
     model.check_state(frozen | {name: array.shape for name, array in state.items()})
-    arrays = {name: fitting(name, numbers(array), tensors[name]) for name, array in state.items()}
+    arrays = {name: fitting(name, array, tensors[name]) for name, array in state.items()}
     for name, array in arrays.items():
         tensors[name].data = np.array(array)
 
