@@ -48,9 +48,23 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
     return of_case
 
 
+def of_terms(size: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the error bound of an op of which each result is wrong by at most 2^-23 times a size.
+
+    size: a function of (results, *arguments) that returns what the absolute values of all rounded terms add
+        up to: one array, or a tuple with an array for each result.
+    """
+
+    def of_case(args, results):
+        sizes = size(results, *args)
+        return tuple(EPS * each + TINY for each in (sizes if isinstance(sizes, tuple) else (sizes,)))
+
+    return of_case
+
+
 def ulps(n: float) -> Callable[..., Any]:
     """Return the error bound n * 2^-23 * |y| of an op whose results y are rounded n times in float32."""
-    return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
+    return of_terms(lambda results, *args: tuple(n * np.abs(y) for y in results))
 
 
 def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import CASES, MODEST, USUAL, cases, floats, leading, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, ulps
+from tinyllm.testing.bounds import BOUNDS, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, PURE
 
@@ -35,37 +35,19 @@ def dropout(draw):
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
-@bound(*ACTIVATIONS)
-def activation(args, results):
-    """Bound the error of an activation by 8 * 2^-23 |x|, because 1 + erf or 1 - sigmoid loses digits."""
-    return (8 * EPS * np.abs(args[0]) + TINY,)
-
-
-@bound(*(f"{name}_backward" for name in ACTIVATIONS))
-def activation_backward(args, results):
-    """Bound the error of dx by 16 * 2^-23 |dy| (1 + |x|), because the slope has terms as large as x."""
-    dy, x = args
-    return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
-
-
-@bound("swiglu")
-def swiglu(args, results):
-    """Bound the error of y = silu(gate) up by 8 * 2^-23 |gate| |up|."""
-    gate, up = args
-    return (8 * EPS * np.abs(gate * up) + TINY,)
-
-
-@bound("swiglu_backward")
-def swiglu_backward(args, results):
-    """Bound the float32 errors of dgate = dy up silu'(gate) and dup = dy silu(gate)."""
-    dy, gate, up = args
-    return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
-
-
 CASES |= dict.fromkeys((*ACTIVATIONS, "log", "tanh", "sigmoid"), arrays(1))
 CASES |= dict.fromkeys(("swiglu", "add"), arrays(2))
 BOUNDS |= dict.fromkeys(("exp", "log", "tanh", "sigmoid"), ulps(8))
-BOUNDS |= {"add": ulps(1), "dropout": ulps(4), "dropout_backward": ulps(4)}
+BOUNDS |= {
+    # 1 + erf and 1 - sigmoid lose digits, and slopes have terms as large as x.
+    **dict.fromkeys(ACTIVATIONS, of_terms(lambda _, x: 8 * np.abs(x))),
+    **dict.fromkeys((f"{name}_backward" for name in ACTIVATIONS),
+                    of_terms(lambda _, dy, x: 16 * np.abs(dy) * (1 + np.abs(x)))),
+    "swiglu": of_terms(lambda _, gate, up: 8 * np.abs(gate * up)),
+    "swiglu_backward": of_terms(lambda _, dy, gate, up: (
+        16 * np.abs(dy * up) * (1 + np.abs(gate)), 8 * np.abs(dy * gate))),
+    "add": ulps(1), "dropout": ulps(4), "dropout_backward": ulps(4),
+}
 
 
 GELU = "0.5 * x * (1 + erf(x * 0.5**0.5))"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import axis, cases, floats, ints, leading, scores, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -34,13 +34,6 @@ def probabilities(draw):
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 
 
-@bound("entropy")
-def entropy_bound(args, results):
-    """Bound the float32 error of an entropy y of n probabilities by (n + 8) * 2^-23 * y."""
-    (p,), (y,) = args, results
-    return (EPS * (p.shape[-1] + 8) * (y + EPS * p.shape[-1]) + TINY,)
-
-
 @bound("perplexity")
 def perplexity_bound(args, results):
     """Bound the float32 error of exp(mean of -ln p) by the error of this mean, times the perplexity."""
@@ -49,6 +42,8 @@ def perplexity_bound(args, results):
         total = np.abs(np.log(p)).sum() / max(p.size, 1)
     return (np.where(np.isfinite(y), EPS * (8 + (p.size + 4) * total) * y, 0) + TINY,)
 
+
+BOUNDS["entropy"] = of_terms(lambda results, p: (p.shape[-1] + 8) * (results[0] + EPS * p.shape[-1]))
 
 PAIRS = "(ids[:-1], ids[1:])"
 

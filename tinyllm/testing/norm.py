@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tinyllm.ops.shapes import rows
 from tinyllm.testing.arrays import MODEST, USUAL, cases, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, bound, largest, mean
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, largest, mean, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 
@@ -60,13 +60,6 @@ def layernorm_backward_bound(args, results):
     return dx + TINY, dw + TINY, EPS * (N + 1) * rows(np.abs(dy)).sum(axis=0) + TINY
 
 
-@bound("rmsnorm")
-def rmsnorm_bound(args, results):
-    """Bound the float32 errors of y and rstd = 1 / rms by (C + 8) * 2^-23 times |y| and rstd."""
-    C = args[0].shape[-1]
-    return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
-
-
 @bound("rmsnorm_backward")
 def rmsnorm_backward_bound(args, results):
     """Bound the errors of dx and dw by C + 8 and N + 4 times 2^-23 times the sums of their absolute terms."""
@@ -75,6 +68,9 @@ def rmsnorm_backward_bound(args, results):
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)
     dx = EPS * (C + 8) * (dn + normal * mean(dn * normal)) * rstd
     return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
+
+
+BOUNDS["rmsnorm"] = of_terms(lambda results, x, *_: tuple((x.shape[-1] + 8) * np.abs(y) for y in results))
 
 
 VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"

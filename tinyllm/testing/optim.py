@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import CASES, MODEST, PLAIN, USUAL, cases, floats, leading, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, ulps
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import bind, run_spec
 
@@ -50,13 +50,6 @@ def adamw_bound(args, results):
     return EPS * (4 * w_size + 16 * rate * move) + TINY, 5 * EPS * m_size + TINY, 6 * EPS * v + TINY
 
 
-@bound("grad_norm")
-def grad_norm_bound(args, results):
-    """Bound the float32 error of a norm y of n numbers by (n + 4) * 2^-23 * y."""
-    count = sum(g.size for g in args[0])
-    return (EPS * (4 + count) * results[0] + TINY,)
-
-
 @cases("lr_schedule")
 def schedules(draw):
     """Draw a learning rate schedule and a step, often at the end of the warm-up or of the training."""
@@ -68,6 +61,7 @@ def schedules(draw):
 
 
 CASES["grad_norm"] = st.tuples(gradients((*USUAL, "huge")))  # squares of huge numbers overflow in float32
+BOUNDS["grad_norm"] = of_terms(lambda results, grads: (4 + sum(g.size for g in grads)) * results[0])
 BOUNDS["clip_grads"] = ulps(4)
 BOUNDS["lr_schedule"] = lambda args, results: (1e-9 * args[2],)  # C libraries differ a little
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import MODEST, cases, few, floats, seeds, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bound, logits_of
 
@@ -27,14 +27,6 @@ def contrastive_loss(draw):
     N, C = draw(few), draw(sizes)
     a, b = (floats(draw, (N, C), kinds=MODEST) for _ in range(2))
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
-
-
-@bound("mean_pool")
-def mean_pool_bound(args, results):
-    """Bound the float32 error of a mean by (T + 2) * 2^-23 times the mean of |x|."""
-    x, lengths = args
-    real = (np.arange(x.shape[1]) < lengths[:, None])[..., None]
-    return (EPS * (2 + x.shape[1]) * np.where(real, np.abs(x), 0).sum(axis=1) / lengths[:, None] + TINY,)
 
 
 def scaled(a, b, temperature):
@@ -66,7 +58,11 @@ def contrastive_loss_backward_bound(args, results):
     return da + TINY, each.T @ np.abs(a) + EPS * (2 + N) * size.T @ np.abs(a) + TINY
 
 
-BOUNDS["mean_pool_backward"] = lambda args, results: (2 * EPS * np.abs(results[0]) + TINY,)
+BOUNDS |= {
+    "mean_pool": of_terms(lambda _, x, lengths: (2 + x.shape[1]) * np.where(
+        (np.arange(x.shape[1]) < lengths[:, None])[..., None], np.abs(x), 0).sum(axis=1) / lengths[:, None]),
+    "mean_pool_backward": ulps(2),
+}
 
 
 MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import SIZES, USUAL, cases, leading, scores
-from tinyllm.testing.bounds import EPS, TINY, bound, largest
+from tinyllm.testing.bounds import BOUNDS, largest, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, INFINITE
 
@@ -20,34 +20,15 @@ def rows_of_scores(draw):
     return (scores(draw, (*draw(leading), draw(widths)), kinds, shares=(0, 0, 0.4, 1)),)
 
 
-@bound("softmax")
-def softmax_bound(args, results):
-    """Bound the float32 error of y by (n + 8 + 2 max |x|) * 2^-23 * y; exp magnifies errors of x - max."""
-    (x,), (y,) = args, results
-    return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
-
-
-@bound("softmax_backward")
-def softmax_backward_bound(args, results):
-    """Bound the float32 error of dx by (n + 4) * 2^-23 times the formula of dx with absolute values."""
-    dy, y = args
-    n = y.shape[-1]
-    return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
-
-
-@bound("log_softmax")
-def log_softmax_bound(args, results):
-    """Bound the float32 error of y by (n + 8 + 4 max |x|) * 2^-23."""
-    (x,) = args
-    return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
-
-
-@bound("log_softmax_backward")
-def log_softmax_backward_bound(args, results):
-    """Bound the float32 error of dx by (n + 4) * 2^-23 (|dy| + p sum |dy|), where p = exp(y) (1 + |y|)."""
-    dy, y = args
-    p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
-    return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)
+BOUNDS |= {  # exp magnifies the errors of x - max
+    "softmax": of_terms(lambda results, x: results[0] * (8 + x.shape[-1] + 2 * largest(x))),
+    "softmax_backward": of_terms(lambda _, dy, y: (4 + y.shape[-1]) * y * (
+        np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True))),
+    "log_softmax": of_terms(lambda _, x: np.broadcast_to(8 + x.shape[-1] + 4 * largest(x), x.shape)),
+    "log_softmax_backward": of_terms(lambda _, dy, y: (4 + y.shape[-1]) * (
+        np.abs(dy) + np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
+        * np.abs(dy).sum(-1, keepdims=True))),
+}
 
 
 GUARD = "np.maximum(e.sum(axis=-1, keepdims=True), 1)"
