@@ -6,11 +6,21 @@ from hypothesis import strategies as st
 from tinyllm.ops import attention, gelu_tanh, layernorm, linear, rmsnorm, rope, rope_tables, silu
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, axis, cases, floats, seeds
-from tinyllm.testing.bounds import EPS, bound
+from tinyllm.testing.bounds import BOUNDS, of_terms
 from tinyllm.testing.edits import mistake, variant
 
 counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
 odd = st.sampled_from((1, 3, 5))
+
+
+def vector(rng, n):
+    """Return n small random numbers: a bias or, added to 1, the weight of a norm."""
+    return np.float32(0.3 * rng.normal(n))
+
+
+def matrix(rng, n_in, n_out):
+    """Return random weights of a layer, as large as in an untrained model."""
+    return np.float32(rng.normal((n_in, n_out)) / n_in**0.5)
 
 
 @cases("transformer_block")
@@ -21,12 +31,9 @@ def blocks(draw):
     C, rng = heads * D, Random(draw(seeds), "block")
 
     def layer(n_in, n_out):
-        return [(rng.normal((n_in, n_out)) / n_in**0.5).astype(np.float32), small(n_out)]
+        return [matrix(rng, n_in, n_out), vector(rng, n_out)]
 
-    def small(n):
-        return (0.3 * rng.normal(n)).astype(np.float32)
-
-    norms = [[(1 + small(C)).astype(np.float32), small(C)] for _ in range(2)]
+    norms = [[1 + vector(rng, C), vector(rng, C)] for _ in range(2)]
     x = floats(draw, (B, T, C), ("normal", "wide", "normal"))
     return x, heads, norms[0], layer(C, 3 * C), layer(C, C), norms[1], layer(C, 4 * C), layer(4 * C, C)
 
@@ -38,14 +45,10 @@ def llama_blocks(draw):
     K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
     D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))
     F, rng = draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "llama")
-
-    def matrix(n_in, n_out):
-        return (rng.normal((n_in, n_out)) / n_in**0.5).astype(np.float32)
-
-    norms = [(1 + 0.3 * rng.normal(C)).astype(np.float32) for _ in range(2)]
+    norms = [1 + vector(rng, C) for _ in range(2)]
     H, x = K * shared, floats(draw, (B, T, C), ("normal", "wide", "normal"))
-    attend = [matrix(C, H * D), matrix(C, K * D), matrix(C, K * D), matrix(H * D, C)]
-    mlp = [matrix(C, F), matrix(C, F), matrix(F, C)]
+    attend = [matrix(rng, *shape) for shape in ((C, H * D), (C, K * D), (C, K * D), (H * D, C))]
+    mlp = [matrix(rng, *shape) for shape in ((C, F), (C, F), (F, C))]
     return x, H, norms[0], attend, norms[1], mlp, draw(st.sampled_from((10000.0, 100.0)))
 
 
@@ -55,18 +58,10 @@ def parallel_blocks(draw):
     B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 8)))
     C, F, rng = heads * D, draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "parallel")
-    norm = [(1 + 0.3 * rng.normal(C)).astype(np.float32), (0.3 * rng.normal(C)).astype(np.float32)]
-    widen = (rng.normal((C, C + 2 * D + F)) / C**0.5).astype(np.float32)
-    narrow = (rng.normal((C + F, C)) / (C + F) ** 0.5).astype(np.float32)
+    norm = [1 + vector(rng, C), vector(rng, C)]
+    widen, narrow = matrix(rng, C, C + 2 * D + F), matrix(rng, C + F, C)
     x = floats(draw, (B, T, C), ("normal", "wide", "normal"))
     return x, heads, norm, widen, narrow, draw(st.sampled_from((10000.0, 100.0)))
-
-
-@bound("transformer_block", "llama_block", "parallel_block")
-def block_bound(args, results):
-    """Bound the error of a block's output; each norm over few channels can magnify errors a hundredfold."""
-    (y,) = results
-    return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
 
 
 sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
@@ -76,6 +71,9 @@ CASES |= {
     "count_parameters": sizes,
     "count_flops": sizes,
 }
+# Each norm over few channels can magnify errors a hundredfold.
+BOUNDS |= dict.fromkeys(("transformer_block", "llama_block", "parallel_block"), of_terms(
+    lambda results, *_: 4000 * (4 + np.abs(results[0]).max(initial=0))))
 
 
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"

@@ -1,5 +1,7 @@
 """Test quantised weights: packed numbers must be exact, products may differ by float32 rounding."""
 
+import functools
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -34,51 +36,34 @@ def numbers(draw):
     return (x,)
 
 
-def packed(bits):
-    """Return a strategy that draws packed weights and their shape: (q, scales, n_in, n_out)."""
-
-    @st.composite
-    def draw_packed(draw):
-        n_in, n_out = draw(inner), draw(sizes)
-        kinds = ("normal", "wide", "small", "whole", "zero", "large")
-        w = floats(draw, (n_in, n_out), kinds, ("plain",))
-        layouts = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")
-        q_layout, scales_layout, _ = draw(recipes(layouts, layouts))
-        q, scales = run_spec(f"quantize_int{bits}", (w,))
-        return arrange(q, q_layout), arrange(scales, scales_layout), n_in, n_out
-
-    return draw_packed()
+@st.composite
+def layer(draw, bits):
+    """Draw the arguments of a product with quantised weights; the bias may be None."""
+    n_in, n_out = draw(inner), draw(sizes)
+    kinds = ("normal", "wide", "small", "whole", "zero", "large")
+    w = floats(draw, (n_in, n_out), kinds, ("plain",))
+    layouts = tuple(layout for layout in ANY_LAYOUT if layout != "repeated row")
+    q_layout, scales_layout, _ = draw(recipes(layouts, layouts))
+    q, scales = run_spec(f"quantize_int{bits}", (w,))
+    b = floats(draw, (n_out,)) if draw(st.booleans()) else None
+    x = floats(draw, (*draw(leading), n_in))
+    return x, arrange(q, q_layout), arrange(scales, scales_layout), n_out, b
 
 
-def layer(bits):
-    """Return a strategy for the arguments of a product with quantised weights; the bias may be None."""
-
-    @st.composite
-    def draw_layer(draw):
-        q, scales, n_in, n_out = draw(packed(bits))
-        b = floats(draw, (n_out,)) if draw(st.booleans()) else None
-        return floats(draw, (*draw(leading), n_in)), q, scales, n_out, b
-
-    return draw_layer()
-
-
-def product_bound(bits):
-    """Return the error bound of products with quantised weights: (5 + number of blocks) * 2^-23 * |x| |w|."""
-
-    def bound(args, results):
-        x, q, scales, n_out, b = args
-        xq, x_scales = run_spec("quantize_rows", (x,))
-        n_in, padded = x.shape[-1], xq.shape[-2] * 32
-        rounded = np.abs(xq * x_scales[..., None].astype(float)).reshape(*x.shape[:-1], padded)[..., :n_in]
-        w = np.abs(dequantize(bits, q, scales, n_in, n_out)).astype(float)
-        size = rounded @ w + (0 if b is None else np.abs(b))
-        return ((5 + xq.shape[-2]) * EPS * size + TINY * (1 + largest(x)),)
-
-    return bound
+def product_bound(bits, args, results):
+    """Bound the errors of products with quantised weights by (5 + number of blocks) * 2^-23 * |x| |w|."""
+    x, q, scales, n_out, b = args
+    xq, x_scales = run_spec("quantize_rows", (x,))
+    n_in, padded = x.shape[-1], xq.shape[-2] * 32
+    rounded = np.abs(xq * x_scales[..., None].astype(float)).reshape(*x.shape[:-1], padded)[..., :n_in]
+    w = np.abs(dequantize(bits, q, scales, n_in, n_out)).astype(float)
+    size = rounded @ w + (0 if b is None else np.abs(b))
+    return ((5 + xq.shape[-2]) * EPS * size + TINY * (1 + largest(x)),)
 
 
-CASES |= {"linear_int8": layer(8), "linear_int4": layer(4)}
-BOUNDS |= {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
+for width in (8, 4):
+    CASES[f"linear_int{width}"] = layer(width)
+    BOUNDS[f"linear_int{width}"] = functools.partial(product_bound, width)
 
 
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"

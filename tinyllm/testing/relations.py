@@ -71,13 +71,9 @@ def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -
     return (dy, *(known[argument] for argument in parameters(name + SUFFIX)[1:]))
 
 
-def backward_cases(name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> st.SearchStrategy:
-    """Return a strategy for cases of `name`_backward: draw a case of `name`, run the op, and draw dy."""
-
-    @st.composite
-    def draw_case(draw):
-        args = draw(cases)
-        result = run_spec(name, args)
-        return backward_args(name, args, result, floats(draw, first(result).shape, kinds))
-
-    return draw_case()
+@st.composite
+def backward_cases(draw: Any, name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> tuple:
+    """Draw a case of `name`_backward: draw a case of `name`, run the op, and draw dy."""
+    args = draw(cases)
+    result = run_spec(name, args)
+    return backward_args(name, args, result, floats(draw, first(result).shape, kinds))
