@@ -114,11 +114,7 @@ def sigmoid(x: Tensor) -> Tensor:
     """Compute 1 / (1 + exp(-x)): x (...) -> (...)."""
     x = as_tensor(x)
     y = run(ops.sigmoid, x.data)
-
-    def backward(dy):
-        return (dy * y * (1 - y),)
-
-    return record(y, (x,), backward)
+    return record(y, (x,), lambda dy: (dy * y * (1 - y),))
 
 
 def relu(x: Tensor) -> Tensor:
@@ -132,11 +128,7 @@ def log_sigmoid(x: Tensor) -> Tensor:
     e = run(ops.exp, -np.abs(x.data))
     near = 1 + e  # log(1 + e) = log(near) + a correction for the rounding of near
     y = np.minimum(x.data, 0) - (run(ops.log, near) + (e - (near - 1)) / near)
-
-    def backward(dy):
-        return (dy * run(ops.sigmoid, -x.data),)
-
-    return record(y, (x,), backward)
+    return record(y, (x,), lambda dy: (dy * run(ops.sigmoid, -x.data),))
 
 
 def minimum(x: Any, y: Any) -> Tensor:
@@ -169,11 +161,8 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     """Join tensors along an axis. Raises ValueError if their other axes differ."""
     tensors = as_tensors(*tensors)
     ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
-
-    def backward(dy):
-        return tuple(np.split(dy, ends, axis))
-
-    return record(np.concatenate([x.data for x in tensors], axis), tensors, backward)
+    y = np.concatenate([x.data for x in tensors], axis)
+    return record(y, tensors, lambda dy: tuple(np.split(dy, ends, axis)))
 
 
 @instead(dim="no argument for the last axis")
@@ -256,12 +245,8 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def embedding(w: Tensor, ids: Ints) -> Tensor:
     """Look up rows of a table by their ids: w (V, C), ids (...) ints -> (..., C)."""
     w, ids = as_tensor(w), np.asarray(as_array(ids))
-    vocab_size = w.shape[0]
-
-    def backward(dy):
-        return (ops.embedding_backward(dy, ids, vocab_size),)
-
-    return record(ops.embedding(w.data, ids), (w,), backward)
+    count = w.shape[0]
+    return record(ops.embedding(w.data, ids), (w,), lambda dy: (ops.embedding_backward(dy, ids, count),))
 
 
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
@@ -296,11 +281,7 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
     Raises ValueError when the length of the last axis is not a multiple of n.
     """
     x = as_tensor(x)
-
-    def backward(*dparts):
-        return (ops.join(list(dparts)),)
-
-    return record(ops.split(x.data, n), (x,), backward)
+    return record(ops.split(x.data, n), (x,), lambda *dparts: (ops.join(list(dparts)),))
 
 
 _own = [name for name, each in vars().items() if getattr(each, "__module__", "") == __name__]

@@ -211,11 +211,7 @@ class Tensor:
         """Raise to a power n, a number."""
         if isinstance(n, Tensor):
             raise TypeError("the power must be a number; for x ** y of tensors write (x.log() * y).exp()")
-
-        def backward(dy):
-            return (dy * n * self.data ** (n - 1 if n else 0),)
-
-        return record(self.data**n, (self,), backward)
+        return record(self.data**n, (self,), lambda dy: (dy * n * self.data ** (n - 1 if n else 0),))
 
     def __neg__(self):
         return self * -1
@@ -244,19 +240,11 @@ class Tensor:
     def exp(self) -> "Tensor":
         """Return e to the power of each number."""
         y = run(ops.exp, self.data)
-
-        def backward(dy):
-            return (dy * y,)
-
-        return record(y, (self,), backward)
+        return record(y, (self,), lambda dy: (dy * y,))
 
     def log(self) -> "Tensor":
         """Return the natural logarithm of each number."""
-
-        def backward(dy):
-            return (dy / self.data,)
-
-        return record(run(ops.log, self.data), (self,), backward)
+        return record(run(ops.log, self.data), (self,), lambda dy: (dy / self.data,))
 
     def sqrt(self) -> "Tensor":
         """Return the square root of each number."""
@@ -265,11 +253,7 @@ class Tensor:
     def tanh(self) -> "Tensor":
         """Return the hyperbolic tangent of each number."""
         y = run(ops.tanh, self.data)
-
-        def backward(dy):
-            return (dy * (1 - y * y),)
-
-        return record(y, (self,), backward)
+        return record(y, (self,), lambda dy: (dy * (1 - y * y),))
 
     @instead(dim="axis=", keepdim="keepdims=")
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
@@ -302,11 +286,7 @@ class Tensor:
     def reshape(self, *shape: Any) -> "Tensor":
         """Return a tensor of another shape with the same numbers in the same order."""
         before = self.data.shape
-
-        def backward(dy):
-            return (dy.reshape(before),)
-
-        return record(self.data.reshape(*shape), (self,), backward)
+        return record(self.data.reshape(*shape), (self,), lambda dy: (dy.reshape(before),))
 
     def transpose(self, *axes: int) -> "Tensor":
         """Reorder the axes as listed in `axes`, or reverse them when none are given.
@@ -317,11 +297,7 @@ class Tensor:
             raise ValueError(f"transpose takes the new order of all {self.ndim} axes, got {axes}; "
                              "swapaxes exchanges two axes")
         order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
-
-        def backward(dy):
-            return (dy.transpose(np.argsort(order)),)
-
-        return record(self.data.transpose(order), (self,), backward)
+        return record(self.data.transpose(order), (self,), lambda dy: (dy.transpose(np.argsort(order)),))
 
     def swapaxes(self, a: int, b: int) -> "Tensor":
         """Exchange two axes, as `transpose` of PyTorch does."""

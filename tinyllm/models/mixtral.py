@@ -95,11 +95,7 @@ class Experts(nn.Module):
         """Choose experts for tokens: (N, C) -> weights (N, top), expert numbers (N, top), the best first."""
         self.p = p = F.softmax(self.gate(rows))
         found, chosen = ops.route(p.data, p.data, self.top)
-
-        def backward(dweights):
-            return (ops.route_backward(dweights, p.data, chosen),)
-
-        weights = record(found, (p,), backward)
+        weights = record(found, (p,), lambda dweights: (ops.route_backward(dweights, p.data, chosen),))
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
 
