@@ -70,10 +70,7 @@ def load_pydocs() -> bytes:
 
 
 def load_stdlib_code() -> bytes:
-    """Join the source files of the standard library, sorted by path, without tests -> bytes.
-
-    Files that are not UTF-8 are left out.
-    """
+    """Join the standard library's source files in UTF-8, sorted by path, without tests -> bytes."""
     root = Path(sysconfig.get_paths()["stdlib"])
     paths: list[Path] = []
     for where, folders, names in os.walk(root):

@@ -22,10 +22,7 @@ EPS = 1e-6  # added in the norms of the short vectors; config.json has no settin
 
 @dataclass(frozen=True, kw_only=True)
 class DeepseekV3Config(LlamaConfig):
-    """The sizes of a DeepSeek-V3: all sizes of LLaMA, and of the latent vectors.
-
-    Raises UserError if they are inconsistent.
-    """
+    """The sizes of a DeepSeek-V3: LLaMA's, and of latent vectors. Raises UserError if inconsistent."""
 
     head_width: int = setting(  # type: ignore[assignment]
         **SIZE, hf="qk_rope_head_dim", help="channels of a head that are rotated"

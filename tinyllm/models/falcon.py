@@ -35,10 +35,7 @@ class FalconConfig(RotarySizes):
 
 
 class MultiQueryAttention(nn.Attention):
-    """Apply attention with one head of keys and values; one linear layer makes all queries, keys and values.
-
-    x (B, T, C) -> (B, T, C).
-    """
+    """Apply attention with one head of keys and values; one layer makes q, k, v: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FalconConfig):
         super().__init__(config.width, config.heads, kv_heads=1)

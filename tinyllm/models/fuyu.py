@@ -67,10 +67,7 @@ def read_text(config: Json) -> Json:
 
 
 class FuyuAttention(nn.Attention):
-    """Apply attention; one linear layer makes q, k and v of head 0, then of head 1, and so on.
-
-    x (B, T, C) -> (B, T, C).
-    """
+    """Apply attention; one layer makes q, k and v of head 0, then head 1, ...: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FuyuConfig):
         super().__init__(config.width, config.heads)

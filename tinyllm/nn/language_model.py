@@ -53,10 +53,7 @@ class LanguageModel(Module):
         raise NotImplementedError
 
     def before_head(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
-        """Return the vectors from which `head` computes the logits of the targets.
-
-        tokens, targets (B, T) -> (B, T, C).
-        """
+        """Return the vectors that `head` scores for each target: tokens, targets (B, T) -> (B, T, C)."""
         return self.hidden(tokens, **inputs)
 
     def first_std(self, name: str) -> float:
@@ -69,10 +66,7 @@ class LanguageModel(Module):
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std
 
     def finish(self, seed: int | None) -> None:
-        """Initialise the matrices of a new model with normal numbers, and apply `recompute`.
-
-        With `seed=None` the matrices stay zero.
-        """
+        """Draw a new model's matrices, or leave them zero with `seed=None`, and apply `recompute`."""
         if seed is not None:
             init_normal(self, seed, self.first_std)
             self.dropout_stream(seed, 0)

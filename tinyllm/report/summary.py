@@ -82,10 +82,7 @@ def _share(n, total):
 
 
 def drawing(model: Module) -> list[str]:
-    """Return a line for each part of a model, with the parts inside it below; dropout is left out.
-
-    Equal neighbours in a list share a line.
-    """
+    """List the parts of a model, inner ones indented, without dropout; equal neighbours share a line."""
     parts = [(name, _described(part), drawing(part)) for name, part in model.named_children()
              if not isinstance(part, Dropout)]
     lines = []

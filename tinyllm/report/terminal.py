@@ -78,10 +78,7 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
 
 
 def width(text: str) -> int:
-    """Return how many columns a text fills in a terminal: emoji and East Asian letters fill two.
-
-    Marks over other letters fill none.
-    """
+    """Return how many columns a text fills: 2 for emoji and East Asian letters, 0 for marks over letters."""
     letters = [c for c in text if unicodedata.category(c) not in ("Mn", "Me")]
     return len(letters) + sum(unicodedata.east_asian_width(c) in "WF" for c in letters)
 

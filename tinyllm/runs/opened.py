@@ -45,10 +45,7 @@ class Opened:
 
     @property
     def sampling(self) -> Sampling:
-        """Return the settings for drawing tokens from the folder's generation_config.json.
-
-        Raises UserError when the file holds an impossible value.
-        """
+        """Return the folder's settings for drawing tokens. Raises UserError for an impossible value."""
         return Sampling(**sampling_settings(self.model.generation))
 
     @cached_property

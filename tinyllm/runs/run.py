@@ -184,10 +184,7 @@ class Run:
         return next(reversed(checkpoint.list_checkpoints(self.checkpoints).values()), None)
 
     def find_checkpoint(self, which: str = "best") -> Path:
-        """Return the path of the "last" checkpoint, or of the "best", with the lowest validation loss.
-
-        Raises UserError when there is none yet.
-        """
+        """Return the path of the "last" checkpoint, or the "best". Raises UserError if there is none."""
         self.read()  # raises UserError if the folder is no run, and says what it is
         kept = checkpoint.list_checkpoints(self.checkpoints)
         if not kept:

@@ -61,10 +61,7 @@ def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0) 
 
 
 def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | None = None) -> Trace:
-    """Run token ids through a model and compute everything that a trace shows.
-
-    Raises UserError if the logits are not finite.
-    """
+    """Run ids through a model and compute what a trace shows. Raises UserError if logits are not finite."""
     root = observe(model, ids)
     logits = root.steps[-1].outputs[0][0]
     if not np.isfinite(logits).all():
