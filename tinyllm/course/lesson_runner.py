@@ -21,7 +21,7 @@ from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, bar, paint, paragraph
 
-STOPPED = "stopped; with --from N the lesson starts at step N"
+STOPPED = "stopped; with --from {} the lesson starts at this step"
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
 
 
@@ -65,7 +65,7 @@ def what_next(folder: Path) -> list[Cell]:
 def _leave(kind, error, trace):
     """Handle exceptions of the script: leave quietly on Ctrl-C, and print one line for a UserError."""
     if issubclass(kind, KeyboardInterrupt):
-        print(f"\n{STOPPED}", file=sys.stderr)
+        print("\n" + STOPPED.format(Stepper.number), file=sys.stderr)
     elif issubclass(kind, UserError):
         print(f"tinyllm: error: {error}", file=sys.stderr)
         raise SystemExit(2)
@@ -100,7 +100,7 @@ def ask(prompt: str) -> str:
         answer = "q"
         print()
     if answer.lower() == "q":
-        print(STOPPED)
+        print(STOPPED.format(Stepper.number))
         sys.exit()
     return answer
 

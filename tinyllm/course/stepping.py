@@ -51,12 +51,14 @@ class Stepper:
     start: the first step to show; earlier steps run with their output hidden.
     """
 
+    number = 0  # of the step that was shown last, in a process
+
     def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1):
         self.pause, self.output = pause, sys.stdout
         every = cells(read_text(path))
         self.cells = [cell for cell in every if cell.line > frame.f_lineno]  # not shown yet
         self.count = sum(not cell.prose for cell in self.cells)
-        self.number, self.failed = 0, False  # failed: an exception ends the script (q raises one)
+        self.failed = False  # failed: an exception ends the script (q raises one)
         self.start = min(start, self.count)
         if self.start > 1:
             self.output.write(f"running steps 1 to {self.start - 1} without showing them ...\n")
@@ -82,7 +84,7 @@ class Stepper:
 
     def show(self, cell: Cell) -> None:
         """Show a cell, and wait if it is code. Prose belongs to the step of the code that follows."""
-        self.number += not cell.prose
+        Stepper.number += not cell.prose
         if self.number + cell.prose < self.start:
             return
         sys.stdout = self.output
