@@ -101,7 +101,7 @@ def format_grades(records: list, others: list) -> list[str]:
     bugs = Counter(f"{name}: {task['mistake']}" for name, task in tried if task["mistake"])
     rows = [[f"{name:<25}", *(str(found[name, state]) for state in states)] for name in dict(tried)]
     lines = [f"  {line}" for line in table(["exercise", *(WORDS.get(x, x) for x in states)], rows)]
-    common = [f"{many} times {bug}" for bug, many in bugs.most_common(20)]
+    common = [f"{many} of {len(graded)}: {bug}" for bug, many in bugs.most_common(20)]
     notes = [f"{record['student']}: {note(record)}" for record in records if note(record)]
     notes += [f"{name}: neither a folder nor a zip, so left out" for name in others]
     for head, said in (("common bugs", common), ("to be looked at", notes)):
