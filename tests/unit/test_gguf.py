@@ -193,6 +193,6 @@ def test_the_command_merges_adapters_and_says_what_is_missing(refused, printed, 
     assert "\n21.8% of the weights stay float32: " in printed(*words, "--overwrite")
     assert (tmp_path / "adapter.gguf").read_bytes() == (tmp_path / "folder.gguf").read_bytes()
     assert "exists already" in refused(*words)
-    assert "quantized already" in refused("export", "shipped", "--out", tmp_path / "s.gguf")
+    assert "quantised already" in refused("export", "shipped", "--out", tmp_path / "s.gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert "pip install 'tinyllm-lab[gguf]'" in refused(*words, "--overwrite")

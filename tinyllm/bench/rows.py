@@ -160,7 +160,7 @@ def batch_races(quick: bool = False) -> Iterator[Race]:
 
 
 def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contender:
-    """Return the contender `work(model)` of a new model; quantized weights get a larger tolerance."""
+    """Return the contender `work(model)` of a new model; quantised weights get a larger tolerance."""
     contender = work(model_of(sizes, bits))
     contender.tolerance = {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
     return contender

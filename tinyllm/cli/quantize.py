@@ -38,7 +38,7 @@ def quantize(run: str | None = None, *, bits: Literal[8, 4] = 8, out: str | None
 def merge(run: str | None = None, *, out: str | None = None, overwrite: bool = False) -> None:
     """Add a trained adapter to the weights of its start.
 
-    The copy needs no start. It can be quantized, exported, or the start of others.
+    The copy needs no start. It can be quantised, exported, or the start of others.
 
     RUN          a run with `lora.rank`; the newest in runs/ if not given
     --out DIR    the folder of the new run (default RUN-merged)

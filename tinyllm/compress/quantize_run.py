@@ -21,7 +21,7 @@ from tinyllm.tokenizer import save_tokenizer
 
 def quantize_run(source: str | Path, bits: int | None, out: str | Path, overwrite: bool = False
                  ) -> tuple[int, int]:
-    """Quantize the best model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
+    """Quantise the best model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
     An adapter is merged first; without `bits`, this is all that is done. Returns the bytes of the weights
     before and after. Raises UserError, before anything is written, when the run or the folder cannot be used.

@@ -45,7 +45,7 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any], bits: in
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
     result of `tokenizer.gguf.vocabulary`. Raises UserError when llama.cpp cannot run this model (another
-    family, a window, quantized weights), the vocabulary has another size, the file cannot be written, or
+    family, a window, quantised weights), the vocabulary has another size, the file cannot be written, or
     `gguf` is missing.
     """
     check(model, bits)
@@ -89,7 +89,7 @@ def check(model: Any, bits: int) -> None:
     if adapters(model):
         raise UserError("this model has adapters: nn.merge(model) before it is exported")
     if bits_of(model):
-        raise UserError("this model is quantized already: export the one that it was made from, with --bits")
+        raise UserError("this model is quantised already: export the one that it was made from, with --bits")
     if model.model_type == "qwen3" and model.config.bias:
         raise UserError("llama.cpp's qwen3 has no bias after attention: train one without, or a llama")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:

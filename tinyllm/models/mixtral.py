@@ -112,7 +112,7 @@ def grouped_linear(x: Tensor, w: list[nn.Parameter], counts: np.ndarray) -> Tens
 
 
 def unchanged(expert: nn.GatedMLP) -> bool:
-    """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantized or replaced."""
+    """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantised or replaced."""
     return plain(expert, nn.GatedMLP) and all(plain(part, nn.Linear) for _, part in expert.named_children())
 
 

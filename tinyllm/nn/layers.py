@@ -19,7 +19,7 @@ from tinyllm.tensor import Tensor
 
 
 def plain(layer: Any, kind: type[Module]) -> bool:
-    """Return True if a layer is exactly of this class: not quantized, adapted, tapped or of a subclass."""
+    """Return True if a layer is exactly of this class: not quantised, adapted, tapped or of a subclass."""
     return type(layer) is kind and not layer.hooks
 
 

@@ -37,7 +37,7 @@ class QuantizedLinear(Module):
 
     @classmethod
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
-        """Quantize arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
+        """Quantise arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
 
         Raises ValueError when a weight is not finite, or its absolute value is 2^127 or more.
         """
@@ -87,7 +87,7 @@ def check_scales(name: str, scales: np.ndarray) -> None:
 def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] = as_array) -> Module:
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
-    The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
+    The output layer (`Head`) is quantised too; if an embedding shares the weight, it keeps the original.
     Norms, biases and embeddings stay float32. `numbers` returns the array of a weight or bias, for callers
     that read it only when needed. Raises UserError, and changes nothing, when `bits` is not 8 or 4, the model
     has adapters or is quantised with other bits, or a layer's weights cannot be quantised.
@@ -97,7 +97,7 @@ def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] =
     if bits_of(model) not in (None, bits):
         raise UserError(f"this model has weights of {bits_of(model)} bits already: they cannot become {bits}")
     if adapters(model):
-        raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantizing it")
+        raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantising it")
 
     def quantized(name, layer):
         try:
@@ -109,7 +109,7 @@ def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] =
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace all linear layers by quantized layers of zeros, to be loaded from a file; return the model."""
+    """Replace all linear layers by quantised layers of zeros, to be loaded from a file; return the model."""
 
     def empty(name, layer):
         weight, bias = _matrix(layer, as_array)

@@ -82,7 +82,7 @@ def from_bfloat16(halves: Array) -> Array:
 
 
 def interleave(blocks: Array) -> Array:
-    """Reorder quantized weights so that the kernel reads them in sequence: 16 outputs x 4 inputs at a time.
+    """Reorder quantised weights so that the kernel reads them in sequence: 16 outputs x 4 inputs at a time.
 
     (N, 32, 16 G) -> (G, N, 8, 16, 4).
     """

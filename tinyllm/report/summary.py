@@ -66,7 +66,7 @@ def _rows(model, batch, context):
 
 
 def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of a module's parameters, quantized or not; parameters of children are left out.
+    """Return the shapes of a module's parameters, quantised or not; parameters of children are left out.
 
     Parameters whose ids are in `seen` are left out, and new ids are added, so that tied weights count once.
     """
