@@ -14,17 +14,8 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course import contrast
-from tinyllm.course.drawing import MORE_CASES, PLAIN, WRITES, case_kind
-from tinyllm.course.failures import (
-    DIFFER,
-    INSIDE,
-    OutOfBounds,
-    ask,
-    complaint,
-    format_failure,
-    results_of,
-    right,
-)
+from tinyllm.course.drawing import MORE_CASES, NORMAL, WRITES, case_kind
+from tinyllm.course.failures import DIFFER, ask, complaint, failed_property, format_failure, results_in, right
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import ROUNDED, alike, form_error, wrong_in_both
 from tinyllm.course.naming import confirming, is_doubtful, name_mistake, weight
@@ -34,7 +25,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import as_text, describe
 from tinyllm.testing.edits import readable
-from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
+from tinyllm.testing.properties import ARGUMENTS, EXTREME, RIGHT, STEADY
 from tinyllm.testing.relations import parameters
 
 NAMING = 0.6  # at most this share of a student's time is for finding a name
@@ -98,21 +89,17 @@ def find_mistake(failing: list[tuple], wrong: list[tuple], tried: Sequence[tuple
     failing: pairs (case, the student's results). wrong: all cases that fail, of all that were tried.
     known: more mistakes than those of the op.
     """
-
-    def is_normal(args):
-        return case_kind(args) in (*PLAIN, VIEWS)
-
     # The name must also fit other failing cases, and cases that pass: a few are enough.
     used, failed = {id(args) for args, _ in failing}, set(map(id, wrong))
-    rest = sorted((args for args in wrong if id(args) not in used), key=is_normal, reverse=True)[:MOST]
+    rest = sorted((args for args in wrong if id(args) not in used), key=lambda x: case_kind(x) not in NORMAL)
     fine = [args for args in tried if id(args) not in failed]
-    passing = confirming([(args, None) for args in fine if is_normal(args)])
+    passing = confirming([(args, None) for args in fine if case_kind(args) in NORMAL])
     extreme = [args for args in fine if case_kind(args) == EXTREME]
     # If there is no limit, this is inf - inf = NaN, which is not < 0.
     shrinking = (1 - NAMING) * tries.left()
     return name_mistake(tries.task.op, failing, known, [args for args, _ in passing],
-                        lambda: tries.left() - shrinking, [(args, tries.output(args)) for args in rest],
-                        extreme)
+                        lambda: tries.left() - shrinking,
+                        [(args, tries.output(args)) for args in rest[:MOST]], extreme)
 
 
 def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
@@ -126,39 +113,22 @@ def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
     return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
 
 
-def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the broken property to report: a test of `title` may fail because another one is broken."""
-    if format_failure(why) == WRITES:
-        return PURE
-    if isinstance(why, Failure):
-        return INSIDE if isinstance(why, OutOfBounds) else kind
-    if title in (STEADY, ARGUMENTS):
-        return title
-    return kind if formed else FORM
-
-
-class Tries:
+class Tries(contextlib.ExitStack):
     """Try a student's function on inputs, to find a small one on which it fails. Replace workers that die.
 
     every: see `checker.CheckOptions`. left: returns the seconds that are left; then no other input is tried.
     """
 
     def __init__(self, task, start, title, every, left):
+        super().__init__()
         self.task, self.start, self.title, self.every, self.left = task, start, title, every, left
         self.worker = None
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        if self.worker:
-            self.worker.__exit__()
-
     def fresh(self) -> Any:
         if self.worker is None or self.worker.failure:
-            self.__exit__()
-            self.worker = self.start()
+            self.close()
+            self.worker = self.enter_context(self.start())
         return self.worker
 
     def complaint(self, args: Sequence[Any]) -> Failure | str | None:
@@ -166,7 +136,7 @@ class Tries:
 
     def afresh(self, args: Sequence[Any]) -> None:
         """Call the function in a new worker, so that all that the last one prints is from this call."""
-        self.__exit__()
+        self.close()
         self.worker = None
         self.output(args)
 
@@ -184,8 +154,7 @@ class Tries:
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
         """Return the results on an input; None if the call fails."""
-        answer = ask(self.task.op, self.fresh(), self.task.name, args)
-        return None if isinstance(answer, Failure) else results_of(self.task.op, *answer)
+        return results_in(self.task.op, ask(self.task.op, self.fresh(), self.task.name, args))
 
     def smallest(self, args: tuple, why: Failure | str) -> tuple[tuple, Failure | str]:
         """Return the smallest input of many that fails as `args` does, or `args`, and what is wrong there."""

@@ -12,21 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinyllm.ops import OPS
+from tinyllm.testing import properties as titles
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays, run
-from tinyllm.testing.properties import (
-    ARGUMENTS,
-    EXTREME,
-    FORM,
-    INFINITE,
-    ORDINARY,
-    ORDINARY_INPUT,
-    PURE,
-    SIMPLE,
-    SMALL,
-    STEADY,
-    VIEWS,
-)
 from tinyllm.testing.relations import bind, specs_only
 
 CASES_PER_TASK = 60
@@ -63,16 +51,16 @@ def case_kind(args: Sequence[Any]) -> str:
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
-        return INFINITE
+        return titles.INFINITE
     small = any(a.size == 0 or a.shape[-1:] == (1,) for a in given_arrays)
     if small or any(x in ([], b"", {}) for x in args if not isinstance(x, np.ndarray | np.generic)):
-        return SMALL
+        return titles.SMALL
     sizes = [np.abs(a).max() for a in numbers if a.size]
     if any(size > 100 or 0 < size < 0.01 for size in sizes):
-        return EXTREME
+        return titles.EXTREME
     if any(not a.flags.c_contiguous for a in given_arrays):
-        return VIEWS
-    return ORDINARY if numbers else ORDINARY_INPUT
+        return titles.VIEWS
+    return titles.ORDINARY if numbers else titles.ORDINARY_INPUT
 
 
 # Cases larger than those that are drawn, to find hidden limits: more rows than a byte can count, large ids.
@@ -87,8 +75,9 @@ LARGE: dict[str, tuple] = {
 }
 # The simplest first. A case with -inf may also be huge or a view, so its failure says less about the cause.
 # An empty case says least.
-CASE_KINDS = (ORDINARY, ORDINARY_INPUT, VIEWS, EXTREME, INFINITE, SMALL)
-PLAIN = (ORDINARY, ORDINARY_INPUT)
+PLAIN = (titles.ORDINARY, titles.ORDINARY_INPUT)
+NORMAL = (*PLAIN, titles.VIEWS)
+CASE_KINDS = (*NORMAL, titles.EXTREME, titles.INFINITE, titles.SMALL)
 WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 
 
@@ -107,18 +96,17 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
         for args in light_cases(name, EMPTY_CASES, seed, plain=True, empty=True):
             others += [args] if empty_axes(args) not in met else []
             met.add(empty_axes(args))
-    found = {title: [args for args in cases + others if case_kind(args) == title]
-             for title in CASE_KINDS}
+    found = {title: [args for args in cases + others if case_kind(args) == title] for title in CASE_KINDS}
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [x for x in light_cases(name, plain=True) if case_kind(x) == title][:LEAST]
-    found = {title: some for title, some in found.items() if some} | {FORM: sample}
+    found = {title: some for title, some in found.items() if some} | {titles.FORM: sample}
     if name == "attention":  # the first of the steps that the lesson advises
-        simple = [(q, k, *rest) for q, k, *rest in found[ORDINARY]
+        simple = [(q, k, *rest) for q, k, *rest in found[titles.ORDINARY]
                   if q.shape[2] == k.shape[2] and rest[-1] is None]
-        found = {SIMPLE: simple} | found
+        found = {titles.SIMPLE: simple} | found
     if not OPS[name].mutates:
-        found[PURE] = sample
-    return found | {ARGUMENTS: with_defaults(name, cases), STEADY: cases[:5]}
+        found[titles.PURE] = sample
+    return found | {titles.ARGUMENTS: with_defaults(name, cases), titles.STEADY: cases[:5]}
 
 
 def light_cases(name: str, *count_and_seed: int, **how: bool) -> list[tuple]:
@@ -150,7 +138,7 @@ def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
         given = tuple((bind(name, args) | defaults(name)).values())
         with contextlib.suppress(ValueError, IndexError):  # skip cases that need their own arguments
             run(name, OPS[name].reference, given)  # on copies of what it changes
-            (plain if case_kind(given) in (*PLAIN, VIEWS) else others).append(given)
+            (plain if case_kind(given) in NORMAL else others).append(given)
         if len(plain) == NAMED:
             break
     return (plain or others)[:NAMED]

@@ -43,7 +43,9 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
         return None if kept else written(name, worker, function, args)
     try:
         if title == STEADY:
-            return wrong_again(name, worker, function, args, results_of(name, value, after))
+            again = ask(name, worker, function, args)
+            same = bits(results_in(name, answer)) == bits(results_in(name, again))
+            return again if isinstance(again, Failure) else None if same else DIFFER
         if title == FORM:
             if OPS[name].mutates and value is not None:
                 return f"it works in place and should return nothing, got {type(value).__name__}"
@@ -65,15 +67,6 @@ def written(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failu
     answer = ask(name, worker, function, fixed)
     found = isinstance(answer, Failure) and "read-only" in answer.message
     return Failure("failed", WRITES, answer.line if found else None)
-
-
-def wrong_again(name: str, worker: Any, function: str, args: Sequence[Any],
-                results: list[Any]) -> Failure | str | None:
-    """Call the student's function again; return what is wrong if it does not give the same bits, or None."""
-    again = ask(name, worker, function, args)
-    if isinstance(again, Failure):
-        return again
-    return None if bits(list(results)) == bits(list(results_of(name, *again))) else DIFFER
 
 
 def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Sequence[str] = (),
@@ -103,9 +96,9 @@ def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) 
     return None
 
 
-def results_in(name: str, answer: Any) -> list[Any]:
-    """Return the list of results in a worker's answer; [] for a Failure."""
-    return [] if isinstance(answer, Failure) else list(results_of(name, *answer))
+def results_in(name: str, answer: Any) -> list[Any] | None:
+    """Return the list of results in a worker's answer; None for a Failure."""
+    return None if isinstance(answer, Failure) else results_of(name, *answer)
 
 
 def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
@@ -137,6 +130,15 @@ def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
         return require_container(results, expected)
     for label, got, want in labelled(name, results, expected):
         require_form(label, got, want)
+
+
+def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
+    """Return the broken property to report: a test of `title` may fail because another one is broken."""
+    if format_failure(why) == WRITES:
+        return PURE
+    if isinstance(why, Failure):
+        return INSIDE if isinstance(why, OutOfBounds) else kind
+    return title if title in (STEADY, ARGUMENTS) else kind if formed else FORM
 
 
 def format_failure(why: Failure | str) -> str:
