@@ -42,9 +42,9 @@ def write_results(out: str | Path, course: Course, records: Sequence[Record],
         atomic_write_text(out / "gradescope.json", gradescope(records[0]))
     known = {submission.student: submission for submission in submissions}
     for record in records:  # last, because these files have students' names, which may cause errors
-        found = known.get(record["student"])
-        files = load(found, course.lessons).files if found else {}
-        write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files))
+        name = record["student"]
+        files = load(known[name], course.lessons).files if name in known else {}
+        write(out / "feedback" / feedback_name(name), feedback(course, record, files))
 
 
 def as_csv(rows: Sequence[Sequence[str]]) -> str:
@@ -81,9 +81,12 @@ def grades(course: Course, records: Sequence[Record]) -> Rows:
 
 def export(columns: dict[str, tuple[str, ...]], course: Course, records: Sequence[Record]) -> Rows:
     """Return a table for another system: who, the points of each lesson, and their sum."""
-    lessons = [f"Lesson {part.lesson.number}" for part in course.parts]
-    rows = [[*known(columns, record), *by_lesson(record), number(record["points"])] for record in records]
-    return [[*columns, *lessons, course.title], *rows]
+    rows = [[*columns, *(f"Lesson {part.lesson.number}" for part in course.parts), course.title]]
+    for record in records:
+        cells = record["roster"] | {"student": record["student"]}
+        who = (next((cells[name] for name in names if cells.get(name)), "") for names in columns.values())
+        rows.append([*who, *by_lesson(record), number(record["points"])])
+    return rows
 
 
 def canvas(course: Course, records: Sequence[Record]) -> Rows:
@@ -95,8 +98,8 @@ def canvas(course: Course, records: Sequence[Record]) -> Rows:
 
 def moodle(course: Course, records: Sequence[Record]) -> Rows:
     """Return a table for Moodle, with comments."""
-    head, *rows = export(MOODLE, course, records)
-    return [[*head, "Feedback comments"], *map(list.__add__, rows, ([comment(each)] for each in records))]
+    said = ["Feedback comments", *map(comment, records)]
+    return [[*row, text] for row, text in zip(export(MOODLE, course, records), said, strict=True)]
 
 
 def gradescope(record: Record) -> str:
@@ -111,12 +114,6 @@ def gradescope(record: Record) -> str:
         if each["score"] is None:
             del each["score"]  # it was not graded
     return json.dumps(page, indent=1) + "\n"  # as text: a student's names must not be read as markup
-
-
-def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
-    """Return what the roster says about a student, in the columns of another system."""
-    cells = record["roster"] | {"student": record["student"]}
-    return [next((cells[name] for name in names if cells.get(name)), "") for names in columns.values()]
 
 
 def by_lesson(record: Record) -> list[str]:
@@ -140,9 +137,9 @@ def note(record: Record) -> str:
 
 
 def comment(record: Record) -> str:
-    """Return in a line how each exercise went, or why nothing was graded, and what the instructor says."""
-    found = [f"{task['task']}: {headline(task)}" for _, task in tasks_of(record)]
-    return "; ".join(filter(None, (record["problem"] or "; ".join(found), overrides(record))))
+    """Return in a line how each exercise went, the `note`, and what the instructor says."""
+    went = [f"{task['task']}: {headline(task)}" for _, task in tasks_of(record) if not record["problem"]]
+    return "; ".join(filter(None, (*went, note(record), overrides(record))))
 
 
 def overrides(record: Record) -> str:
