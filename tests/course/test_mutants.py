@@ -63,7 +63,7 @@ def test_a_test_that_decides_by_chance_does_not_pass(judge_test, monkeypatch):
     def run_test(task, start, function):  # right in the first run of each implementation
         calls[id(function)] = calls.get(id(function), 0) + 1
         wrong = any(function is mutant for _, mutant in MISTAKES[task.op])
-        return (alarm if wrong or calls[id(function)] == 3 else None), mutants.Bench(task.op, function)
+        return (alarm if wrong or calls[id(function)] == 3 else None), None
 
     monkeypatch.setattr(mutants, "run_test", run_test)
     verdict = judge_test("def test_softmax(f): pass\n")

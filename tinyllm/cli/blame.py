@@ -70,5 +70,5 @@ def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
         yield f"no single function does it, only together: {', '.join(finding.culprits)}"
     for op in finding.culprits:
         part = blame.parts[op]
-        yield f"to blame: {part.title}"
+        yield f"to blame: {part.title()}"
         yield f"  `tinyllm check {part.lesson}` says what is wrong with it"

@@ -90,9 +90,7 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
         return lambda: end - launcher.used()
 
     options |= {"clock": clock} if soon else {}
-    limits: dict[str, float] | None = None
-    if soon:
-        limits = {"call_seconds": CALL_SECONDS, "total_seconds": CLOCK_SECONDS}
+    limits = {"call_seconds": CALL_SECONDS, "total_seconds": CLOCK_SECONDS} if soon else {}
     broken, there = None, path.is_file()
     if there:
         with launcher.start(path, limits) as worker:

@@ -10,6 +10,7 @@ for rating diagnostic tests", 1950). `assert False` rejects everything, `pass` n
 """
 
 import copy
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.checker import Verdict, format_failure, unusable
+from tinyllm.course.checker import Verdict, format_failure, unanswered, unusable
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
@@ -84,32 +85,30 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
             return unusable(task, worker.failure, unknown)
     with specs_only():  # entered once, because that takes longer than most calls
         runs = run_all(task, start, correct, mutants)
-    alarms: list[tuple[Failure, str | None]] = []
-    for failure, bench in runs[: len(correct)]:
-        if failure and no_judgement((failure, bench)):
+    alarms = [(failure, last) for failure, last in runs[: len(correct)] if failure]
+    for failure, _ in alarms:
+        if unanswered(failure):
             return Verdict(task.name, failure.state, (), unknown, failure.message, failure.line)
-        if failure:
-            alarms.append((failure, bench.last))
-    caught = [i for i, run in enumerate(runs[len(correct) :]) if run[0] and not no_judgement(run)]
+    caught = [i for i, (failure, _) in enumerate(runs[len(correct) :]) if failure and not unanswered(failure)]
     if len(alarms) == len(correct):  # it rejects every right one, so rejecting mutants means nothing
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
     held = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
+    failed = functools.partial(Verdict, task.name, "failed", held, tuple(unknown[i] for i in rest))
     if alarms:
         why, last = alarms[0]
         message = f"it rejects {len(alarms)} of {len(correct)} correct implementations: {format_failure(why)}"
-        broken = tuple(unknown[i] for i in rest)
-        return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
+        return failed(message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
         # Only one survivor is named, because finding the others is the exercise.
         silent = "nothing ever makes it fail: does it assert? " * (len(rest) == len(mutants))
-        message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
-                   f"{math.ceil(ENOUGH * len(mutants))}; {silent}one that it accepts: {mutants[rest[0]][0]}")
-        return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
+        least = math.ceil(ENOUGH * len(mutants))
+        return failed(f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
+                      f"{least}; {silent}one that it accepts: {mutants[rest[0]][0]}")
     again = run_all(task, start, correct * MORE_RUNS, [])
-    if rejected := [run[0] for run in again if run[0] and not no_judgement(run)]:
+    if rejected := [failure for failure, _ in again if failure and not unanswered(failure)]:
         message = ("it is not steady: it accepts a correct implementation in one run and rejects it in "
                    f"another: {format_failure(rejected[0])}; draw with a fixed seed")
         return Verdict(task.name, "failed", (), unknown, message, rejected[0].line)
@@ -117,13 +116,8 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
 
 
-def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
-    """Return True if a test gave no judgement: it is missing, was blocked, or ran out of time."""
-    return run[0] is not None and run[0].state != "failed"
-
-
 def run_all(task: Exercise, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
-            ) -> list[tuple[Failure | None, Bench]]:
+            ) -> list[tuple[Failure | None, str | None]]:
     """Run a test on every implementation; return the results of `run_test`, right implementations first.
 
     The order of the runs is random. Workers are fresh, but clocks, process numbers and access times of files
@@ -137,19 +131,18 @@ def run_all(task: Exercise, start: Callable[[], Any], correct: list[Callable[...
     runs: dict[int, tuple] = {}
     for i in order:
         runs[i] = run_test(task, start, functions[i])
-        if sum(map(no_judgement, runs.values())) == GIVE_UP:
+        if sum(unanswered(failure) for failure, _ in runs.values()) == GIVE_UP:
             return [runs[i]] * len(functions)
     return [runs[i] for i in range(len(functions))]
 
 
 def run_test(task: Exercise, start: Callable[[], Any],
-             function: Callable[..., Any]) -> tuple[Failure | None, Bench]:
-    """Run the student's test on an implementation; return (Failure or None, the Bench that was used)."""
+             function: Callable[..., Any]) -> tuple[Failure | None, str | None]:
+    """Run the student's test on an implementation; return (Failure or None, the last call of it)."""
     bench = Bench(task.op, function)
     with start() as worker:
         result = worker.call_with(task.name, {task.op: bench.answer})
-    if isinstance(result, Failure):
-        return result, bench
-    if not bench.calls:  # the test never called the implementation
-        return Failure("failed", f"it never calls {task.op}({', '.join(parameters(task.op))})"), bench
-    return None, bench
+    if not isinstance(result, Failure):
+        never = f"it never calls {task.op}({', '.join(parameters(task.op))})"
+        result = None if bench.calls else Failure("failed", never)
+    return result, bench.last

@@ -9,7 +9,6 @@ import functools
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.course.fork_server import describe
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
@@ -53,10 +53,10 @@ class Plugin:
     def __post_init__(self):
         self.function = validated(self, self.function)
 
-    @property
-    def title(self) -> str:
-        """Return the function's name for messages."""
-        return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
+    def title(self, line: int | None = None) -> str:
+        """Return the function's name for messages, with a line of its file if one is given."""
+        where = f", line {line}," if line else ""
+        return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)}){where}"
 
 
 def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin], list[str]]:
@@ -123,7 +123,8 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(_at(path, _line(error, path), f"{type(error).__name__}: {error}")) from None
+        line = describe(error, str(path))["line"]
+        raise UserError(_at(path, line, f"{type(error).__name__}: {error}")) from None
     except SystemExit:
         raise UserError(f"{short_path(path)} ends Python when it is imported: take its exit() out") from None
     finally:
@@ -166,8 +167,8 @@ def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
         except PartFailure:
             raise  # from another function, called inside this one
         except Exception as error:
-            said = f"failed: {type(error).__name__}: {error}"
-            raise PartFailure(f"{part.title}{_comma(_line(error, part.path))} {said}") from None
+            line = describe(error, str(part.path))["line"]
+            raise PartFailure(f"{part.title(line)} failed: {type(error).__name__}: {error}") from None
         changed = [given[name] for name in o.mutates] if result is None else []
         results = changed or (list(result) if isinstance(result, tuple | list) else [result])
         form = str([[_form(value) for value in values] for values in (before.values(), results)])
@@ -193,8 +194,8 @@ def _look(part, function, results, args):
     except AssertionError as error:
         code = getattr(function, "__code__", None)
         line = code.co_firstlineno if code and code.co_filename == str(part.path) else None
-        said = f"returns something else: {error}; `tinyllm check {part.lesson}` says more"
-        raise PartFailure(f"{part.title}{_comma(line)} {said}") from None
+        more = f"`tinyllm check {part.lesson}` says more"
+        raise PartFailure(f"{part.title(line)} returns something else: {error}; {more}") from None
 
 
 def _finite(value):
@@ -209,18 +210,6 @@ def _form(value):
     if isinstance(value, list):
         return [a.shape for a in arrays(value)]
     return type(value).__name__ if value is None or type(value) in (int, float) else repr(value)
-
-
-def _comma(line):
-    return f", line {line}," if line else ""
-
-
-def _line(error, path):
-    """Return the last line of a file that an exception passed through, or None."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return lines[-1] if lines else None
 
 
 def _at(path, line, message):

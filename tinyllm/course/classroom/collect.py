@@ -29,6 +29,7 @@ MAX_UNPACKED, MAX_ENTRIES = 2**28, 5000  # bytes of a zip, names in a folder or 
 MAX_PACKED, MAX_ZIPS = 2**26, 8  # bytes of a zip, zips of a student
 MAX_DEPTH = 6  # folders
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
+open_here = functools.partial(open_regular, follow=False)  # raises UserError for a link or a pipe
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
 # A name in a download of Moodle or Canvas: student, number, in Canvas the number of the file, and its name.
 DOWNLOAD = re.compile(r"(.+?)(?:_LATE)?_(\d+)_(?:assignsubmission_[a-z]+_?|(\d{3,})_(?=.))(.*)", re.DOTALL)
@@ -114,11 +115,9 @@ def read_submission(sources: Sequence[Path], lessons: list[Lesson]) -> tuple[dic
     found, rest = needed(sources, lessons, destination)
     if not found:  # perhaps files were handed in without their folders
         found, _ = needed(sources, lessons, guess)
-    near = {}
-    for lesson in lessons:
-        for path in [] if (lesson.folder, lesson.exercise) in found else rest:
-            if len(lessons) == 1 or path.parent.name == lesson.folder:
-                near[lesson.folder] = f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
+    near = {lesson.folder: f"{printable(path.name, 80)} is there, {lesson.exercise} is not"
+            for lesson in lessons if (lesson.folder, lesson.exercise) not in found
+            for path in rest if len(lessons) == 1 or path.parent.name == lesson.folder}
     if not found:
         lesson = next((each for each in lessons if each.folder in near), lessons[0])
         name = lesson.exercise
@@ -186,7 +185,7 @@ def files_of(source: Path) -> Files:
     """Find a student's files in a folder, a zip or a file, and in zips there. Raises UserError for others."""
     if source.is_symlink() or not (source.is_dir() or source.is_file()):
         raise UserError("it is a link or a device, not a folder or a zip")
-    alone = PurePosixPath(source.name), functools.partial(read_regular, source)
+    alone = PurePosixPath(source.name), functools.partial(read_one, open_here, source, source.name)
     zips = 0
     for path, read in in_folder(source) if source.is_dir() else [alone]:
         if path.suffix.lower() != ".zip" or len(path.parts) > 2 or hidden(path.name):
@@ -209,13 +208,13 @@ def in_folder(root: Path) -> Files:
         if seen > MAX_ENTRIES:
             raise UserError(f"it holds more than {MAX_ENTRIES} files")
         for name in sorted(names):
-            yield PurePosixPath(*parts, name), functools.partial(read_regular, Path(here, name))
+            yield PurePosixPath(*parts, name), functools.partial(read_one, open_here, Path(here, name), name)
 
 
-def read_regular(path: Path, most: int) -> bytes:
-    """Read a file of at most `most` bytes. Raises UserError if it is larger, a link or a pipe."""
-    with open_regular(path, follow=False) as f:
-        return read_stream(f, path.name, most)
+def read_one(opened: Callable[..., Any], file: Any, name: str, most: int) -> bytes:
+    """Read a file of at most `most` bytes; the size in the header of a zip is not trusted."""
+    with opened(file) as f:
+        return read_stream(f, name, most)
 
 
 class Bounded(io.BytesIO):
@@ -241,10 +240,4 @@ def in_zip(data: bytes) -> Files:
             if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
                 raise UserError(f"its entry {printable(entry.filename, 60)} leads out of it")
             if not entry.is_dir() and path.parts:
-                yield path, functools.partial(read_entry, archive, entry)
-
-
-def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """Read an entry of a zip, of at most `most` bytes; the size in its header is not trusted."""
-    with archive.open(entry) as f:
-        return read_stream(f, printable(entry.filename, 60), most)
+                yield path, functools.partial(read_one, archive.open, entry, printable(entry.filename, 60))
