@@ -1,17 +1,21 @@
 """Implement `tinyllm quantize`, `merge`, `export` and `report`, which write a run in another form."""
 
 import os
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from tinyllm import nn
 from tinyllm.cli.command import command
 from tinyllm.cli.opening import chosen
-from tinyllm.compress.quantize_run import quantize_run
 from tinyllm.errors import UserError
 from tinyllm.models.gguf import save_gguf
+from tinyllm.models.registry import locate
+from tinyllm.nn.quantized import bits_of
 from tinyllm.report.run import write_report
 from tinyllm.runs import open_model
-from tinyllm.runs.run import Run
+from tinyllm.runs.config import LoRAConfig
+from tinyllm.runs.run import Run, progress_of
+from tinyllm.tokenizer import save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 
 
@@ -51,11 +55,42 @@ def merge(run: str | None = None, *, out: str | None = None, overwrite: bool = F
 
 
 def copy_run(run: str | None, bits: int | None, out: str | None, overwrite: bool) -> None:
-    """Write a merged or quantised copy of a run, and print its size."""
+    """Write a quantised copy of a run's best model, or a merged one if `bits` is None, and print its size.
+
+    The copy is a run with one checkpoint; training cannot continue from it, because run.json has `bits` or
+    `merged`. Raises UserError, before anything is written, when the run or the folder cannot be used.
+    """
     run = chosen(run)
     out = out or os.path.relpath(f"{os.path.abspath(run)}-{f'int{bits}' if bits else 'merged'}")
-    before, after = quantize_run(run, bits, out, overwrite)
+    old, new = Run(locate(run)), Run(out)
+    if os.path.realpath(new.folder) == os.path.realpath(old.folder):
+        raise UserError(f"{new.folder} is the run itself: choose another --out")
+    if new.holds_something() and not overwrite:
+        raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
+    opened = open_model(old.folder)
+    model = opened.model
+    if bits_of(model):
+        raise UserError(f"{run} is quantised already: give the run that it was made from")
+    record = old.read()
+    if not (bits or nn.adapters(model)):
+        raise UserError(f"{old.folder} has no adapter: all its weights are there already")
+    before = weight_bytes(model)
+    nn.merge(model)
+    if bits:
+        nn.quantize(model, bits)
+    progress = progress_of(old.find_checkpoint())[0]
+    notes = record.notes | ({"bits": bits} if bits else {"merged": True})
+    new.clear()
+    save_tokenizer(opened.tokenizer, new.tokenizer)
+    new.save(model, {}, replace(progress, best_step=progress.step))
+    new.write(replace(record, config=replace(record.config, lora=LoRAConfig()), notes=notes))  # no adapter
+    after = weight_bytes(model)
     print(f"weights  {before:,} -> {after:,} bytes ({after / before:.2f} of the size)\nwrote {out}")
+
+
+def weight_bytes(model: Any) -> int:
+    """Return the size of a model's weights in memory."""
+    return sum(array.nbytes for array in model.state_dict().values())
 
 
 @command("export")

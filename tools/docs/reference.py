@@ -17,7 +17,7 @@ from tinyllm.report.page import Html, html, table, tag
 
 LIBRARY = Path(tl.__file__).parent
 PARTS = ["ops", "tape", "tensor", "functional", "nn", "models", "decode",
-         "train", "runs", "eval", "compress", "tokenizer", "data", "world", "report", "testing", "config",
+         "train", "runs", "eval", "tokenizer", "data", "world", "report", "testing", "config",
          "files", "rng", "arrays", "padding", "errors"]
 Node = ast.FunctionDef | ast.ClassDef
 

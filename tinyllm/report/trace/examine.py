@@ -11,7 +11,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import DecoderLM, inference
 from tinyllm.ops.attention import masked_scores
-from tinyllm.report.trace.capture import TracedCall, observe
+from tinyllm.report.trace.capture import observe
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
@@ -71,6 +71,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     parts = list(root.parts())
     blocks = [part for part in parts if part.is_block]
     norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # after the last layer
+    attended = [step.inputs for step in root.ops() if step.op == "attention"]  # kernels store no weights
     states = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     return Trace(
         model=model, ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
@@ -78,17 +79,12 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
         surprisal=-log_p[np.arange(len(ids) - 1), ids[1:]],
         candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
                     for t, row in enumerate(best.tolist())],
-        attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
+        attention=[ops.softmax(masked_scores(q, k, causal, lengths))[0]
+                   for q, k, _, causal, lengths in attended],
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], states, strict=True)],
         ops=list(root.ops()),
     )
-
-
-def attention_map(step: TracedCall) -> np.ndarray:
-    """Compute the weights (H, S, T) of an attention step again, because kernels do not store them."""
-    q, k, _, causal, lengths = step.inputs
-    return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:

@@ -57,8 +57,7 @@ def sft(parts: Parts) -> Plan:
     """
     model, tokenizer, packed = parts.model, parts.tokenizer, parts.config.options.packed
     apart, context = model.is_encoder_decoder, model.config.context
-    marks = model.picture_marks
-    marks = marks if marks and parts.corpus.shown else []
+    marks = model.picture_marks if parts.corpus.shown else []
     if (apart or marks) and packed:
         raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
 

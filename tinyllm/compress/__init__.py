@@ -1,1 +1,0 @@
-"""Make trained models smaller."""
