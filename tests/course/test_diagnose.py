@@ -11,7 +11,7 @@ import pytest
 from hypothesis.internal.conjecture import providers
 from judged import TASKS, wrong_as
 
-from tinyllm.course import checker, diagnose
+from tinyllm.course import checker, diagnose, naming
 from tinyllm.course.drawing import CASES_PER_TASK, LEAST, PLAIN, case_kind, empty_axes, properties
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, catalog
@@ -104,7 +104,7 @@ def test_a_verdict_stands_though_the_search_for_its_cause_fails(monkeypatch):
 ])
 def test_a_name_that_explains_few_results_is_said_with_doubt(outputs, doubt):
     mistake = "a name", lambda args, out: out == 1
-    assert diagnose.with_doubt(mistake, [((), out) for out in outputs]) == "a name" + doubt
+    assert naming.doubt(mistake, [((), out) for out in outputs]) == doubt
 
 
 @pytest.mark.parametrize("op", sorted(TASKS))

@@ -18,7 +18,7 @@ from tinyllm.course.drawing import MORE_CASES, NORMAL, WRITES, case_kind
 from tinyllm.course.failures import DIFFER, ask, complaint, failed_property, format_failure, results_in, right
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import ROUNDED, alike, form_error, wrong_in_both
-from tinyllm.course.naming import confirming, is_doubtful, name_mistake, weight
+from tinyllm.course.naming import confirming, doubt, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -66,7 +66,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
         message=format_failure(why) + more, line=getattr(why, "line", None),
-        step=step, mistake=readable(task.op, with_doubt(mistake, failing)) if mistake else facts,
+        step=step, mistake=readable(task.op, mistake[0] + doubt(mistake, failing)) if mistake else facts,
         smallest_input=describe(task.op, smallest),
     )
 
@@ -100,17 +100,6 @@ def find_mistake(failing: list[tuple], wrong: list[tuple], tried: Sequence[tuple
     return name_mistake(tries.task.op, failing, known, [args for args, _ in passing],
                         lambda: tries.left() - shrinking,
                         [(args, tries.output(args)) for args in rest[:MOST]], extreme)
-
-
-def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
-    """Return the name of a mistake, with a remark if it explains few of the wrong results.
-
-    mistake: as in `name_mistake`. failing: pairs (case, the student's results).
-    """
-    if not is_doubtful(mistake, failing):
-        return mistake[0]
-    shown = sum(mistake[1](args, out) for args, out in failing)
-    return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
 
 
 class Tries(contextlib.ExitStack):

@@ -93,7 +93,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
         for group in groups:
             group.begin(how)
         found = search(name, known, made, groups, left)
-        if made is two and found and (is_doubtful(found, failing) or not any(
+        if made is two and found and (doubt(found, failing) or not any(
                 telling(name, args, out) for args, out in whole.answered)):
             continue  # with a second mistake, too much fits by chance, or if all is NaN
         if found and how == ALL and not found[0].endswith(ELSEWHERE):
@@ -104,10 +104,12 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     return part
 
 
-def is_doubtful(mistake: tuple[str, Callable], failing: list[tuple]) -> bool:
-    """Return True if a mistake, as in `name_mistake`, explains few of the wrong results."""
-    shown = sum(mistake[1](args, out) for args, out in failing)
-    return not mistake[0].endswith(ELSEWHERE) and shown < max(FEWEST, len(failing) / 2)
+def doubt(mistake: tuple[str, Callable], failing: list[tuple]) -> str:
+    """Return a remark on a mistake, as in `name_mistake`, that explains few of the wrong results, or ""."""
+    if mistake[0].endswith(ELSEWHERE):
+        return ""
+    shown, few = sum(mistake[1](args, out) for args, out in failing), max(FEWEST, len(failing) / 2)
+    return f" (perhaps: this explains {shown} of {len(failing)} wrong results)" * (shown < few)
 
 
 def search(name: str, listed: Sequence[tuple], made: Callable[[], Iterable[tuple]],
