@@ -130,9 +130,13 @@ def test_a_sentence_quotes_no_variable_of_the_library_and_the_places_that_differ
         "1 where `np.cumsum(probs, axis=-1, dtype=np.float64)[..., -1:]` belongs")
     kept = "`gradients[:i] += local[i, :i]` left out, and `lse`"  # changed in place, and in the docstring
     assert readable("backpropagate", kept) == readable("attention", kept) == kept
-    one, other = (f"f({'a_long_name, ' * 6}{end})" for end in ("x + 1", "x"))
+    one, other = (f"f({', '.join(f'g_{i}(a_long_name)' for i in range(5))}, {end})" for end in ("x + 1", "x"))
     said = readable("add", f"`{one}` where `{other}` belongs, not `no code`")
-    assert said.endswith("_name, x)` belongs, not `no code`") and "... " in said and "x + 1)` where" in said
+    some = "f(..., ..., ..., g_3(a_long_name), g_4(a_long_name), "
+    assert said == f"`{some}x + 1)` where `{some}x)` belongs, not `no code`"
+    divided = "max(nll.size, 1)` missing in `nll.sum() / max(nll.size, 1)`"  # once cut off in a bracket
+    assert readable("cross_entropy", f"`{divided}") == (
+        "`max((lse[...] - ...).size, 1)` missing in `(lse[...] - ...).sum() / max((lse[...] - ...).size, 1)`")
 
 
 def test_two_listed_mistakes_are_made_at_once():

@@ -9,6 +9,7 @@ a mistake for an exercise is listed even if a rule makes it, too.
 """
 
 import ast
+import contextlib
 import copy
 import functools
 import inspect
@@ -292,23 +293,43 @@ def values_of(name: str) -> dict[str, ast.expr]:
 
 
 def readable(name: str, said: str) -> str:
-    """Rewrite a sentence on an op's code for readers who do not know this code, and shorten what it quotes.
-
-    Of two long quotes that begin alike, the places where they differ are kept.
-    """
+    """Rewrite a sentence on an op's code for readers who do not know this code; shorten what it quotes."""
     quoted = []
     for text in re.findall("`([^`]*)`", said):
         try:
             quoted.append(" ".join(ast.unparse(Inlined(values_of(name)).visit(ast.parse(text))).split()))
         except SyntaxError:  # no code
             quoted.append(text)
-    apart = next((i for i, both in enumerate(zip(*quoted[:2], strict=False)) if len(set(both)) > 1), 0)
-    begin = max(apart - LONG // 2, 0) if len(quoted) > 1 and apart > LONG - 8 else 0
-    texts = iter(quoted)
+    texts = iter(shortened(quoted))
+    return re.sub("`[^`]*`", lambda found: f"`{next(texts)}`", said)
 
-    def shorter(found: re.Match) -> str:
-        text = next(texts)
-        text = f"... {text[begin:]}" if begin and len(text) > LONG else text
-        return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
 
-    return re.sub("`[^`]*`", shorter, said)
+def shortened(texts: list[str]) -> list[str]:
+    """Write "..." for parts of long texts of code, such that different texts stay different.
+
+    First, what all texts have is left out, and as little as possible: the smallest part without which a text
+    is short, or else the largest.
+    """
+    while long := next((text for text in texts if len(text) > LONG), None):
+        options = []
+        for part in parts_of(long):
+            new = [re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "...", text).replace("....", "(...).")
+                   for text in texts]
+            empty = any(re.fullmatch(r"(return |.* = )?\.\.\.", text) for text in new)
+            if new != texts and not empty and len(set(new)) == len(set(texts)):
+                fits = len(new[texts.index(long)]) <= LONG
+                options.append((sum(part not in text for text in texts), not fits,
+                                len(part) if fits else -len(part), new))
+        if not options:
+            cut = long[: LONG - 4].rpartition(" ")[0] + " ..."
+            return shortened([cut if text == long else text for text in texts])
+        texts = min(options)[-1]
+    return texts
+
+
+def parts_of(text: str) -> list[str]:
+    """Return the parts of some code that can be left out: calls, sums and so on, but no names or numbers."""
+    with contextlib.suppress(SyntaxError):
+        return [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(
+            node, ast.BinOp | ast.BoolOp | ast.Call | ast.Compare | ast.IfExp | ast.Subscript)]
+    return []
