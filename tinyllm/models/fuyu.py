@@ -136,18 +136,6 @@ class Fuyu(Pretrained, nn.DecoderLM):
         self.lm_head = nn.Head(self.language_model.embed_tokens.weight, tied=False)
         self.finish(seed)
 
-    def look(self, pictures: ArrayLike) -> Tensor:
-        """Return a vector for each patch of pictures: (B, side, side, 3) bytes -> (B, n, C).
-
-        Raises UserError when pictures have another size.
-        """
-        dots, side = np.asarray(pictures), self.config.side
-        if dots.shape[1:] != (side, side, COLOURS) or dots.dtype != np.uint8:
-            raise UserError(f"the model reads pictures of {side} x {side} dots, uint8 (B, {side}, {side}, "
-                            f"{COLOURS}), got {dots.dtype} {dots.shape}")
-        patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
-        return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
-
     def embed(self, tokens: np.ndarray, positions: np.ndarray, pictures: ArrayLike | None = None) -> Tensor:
         """Look up the vectors of tokens (B, T) -> (B, T, C).
 
@@ -157,7 +145,13 @@ class Fuyu(Pretrained, nn.DecoderLM):
         x = self.language_model.embed_tokens(tokens)
         if pictures is None:
             return x
-        vectors, at = self.look(pictures), tokens == self.config.picture
+        dots, side = np.asarray(pictures), self.config.side
+        if dots.shape[1:] != (side, side, COLOURS) or dots.dtype != np.uint8:
+            raise UserError(f"the model reads pictures of {side} x {side} dots, uint8 (B, {side}, {side}, "
+                            f"{COLOURS}), got {dots.dtype} {dots.shape}")
+        patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
+        vectors = self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
+        at = tokens == self.config.picture
         if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
             raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
         return F.apply(ops.place, x, vectors.reshape(count, x.shape[2]), at)
