@@ -84,10 +84,7 @@ def _is(value, kind):
 
 
 def wish(field: dataclasses.Field, null: bool = False) -> str:
-    """Describe in words the values that a field allows, such as "a whole number, at least 1 and at most 8".
-
-    With `null`, the words also mention None.
-    """
+    """Describe the values that a field allows, such as "a whole number, at least 1"; `null` adds None."""
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, (word, _) in BOUNDS.items() if key in field.metadata]

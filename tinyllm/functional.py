@@ -183,10 +183,7 @@ def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Te
 
 
 def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Return the cross-entropy of every target in nats: logits (..., V), targets (...) ints -> (...).
-
-    Targets equal to ignore_index get 0.
-    """
+    """Return each target's cross-entropy in nats, 0 if ignored: logits (..., V), targets (...) -> (...)."""
     return apply(ops.token_losses, logits, np.asarray(as_array(targets)), ignore_index)
 
 

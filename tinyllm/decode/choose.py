@@ -31,10 +31,7 @@ def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
 
 
 def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-    """Add each request's bias, and forbid what its mask forbids: logits (B, V) -> (B, V), {row: error}.
-
-    The logits of rows with errors become 0.
-    """
+    """Add biases, forbid what masks forbid: logits (B, V) -> (B, V), 0 in rows with errors; {row: error}."""
     errors = {}
     if any(s.request.mask or s.request.bias for s in sequences):
         logits = logits.copy()

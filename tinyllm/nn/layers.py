@@ -136,10 +136,7 @@ class Dropout(Module):
 
 
 class Sequential(Module):
-    """Call layers one after the other: `nn.Sequential(nn.Linear(2, 16), F.relu, nn.Linear(16, 1))`.
-
-    A layer is a Module or any function of one tensor.
-    """
+    """Call layers, Modules or functions of one tensor, in turn: `nn.Sequential(nn.Linear(2, 16), F.relu)`."""
 
     def __init__(self, *layers: Callable[[Any], Any]):
         self.layers = list(layers)
