@@ -91,10 +91,7 @@ def suites(task: Exercise) -> Answers:
 
 
 def models(task: Exercise) -> Answers:
-    """Return right and wrong answers to the capstone, made from the library's own functions.
-
-    A wrong answer leaves a function out, or redefines some at the end of the file.
-    """
+    """Make answers to the capstone of the library's own functions; wrong ones lack or redefine some."""
     whole = parts({op: OPS[op].reference for op in task.parts})
     wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
     most = parts({op: OPS[op].reference for op in task.parts if op != "attention"})

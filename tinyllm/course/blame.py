@@ -97,10 +97,7 @@ class Blame:
         return np.array([(step.loss, step.grad_norm) for step in steps])
 
     def trial(self, ops: Sequence[str]) -> str:
-        """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance.
-
-        Return a description of this, or "" if the run stays within tolerance.
-        """
+        """Train with the functions `ops`; describe a loss or norm out of tolerance, or return ""."""
         bounds, training = zip(self.right, self.allowed, strict=True), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, (right, allowed) in enumerate(bounds, 1):

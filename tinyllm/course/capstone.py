@@ -91,10 +91,7 @@ def setup(seed: int) -> TrainSetup:
 
 
 def train(seed: int, parts: Sequence[Plugin] = ()) -> list[float]:
-    """Train with the student's functions (`parts`) in place of the ops; return the loss of each step.
-
-    Raises PartFailure if a function fails or takes too long, or if its results stop the training.
-    """
+    """Train with the student's `parts`; return the loss of each step. Raises PartFailure if one fails."""
     return [event.loss for event in run_on(parts, setup(seed).steps())]
 
 
@@ -158,10 +155,7 @@ def cases(task: Exercise, variant: int = 0) -> dict[str, list[tuple]]:
 
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
           **options: Any) -> Verdict:
-    """Check that a GPT learns with the functions of an exercise. The arguments are as in `checker.judge`.
-
-    variant: the seed of the training and of the cases. The losses of a known seed could be hard-coded.
-    """
+    """Check that a GPT learns with a student's functions. variant: the seed of training and cases."""
     every = cases(task, variant)
     with start() as worker:
         if worker.failure:

@@ -150,10 +150,7 @@ def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict
 
 
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, **chosen: Any) -> Verdict:
-    """Check a student's function for one op. `start()` returns a fresh worker with the student's exercise.py.
-
-    chosen: fields of `CheckOptions`.
-    """
+    """Check a student's function for one op, in workers from `start()`. chosen: see `CheckOptions`."""
     options = CheckOptions(**chosen)
     every = options.every or cases(task, options.count, options.variant)
     with specs_only():

@@ -130,10 +130,7 @@ class Tries(contextlib.ExitStack):
         self.output(args)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if args are of the wanted kind, and the function fails on them.
-
-        If a mistake was named, the function must also give the same results as this mistake.
-        """
+        """Return True if args are of the wanted kind, and fail with the results of a named mistake."""
         if self.kind not in (None, case_kind(args)) or self.left() < 0:
             return False
         why = self.complaint(args)
@@ -185,10 +182,7 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str) -> tuple | None:
-    """Cut an axis, given by its letter, to its first element in all arguments that declare it.
-
-    Return None if it has one element only, or if the specification refuses these arguments.
-    """
+    """Cut an axis to its first element in all arguments that declare it; None if this is no new case."""
     found, largest = list(args), 0
     for i, axes in enumerate(declared(name)):
         if axes and axis in axes and isinstance(args[i], np.ndarray):

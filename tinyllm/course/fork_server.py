@@ -220,10 +220,7 @@ def remote(sock: socket.socket, name: str) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def recorded(function: Callable[..., Any] | None) -> Iterator[dict[tuple, Any]]:
-    """Record every value of a function's variables in a `with` block -> {(name, content): value}, in order.
-
-    None records nothing. After MAX_STEPS values no more are recorded.
-    """
+    """Record at most MAX_STEPS values of a function's variables, in order -> {(name, content): value}."""
     found: dict[tuple, Any] = {}
     code, before = getattr(function, "__code__", None), sys.gettrace()
 

@@ -119,10 +119,7 @@ def has_body(source: str, op: str) -> bool:
 
 
 def measure(op: str, folder: str | Path) -> float | str:
-    """Measure the speed of a function of exercise.c in another process; return a sentence if this fails.
-
-    The unit is GFLOP/s for matmul, GB/s for softmax.
-    """
+    """Measure a function of exercise.c in GFLOP/s (softmax: GB/s); return a sentence if this fails."""
     n, work = TIMED[op]
     inputs = [np.ones((n, n), np.float32)] * (len(NAMES[op]) - 1)
     times: list[int] = []
@@ -141,10 +138,7 @@ def measure(op: str, folder: str | Path) -> float | str:
 
 
 class KernelWorker(Worker):
-    """A worker that runs a compiled C function, and is called with the arguments of its op.
-
-    nanoseconds: the time that the last call took, by the clock.
-    """
+    """A worker that runs a C function; `nanoseconds` is the time that the last call took, by the clock."""
 
     def __init__(self, op: str, launcher: Launcher, program: Path, limits: dict[str, float]):
         self.op, self.nanoseconds = op, 0
@@ -213,10 +207,7 @@ def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict
 
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
           variant: int = 0, **options: Any) -> Verdict:
-    """Check a C function. The arguments are as in `checker.judge`.
-
-    folder: contains exercise.c. The state is "not_graded" if this machine has no compiler.
-    """
+    """Check a C function as `checker.judge` does; it is "not_graded" if there is no compiler."""
     every = cases(task, count, variant)
     with start() as worker:
         launcher, limits = worker.launcher, worker.limits

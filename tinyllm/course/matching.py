@@ -107,10 +107,7 @@ class Suspect:
         return found
 
     def denied(self, probe: tuple) -> bool:
-        """Return True if the mistake gives other results on one case, `probe`: a quick first test.
-
-        probe: a case and a function's results on it. Only an ordinary case can deny a mistake.
-        """
+        """Test quickly if the mistake gives other results on an ordinary `probe`: (case, results)."""
         args, got = probe
         if case_kind(args) not in PLAIN or self.name in NEIGHBOURS:
             return False

@@ -172,10 +172,7 @@ class FailingCases:
             self.best, self.pair, self.listed = sum(shown), pair, listed
 
     def confirmed(self, suspect: Suspect, shown: list[bool]) -> bool:
-        """Return True if no other case contradicts a mistake that explains some cases.
-
-        shown: for each failing case, True if it is explained.
-        """
+        """Return True if no other case contradicts a mistake. shown: is each failing case explained?"""
         failing = [*self.failing, *self.later]
         shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
         answered = [pair for pair, fits in zip(failing, shown, strict=True)

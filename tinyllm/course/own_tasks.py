@@ -80,10 +80,7 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
 
 
 def register(names: list[str], reference: Any, cases: Any) -> None:
-    """Register each function of an instructor's solution as an op, with cases and error bounds.
-
-    Raises UserError for cases that are missing, that are not tuples, or on which the solution fails.
-    """
+    """Register an instructor's functions as ops, with cases and bounds. Raises UserError for bad cases."""
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for name in names:
         op(getattr(reference, name), outputs=("the result",), grads=())

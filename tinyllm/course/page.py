@@ -17,10 +17,7 @@ FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script
 
 def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
            at: Sequence[float] | None = None, dashed: str = "") -> Html:
-    """Draw at most four curves {name: numbers} as HTML, at steps 0, 1, ... or at the steps `at`.
-
-    dashed: the name of a curve to draw dashed, because it may lie on another.
-    """
+    """Draw at most four curves {name: numbers} as HTML, at steps 0, 1, ... or `at`; one may be dashed."""
     series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style,
                      "dashes" if name == dashed else "line")
               for (name, ys), style in zip(values.items(), STYLES, strict=False)]
@@ -55,10 +52,7 @@ def roofline(gflops: float, gb_per_second: float, programs: dict[str, tuple[floa
 
 
 def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
-    """Draw rotary positions as HTML dials: a row per (query position, key position), a column per frequency.
-
-    A dial has two hands, for the query and for the key, at the angles frequency * position.
-    """
+    """Draw the angles of queries and keys as dials: a row per pair of positions, a column per frequency."""
     gap, shapes = 200, list[Html]()
     for column, f in enumerate(frequencies):
         shapes.append(label(250 + gap * column, 24, f"f = {f:.3g}", "big"))

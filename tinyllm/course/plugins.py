@@ -38,10 +38,7 @@ class PartFailure(UserError):
 
 @dataclass
 class Plugin:
-    """A student's function that replaces an op; `calls` counts how often it ran.
-
-    `function` is wrapped, so that errors name it and its results are validated.
-    """
+    """A student's function that replaces an op, wrapped by `validated`; `calls` counts how often it ran."""
 
     op: str
     lesson: int
@@ -150,11 +147,7 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
 
 
 def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a student's function: add its name to errors, and validate its results.
-
-    Types and shapes of the results are checked once for each combination of types and shapes. Every result
-    is searched for numbers that are not finite.
-    """
+    """Wrap a student's function: add its name to errors, and validate its results."""
     o = OPS[part.op]
 
     @functools.wraps(function)

@@ -190,10 +190,7 @@ def filter_bytes(starts: bool = False) -> bytes:
 
 
 def c_library() -> list[str]:
-    """Return the files that a C program needs to start: the loader, the C library and the math library.
-
-    This process has loaded the same files. Other libraries, such as NumPy's, are left out.
-    """
+    """Return the C library, its loader and its math library: this process has loaded the same files."""
     with open("/proc/self/maps") as f:
         paths = {line.split(None, 5)[5].strip() for line in f if "/" in line}
     needed = ("ld-", "libc.", "libc-", "libm.", "libm-")

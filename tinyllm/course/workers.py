@@ -50,10 +50,7 @@ class Failure:
 
 
 def best_level() -> str:
-    """Return the strongest level of isolation that works here: landlock or plain.
-
-    Raises UserError on Windows, where neither works.
-    """
+    """Return the strongest level of isolation that works here. Raises UserError on Windows: none does."""
     if sys.platform == "win32":
         raise UserError("exercises are tried on Linux and macOS; on Windows, in its Linux (`wsl --install`)")
     return next(level for level in LEVELS if why_not(level) is None)

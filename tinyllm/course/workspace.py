@@ -33,10 +33,7 @@ def find_workspace(start: str | Path = ".") -> Path:
 
 
 def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, bool]:
-    """Copy a lesson's files into the workspace; return the folder, and whether a file was copied.
-
-    A file that exists already is not changed.
-    """
+    """Copy a lesson's missing files into the workspace; return the folder, and True if one was copied."""
     folder, copied = workspace / lesson.folder, False
     (workspace / MARK).mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
@@ -49,10 +46,7 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, bool]:
 
 
 def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
-    """Return the path of the student's exercise. Raises UserError if there is none.
-
-    file: the student's file, or its folder.
-    """
+    """Return the path of an exercise; `file` is it or its folder. Raises UserError if there is none."""
     path = workspace / lesson.folder if file is None else Path(file)
     path = path / lesson.exercise if file is None or path.is_dir() else path
     if not os.path.lexists(path):  # other things than files are refused when they are read
@@ -82,10 +76,7 @@ def copied(path: Path) -> Iterator[Path]:
 
 
 class StudentProgress:
-    """A student's progress: the state of each exercise, the properties that hold, and the hints given.
-
-    Raises UserError if the file is damaged.
-    """
+    """A student's progress: states, properties that hold, hints given. Raises UserError if damaged."""
 
     def __init__(self, workspace):
         self.path = workspace / MARK / "progress.json"

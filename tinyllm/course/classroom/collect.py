@@ -81,13 +81,10 @@ def collect(folder: str | Path, roster: Mapping[str, str]) -> tuple[list[Submiss
 
 
 def owner(name: str, roster: Mapping[str, str]) -> tuple[str, str]:
-    """Return the student whose folder or file has a name, and their number in a download, or "".
-
-    The number of Canvas is the `id` in its rosters; that of Moodle is in no roster.
-    """
+    """Return the student whose folder or file has a name, and their number in a download, or ""."""
     found = DOWNLOAD.fullmatch(name)
     called, number = (found[1], found[2]) if found else (name, "")
-    by_id = roster.get(f"id {number}") if found and found[3] else None
+    by_id = roster.get(f"id {number}") if found and found[3] else None  # the number of Moodle is in no roster
     return by_id or roster.get(called.casefold(), called), number
 
 
@@ -162,10 +159,7 @@ def destination(path: PurePosixPath, lessons: list[Lesson], read: Any) -> Place 
 
 
 def guess(path: PurePosixPath, lessons: list[Lesson], read: Callable[[int], bytes]) -> Place | None:
-    """Return the place of a file without its folder: that of the lesson whose functions it defines.
-
-    If there are several lessons, it is the one with most of these functions.
-    """
+    """Return the place of a file without its folder: the lesson most of whose functions it defines."""
     if len(path.parts) > 3 or path.parent.name in {lesson.folder for lesson in lessons}:
         return None
     defined = re.findall(r"\b(?:def|void)\s+(\w+)", read(MAX_FILE).decode("utf-8", "replace"))

@@ -176,10 +176,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
 
 def scored(part: Part, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as a record with its points: all or 0, and None for what was not graded.
-
-    `checked` are the points of the check, which stay when an instructor sets other `points`.
-    """
+    """Return a verdict as a record with its points; `checked` stays if an instructor sets others."""
     of = part.points[verdict.task]
     points = None if verdict.state == "not_graded" else of if verdict.state == "passed" else 0
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "checked": points, "comment": ""}

@@ -67,10 +67,7 @@ class Here(contextlib.AbstractContextManager):
 
 
 def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
-    """Test the grader on every exercise of a course; several exercises run at once, each in its own process.
-
-    step(row) is called with each row, in the order of the course.
-    """
+    """Test the grader on all exercises of a course, several at once; call step(row) in their order."""
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
     rows = []
     longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")

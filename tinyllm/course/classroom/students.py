@@ -86,10 +86,7 @@ def require_known(table: dict[Place, TableRow], submissions: Sequence[Submission
 
 
 def read_rows(path: Path) -> list[TableRow]:
-    """Read CSV with a row of headings, separated by commas, semicolons or tabs. Empty rows are left out.
-
-    Raises UserError if the file cannot be read, lacks the column `student`, or has a row that is too long.
-    """
+    """Read the rows of CSV, separated by commas, semicolons or tabs. Raises UserError for a bad table."""
     text = read_text(path, LARGEST, "utf-8-sig")
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
