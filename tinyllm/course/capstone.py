@@ -168,8 +168,12 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
     if not why and missing:
         why = f"not yours yet, but still the library's: {', '.join(missing)}"
     elif not why:
-        why, state = train_in_worker(start, variant)
-        held += [] if why else [TRAINED]
+        try:
+            with start() as worker:
+                why = difference(variant, train(variant, [in_worker(worker, op) for op in PARTS]))
+            held, state = (held, "failed") if why else ([*held, TRAINED], "passed")
+        except PartFailure as failure:
+            why, state = str(failure), failure.state
     return Verdict(task.name, state, tuple(held), tuple(title for title in every if title not in held), why)
 
 
@@ -194,16 +198,6 @@ def parts_alone(yours: list[str], start: Callable[[], Any],
         if isinstance(wrong, Failure) and wrong.state != "failed":  # the others may also take too long
             return held, why, wrong.state
     return held, why, "failed"
-
-
-def train_in_worker(start: Callable[[], Any], seed: int) -> tuple[str, str]:
-    """Train with the functions of a worker -> (what is wrong or "", state of the check)."""
-    try:
-        with start() as worker:
-            wrong = difference(seed, train(seed, [in_worker(worker, op) for op in PARTS]))
-    except PartFailure as failure:
-        return str(failure), failure.state
-    return wrong, "failed" if wrong else "passed"
 
 
 def in_worker(worker: Any, op: str) -> Plugin:

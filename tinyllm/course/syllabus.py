@@ -151,14 +151,12 @@ def built_in() -> dict[str, int]:
 
 
 def _lesson(fields):
-    tasks = tuple(_task(**task) for task in fields.pop("tasks"))
-    for name in ("imports", "expected", "previews"):
+    for task in fields["tasks"]:
+        task |= {"op": task.get("op", task["name"]), "parts": tuple(task.get("parts", ()))}
+    fields["tasks"] = (Exercise(**task) for task in fields["tasks"])
+    for name in ("tasks", "imports", "expected", "previews"):
         fields[name] = tuple(fields.get(name, ()))
-    return Lesson(number=int(fields["folder"][:2]), tasks=tasks, **fields)
-
-
-def _task(name, kind="op", op=None, parts=()):
-    return Exercise(name, op or name, kind, tuple(parts))
+    return Lesson(number=int(fields["folder"][:2]), **fields)
 
 
 def find_lesson(number: int | str) -> Lesson:

@@ -285,7 +285,7 @@ def without_scratch(text: str) -> str:
     return text
 
 
-def printable(text: object, limit: int = 400) -> str:
-    """Return a student's text as one line without control characters, safe for terminals and reports."""
+def printable(text: object, limit: int = 400, keep: str = "") -> str:
+    """Return a text as one line without control characters, except those in `keep`: safe for terminals."""
     line = " ".join(str(text)[: 4 * limit].split())[:limit]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in line)

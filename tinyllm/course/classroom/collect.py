@@ -144,9 +144,8 @@ def needed(sources: Sequence[Path], lessons: list[Lesson], place_of: Callable[..
 
 def student_name(name: str) -> str:
     """Return a student's name in Unicode normal form, so that equal names have equal characters."""
-    text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
-    kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return "".join(kept).strip(JOINERS) or "?"
+    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return printable(text, keep=JOINERS).strip(JOINERS) or "?"
 
 
 def destination(path: PurePosixPath, lessons: list[Lesson], read: Any) -> Place | None:

@@ -47,14 +47,12 @@ class Row(NamedTuple):
         return self.reference == 1 and self.starter == 0 and self.mutants > 0 and not self.wrong
 
 
-class Here(contextlib.AbstractContextManager):
+class Here(contextlib.nullcontext):
     """A substitute for a Worker that runs a trusted function of the library in this process."""
 
     def __init__(self, name, function):
+        super().__init__(self)
         self.name, self.function, self.failure = name, function, None
-
-    def __exit__(self, *exc):
-        pass
 
     def call(self, name: str, args: Sequence[Any], send_args: bool = False, names: Sequence[str] = ()) -> Any:
         """Call the function with copies of the arguments."""
