@@ -12,7 +12,7 @@ import sys
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
 from tinyllm.course.matching import ROUNDED, alike, numbers_wrong, within
 from tinyllm.course.naming import confirming, name_mistake
-from tinyllm.testing import MISTAKES, made
+from tinyllm.testing import MISTAKES
 from tinyllm.testing.by_rule import every_edit, two_mistakes
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
@@ -55,9 +55,8 @@ def try_names(op, every=1):
     known = [*every_edit(op), *two_mistakes(op), *MISTAKES.get(op, ())]
     named, tried, wrongly = 0, 0, []
     with specs_only():
-        for said, function in made(op)[::every]:
-            if not gives_wrong_numbers(op, function):
-                continue
+        edits = [edit for edit in every_edit(op) if gives_wrong_numbers(op, edit[1])]
+        for said, function in edits[::every]:
             name, tried = name_of(op, function), tried + 1
             named += name is not None
             theirs = [other for each, other in known if each == name]  # several, if edits share a sentence
