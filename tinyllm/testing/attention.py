@@ -129,7 +129,6 @@ CASES |= {
 }
 BOUNDS["attention_ranges"] = lambda args, results: ranges_sizes(*args).bound(results)
 
-
 SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"

@@ -34,7 +34,6 @@ BOUNDS |= {
     "sum_to_shape": of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size),
 }
 
-
 STEP = "gradients[:i] += gradients[i] * local[i, :i]"
 NEW_AXES = "dy.sum(axis=tuple(range(dy.ndim - len(shape))))"
 STRETCHED = "dy.sum(axis=stretched, keepdims=True)"

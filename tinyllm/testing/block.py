@@ -75,7 +75,6 @@ CASES |= {
 BOUNDS |= dict.fromkeys(("transformer_block", "llama_block", "parallel_block"), of_terms(
     lambda results, *_: 4000 * (4 + np.abs(results[0]).max(initial=0))))
 
-
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"
 ATTENDED = "linear(attention(q, k, v)[0].reshape(B, T, C), *project)"
 LLAMA_MLP = "linear(swiglu(linear(n, mlp[0]), linear(n, mlp[1])), mlp[2])"
@@ -240,16 +239,9 @@ def parallel_block_in_parts(x, heads, norm, widen, narrow, base=10000.0):
     return x + attended + gelu_tanh(n @ wh) @ narrow[C:]
 
 
-@variant("count_cache_bytes")
-def count_cache_bytes_of_arrays(tokens, layers, kv_heads, head_width, bits=32):
-    return sum(2 * tokens * kv_heads * head_width for _ in range(layers)) * bits // 8
-
-
-@variant("count_parameters")
-def count_parameters_by_formula(vocab_size, context, layers, width):
-    return width * (vocab_size + context + 2 + layers * (12 * width + 13))
-
-
-@variant("count_flops")
-def count_flops_by_formula(vocab_size, context, layers, width):
-    return 2 * context * width * (layers * (12 * width + context + 1) + vocab_size)
+variant("count_cache_bytes")(lambda tokens, layers, kv_heads, head_width, bits=32: sum(
+    2 * tokens * kv_heads * head_width for _ in range(layers)) * bits // 8)
+variant("count_parameters")(lambda vocab_size, context, layers, width: width * (
+    vocab_size + context + 2 + layers * (12 * width + 13)))
+variant("count_flops")(lambda vocab_size, context, layers, width: 2 * context * width * (
+    layers * (12 * width + context + 1) + vocab_size))

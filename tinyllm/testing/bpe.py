@@ -41,7 +41,6 @@ CASES |= {
     "bpe_encode": st.one_of(bpe_encode(pieces, texts), bpe_encode(long_pieces, texts_of(long_pieces, 2))),
 }
 
-
 WRITTEN_OUT = "[[token for ids, n in zip(pieces, counts) for token in list(ids) * n]], [1]"
 BEST = "min(totals, key=lambda pair: (-totals[pair], pair))"
 FIRST = "min(known, key=lambda pair: merges[pair])"

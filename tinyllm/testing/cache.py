@@ -70,9 +70,7 @@ def pack_int8_by_rows(x):
     return q, scales
 
 
-@variant("unpack_int8")
-def unpack_int8_by_einsum(q, scales):
-    return np.einsum("...d,...->...d", q.astype(scales.dtype), scales)
+variant("unpack_int8")(lambda q, scales: np.einsum("...d,...->...d", q.astype(scales.dtype), scales))
 
 
 @cases("latent_scores")

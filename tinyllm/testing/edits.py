@@ -70,7 +70,7 @@ class Edit:
 
 
 def variant(name: str) -> Callable[..., Any]:
-    """Register a right implementation of an op that is not written like the op's specification."""
+    """Register a right implementation of an op, a function or lambda not written like the specification."""
 
     def register(function):
         VARIANTS.setdefault(name, []).append(function)
@@ -128,7 +128,11 @@ class Unguarded(ast.NodeTransformer):
 @functools.cache
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
     """Return a function's syntax tree without decorators, type hints and checks of arguments."""
-    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
+    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    if isinstance(tree.body[0], ast.Expr):  # variant("add")(lambda x, y: y + x)
+        form = next(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+        return ast.FunctionDef(function.__name__, form.args, [ast.Return(form.body)], [])
+    tree = tree.body[0]
     tree.decorator_list = []
     strip_types(tree)
     return tree

@@ -3,7 +3,6 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.ops import matmul
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, MODEST, axis, cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, of_sizes
@@ -97,6 +96,9 @@ mistake("grouped_linear", "each group taken from the first rows: the start does 
         "x[: rows.stop - rows.start]")
 mistake("grouped_linear", "empty groups left out, so that later groups get the matrices of others",
         "zip(groups(counts), w, strict=True)", "zip(groups(counts[counts > 0]), w)")
+mistake("grouped_linear", "each start at the last count alone: the counts of all groups before it add up",
+        "[slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]",
+        "[slice(begin, begin + n) for begin, n in zip([0, *counts.tolist()], counts.tolist())]")
 mistake("grouped_linear_backward", "dw added up over the groups", "np.stack(dw)",
         "np.stack([sum(dw)] * len(dw))")
 
@@ -107,15 +109,6 @@ mistake("combine_experts", "weights in the order of the experts: they belong to 
 mistake("combine_experts_backward", "dy left in the order of the tokens",
         "dy[places] = weights[..., None] * dz[:, None]",
         "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
-
-
-@mistake("grouped_linear", "each start at the last count alone: the counts of all groups before it add up")
-def started_at_the_last_count(x, w, counts):
-    y, start = np.zeros((len(x), w[0].shape[1]), x.dtype), 0
-    for matrix, count in zip(w, counts.tolist(), strict=True):
-        y[start : start + count] = matmul(x[start : start + count], matrix)
-        start = count
-    return y
 
 
 @variant("balance_loss")

@@ -108,7 +108,6 @@ def linear_token_losses_backward_bound(args, results):
 CASES["cross_entropy_backward"] = backward_cases(
     "cross_entropy", cross_entropy(), ("equal", "normal", "zero", "large"))
 
-
 MEAN = "nll.sum() / max(nll.size, 1)"
 NLL = "lse[kept] - logits[kept, targets[kept]]"
 LOSSES = "losses[kept] = lse[kept] - logits[kept, targets[kept]]"

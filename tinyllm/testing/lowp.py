@@ -25,7 +25,6 @@ def numbers(draw):
 
 CASES["round_bf16"] = st.tuples(st.one_of(numbers(), corners))
 
-
 mistake("round_bf16", "the lower 16 bits cut off, which rounds towards zero", "bits + 0x7FFF + last_kept",
         "bits")
 mistake("round_bf16", "ties rounded up, where they go to the even neighbour", "bits + 0x7FFF + last_kept",

@@ -69,7 +69,6 @@ BOUNDS |= {
     "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
 }
 
-
 mistake("matmul", "a product with .T, which reverses all axes and not just the last two",
         "a.swapaxes(-1, -2)", "a.T", "b.swapaxes(-1, -2)", "b.T")
 mistake("matmul", "a product with reshape where a transpose was meant", "a.swapaxes(-1, -2)",
@@ -111,15 +110,13 @@ mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh",
         "(*linear_backward(gelu_tanh_backward(dy, h), x, w)[:2], rows(dy).sum(axis=0))")
 
 
+variant("linear")(lambda x, w, b=None: np.einsum("...i,io->...o", x, w) + (0 if b is None else b))
+
+
 @variant("matmul")
 def matmul_by_einsum(a, b, transpose_a=False, transpose_b=False):
     left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
     return np.einsum(f"...{left},...{right}->...ij", a, b)
-
-
-@variant("linear")
-def linear_by_einsum(x, w, b=None):
-    return np.einsum("...i,io->...o", x, w) + (0 if b is None else b)
 
 
 def undo(gradient, shape):

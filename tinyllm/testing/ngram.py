@@ -112,15 +112,10 @@ mistake("pass_at_k", "the chance that all k samples pass, not at least one", SHA
 mistake("pass_at_k", "1 for a problem that any of the n samples solves: that is pass@n", SHARE,
         "float(c > 0)")
 mistake("pass_at_k", "the first k samples taken to be those that passed", SHARE, "float(c >= k)")
+mistake("pass_at_k", "one estimate for all samples together, as if they were of one problem", "",
+        "passed, n = [sum(passed)], n * len(passed)")
 
 
-@mistake("pass_at_k", "one estimate for all samples together, as if they were of one problem")
-def all_samples_together(passed, n, k):
-    failed, total = n * len(passed) - sum(passed), n * len(passed)
-    return float(1 - np.prod([max(failed - i, 0) / (total - i) for i in range(k)]))
-
-
-@variant("pass_at_k")
-def by_factors(passed, n, k):
-    """Return 1 minus the product of the chances that each of k samples fails, averaged over problems."""
-    return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
+# 1 minus the product of the chances that each of k samples fails, averaged over problems:
+variant("pass_at_k")(lambda passed, n, k: float(np.mean(
+    [1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed])))

@@ -72,7 +72,6 @@ def rmsnorm_backward_bound(args, results):
 
 BOUNDS["rmsnorm"] = of_terms(lambda results, x, *_: tuple((x.shape[-1] + 8) * np.abs(y) for y in results))
 
-
 VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"
 DN_MEANS = "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)"
 

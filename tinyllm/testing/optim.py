@@ -65,7 +65,6 @@ BOUNDS["grad_norm"] = of_terms(lambda results, grads: (4 + sum(g.size for g in g
 BOUNDS["clip_grads"] = ulps(4)
 BOUNDS["lr_schedule"] = lambda args, results: (1e-9 * args[2],)  # C libraries differ a little
 
-
 CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"
 NORM = "math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads))"
 CLIPPED = "[np.asarray(g * scale) for g in grads]"
@@ -140,15 +139,9 @@ def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8
     np.copyto(w, decayed - lr * root / (1 - beta1**step) * m / (np.sqrt(v) + eps * root))
 
 
-@variant("grad_norm")
-def grad_norm_by_concatenation(grads):
-    flat = [g.ravel().astype(np.float64) for g in grads]
-    return float(np.linalg.norm(np.concatenate([np.zeros(1), *flat])))
-
-
-@variant("clip_grads")
-def clip_grads_by_dividing(grads, norm, limit):
-    return [g / float(max(norm / limit, 1.0)) for g in grads]
+variant("grad_norm")(lambda grads: float(np.linalg.norm(np.concatenate(
+    [np.zeros(1), *(g.ravel().astype(np.float64) for g in grads)]))))
+variant("clip_grads")(lambda grads, norm, limit: [g / float(max(norm / limit, 1.0)) for g in grads])
 
 
 @variant("lr_schedule")

@@ -33,7 +33,6 @@ def cut_anywhere(draw):
 patterns = st.sampled_from(("gpt2", "gpt4", "o200k", "qwen2"))
 CASES["split_pieces"] = st.tuples(st.one_of(texts, cut_anywhere()), patterns)
 
-
 mistake("split_pieces", "pieces cut by the pattern of GPT-2, whatever pattern was asked for",
         "PATTERNS[pattern]", "GPT2")
 mistake("split_pieces", "contractions in small letters only: 'LL and 'S are contractions too, but for GPT-2",

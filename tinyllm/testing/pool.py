@@ -64,7 +64,6 @@ BOUNDS |= {
     "mean_pool_backward": ulps(2),
 }
 
-
 MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"
 
 mistake("mean_pool", "the mean of all positions, padding too", "np.where(real(lengths, x.shape[1]), x, 0)",
@@ -93,10 +92,8 @@ mistake("contrastive_loss", "the mean of both directions, as in CLIP: only a see
         "return (loss + cross_entropy(logits.T, np.arange(len(a)))[0]) / 2, logits, lse")
 
 
-@variant("mean_pool")
-def mean_pool_row_by_row(x, lengths):
-    return np.array([row[:n].mean(axis=0) for row, n in zip(x, lengths, strict=True)], x.dtype).reshape(
-        len(x), x.shape[2])
+variant("mean_pool")(lambda x, lengths: np.array(
+    [row[:n].mean(axis=0) for row, n in zip(x, lengths, strict=True)], x.dtype).reshape(len(x), x.shape[2]))
 
 
 @variant("contrastive_loss")

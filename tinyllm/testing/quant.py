@@ -65,7 +65,6 @@ for width in (8, 4):
     CASES[f"linear_int{width}"] = layer(width)
     BOUNDS[f"linear_int{width}"] = functools.partial(product_bound, width)
 
-
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"
 WHOLE = "interleave(rounded(blocks, scale, -8, 7).astype(np.int8))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"

@@ -27,7 +27,6 @@ def other_side_of_an_edge(args):
 
 NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
 
-
 mistake("relative_buckets", "no half of the buckets for each side: both share all",
         "buckets //= 1 if causal else 2", "",
         "later = (distance > 0) * (0 if causal else buckets)", "later = 0 * distance")

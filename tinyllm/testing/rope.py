@@ -62,7 +62,6 @@ def rope_bound(args, results):
 BOUNDS["rope_tables"] = lambda args, results: (EPS, EPS)  # the angles are computed in float64
 BOUNDS["scaled_rope_tables"] = lambda args, results: (2 * EPS, 2 * EPS)  # yarn multiplies by a factor, too
 
-
 TURNED = "[a * cos - b * sin, b * cos + a * sin]"
 HALVES = "a, b = x[..., :half], x[..., half:]"
 NEIGHBOURS_OF_X = "a, b = x[..., ::2], x[..., 1::2]"

@@ -114,7 +114,6 @@ NEIGHBOURS = {
     "sample": near(1, 1e-6, 0.0, 1 - 2.0**-53, exact=lambda args: exact_sums(*args)),
 }
 
-
 RANKS = "keep_ranks(logits, by_rank(logits), rank < k)"
 NUCLEUS = "keep_ranks(logits, order, before < p * total)"
 PENALISED = "np.where(logits > 0, logits / float(penalty), logits * float(penalty))"
@@ -223,9 +222,7 @@ def sample_by_searchsorted(probs, u):
     return ids
 
 
-@variant("temperature")
-def temperature_by_float64(logits, t):
-    return (logits.astype(np.float64) / t).astype(logits.dtype)
+variant("temperature")(lambda logits, t: (logits.astype(np.float64) / t).astype(logits.dtype))
 
 
 @variant("repetition_penalty")

@@ -30,7 +30,6 @@ BOUNDS |= {  # exp magnifies the errors of x - max
         * np.abs(dy).sum(-1, keepdims=True))),
 }
 
-
 GUARD = "np.maximum(e.sum(axis=-1, keepdims=True), 1)"
 WHOLE = "x - x.max(initial=-np.inf)"
 
