@@ -91,7 +91,7 @@ def suites(task: Exercise) -> Answers:
 
 
 def models(task: Exercise) -> Answers:
-    """Make answers to the capstone of the library's own functions; wrong ones lack or redefine some."""
+    """Return answers to the capstone, made from library functions; wrong ones lack or redefine some."""
     whole = parts({op: OPS[op].reference for op in task.parts})
     wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
     most = parts({op: OPS[op].reference for op in task.parts if op != "attention"})

@@ -130,7 +130,7 @@ class Tries(contextlib.ExitStack):
         self.output(args)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if args are of the wanted kind, and fail with the results of a named mistake."""
+        """Return True if args are of the wanted kind and fail, with a mistake's results if one is named."""
         if self.kind not in (None, case_kind(args)) or self.left() < 0:
             return False
         why = self.complaint(args)

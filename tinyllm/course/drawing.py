@@ -44,7 +44,7 @@ def per_case(function: Any) -> Any:
 
 @per_case
 def case_kind(args: Sequence[Any]) -> str:
-    """Return what is special about a case, the first that fits; if none fits, it is ordinary."""
+    """Return the kind of a case, the first that fits: infinite, small, extreme, views, else ordinary."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
