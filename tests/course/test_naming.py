@@ -95,7 +95,7 @@ for said in ("the right formula with the first of grads alone", "the largest of 
         dict([*MISTAKES["grad_norm"], *every_edit("grad_norm")])[said])
 
 
-@named("gelu_tanh", "exact gelu, where the tanh form was asked for")
+@named("gelu_tanh", "gelu where gelu_tanh belongs")
 def more_exact_than_the_specification(x):
     """Compute 1 + erf(x) in float64: for negative x, float32 loses most of its digits."""
     phi = (1 + np.vectorize(math.erf, otypes=[float])(x.astype(np.float64) * 0.5**0.5)) / 2

@@ -45,6 +45,7 @@ def test_every_listed_mistake_is_caught(name):
 
 @pytest.mark.parametrize("name", OPS_WITH["variants"])
 def test_every_right_variant_is_accepted(name):
+    assert readable(name, "`x`") == "`x`"  # reads the code of all variants
     for function in VARIANTS[name]:
         for args in draw_cases(name, 20):
             check(name, function, args)

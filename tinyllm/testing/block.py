@@ -157,18 +157,11 @@ mistake("count_cache_bytes", "the bits of one number rounded down to bytes: roun
         "2 * tokens * layers * kv_heads * head_width * (bits // 8)")
 ATTENTION_PART = "width * 3 * width + 3 * width + width * width + width"
 MLP_PART = "width * 4 * width + 4 * width + 4 * width * width + width"
-TABLES = "(vocab_size + context) * width"
 for said, *changes in (
     ("biases", ATTENTION_PART, "4 * width * width", MLP_PART, "8 * width * width"),
-    ("the table of positions", TABLES, "vocab_size * width"),
-    ("the table of tokens", TABLES, "context * width"),
     ("4 C numbers of a layer: norms, attention's biases, or the MLP's wide bias", "2 * norm", "0"),
     ("one of the two norms of each layer", "2 * norm", "norm"),
-    ("the last norm", "layers * (2 * norm + attention_part + mlp)",
-     "layers * (2 * norm + attention_part + mlp) - norm"),
-    ("one bias as wide as x in each layer", ATTENTION_PART, "4 * width * width + 3 * width"),
     ("the biases of the MLP", MLP_PART, "8 * width * width + 0 * width"),
-    ("one of the two matrices of the MLP", MLP_PART, "4 * width * width + 5 * width"),
 ):
     mistake("count_parameters", f"a count without {said}", *changes)
 mistake("count_cache_bytes", "keys alone, without the values", "2 * tokens", "tokens")

@@ -81,8 +81,6 @@ mistake("bpe_train", "merges that take the first seen of the pairs with equal co
         "max(totals, key=totals.get)")
 mistake("bpe_train", "merges learnt without weighing a piece by how often it occurs", "",
         "counts = [1] * len(pieces)")
-mistake("bpe_train", "new tokens numbered from 257, where 256 is free", "range(BYTES, BYTES + n_merges)",
-        "range(BYTES + 1, BYTES + 1 + n_merges)")
 mistake("bpe_train", "the most frequent pairs of bytes: count again after every merge", f"totals = {COUNTED}",
         "", "", f"totals = {COUNTED}", "merges[best] = new_id", "merges[best] = new_id\ndel totals[best]")
 mistake("bpe_train", "merges that stop while there are pairs, because they occur only once", "not totals",

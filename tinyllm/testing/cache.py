@@ -47,9 +47,6 @@ mistake("pack_int8", "halves rounded up, where ties go to the even number", "np.
 mistake("pack_int8", "a row of zeros with another scale than 0",
         "np.where(finite, scales, np.float32(np.nan))",
         "np.where(finite, np.where(scales == 0, np.float32(1), scales), np.float32(np.nan))")
-mistake("pack_int8", "numbers multiplied by their scale, where they are divided by it",
-        "np.where(usable, x, np.float32(0)) / np.where(usable, scales[..., None], np.float32(1))",
-        "np.where(usable, x, np.float32(0)) * np.where(usable, scales[..., None], np.float32(1))")
 mistake("unpack_int8", "the product in int8, which wraps around",
         "q.astype(scales.dtype) * scales[..., None]",
         "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")

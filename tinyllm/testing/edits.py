@@ -5,7 +5,7 @@
 
 An edit changes the syntax tree of the specification, and raises an error if the old code does not exist. A
 mistake that uses another algorithm is written as a function instead. `operators` makes more edits by rule;
-a mistake for an exercise is listed even if a rule makes it, too.
+a mistake is listed even if a rule makes it, too, where the rule's sentence says too little.
 """
 
 import ast
@@ -73,6 +73,7 @@ def variant(name: str) -> Callable[..., Any]:
     """Register a right implementation of an op, a function or lambda not written like the specification."""
 
     def register(function):
+        function.__name__ = function.__name__.replace("<lambda>", f"{name}_in_short")
         VARIANTS.setdefault(name, []).append(function)
         return function
 
@@ -128,11 +129,11 @@ class Unguarded(ast.NodeTransformer):
 @functools.cache
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
     """Return a function's syntax tree without decorators, type hints and checks of arguments."""
-    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function))))
-    if isinstance(tree.body[0], ast.Expr):  # variant("add")(lambda x, y: y + x)
+    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
+    if isinstance(tree, ast.Expr):  # variant("add")(lambda x, y: y + x)
         form = next(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
-        return ast.FunctionDef(function.__name__, form.args, [ast.Return(form.body)], [])
-    tree = tree.body[0]
+        tree = ast.parse(f"def {function.__name__}(): return 0").body[0]
+        tree.args, tree.body[0].value = form.args, form.body
     tree.decorator_list = []
     strip_types(tree)
     return tree

@@ -77,8 +77,6 @@ mistake("route", "the chosen in the order of their numbers, not the best first",
         f"np.sort({CHOSEN}, axis=1)")
 mistake("route", "weights that are divided by their sum: that is for the caller to decide", WEIGHTS,
         f"({WEIGHTS} / {WEIGHTS}.sum(axis=1, keepdims=True)).astype(p.dtype)")
-mistake("route_backward", "a gradient for every expert, chosen or not", "np.zeros_like(p, order=\"C\")",
-        "np.ones_like(p, order=\"C\")")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "a loss above 0 where there are no tokens", MEAN, f"{MEAN} + (n == 0) / experts")
@@ -91,7 +89,6 @@ mistake("balance_bias", "counts compared with the largest count, not with the me
         "counts.sum() - counts * len(counts)", "counts.max() - counts")
 mistake("balance_bias", "counts compared with the average rounded down",
         "counts.sum() - counts * len(counts)", "counts.sum() // len(counts) - counts")
-mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")
 mistake("grouped_linear", "each group taken from the first rows: the start does not move on", "x[rows]",
         "x[: rows.stop - rows.start]")
 mistake("grouped_linear", "empty groups left out, so that later groups get the matrices of others",
@@ -99,8 +96,6 @@ mistake("grouped_linear", "empty groups left out, so that later groups get the m
 mistake("grouped_linear", "each start at the last count alone: the counts of all groups before it add up",
         "[slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]",
         "[slice(begin, begin + n) for begin, n in zip([0, *counts.tolist()], counts.tolist())]")
-mistake("grouped_linear_backward", "dw added up over the groups", "np.stack(dw)",
-        "np.stack([sum(dw)] * len(dw))")
 
 mistake("combine_experts", "results that are not brought back to their tokens", "y[places]",
         "y.reshape(*places.shape, y.shape[1])")

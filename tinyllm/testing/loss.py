@@ -124,8 +124,6 @@ mistake("cross_entropy", "log-sum-exp without subtracting the maximum, so that e
 mistake("cross_entropy", "bits (log base 2) where nats are asked for", MEAN, f"{MEAN} * 1.4426950408889634")
 mistake("cross_entropy", "-log(p + 1e-9), which caps the loss and hides the worst predictions", NLL,
         "-np.log(np.exp(logits[kept, targets[kept]] - lse[kept]) + 1e-9)", breaks=EXTREME)
-mistake("cross_entropy", "the log-sum-exp with the maximum left out", f"np.asarray({MEAN}), lse",
-        f"np.asarray({MEAN}), lse - logits.max(axis=-1)")
 mistake("cross_entropy_backward", "a gradient divided by all targets, the ignored ones too",
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
 mistake("cross_entropy_backward", "softmax alone, without the 1 that is subtracted at each target",
@@ -138,8 +136,6 @@ mistake("token_losses_backward", "one gradient for all tokens, the mean of their
         "dlosses = np.full_like(dlosses, dlosses.mean() if dlosses.size else 0)")
 mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in",
         "dlogits[~kept] = 0", "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] += dlosses[kept] - 1")
-mistake("linear_token_losses", "the labels shifted by one position against the rows of x", "",
-        "targets = np.roll(targets, 1, axis=-1)")
 mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others",
         "dx, dw = matmul_backward(dlogits, rows(x), w, transpose_b=True)", """
 half = len(dlogits) // 2

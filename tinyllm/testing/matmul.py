@@ -82,8 +82,6 @@ mistake("matmul_backward", "da and db returned in each other's place",
         "return sum_to_shape(db, b.shape), sum_to_shape(da, a.shape).reshape(a_shape)")
 mistake("matmul_backward", "gradients that forget that a or b was given transposed", "",
         "transpose_a = transpose_b = False")
-mistake("matmul_backward", "db transposed where b was not, and not where it was",
-        "sum_to_shape(db, b.shape)", "sum_to_shape(db, b.shape).swapaxes(-1, -2)")
 mistake("matmul_backward", "gradients that are not transposed back", "",
         "a = a.swapaxes(-1, -2) if transpose_a else a\nb = b.swapaxes(-1, -2) if transpose_b else b\n"
             "transpose_a = transpose_b = False")

@@ -72,10 +72,8 @@ mistake("perplexity", "surprises weighed by their probabilities, as in an entrop
         "-np.log(p).sum() / max(p.size, 1)", "-(p * np.log(p)).sum()")
 
 
-@variant("bigram_counts")
-def bigram_counts_by_bincount(ids, vocab_size):
-    pairs = ids[:-1].astype(np.int64) * vocab_size + ids[1:]
-    return np.bincount(pairs, minlength=vocab_size**2).reshape(vocab_size, vocab_size)
+variant("bigram_counts")(lambda ids, vocab_size: np.bincount(ids[:-1].astype(np.int64) * vocab_size + ids[1:],
+                                                             minlength=vocab_size**2).reshape(vocab_size, -1))
 
 
 @variant("entropy")
@@ -84,10 +82,8 @@ def entropy_by_rows(p):
     return np.array(terms, p.dtype).reshape(p.shape[:-1])
 
 
-@variant("perplexity")
-def perplexity_by_geometric_mean(p):
-    with np.errstate(divide="ignore"):
-        return np.prod(p.astype(np.float64) ** (-1 / max(p.size, 1))).astype(p.dtype)
+# A geometric mean:
+variant("perplexity")(lambda p: np.prod(p.astype(np.float64) ** (-1 / max(p.size, 1))).astype(p.dtype))
 
 
 @cases("pass_at_k")

@@ -89,9 +89,6 @@ mistake("rmsnorm", "the standard deviation, which is taken around the mean, for 
 mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",
         "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)",
         "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)")
-mistake("rmsnorm_backward", "rstd missing once in the correction, which has rstd^3 x",
-        "(dn - normal * (dn * normal).mean(axis=-1, keepdims=True)) * rstd[..., None]",
-        "dn * rstd[..., None] - normal * (dn * normal).mean(axis=-1, keepdims=True)")
 
 
 @variant("layernorm")

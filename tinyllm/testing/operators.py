@@ -45,9 +45,9 @@ STATEMENTS = [
     ("the first of {A} lost", "return A", "return A[1:]"),
 ]
 SUMS = [
-    ("{A} and {B} multiplied, not added", "A + B", "A * B"),
     *(("{A} left out of {old}", f"A {sign} B", "B") for sign in "+&|"),
     *(("{B} left out of {old}", f"A {sign} B", "A") for sign in "+-&|"),
+    ("{A} and {B} multiplied, not added", "A + B", "A * B"),
     ("{A} left out of {old}", "A - B", "-B"), ("{A} where {old} belongs", "1 - A", "A"),
     ("{A} left out of {old}", "add(A, B)", "B"), ("{B} left out of {old}", "add(A, B)", "A"),
     *((said, f"A {word} B", new) for word in ("and", "or")

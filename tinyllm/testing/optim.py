@@ -116,8 +116,6 @@ mistake("lr_schedule", "a quarter of a cosine, which falls steeply at its end", 
         "(1.0 - min_lr_ratio) * math.cos(math.pi / 2 * done)")
 mistake("lr_schedule", "a warm-up that starts at 0, so that the first step does nothing",
         "lr * (step + 1) / (warmup + 1)", "lr * step / warmup")
-mistake("lr_schedule", "a warm-up with step in place of step + 1, so that the first step does nothing",
-        "lr * (step + 1)", "lr * step")
 mistake("lr_schedule", "a cosine that rises again after the last step",
         "min(1.0, (step - warmup) / max(1, steps - warmup))", "(step - warmup) / max(1, steps - warmup)")
 mistake("lr_schedule", "a cosine counted from step 0, as if there had been no warm-up",

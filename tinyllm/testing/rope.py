@@ -49,10 +49,7 @@ def scaled_rope_tables(draw):
 
 @bound("rope", "rope_backward")
 def rope_bound(args, results):
-    """Bound the float32 error of y or dx.
-
-    For a pair of channels (a, b), the bounds are 4 * 2^-23 times |a cos| + |b sin| and |b cos| + |a sin|.
-    """
+    """Bound the error of each pair of channels by 4 * 2^-23 times |a cos| + |b sin| and |b cos| + |a sin|."""
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
     a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]
@@ -86,7 +83,6 @@ mistake("rope", "the first row's positions for all rows", TABLES,
 mistake("rope", "only the first half turned", "b * cos + a * sin", "b")
 mistake("rope", "the second half made from the first half as it is after its turn", "b * cos + a * sin",
         "b * cos + (a * cos - b * sin) * sin")
-mistake("rope_backward", "dy cos, without the sine terms", "-sin", "0 * sin")
 mistake("scaled_rope_tables", "positions that are multiplied by the factor, where they must be divided", "",
         "scaling = scaling | {'factor': 1 / scaling['factor']}")
 mistake("scaled_rope_tables", "every kind treated as linear", "",
@@ -102,9 +98,6 @@ mistake("scaled_rope_tables", "ntk with base * factor, without the exponent",
 mistake("scaled_rope_tables", "llama3 with its fast pairs slowed down and its slow ones kept",
         "np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - s['low_freq_factor']), 0, 1)",
         "1 - np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - s['low_freq_factor']), 0, 1)")
-mistake("scaled_rope_tables", "yarn whose growth is 1 + 0.1 ln(factor), whatever attention_factor was given",
-        "growth = settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))",
-        "growth = 1 + 0.1 * np.log(factor)")
 
 
 @variant("scaled_rope_tables")
