@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyllm.course.syllabus import Exercise
 from tinyllm.ops.registry import OPS, Op
-from tinyllm.testing.edits import strip_types
+from tinyllm.testing.edits import strip_types, tree_of
 
 STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
 
@@ -50,6 +50,8 @@ def collect(function: Callable[..., Any], found: dict[str, Any], ops: bool = Tru
 def parsed(function: Callable[..., Any]) -> Any:
     """Return the syntax tree of a function without decorators and types."""
     tree: Any = ast.parse(inspect.getsource(function))
+    if isinstance(tree.body[0], ast.Expr):  # a lambda
+        return ast.fix_missing_locations(tree_of(function))
     tree.body[0].decorator_list = []
     strip_types(tree.body[0])
     return tree
