@@ -111,6 +111,8 @@ def load(folder, content):
 def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids, allowed, back, tmp_path):
     tokenizer = load(tmp_path, content)
     assert isinstance(tokenizer, LibraryTokenizer)
+    whole = tokenizers.Tokenizer.from_str(json.dumps(content))
+    assert tokenizer._library.to_str() == whole.to_str()  # BPE is made in parts
     assert tokenizer.encode(text) == tokenizer.encode_batch([text.encode()])[0] == ids
     assert tokenizer.encode(text, "all") == allowed and tokenizer.decode(allowed) == back
     assert tokenizer.decode_bytes(allowed) == back.encode()
@@ -221,7 +223,9 @@ def test_errors_of_library_tokenizers_are_one_line(tmp_path, capfd):
     for wrong in ({"model": {"type": "Unigram"}}, {"post_processor": {
                       "type": "TemplateProcessing", "single": missing, "pair": [], "special_tokens": {}}},
                   {"model": model | {"vocab": model["vocab"] | {"x": 2**31}}},
-                  {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}},
+                  *({"model": {"type": "BPE", "vocab": vocab, "merges": merges}} for vocab, merges in (
+                      ({"a": 0}, [["a", "b"]]), ({"a": 0, "aa": True}, []), ({"a": 0, "aa": 1}, ["aa"]),
+                      ({"a": 0, "aa": 1}, [{"a": 0, "aa": 1}]), ({"a": 0, "aa": 1}, [["a", "a"], "a a"]))),
                   *({"normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap}}
                     for charsmap in ("", "AAAA", "%%"))):
         with pytest.raises(UserError) as error:
