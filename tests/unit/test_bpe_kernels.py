@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tinyllm.ops.registry import use
 from tinyllm.ops.runtime import _compiled, threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
-from tinyllm.tokenizer.vocabulary import Vocabulary
+from tinyllm.tokenizer.vocabulary import Vocabulary, as_columns
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 
@@ -54,7 +54,7 @@ def vocabularies(draw):
     merges = dict(draw(st.permutations(list(merges.items()))))  # in any order
     whole = draw(st.booleans())
     more = draw(some_pieces.filter(all)) * whole
-    return Vocabulary(tokens | dict(enumerate(more, 300)), byte_ids, merges, whole)
+    return Vocabulary(tokens | dict(enumerate(more, 300)), byte_ids, as_columns(merges), whole)
 
 
 @given(vocabularies(), some_pieces, st.integers(0, 2**32))

@@ -61,8 +61,7 @@ def drawn_tokenizers(draw):
         words, pairs = vocabulary.words()
         gone = draw(st.sets(st.sampled_from([CHARACTERS[byte] for byte in range(128, 256)])))
         words = {word: i for word, i in words.items() if word not in gone}
-        sides = [left for left, _ in pairs], [right for _, right in pairs]
-        vocabulary = Vocabulary.from_words(words, sides, draw(st.booleans()))
+        vocabulary = Vocabulary.from_words(words, pairs, draw(st.booleans()))
     special = draw(st.lists(names, max_size=4, unique=True))
     if draw(st.booleans()):
         free = [i for i in range(max(vocabulary.tokens) + 9) if i not in vocabulary.tokens]

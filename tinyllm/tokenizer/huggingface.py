@@ -125,13 +125,13 @@ def _bpe(document, model):
     whole = model.get("ignore_merges") or False
     added, special = _added(document, model["vocab"])
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
-    vocabulary = Vocabulary.from_words(model["vocab"], _merges(model["merges"]), whole, names)
+    vocabulary = Vocabulary.from_words(model["vocab"], model["merges"], whole, names)
     for name, i in (added | special).items():
         data = vocabulary.tokens.get(i)
         if data is not None and (name in special or data != name.encode()):
             raise UserError(f"the added token {name[:40]!r} is a token that ordinary text can give")
     if pattern is None:
-        if vocabulary != Vocabulary.from_merges(()) or added or normalizer:
+        if vocabulary.words() != Vocabulary.from_merges(()).words() or whole or added or normalizer:
             raise NeedsLibrary("a text that is not split")
         return ByteTokenizer(special)
     tokenizer = BPETokenizer(vocabulary, pattern, special)
@@ -159,18 +159,6 @@ def _pattern(document):
         if level.get("use_regex") is False and splits in ways:
             return name
     raise NeedsLibrary("its pre_tokenizer")
-
-
-def _merges(merges):
-    """Read merges in both notations, "a b" and ["a", "b"] -> (left tokens, right tokens)."""
-    if {*map(type, merges)} == {str} and {merge.count(" ") for merge in merges} == {1}:
-        words = " ".join(merges).split(" ")  # much faster than one merge at a time
-        return words[::2], words[1::2]
-    pairs = [merge.split(" ", 2) if isinstance(merge, str) else merge for merge in merges]
-    for i, pair in enumerate(pairs):
-        if type(pair) is not list or len(pair) != 2 or not type(pair[0]) is type(pair[1]) is str:
-            raise UserError(f"merges[{i}] is not two tokens")
-    return [left for left, _ in pairs], [right for _, right in pairs]
 
 
 def _added(document, vocab):

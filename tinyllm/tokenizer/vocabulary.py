@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import operator
 from codecs import charmap_encode
-from collections import Counter
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, count, islice, pairwise, repeat
 from typing import Any
+
+import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
@@ -30,6 +32,9 @@ _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 _OTHERS = [byte for byte in range(BYTES) if byte not in _PRINTABLE]
 CHARACTERS = {byte: chr(byte) for byte in _PRINTABLE} | {b: chr(BYTES + i) for i, b in enumerate(_OTHERS)}
 _BYTE_OF = {ord(character): byte for byte, character in CHARACTERS.items()}
+_BYTES = np.full(2**16, -1, np.int16)  # the same as an array, -1 for other characters
+_BYTES[[*_BYTE_OF]] = [*_BYTE_OF.values()]
+AT_ONCE = 512  # merges are read few at a time, so that their texts stay in the processor's cache
 
 
 def characters(token: bytes) -> str:
@@ -45,19 +50,19 @@ def token_bytes(word: str) -> bytes | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
     tokens: {id: bytes}; an id that is missing is unused, or belongs to a special token.
     byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
-    merges: {(left, right): new token}; the first pair in it merges first.
+    columns: (3, number of merges), the left, right and new token of each merge; the first pair merges first.
     ignore_merges: True if a piece that is a token always becomes that token, without merging.
     """
 
     tokens: dict[int, bytes]
     byte_ids: list[int]
-    merges: dict[tuple[int, int], int]
+    columns: np.ndarray
     ignore_merges: bool = False
 
     @classmethod
@@ -80,7 +85,7 @@ class Vocabulary:
                 raise UserError(f"merges[{i}] makes over {MAX_BYTES >> 20} MB: split the text finer")
             merges[left, right] = len(tokens)
             tokens[len(tokens)] = tokens[left] + tokens[right]
-        return cls(tokens, list(range(BYTES)), merges)
+        return cls(tokens, list(range(BYTES)), as_columns(merges))
 
     @classmethod
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
@@ -104,15 +109,15 @@ class Vocabulary:
             if len(parts) == 2:
                 merges[ranks[parts[0]], ranks[parts[1]]] = rank
             unreached |= len(parts) > 2
-        return cls(tokens, byte_ids, merges, ignore_merges=unreached)
+        return cls(tokens, byte_ids, as_columns(merges), ignore_merges=unreached)
 
     @classmethod
-    def from_words(cls, vocab: dict[str, int], merges: tuple[list, list], ignore_merges: bool,
+    def from_words(cls, vocab: dict[str, int], merges: list, ignore_merges: bool,
                    names: Collection[str] = ()) -> Vocabulary:
         """Build a vocabulary from tokens in GPT-2's spelling, with a printable character for each byte.
 
         vocab: {token: id}.
-        merges: the left tokens, and the right tokens, in the order of merging.
+        merges: pairs of tokens in the order of merging, as "a b" or ["a", "b"].
         ignore_merges: True encodes a piece that is itself a token at once, without merging.
         names: added tokens such as `<|endoftext|>`, which are written as they are. A name that is part
             of a merge is an ordinary token too.
@@ -120,27 +125,18 @@ class Vocabulary:
         Raises UserError for an id or a merge that occurs twice or does not fit.
         """
         _check_ids(vocab)
-        columns = *merges, list(map(operator.add, *merges))
-        find: Any = vocab.get
-        left, right, new = ([*map(find, words)] for words in columns)  # a loop over merges is slow
-        for words, ids in zip(columns, (left, right, new), strict=True):
-            if None in ids:
-                word = words[rank := ids.index(None)][:40]
-                raise UserError(f"merges[{rank}] needs the token {word!r}, which is not in the vocabulary")
-        pairs = list(zip(left, right, strict=True))
-        made = dict(zip(pairs, new, strict=True))
-        if len(made) < len(pairs):
-            rank = pairs.index(Counter(pairs).most_common(1)[0][0])
-            both = " and ".join(repr(words[rank][:40]) for words in merges)
-            raise UserError(f"merges[{rank}], {both}, is there twice")
-        ordinary = left, right, new, map(vocab.get, CHARACTERS.values())
-        alone = {vocab.get(name) for name in names}.difference(*ordinary)
-        tokens: dict[int, Any] = {i: token_bytes(word) for word, i in vocab.items() if i not in alone}
-        if not all(tokens.values()):
-            word, i = next((word, i) for word, i in vocab.items() if not tokens.get(i, True))
+        columns = _columns(vocab, merges)
+        if alone := {vocab[name] for name in names if name in vocab}:
+            alone.difference_update(columns.ravel().tolist(), map(vocab.get, CHARACTERS.values()))
+        spelt = {word: i for word, i in vocab.items() if i not in alone} if alone else vocab
+        codes = _BYTES[np.frombuffer("".join(spelt).encode("utf-16-le"), np.uint16)]
+        if not all(spelt) or (codes < 0).any():
+            word, i = next((word, i) for word, i in spelt.items() if not token_bytes(word))
             raise UserError(f"the token {word[:40]!r} (id {i}) is not in GPT-2's byte characters")
+        data, ends = codes.astype(np.uint8).tobytes(), accumulate(map(len, spelt), initial=0)
+        tokens = {i: data[a:b] for i, (a, b) in zip(spelt.values(), pairwise(ends), strict=True)}
         byte_ids = [vocab.get(CHARACTERS[byte], -1 - byte) for byte in range(BYTES)]
-        return cls(tokens, byte_ids, made, ignore_merges)
+        return cls(tokens, byte_ids, columns, ignore_merges)
 
     def words(self) -> tuple[dict[str, int], list[list[str]]]:
         """Return ({token: id}, merges in order), with tokens written in GPT-2's characters.
@@ -156,10 +152,15 @@ class Vocabulary:
         return vocab, [[spelt[left], spelt[right]] for left, right in self.merges]
 
     @cached_property
+    def merges(self) -> dict[tuple[int, int], int]:
+        """Return {(left, right): new token}, in the order of merging."""
+        left, right, new = self.columns.tolist()
+        return dict(zip(zip(left, right, strict=True), new, strict=True))
+
+    @cached_property
     def order(self) -> dict[tuple[int, int], int] | None:
         """Return {(left, right): rank}, or None if the pair with the smallest new token merges first."""
-        new = list(self.merges.values())
-        return None if new == sorted({*new}) else {pair: rank for rank, pair in enumerate(self.merges)}
+        return None if (np.diff(self.columns[2]) > 0).all() else dict(zip(self.merges, count(), strict=False))
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
@@ -189,6 +190,43 @@ def check_id(i: Any, what: str) -> None:
     """Raise UserError unless the id of a token is a whole number below LARGEST_ID."""
     if type(i) is not int or not 0 <= i < LARGEST_ID:
         raise UserError(f"the id of {what} must be a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}")
+
+
+def as_columns(merges: dict[tuple[int, int], int]) -> np.ndarray:
+    """Return merges, {(left, right): new token}, as three rows of ids."""
+    return np.array([(*pair, new) for pair, new in merges.items()], np.int64).reshape(-1, 3).T
+
+
+def _pairs(merges):
+    """Return an iterator of the two tokens of each merge, "a b" or ["a", "b"], as lists."""
+    if {*map(type, merges)} == {str}:
+        return map(str.split, merges, repeat(" "))
+    return (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+
+
+def _columns(vocab, merges):
+    """Return the ids of the left, right and new tokens of merges. Raises UserError for a wrong merge."""
+    columns, pairs, done = np.empty((3, len(merges)), np.int64), _pairs(merges), 0
+    with suppress(TypeError, KeyError):
+        while some := [*islice(pairs, AT_ONCE)]:
+            if {*map(type, some)} != {list} or {*map(len, some)} != {2}:
+                raise TypeError
+            for ids, words in zip(columns, (*zip(*some, strict=True), map("".join, some)), strict=True):
+                ids[done : done + len(some)] = [*map(vocab.__getitem__, words)]
+            done += len(some)
+        if np.diff(np.sort(columns[0] * LARGEST_ID + columns[1])).all():
+            return columns
+    ranks: dict = {}  # this slower loop finds the merge to name
+    for rank, pair in enumerate(_pairs(merges)):
+        if type(pair) is not list or [*map(type, pair)] != [str, str]:
+            raise UserError(f"merges[{rank}] is not two tokens")
+        for word in (*pair, "".join(pair)):
+            if word not in vocab:
+                raise UserError(f"merges[{rank}] needs the token {word[:40]!r}, which is not in the "
+                                "vocabulary")
+        if (first := ranks.setdefault(tuple(pair), rank)) < rank:
+            both = " and ".join(repr(word[:40]) for word in pair)
+            raise UserError(f"merges[{first}], {both}, is there twice")
 
 
 def _check_ids(vocab):
