@@ -46,7 +46,6 @@ BOUNDS |= {
 
 CUBIC = "scale * (z + cubic * z * z * z)"
 GELU_TANH = f"0.5 * x * (1 + np.tanh({CUBIC}))"
-SILU_SLOPE = "dy * s * (1 + x * (1 - s))"
 
 mistake("gelu_tanh", "x multiplied by tanh alone: a half of 1 + tanh belongs there", GELU_TANH,
         "x * np.tanh(scale * (z + cubic * z * z * z))")
@@ -55,8 +54,8 @@ mistake("gelu_tanh", "x (1 + tanh) halved last, which overflows for the largest 
 mistake("gelu_tanh", "x squared inside tanh, where the cube belongs", "cubic * z * z * z", "cubic * z * z")
 mistake("gelu_tanh", "tanh made of exp(2 z), which overflows into NaN", f"np.tanh({CUBIC})",
         f"(np.exp(2 * {CUBIC}) - 1) / (np.exp(2 * {CUBIC}) + 1)", breaks=EXTREME)
-mistake("silu_backward", "dy silu(x): the function itself, where its slope belongs", SILU_SLOPE,
-        "dy * silu(x)")
+mistake("silu_backward", "dy silu(x): the function itself, where its slope belongs",
+        "dy * s * (1 + x * (1 - s))", "dy * silu(x)")
 mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
         "", "return np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")

@@ -110,7 +110,6 @@ CASES["cross_entropy_backward"] = backward_cases(
 
 MEAN = "nll.sum() / max(nll.size, 1)"
 NLL = "lse[kept] - logits[kept, targets[kept]]"
-LOSSES = "losses[kept] = lse[kept] - logits[kept, targets[kept]]"
 FROM_THE_END = "lse - np.take_along_axis(logits, targets[..., None] % logits.shape[-1], axis=-1)[..., 0]"
 
 mistake("cross_entropy", "the mean over all targets, the ignored ones too", "max(nll.size, 1)",
@@ -128,8 +127,8 @@ mistake("cross_entropy_backward", "a gradient divided by all targets, the ignore
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
 mistake("cross_entropy_backward", "softmax alone, without the 1 that is subtracted at each target",
         "dlogits[kept, targets[kept]] -= 1", "")
-mistake("token_losses", "ignored targets scored as if they were tokens", LOSSES,
-        f"losses[...] = {FROM_THE_END}")
+mistake("token_losses", "ignored targets scored as if they were tokens",
+        "losses[kept] = lse[kept] - logits[kept, targets[kept]]", f"losses[...] = {FROM_THE_END}")
 mistake("token_losses", "every loss divided by the number of targets that count", NLL,
         f"({NLL}) / max(int(kept.sum()), 1)")
 mistake("token_losses_backward", "one gradient for all tokens, the mean of theirs", "",

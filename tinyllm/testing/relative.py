@@ -37,8 +37,7 @@ mistake("relative_buckets", "one distance for each bucket, and no logarithm",
 mistake("relative_buckets", "logarithms rounded to the nearest, not down", "steps.astype(np.int64)",
         "np.round(steps).astype(np.int64)")
 mistake("relative_buckets", "far distances in buckets of equal width, where the logarithm belongs",
-        "growth / np.float32(np.log(max_distance / exact))",
-        "(distance - exact) / (max_distance - exact)")
+        "growth / np.float32(np.log(max_distance / exact))", "(distance - exact) / (max_distance - exact)")
 mistake("relative_buckets", "distances beyond max_distance not held in the last bucket",
         "np.minimum(exact + steps.astype(np.int64), buckets - 1)", "exact + steps.astype(np.int64)")
 
