@@ -95,18 +95,9 @@ class ScoreBounds:
         return dq.swapaxes(1, 2) + TINY, dk, dv, dscores + terms
 
 
-@bound("attention")
-def attention_bound(args, results):
-    """Bound the errors of attention's y and lse in float32."""
-    q, k, v, causal, lengths = args
-    return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
-
-
-@bound("attention_backward")
-def attention_backward_bound(args, results):
-    """Bound the errors of attention's dq, dk and dv in float32."""
-    dy, q, k, v, _, lse, causal, lengths = args
-    return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
+def attention_sizes(q, k, v, causal, lengths):
+    """Compute the scores of a case of attention, and bounds for their float32 errors."""
+    return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths))
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
@@ -127,7 +118,12 @@ CASES |= {
     "attention_backward": backward_cases("attention", attention(MODEST)),
     "attention_ranges_backward": backward_cases("attention_ranges", attention_ranges(MODEST)),
 }
-BOUNDS["attention_ranges"] = lambda args, results: ranges_sizes(*args).bound(results)
+BOUNDS |= {
+    "attention": lambda args, results: attention_sizes(*args).bound(results),
+    "attention_backward": lambda args, results:  # dy, q, k, v, y, lse, causal, lengths -> dq, dk, dv
+        attention_sizes(*args[1:4], *args[6:]).backward_bound(args[0], args[5])[:3],
+    "attention_ranges": lambda args, results: ranges_sizes(*args).bound(results),
+}
 
 SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
@@ -169,8 +165,6 @@ mistake("attention_ranges", "a bias that is scaled by 1/sqrt(D) together with th
         "scores + bias * q.shape[3] ** -0.5")
 mistake("attention_ranges_backward", "a gradient of the bias scaled by 1/sqrt(D), as that of q . k is",
         "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores, bias.shape) * q.shape[3] ** -0.5")
-mistake("attention_ranges_backward", "a gradient of the bias from the first row of the batch alone",
-        "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores[:1], bias.shape)")
 
 
 @variant("attention")

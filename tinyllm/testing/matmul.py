@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import SIZES, axis, cases, floats, leading, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes, of_terms
 from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import run_spec
 
 inner = axis(*SIZES, 130, 257, 400)  # 400 is longer than a block of the kernel's sums
 
@@ -52,21 +53,16 @@ def linear_gelu(args, results):
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 
 
-@bound("linear_gelu_backward")
-def linear_gelu_backward(args, results):
-    """Bound the errors of dx, dw and db like those of linear_backward, with dh = |dy| (1.2 + |h|)."""
-    dy, x, w, h = args
-    return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
-        (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
-    )
-
-
 BOUNDS |= {
     "matmul": of_sizes("matmul", lambda a, b, transpose_a, **_: 2 + a.shape[-2 if transpose_a else -1]),
     # A gradient sums over the other operand's free axis, and over every axis that was broadcast.
     "matmul_backward": of_sizes("matmul_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
     "linear": of_sizes("linear", lambda x, **_: 3 + x.shape[-1]),
     "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
+    # As linear_backward with dh = |dy| (1.2 + |h|): the slope of gelu_tanh is at most 1.2.
+    "linear_gelu_backward": of_terms(lambda _, dy, x, w, h: tuple(
+        (40 + 2 * dy.size) * np.abs(size) for size in run_spec("linear_backward", (
+            np.abs(dy) * (1.2 + np.abs(h)), np.abs(x), np.abs(w))))),
 }
 
 mistake("matmul", "a product with .T, which reverses all axes and not just the last two",

@@ -29,16 +29,12 @@ def contrastive_loss(draw):
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
 
 
-def scaled(a, b, temperature):
-    """Return the logits of contrastive_loss, and bounds for their float32 errors."""
-    logits, off = logits_of(a, b)
-    return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
-
-
 @bound("contrastive_loss")
 def contrastive_loss_bound(args, results):
     """Bound the errors of loss, logits and lse; inexact logits add to the error bounds of cross_entropy."""
-    logits, off = scaled(*args)
+    a, b, temperature = args
+    logits, off = logits_of(a, b)
+    logits, off = logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
     N = len(logits)
     worst = off.max(axis=-1, initial=0)
     loss, lse = cross_entropy_bound((logits, np.arange(N), -100), (results[0], results[2]))

@@ -79,21 +79,13 @@ def beam_step(draw):
     return scores.astype(np.float32), arrange(logprobs.astype(np.float32), layout), count
 
 
-def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function that lists the neighbours of a case; results of a neighbour are accepted, too.
+def near(args, distance, least, most):
+    """List two neighbours of a case, for NEIGHBOURS: results of a neighbour are accepted, too.
 
-    A neighbour differs only in argument number `position`, which is larger or smaller by `distance`, and kept
-    between `least` and `most`: a rounding error could have the same effect. If `exact(case)` is true, nothing
-    is rounded, and there are no neighbours. `catalog` keeps these functions in NEIGHBOURS.
+    In a neighbour, the second argument is larger or smaller by `distance`, and kept between `least` and
+    `most`: a rounding error could have the same effect.
     """
-
-    def neighbours(args):
-        if exact(args):
-            return []
-        moved = [np.clip(args[position] + step, least, most) for step in (-distance, distance)]
-        return [(*args[:position], value, *args[position + 1:]) for value in moved]
-
-    return neighbours
+    return [(args[0], np.clip(args[1] + step, least, most)) for step in (-distance, distance)]
 
 
 def exact_sums(*numbers):
@@ -109,14 +101,14 @@ CASES |= {
 }
 BOUNDS |= {"temperature": ulps(4), "repetition_penalty": ulps(4)}
 NEIGHBOURS = {
-    "top_p": near(1, 1e-5, 1e-6, 1.0, exact=lambda args: exact_sums(run_spec("softmax", args[:1]), args[1])),
-    "min_p": near(1, 1e-5, 0.0, 1.0),
-    "sample": near(1, 1e-6, 0.0, 1 - 2.0**-53, exact=lambda args: exact_sums(*args)),
+    "top_p": lambda args: [] if exact_sums(run_spec("softmax", args[:1]), args[1])
+        else near(args, 1e-5, 1e-6, 1.0),
+    "min_p": lambda args: near(args, 1e-5, 0.0, 1.0),
+    "sample": lambda args: [] if exact_sums(*args) else near(args, 1e-6, 0.0, 1 - 2.0**-53),
 }
 
 RANKS = "keep_ranks(logits, by_rank(logits), rank < k)"
 NUCLEUS = "keep_ranks(logits, order, before < p * total)"
-PENALISED = "np.where(logits > 0, logits / float(penalty), logits * float(penalty))"
 DRAWN = "(reached > aim).argmax(axis=-1)"
 
 mistake("temperature", "logits raised to the power 1 / t, as if they were probabilities", "logits / float(t)",
@@ -144,8 +136,8 @@ mistake("top_p", "logits added up where their probabilities belong: softmax is m
 mistake("repetition_penalty", "the penalty applied once per occurrence", "", """
 if ids.shape[-1] > 1:
     logits, ids = repetition_penalty(logits, ids[..., 1:], penalty), ids[..., :1]""")
-mistake("repetition_penalty", "the penalty subtracted: that is a presence penalty", PENALISED,
-        "logits - float(penalty)")
+mistake("repetition_penalty", "the penalty subtracted: that is a presence penalty",
+        "np.where(logits > 0, logits / float(penalty), logits * float(penalty))", "logits - float(penalty)")
 mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
         "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
 mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
