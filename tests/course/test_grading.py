@@ -174,7 +174,7 @@ def test_what_was_not_handed_in_is_not_graded_and_notes_and_gradescope_say_why(h
 @pytest.mark.signals
 def test_signals_end_a_grading_process_without_a_word(here, monkeypatch, capfd):
     """SIGTERM in a callback, and SIGINT right after the fork, once printed tracebacks."""
-    def signalled(pipe, submission, course, level):
+    def signalled(*arguments):
         sys.stderr, sys.unraisablehook = sys.__stderr__, sys.__unraisablehook__  # not those of pytest
         signal.raise_signal(signal.SIGINT)  # held back until `end_quietly`
         grading.end_quietly()

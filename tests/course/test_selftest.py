@@ -47,11 +47,14 @@ def try_first(lesson, task, level):
     return selftest.Row(4, task.name, 1, 0, 1, 1, 1, 1, ())
 
 
-def test_an_interrupt_ends_a_selftest_at_once(monkeypatch, capfd):
+def test_an_interrupt_ends_a_selftest_at_once_and_a_process_that_dies_is_one_line(monkeypatch, capfd):
     monkeypatch.setattr(selftest, "try_task", try_first)
     with pytest.raises(KeyboardInterrupt):
         selftest.run_selftest(Course(whole_course().parts[4:5]), "plain", Mock(side_effect=KeyboardInterrupt))
     assert not multiprocessing.active_children() and not capfd.readouterr().err
+    monkeypatch.setattr(selftest, "try_task", lambda *arguments: exit(1))
+    with pytest.raises(UserError, match="the process that tried"):
+        selftest.run_selftest(Course(whole_course().parts[4:5]), "plain")
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):

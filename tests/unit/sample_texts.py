@@ -7,11 +7,7 @@ TEXT *= 3
 SPECIAL = ["<|end|>", "<|end|>>", "<|user|>", "é"]
 
 parts = st.sampled_from([*SPECIAL, "<|", "|>", "cat", " ", "😀", "'s", "'S", "\u017f"])
-any_text = st.one_of(
-    st.text(),
-    st.text("ab <|end>é\n"),
-    st.lists(parts).map("".join),
-)
+any_text = st.one_of(st.text(), st.text("ab <|end>é\n"), st.lists(parts).map("".join))
 scraps = st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0\x80", b"a ", b"\xff"])
 any_bytes = st.one_of(st.binary(), st.lists(scraps).map(b"".join))
 short = st.binary(min_size=2, max_size=5).map(lambda data: bytes(97 + byte % 3 for byte in data))

@@ -97,7 +97,7 @@ def only(students: Sequence[str], numbers: Sequence[str], paths: tuple[Path, ...
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     """Return a submission with the files that lessons need; if they are refused, with the reason."""
-    if submission.problem:
+    if submission.problem or submission.files:
         return submission
     try:
         files, near = read_submission(submission.sources, lessons)

@@ -26,7 +26,7 @@ from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
-from tinyllm.course.own_tasks import load_lesson
+from tinyllm.course.own_tasks import LOADED, load_lesson
 from tinyllm.course.workers import Launcher
 from tinyllm.testing.relations import specs_only
 
@@ -39,35 +39,51 @@ CLOCK_SECONDS = 3600  # the limit by the clock for one submission
 def grade_all(submissions: list[Submission], course: Course, level: str, workers: int | None = None,
               step: Callable[[], Any] = lambda: None, stopped: Callable[[], bool] = lambda: False
               ) -> list[dict[str, Any]]:
-    """Grade submissions in `workers` processes at a time, and return their records in any order.
+    """Grade submissions, and return their records in any order; call step() whenever one is done.
 
-    step: called whenever a submission is done.
+    workers, stopped: see `in_processes`.
+    """
+    records = []
+
+    def done(job, record):
+        lost = "its grading process ended, by a crash or after four hours; grade again"
+        records.append(record or new_record(job[0].student, course, level, lost))
+        step()
+
+    prepare(course, {course.variant(submission.student) for submission in submissions}, stopped)
+    in_processes(grade, [(submission, course, level) for submission in submissions], done, workers, stopped)
+    return records
+
+
+def in_processes(function: Callable[..., Any], jobs: list[tuple], done: Callable[[tuple, Any], Any],
+                 workers: int | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Call function(*job) for each job, in a process of its own, `workers` at a time.
+
+    done: called with a job and its result, which was sent as JSON, or None if the process was killed.
     stopped: returns True after an interrupt, such as Ctrl-C; then KeyboardInterrupt is raised here. A signal
         handler must not raise it: Python ignores exceptions during some callbacks.
 
     If a process is killed, its workers end too, because their server exits when the socket closes.
     """
-    waiting, running, records = list(reversed(submissions)), dict[Any, Any](), []
-    prepare(course, {course.variant(submission.student) for submission in submissions}, stopped)
+    waiting, running = list(reversed(jobs)), dict[Any, Any]()
     try:
         while waiting or running:
             if stopped():
                 raise KeyboardInterrupt("interrupted; nothing was written")
             while waiting and len(running) < (workers or os.cpu_count() or 1):
-                submission = waiting.pop()
+                job = waiting.pop()
                 ours, theirs = CONTEXT.Pipe(duplex=False)
-                process = CONTEXT.Process(target=run_one, args=(theirs, submission, course, level))
+                process = CONTEXT.Process(target=run_one, args=(theirs, [*LOADED], function, job))
                 signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # until `end_quietly`
                 process.start()
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
                 theirs.close()  # so that `ours` ends when the process does
-                running[ours] = process, submission
+                running[ours] = process, job
             for pipe in multiprocessing.connection.wait(list(running), timeout=1):
-                process, submission = running.pop(pipe)
-                lost = "its grading process ended, by a crash or after four hours; grade again"
-                records.append(receive(pipe) or new_record(submission.student, course, level, lost))
+                process, job = running.pop(pipe)
+                found = receive(pipe)
                 process.join()
-                step()
+                done(job, found)
     finally:
         for process, _ in running.values():
             process.terminate()  # so that it removes its temporary folders
@@ -75,18 +91,15 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
             process.join(10)
             process.kill()
             process.join()
-    return records
 
 
-def run_one(pipe: Any, submission: Submission, course: Course, level: str) -> None:
-    """Grade one submission, and send its record as JSON. A grading process runs only this function."""
+def run_one(pipe: Any, own: list[str], function: Callable[..., Any], job: tuple) -> None:
+    """Send function(*job) as JSON. A process of `in_processes` runs only this function."""
     end_quietly()
     signal.alarm(SECONDS)
-    for lesson in course.lessons:
-        if lesson.home:  # a new process, unless it was forked, has not loaded it
-            load_lesson(lesson.home)
-    record = grade(load(submission, course.lessons), course, level)
-    pipe.send_bytes(json.dumps(record).encode())
+    for home in own:  # instructors' lessons; a new process, unless it was forked, has not loaded them
+        load_lesson(home)
+    pipe.send_bytes(json.dumps(function(*job)).encode())
 
 
 def end_quietly() -> None:
@@ -126,6 +139,7 @@ def prepare(course: Course, variants: set[int], stopped: Callable[[], bool]) -> 
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission, and return a record: a dict of plain values."""
+    submission = load(submission, course.lessons)
     if submission.problem:
         return new_record(submission.student, course, level, submission.problem)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:

@@ -6,13 +6,9 @@ functions of the library. They run in this process, but their values are sent th
 """
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +16,8 @@ from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.grading import CONTEXT, INTERRUPTS, end_quietly
+from tinyllm.course.classroom.grading import in_processes
 from tinyllm.course.kernels import NONE, find_compiler
-from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.errors import UserError
@@ -67,32 +62,34 @@ class Here(contextlib.nullcontext):
 def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
     """Test the grader on all exercises of a course, several at once; call step(row) in their order."""
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
-    rows = []
+    found: dict[Exercise, Row] = {}
+    rows: list[Row] = []
+
+    def done(job, result):
+        if not isinstance(result, list):
+            raise UserError(result or f"the process that tried {job[1].name} ended, perhaps by a crash")
+        found[job[1]] = Row(*result)
+        while len(rows) < len(tasks) and (row := found.get(tasks[len(rows)][1])):
+            rows.append(row)
+            step(row)
+
     longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
-    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)  # until `end_quietly`
-    pool = ProcessPoolExecutor(os.cpu_count() or 1, CONTEXT, end_quietly)
-    tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
-    try:
-        for _, task in tasks:
-            rows.append(tried[task].result())
-            step(rows[-1])
-        pool.shutdown()  # a process that is stopped while it reads may leave half a message to the next
-    finally:  # also after Ctrl-C
-        pool.shutdown(wait=False, cancel_futures=True)
-        while processes := multiprocessing.active_children():  # each may have begun one more exercise
-            for process in processes:
-                process.terminate()
-                process.join(1)
+    in_processes(row_or_error, [(*pair, level) for pair in longest_first], done)
     return rows
+
+
+def row_or_error(lesson: Lesson, task: Exercise, level: str) -> Row | str:
+    """Return the row of `try_task`, or the message of its UserError."""
+    try:
+        return try_task(lesson, task, level)
+    except UserError as error:
+        return str(error)
 
 
 def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
     """Test the grader on one exercise. Raises UserError for C without a compiler, and for a bad stub."""
     if task.kind == "c" and not find_compiler():
         raise UserError(f"lesson {lesson.number}: {NONE}; a course.toml can leave it out")
-    if lesson.home:  # a new process, unless it was forked, has not loaded it
-        load_lesson(lesson.home)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
 
         def of_file(place):
