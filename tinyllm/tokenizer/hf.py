@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
-from itertools import chain, repeat
+from itertools import chain
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from tinyllm.errors import UserError
 from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
 from tinyllm.tokenizer.strings import Text, bytes_from_text, cut_at_names
 from tinyllm.tokenizer.text import WholeStream
-from tinyllm.tokenizer.vocabulary import check_id
+from tinyllm.tokenizer.vocabulary import check_id, split_merges
 
 GROWTH = 256  # the most bytes that a pipeline may make of one; nmt_nfkc with ByteLevel, in wide use, makes 66
 OPTIONS = ("unk_token", "fuse_unk", "byte_fallback", "ignore_merges",  # of BPE
@@ -87,10 +87,9 @@ class LibraryTokenizer(Tokenizer):
         """
         model, added = self._content["model"], self._library.get_added_tokens_decoder().values()
         merges, special = model.get("merges") or (), self.special_tokens.keys()
-        merged = (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
         clear = self._content.get("normalizer") in (None, {"type": "Sequence", "normalizers": []})
         clear |= len(special) == len(added) or not any(token.special and token.normalized for token in added)
-        if not clear or not special.isdisjoint(chain.from_iterable(merged)):
+        if not clear or not special.isdisjoint(chain.from_iterable(split_merges(merges))):
             return frozenset()
         return frozenset([*self.special_tokens.values(), self.id_of(model.get("unk_token") or "")])
 
@@ -141,10 +140,9 @@ class LibraryTokenizer(Tokenizer):
         else:
             model["vocab"] = [[hidden.get(word, word), score] for word, score in model["vocab"]]
         if model.get("merges"):
-            pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
             prefix = model.get("continuing_subword_prefix") or ""
             model["merges"] = [
-                (left, right) for left, right in pairs
+                (left, right) for left, right in split_merges(model["merges"])
                 if hidden.keys().isdisjoint((left, right, left + right.removeprefix(prefix)))
             ]
         if model.get("unk_token") in hidden:
@@ -226,12 +224,10 @@ def _bpe(tokenizers, document):
     kinds = {*map(type, vocab.values())}, *{*map(type, merges)}
     if model["type"] != "BPE" or kinds not in (({int}, str), ({int}, list)):
         raise ValueError("the library reads other types otherwise from JSON")
-    if str in kinds:
-        if "#version" in " ".join(merges):
-            raise ValueError("the library takes this for a comment")
-        merges = map(str.split, merges, repeat(" "))
+    if str in kinds and "#version" in " ".join(merges):
+        raise ValueError("the library takes this for a comment")
     options = {name: model[name] for name in OPTIONS if model.get(name) is not None}
-    bpe = tokenizers.models.BPE(vocab=vocab, merges=[*map(tuple, merges)], **options)
+    bpe = tokenizers.models.BPE(vocab=vocab, merges=[*map(tuple, split_merges(merges))], **options)
     small = document | {"model": model | {"vocab": {}, "merges": []}}
     read, made = (tokenizers.Tokenizer.from_buffer(json.dumps(content).encode())
                   for content in (small, small | {"added_tokens": []}))

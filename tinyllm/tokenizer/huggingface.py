@@ -8,6 +8,7 @@ SmolLM2. A text with such a byte is refused, while the library drops the byte or
 `decode(encode(text))` is still the text.
 """
 
+from collections import ChainMap
 from typing import Any
 
 from tinyllm.config import bounded, conform
@@ -68,7 +69,7 @@ def from_dict(document: dict, data: bytes = b"") -> Tokenizer:
         tokenizer = (_bpe if kind == "BPE" else _char)(document, model)
         if (document["post_processor"] or {}).get("type") != "ByteLevel":  # ByteLevel adds no tokens
             tokenizer.post_processor = document["post_processor"]
-        known = (model["vocab"] | tokenizer.special_tokens | tokenizer.added_tokens).get
+        known: Any = ChainMap(tokenizer.special_tokens, tokenizer.added_tokens, model["vocab"]).get
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature), data)
         known = tokenizer.id_of

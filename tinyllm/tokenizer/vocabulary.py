@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from codecs import charmap_encode
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -197,7 +197,7 @@ def as_columns(merges: dict[tuple[int, int], int]) -> np.ndarray:
     return np.array([(*pair, new) for pair, new in merges.items()], np.int64).reshape(-1, 3).T
 
 
-def _pairs(merges):
+def split_merges(merges: list) -> Iterator[list[str]]:
     """Return an iterator of the two tokens of each merge, "a b" or ["a", "b"], as lists."""
     if {*map(type, merges)} == {str}:
         return map(str.split, merges, repeat(" "))
@@ -206,7 +206,7 @@ def _pairs(merges):
 
 def _columns(vocab, merges):
     """Return the ids of the left, right and new tokens of merges. Raises UserError for a wrong merge."""
-    columns, pairs, done = np.empty((3, len(merges)), np.int64), _pairs(merges), 0
+    columns, pairs, done = np.empty((3, len(merges)), np.int64), split_merges(merges), 0
     with suppress(TypeError, KeyError):
         while some := [*islice(pairs, AT_ONCE)]:
             if {*map(type, some)} != {list} or {*map(len, some)} != {2}:
@@ -217,7 +217,7 @@ def _columns(vocab, merges):
         if np.diff(np.sort(columns[0] * LARGEST_ID + columns[1])).all():
             return columns
     ranks: dict = {}  # this slower loop finds the merge to name
-    for rank, pair in enumerate(_pairs(merges)):
+    for rank, pair in enumerate(split_merges(merges)):
         if type(pair) is not list or [*map(type, pair)] != [str, str]:
             raise UserError(f"merges[{rank}] is not two tokens")
         for word in (*pair, "".join(pair)):
