@@ -199,9 +199,9 @@ def as_columns(merges: dict[tuple[int, int], int]) -> np.ndarray:
 
 def split_merges(merges: list) -> Iterator[list[str]]:
     """Return an iterator of the two tokens of each merge, "a b" or ["a", "b"], as lists."""
-    if {*map(type, merges)} == {str}:
+    if (kinds := {*map(type, merges)}) == {str}:
         return map(str.split, merges, repeat(" "))
-    return (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+    return iter(merges) if str not in kinds else (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
 
 
 def _columns(vocab, merges):
