@@ -199,9 +199,12 @@ def as_columns(merges: dict[tuple[int, int], int]) -> np.ndarray:
 
 def split_merges(merges: list) -> Iterator[list[str]]:
     """Return an iterator of the two tokens of each merge, "a b" or ["a", "b"], as lists."""
-    if (kinds := {*map(type, merges)}) == {str}:
+    kinds = {*map(type, merges)}
+    if kinds == {str}:
         return map(str.split, merges, repeat(" "))
-    return iter(merges) if str not in kinds else (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+    if str in kinds:
+        return (merge.split(" ") if isinstance(merge, str) else merge for merge in merges)
+    return iter(merges)
 
 
 def _columns(vocab, merges):
