@@ -24,7 +24,8 @@ NEARLY = 0.003  # the same, where another mistake adds a little to the first
 NOISE = 16  # or by at most this many times the rounding error of the mistake
 MOST_EXCEPTIONS = 1 / 4  # cases that may contradict a mistake, as a share of the cases that it explains
 MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if the mistake explains ordinary cases of two widths
-MANY = 2  # whole numbers of a result that are wrong in the same way
+MANY = 2  # values of a result that are wrong in the same way
+LARGE = 10  # two mistakes rarely agree by chance on a whole number of this size
 Case = Sequence[Any]
 
 
@@ -191,16 +192,21 @@ def fractions(results: Sequence[Any] | None) -> list[float]:
 
 
 def telling(name: str, args: Case, results: Sequence[Any] | None) -> list[Any]:
-    """Return what two mistakes rarely have in common by chance: fractions, else MANY wrong whole numbers."""
-    flat = ([x for a in some or () for x in (a.ravel() if isinstance(a, np.ndarray) else [a])]
-            for some in (results, right(name, args)[0]))
-    wrong = sum(isinstance(a, int | np.integer) and a != b for a, b in itertools.zip_longest(*flat))
-    return fractions(results) or ([repr(results)] if wrong >= MANY else [])
+    """Return what two mistakes rarely share: fractions not copied from an argument, else wrong values."""
+    given = {x for a in floats(args) for x in a.ravel().tolist()}
+    computed = [x for x in fractions(results) if x not in given]
+    got, want = ([x for a in some or () for x in (
+        a.ravel().tolist() if isinstance(a, np.ndarray) else a.items() if isinstance(a, dict) else [a])]
+        for some in (results, right(name, args)[0]))
+    wrong = [a for a, b in itertools.zip_longest(got, want) if a is not None and a == a != b]  # and no NaN
+    large = len(got) == 1 and any(isinstance(a, int) and abs(a) >= LARGE for a in wrong)
+    return computed or ([repr(results)] if large or len(wrong) >= MANY else [])
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return True if there are no results, or if a number is not finite."""
-    return results is None or not all(np.isfinite(a).all() for a in floats(results))
+    """Return True if a result is missing, or if a number is not finite."""
+    return any(a is None for a in results or [results]) or \
+        not all(np.isfinite(a).all() for a in floats(results))
 
 
 def numbers_wrong(name: str, results: list[Any], args: Case) -> bool:

@@ -26,6 +26,7 @@ PROBES = 4  # a mistake must fit one of these cases before the others are tried
 ELSEWHERE = " (elsewhere more is wrong)"
 ENOUGH, MOST = 3, 3 / 4  # of whole numbers, which agree by chance: so many results, and so many of all
 ALL, SOME, NEARLY = "all", "some", "nearly"  # what a mistake explains: all cases, some, or some nearly
+LEAST = 1 / 4  # of all cases, which a mistake made by rule must explain if values are chosen, not computed
 CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
 FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
@@ -108,7 +109,8 @@ def doubt(mistake: tuple[str, Callable], failing: list[tuple]) -> str:
     """Return a remark on a mistake, as in `name_mistake`, that explains few of the wrong results, or ""."""
     if mistake[0].endswith(ELSEWHERE):
         return ""
-    shown, few = sum(mistake[1](args, out) for args, out in failing), max(FEWEST, len(failing) / 2)
+    answered = sum(not any(x is None for x in out or [out]) for _, out in failing)
+    shown, few = sum(mistake[1](args, out) for args, out in failing), max(FEWEST, answered / 2)
     return f" (perhaps: this explains {shown} of {len(failing)} wrong results)" * (shown < few)
 
 
@@ -164,14 +166,15 @@ class FailingCases:
         # Most edits end here, after one call: they give other numbers on the first ordinary case.
         if self.explained() or (self.probes and self.how == ALL and suspect.denied(self.probes[0])):
             return
-        if not any(suspect.explains(args, out) for args, out in self.probes):
+        probes = self.answered if listed and self.how == SOME else self.probes
+        if not any(suspect.explains(args, out) for args, out in probes):
             return
         shown = [suspect.explains(args, out) for args, out in self.failing]
         least = self.best * (1 if listed or not self.listed else 2)  # a rule may fit more cases by chance
-        if sum(shown) > least and self.confirmed(suspect, shown):
+        if sum(shown) > least and self.confirmed(suspect, shown, listed):
             self.best, self.pair, self.listed = sum(shown), pair, listed
 
-    def confirmed(self, suspect: Suspect, shown: list[bool]) -> bool:
+    def confirmed(self, suspect: Suspect, shown: list[bool], listed: bool) -> bool:
         """Return True if no other case contradicts a mistake. shown: is each failing case explained?"""
         failing = [*self.failing, *self.later]
         shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
@@ -184,6 +187,9 @@ class FailingCases:
             proof = [each for args, out in answered if (each := telling(self.name, args, out))]
             numbers = CERTAIN if self.how == SOME else 2 * CERTAIN
             sure = len(proof) >= CERTAIN or (len(proof) >= ENOUGH and len(set().union(*proof)) >= numbers)
+            # Values that are only chosen, and not computed, often agree by chance with those of a rule.
+            chosen = all(isinstance(each[0], str) for each in proof)
+            sure = sure and (listed or not chosen or len(answered) >= LEAST * len(failing))
             rough = self.how == NEARLY
             if ((few or rough) and not sure) or (rough and 2 * sum(shown) < len(shown)):
                 return False
