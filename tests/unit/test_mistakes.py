@@ -142,7 +142,7 @@ def test_a_sentence_quotes_no_variable_of_the_library_and_the_places_that_differ
 
 def test_two_listed_mistakes_are_made_at_once():
     both = dict(two_mistakes("bpe_train"))
-    texts = "merges that take the first seen", "merges learnt without weighing"
+    texts = "merges that take the first seen", "counts ignored and taken as 1 each"
     (wrong,) = (function for said, function in both.items() if all(text in said for text in texts))
     assert wrong([b"ba", b"ba", b"cb"], [1, 1, 5], 1) == {(98, 97): 256}
     said = "; ".join(dict(two_mistakes("repetition_penalty")))

@@ -79,8 +79,6 @@ mistake("bpe_train", "merges that take the largest of the pairs with equal count
         "max(totals, key=lambda pair: (totals[pair], pair))")
 mistake("bpe_train", "merges that take the first seen of the pairs with equal counts, not the smallest", BEST,
         "max(totals, key=totals.get)")
-mistake("bpe_train", "merges learnt without weighing a piece by how often it occurs", "",
-        "counts = [1] * len(pieces)")
 mistake("bpe_train", "the most frequent pairs of bytes: count again after every merge", f"totals = {COUNTED}",
         "", "", f"totals = {COUNTED}", "merges[best] = new_id", "merges[best] = new_id\ndel totals[best]")
 mistake("bpe_train", "merges that stop while there are pairs, because they occur only once", "not totals",

@@ -68,7 +68,10 @@ def taken(value: Any, default: str | None, kept: bool) -> dict[str, str]:
     fixed += ["True", "False", "not {0}"] if isinstance(value, bool) else []
     fixed += CONSTANTS if is_number else ()
     fixed += TINY if isinstance(value, float) else ()
-    found = {f"{{0}} ignored and taken as {other}": other for other in fixed}
+    found = {f"{other} where {{0}} belongs" if "{0}" in other else f"{{0}} ignored and taken as {other}":
+             other for other in fixed}
+    if isinstance(value, list) and all(type(each) is int for each in value):
+        found["{0} ignored and taken as 1 each"] = "[1] * len({0})"
     if type(value) is int:
         found["{0} ignored, as if there were no limit"] = "1_000"
     if isinstance(value, list | tuple | bytes) or (np.ndim(value) and letter in ("i", "u", "b")):
@@ -263,12 +266,25 @@ def every_edit(name: str, *parts: bool) -> Iterator[Mistake]:
 
 def two_mistakes(name: str) -> Iterator[Mistake]:
     """Yield two listed mistakes at once, or a listed one and an ignored argument, as (sentence, function)."""
-    listed = [(said, function.changes) for said, function in MISTAKES.get(name, ())
-              if getattr(function, "changes", ())]
-    ignored = [(said, ("", line)) for said, line in
+    listed = MISTAKES.get(name, ())
+    ignored = [(said, Edit(name, None, ("", line))) for said, line in
                parameters(parsed(name)[OPS[name].reference], typical(name), OPS[name].mutates)
-               if "ignored" in said]
+               if "ignored" in said or "where" in said]
     for (said, first), (other, second) in itertools.chain(
             itertools.combinations(listed, 2), itertools.product(listed, ignored)):
-        edit = functools.partial(edit_trees, name, *first, *second)
-        yield f"two mistakes: {said}; and {other}", Edit(name, edit)
+        if both := combined(name, first, second):
+            yield f"two mistakes: {said}; and {other}", both
+
+
+def combined(name: str, *pair: Any) -> Callable[..., Any] | None:
+    """Combine two edits, or an edit that only changes arguments and a wrong function; None for others."""
+    first, second = sorted(pair, key=lambda function: not getattr(function, "changes", ()))  # edits are first
+    old, *new = getattr(first, "changes", ()) or ("none",)
+    if getattr(second, "changes", ()):
+        return Edit(name, functools.partial(edit_trees, name, old, *new, *second.changes))
+    if old or len(new) > 1 or "return" in new[0]:
+        return None
+    spec, arguments = OPS[name].reference, ", ".join(OPS[name].__signature__.parameters)
+    body = ast.parse(f"{new[0]}\nreturn ({arguments},)").body
+    given = Edit(name, {spec: changed(parsed(name)[spec], body=body)})
+    return lambda *args: second(*given(*args))
