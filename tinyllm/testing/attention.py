@@ -131,6 +131,7 @@ TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1,
 UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, lse)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
+mistake("attention", "scores divided by D, not by sqrt(D)", SCALE, "q.shape[3] ** -1.0")
 mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead of one head's", SCALE,
         "(q.shape[2] * q.shape[3]) ** -0.5")
 mistake("attention", "attention without the causal mask", SEEN, "attention_mask(q, k, False, lengths)")

@@ -293,6 +293,8 @@ def values_of(name: str) -> dict[str, ast.expr]:
         set_to = re.findall(r"\w+", " ".join(re.findall(r"^.*?(?= [-+*/|&]?= )|^.*def .*", text, re.M)))
         found |= {node.targets[0].id: node.value for node in nodes if isinstance(node, ast.Assign)
                   and isinstance(node.targets[0], ast.Name) and set_to.count(node.targets[0].id) == 1}
+        found |= {key: ast.Constant(value) for function in parsed(name, form)
+                  for key, value in function.__globals__.items() if isinstance(value, int | float)}
     told = re.findall(r"\w+", OPS[name].__doc__ or "")
     return {variable: value for variable, value in found.items() if variable not in told}
 

@@ -19,6 +19,7 @@ def embedding(draw):
 BOUNDS["embedding_backward"] = of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)
 
 mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")
+mistake("embedding", "numbers of the table, not rows: np.take needs axis=0", "w[ids]", "np.take(w, ids)")
 mistake("embedding", "the sum of the looked up rows, one vector for all ids", "w[ids]", "w[ids].sum(axis=-2)")
 mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[ids]",
         "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")

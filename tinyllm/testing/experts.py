@@ -91,6 +91,8 @@ mistake("balance_bias", "counts compared with the average rounded down",
         "counts.sum() - counts * len(counts)", "counts.sum() // len(counts) - counts")
 mistake("grouped_linear", "each group taken from the first rows: the start does not move on", "x[rows]",
         "x[: rows.stop - rows.start]")
+mistake("grouped_linear", "0 from the first empty group on: the groups after it count as well", "",
+        "w = [w[i] * bool(np.all(counts[:i])) for i in range(len(w))]")
 mistake("grouped_linear", "empty groups left out, so that later groups get the matrices of others",
         "zip(groups(counts), w, strict=True)", "zip(groups(counts[counts > 0]), w)")
 mistake("grouped_linear", "each start at the last count alone: the counts of all groups before it add up",

@@ -40,10 +40,11 @@ SPANS = "zip(marks[:-1], pieces[0::2], pieces[1::2], strict=True)"
 
 mistake("mask_tokens", "every hidden token replaced by mask, none by another token or by itself", CHANGED,
         "mask")
-mistake("mask_tokens", "targets only where the token became mask: the other 20 % count as well", TARGETS,
-        "np.where(chosen & (how < 0.8), tokens, IGNORED)")
-mistake("mask_tokens", "targets only where the token changed: those that stay count as well", TARGETS,
-        "np.where(chosen & (changed != tokens), tokens, IGNORED)")
+for said, where in (("became mask: the other 20 % count", "how < 0.8"),
+                    ("changed: those that stay count", "changed != tokens"),
+                    ("is replaced, how < 0.9: those that stay count", "how < 0.9")):
+    mistake("mask_tokens", f"targets only where the token {said} as well", TARGETS,
+            f"np.where(chosen & ({where}), tokens, IGNORED)")
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
@@ -55,10 +56,15 @@ mistake("mask_tokens", "targets taken from the tokens after they were replaced",
         "np.where(chosen, changed, IGNORED)")
 mistake("corrupt_spans", "the same sentinel for every span", SPANS,
         "zip(marks[:1] * len(kept), pieces[0::2], pieces[1::2], strict=True)")
-mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
-        "read += [stays, mark.repeat(len(goes))]")
-mistake("corrupt_spans", "each sentinel written behind its span, where it stands before it",
-        "written += [mark, goes]", "written += [goes, mark]")
+for said, *change in (
+        ("a sentinel for every hidden token, not for every span", "[stays, mark]",
+         "[stays, mark.repeat(len(goes))]"),
+        ("each sentinel read before the kept tokens, not after them", "[stays, mark]", "[mark, stays]"),
+        ("each sentinel written behind its span, where it stands before it", "[mark, goes]", "[goes, mark]"),
+        ("what is written without the last sentinel, which ends it", "[*written, marks[-1]]", "written")):
+    mistake("corrupt_spans", said, *change)
+mistake("corrupt_spans", "no sentinel for a span of length 0", "read += [stays, mark]",
+        "mark = mark[: len(goes)]\nread += [stays, mark]")
 
 
 @variant("mask_tokens")
@@ -93,7 +99,7 @@ rooms = st.sampled_from((5, 3, 0, 1, 2, 4, 6, 7, 9, 13))
 MARKERS = (100, 101, 102, 103), (7, 5, 300, 0)  # also markers that look like tokens
 
 CASES |= {
-    "split_middle": st.tuples(texts, st.tuples(draws, draws)),
+    "split_middle": st.tuples(texts, st.tuples(draws, draws) | st.lists(draws, min_size=2, max_size=2)),
     "move_middle": st.tuples(tokens, tokens, tokens, st.sampled_from(MARKERS), st.booleans()),
     "trim_sides": st.one_of(  # often a side that is short, but not empty, beside one that has to be cut
         st.tuples(sides, sides, rooms), st.tuples(few, many, rooms), st.tuples(many, few, rooms)

@@ -118,6 +118,7 @@ CALLS = [
       for other, formula in ACTIVATIONS.items() if other != name and name.isidentifier()),
     *((f"{other} where {name} belongs", f"A.{name}(*R)", f"A.{other}(*R)")
       for name, others in OTHER_FUNCTION.items() for other in others),
+    ("{new}, which reverses all axes of a batch", "A.swapaxes(-1, -2)", "A.T"),
     *((f"{name} missing after {{A}}", f"A.{name}(*R)", "A")
       for name in ("swapaxes", "reshape", "astype", "repeat", "cumsum")),
 ]

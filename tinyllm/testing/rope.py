@@ -93,6 +93,9 @@ mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ram
         "kept + (1 - kept) / factor", "np.round(kept) + (1 - np.round(kept)) / factor")
 mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
         "YARN | scaling", "YARN | scaling | {'beta_fast': 32, 'beta_slow': 1}")
+mistake("scaled_rope_tables", "yarn with the angles multiplied by attention_factor, not cos and sin",
+        "kept + (1 - kept) / factor", "growth * (kept + (1 - kept) / factor)",
+        "np.cos(angle) * growth", "np.cos(angle)", "np.sin(angle) * growth", "np.sin(angle)")
 mistake("scaled_rope_tables", "ntk with base * factor, without the exponent",
         "factor ** (width / max(width - 2, 1))", "factor")
 mistake("scaled_rope_tables", "llama3 with its fast pairs slowed down and its slow ones kept",

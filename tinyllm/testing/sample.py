@@ -117,13 +117,15 @@ mistake("top_k", "every token that ties with the k-th kept: ties keep the smalle
         "keep(logits, logits >= -np.sort(-logits, axis=-1)[..., : min(k, logits.shape[-1])][..., -1:])")
 mistake("top_k", "the k largest of the whole batch kept, not of every row", "",
         "if logits.ndim > 1:\n    return top_k(logits.reshape(-1), k).reshape(logits.shape)")
+mistake("top_k", "the k smallest kept, not the k largest", RANKS, RANKS.replace("by_rank(", "by_rank(-"))
 mistake("top_p", "the token that crosses p dropped, so that the kept ones do not reach p",
         "before < p * total", "reached <= p * total")
+mistake("top_p", "the token that crosses p dropped, unless it is the likeliest", "before < p * total",
+        "(reached <= p * total) | (before == 0)")
+mistake("top_p", "tokens summed from the least likely up", "order = by_rank(logits)",
+        "order = by_rank(-logits)")
 mistake("top_p", "one token more than needed kept", "before < p * total",
         "before - np.roll(likeliest, 1, axis=-1) < p * total")
-mistake("top_p", "tokens summed from the least likely up, without the one that crosses p",
-        "order = by_rank(logits)", "order = by_rank(logits)[..., ::-1]", "before < p * total",
-        "reached <= p * total")
 mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens", NUCLEUS,
         "keep(logits, before < p * total)")
 for said, kept in ("reaches 1 - p", ">= 1 - p"), ("reaches p", ">= p"), ("is below p", "< p"):

@@ -55,7 +55,7 @@ ROWS = {  # for the rows of arrays of floats
     "the mean of each row of {0} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
     "the largest number of each row of {0} taken away": "{0} - {0}.max(axis=-1, keepdims=True)",
     "each row of {0} divided by its sum": "{0} / {0}.sum(axis=-1, keepdims=True)",
-    "{0} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
+    "{0} first divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
     "softmax of {0}": f"{SOFT} / {SOFT}.sum(axis=-1, keepdims=True)",
 }
 
