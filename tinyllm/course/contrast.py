@@ -35,10 +35,11 @@ def describe(name: str, failing: Sequence[tuple], bare: bool = True) -> str | No
     said = []
     for fact in dict.fromkeys(facts.values()):
         labels = " and ".join(label for label in facts if facts[label] == fact)
-        said.append(fact.format(f"the right {labels}") if fact else f"another {labels}")
-    fine = [f"{label} is right" for label in wrong if label not in facts]
+        said.append(fact.format(f"the right {labels}") if fact else f"wrong numbers for {labels}")
+    rest = " and ".join(label for label in wrong if label not in facts)
+    fine = [f"the right {rest}"] if rest else []
     known = any(facts.values()) or (said and fine and bare)
-    return "; ".join([" and ".join(said), *fine]) if known else None
+    return "; ".join([*fine, " and ".join(said)]) if known else None
 
 
 def is_close(got: Any, want: Any) -> bool:
@@ -68,6 +69,7 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
     except OverflowError:  # a whole number of Python may be too large
         return
     if got.shape != want.shape:
+        yield from ["the numbers of {}, but in another shape"] * is_close(got.ravel(), want.ravel())
         return
     finite = np.isfinite(want)
     size = np.max(np.abs(want), where=finite, initial=0)

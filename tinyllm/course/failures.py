@@ -149,6 +149,8 @@ def format_failure(why: Failure | str) -> str:
         return f"{line}: a check lets your code use Python and NumPy only{library}"
     if found := BROADCAST.search(line):
         line += advice(*(tuple(map(int, re.findall(r"\d+", shape))) for shape in found.groups()))
+    if "with remapped shapes" in line:  # of matmul
+        line += ": the leading axes differ; x.T reverses all axes of a batch, x.swapaxes(-1, -2) only two"
     return re.sub(r"^(\w+):$", r"\1", line)  # an exception without a message
 
 
