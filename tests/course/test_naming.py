@@ -1,7 +1,6 @@
 """Check that wrong functions get the right names of mistakes, and that some get none."""
 
 import functools
-import itertools
 import math
 import re
 
@@ -20,6 +19,7 @@ from tinyllm.testing.properties import FORM
 
 SAID, NOT_SAID = [], []  # (op, pattern, wrong function): the mistake's name must or must not match
 SPEC = {name: op.reference for name, op in OPS.items()}
+LISTED = {said: function for pairs in MISTAKES.values() for said, function in pairs}
 
 
 def named(op, words, table=SAID):
@@ -72,23 +72,14 @@ named("gelu_tanh", "x squared inside tanh.*" + ELSEWHERE)(  # and a constant wit
 named("mean_pool_backward", "two mistakes: a gradient multiplied by the length.*; and x times 0")(
     lambda dy, x, lengths: np.where((np.arange(x.shape[1]) < lengths[:, None])[..., None],
                                     (dy * np.float32(lengths)[:, None])[:, None], x * 0))
-named("bpe_encode", "learnt last done first" + ELSEWHERE)(  # and bytes where nothing can be merged
-    lambda ids, merges: ids if not {*itertools.pairwise(ids)} & {*merges}
-    else dict(MISTAKES["bpe_encode"])["tokens with the merges that were learnt last done first"](ids, merges))
-named("bpe_pair_counts", "two mistakes: counts without overlapping.*; and counts ignored")(
-    lambda pieces, counts: dict(MISTAKES["bpe_pair_counts"])[
-        "counts without overlapping pairs: aaa holds the pair aa twice"](pieces, [1] * len(counts)))
-named("bpe_encode", "in the order of the text.*learning$")(  # and nothing for an empty piece, in many cases
-    lambda ids, merges: dict(MISTAKES["bpe_encode"])[
-        "tokens merged in the order of the text, not in the order of learning"](ids, merges) or None)
-named("bpe_train", r"range\(256 - 1, .*" + ELSEWHERE)(  # and the first seen of the pairs with equal counts
-    build("bpe_train", edit_trees(
-        "bpe_train", "range(BYTES, BYTES + n_merges)", "range(BYTES - 1, BYTES + n_merges - 1)",
-        "min(totals, key=lambda pair: (-totals[pair], pair))", "max(totals, key=totals.get)")))
+named("bpe_pair_counts", "two mistakes: .*overlapping.*; and counts ignored")(lambda pieces, counts: (
+    LISTED["counts without overlapping pairs: aaa holds the pair aa twice"](pieces, [1] * len(counts))))
+named("bpe_encode", "text, not in the order of learning$")(  # and nothing for an empty piece, in many cases
+    lambda *x: LISTED["tokens merged in the order of the text, not in the order of learning"](*x) or None)
 named("count_cache_bytes", "keys alone.*" + ELSEWHERE)(  # and bits of a token rounded down to bytes
     lambda tokens, layers, heads, width, bits: heads * width * bits // 8 * tokens * layers)
-named("pass_at_k", "which puts every drawn sample back.*" + ELSEWHERE)(  # and samples that are sure left out
-    lambda passed, n, k: sum(1 - (1 - c / n) ** k for c in passed if n - c >= k) / len(passed))
+named("top_p", "unless it is first" + ELSEWHERE)(  # and ties read backwards; it was "`p` twice"
+    lambda x, p: LISTED["the token that crosses p dropped unless it is first"](x[..., ::-1], p)[..., ::-1])
 named("contrastive_loss", "a softmax over the rows of a")(  # it was "a and b exchanged", but logits are right
     lambda a, b, t: (SPEC["contrastive_loss"](b, a, t)[0], SPEC["contrastive_loss"](a, b, t)[1],
                      SPEC["contrastive_loss"](b, a, t)[2]))
@@ -182,21 +173,6 @@ def scales_without_nan(x):
     """Give the scale 0 to a row with NaN, but not to one with an infinity."""
     q, scales = SPEC["pack_int8"](x)
     return q, np.where(np.isinf(x).any(-1), np.float32(np.inf), np.nan_to_num(scales))
-
-
-@named("top_p", "the factor `p` twice", NOT_SAID)
-def top_p_without_the_token_that_crosses_p(logits, p):
-    """Read ties backwards as well: p squared drops the same tokens by chance, in every eighth case."""
-    y = np.full(logits.shape, -np.inf, np.float32)
-    for at in np.ndindex(logits.shape[:-1]):
-        chances = np.exp((logits[at] - logits[at].max()).astype(np.float64))
-        order, chances, total = np.argsort(logits[at])[::-1], chances / chances.sum(), 0.0
-        for i in order:
-            if i != order[0] and total + chances[i] > p:
-                break
-            y[at][i] = logits[at][i]
-            total += chances[i]
-    return y
 
 
 @named("softmax", ".", NOT_SAID)
@@ -294,9 +270,8 @@ NUMBERS = np.random.default_rng(0).normal(size=(3, 4, 3)) * 9
     (lambda y: y + 0.005 * y.max() * np.arange(y.size).reshape(y.shape) / y.size,
      "{}, but only to 2 digits: is a type with fewer digits used, or something small added?"),
     (lambda y: np.where(np.arange(y.size).reshape(y.shape) % 5, y, 17), None), (lambda y: y**2, None),
-    (lambda y: y * 0 - 2.0**70, "-1.18059e+21 everywhere in place of {}"),
-    (lambda y: y[..., None], "the numbers of {}, but in another shape"),
-    (lambda y: "text", None), (lambda y: 10**400, None),
+    (lambda y: y * 0 - 2.0**70, "-1.18059e+21 everywhere in place of {}"), (lambda y: 10**400, None),
+    (lambda y: y[..., None], "the numbers of {}, but in another shape"), (lambda y: "text", None),
 ])
 def test_facts_of_wrong_numbers(wrong, said):
     assert common_fact([(wrong(y), y) for y in NUMBERS]) == said

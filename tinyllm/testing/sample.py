@@ -120,7 +120,7 @@ mistake("top_k", "the k largest of the whole batch kept, not of every row", "",
 mistake("top_k", "the k smallest kept, not the k largest", RANKS, RANKS.replace("by_rank(", "by_rank(-"))
 mistake("top_p", "the token that crosses p dropped, so that the kept ones do not reach p",
         "before < p * total", "reached <= p * total")
-mistake("top_p", "the token that crosses p dropped, unless it is the likeliest", "before < p * total",
+mistake("top_p", "the token that crosses p dropped unless it is first", "before < p * total",
         "(reached <= p * total) | (before == 0)")
 mistake("top_p", "tokens summed from the least likely up", "order = by_rank(logits)",
         "order = by_rank(-logits)")
