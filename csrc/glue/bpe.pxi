@@ -98,7 +98,9 @@ def bpe_encode(ids, merges):
     if not sound:
         raise ValueError("the compiled bpe_encode takes merges that each make a new, larger token; "
                          "for others there is tinyllm.use('numpy')")
-    return BPE(range(256), merges).encode_ids(ids)
+    in_order = sorted(merges.items(), key=lambda item: item[1])
+    flat = whole_numbers([token for pair, new in in_order for token in (*pair, new)], I32, "merges", 0)
+    return BPE(range(256), flat.reshape(-1, 3).T).encode_ids(ids)
 
 
 # --- a vocabulary ----------------------------------------------------------------------------------------------------
@@ -145,8 +147,8 @@ cdef object as_array(const bpe_part *parts, int64_t n, int64_t total):
 cdef class BPE:
     """A vocabulary in C that encodes texts.
 
-    byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
-    {(left, right): rank}, or None to order by new token. whole: {bytes: id} of pieces that become one token unmerged.
+    byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. columns: (3, n), the left, right and new
+    token of each merge, in the order of merging. whole: {bytes: id} of pieces that become one token unmerged.
     """
 
     cdef bpe_vocab *vocab
@@ -154,21 +156,18 @@ cdef class BPE:
     cdef list numbers  # the ids as Python ints, made once
     cdef bint lacks_bytes
 
-    def __cinit__(self, byte_ids, dict merges, order=None, dict whole={}):
+    def __cinit__(self, byte_ids, columns, dict whole={}):
         byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -256)
         if byte_ids.shape != (256,):
             raise ValueError(f"byte_ids must have shape (256,), got {byte_ids.shape}")
         self.lacks_bytes = byte_ids.min() < 0
-        order = merges if order is None else order
-        in_order = sorted(merges, key=order.__getitem__)
-        pairs = whole_numbers([side for pair in in_order for side in pair], I32, "merges", 0).reshape(-1, 2)
-        left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-        made = whole_numbers([merges[pair] for pair in in_order], I32, "merges", 0)
-        ranks = [order[pair] for pair in in_order]  # only their order matters
-        rank = np.unique(ranks, return_inverse=True)[1].astype(I32)
+        if columns.size and columns.min() < 0:
+            raise ValueError(f"columns holds the token {columns.min()}: tokens are numbers from 0 on")
+        left, right, made = (np.ascontiguousarray(ids, I32) for ids in columns)
+        rank = np.arange(len(made), dtype=I32)
         spelt, offsets = b"".join(whole), np.cumsum([0, *map(len, whole)], dtype=I64)
         numbers = whole_numbers(whole.values(), I32, "whole", 0)
-        largest = max([int(array.max()) for array in (byte_ids, pairs, made, numbers) if array.size])
+        largest = max([int(array.max()) for array in (byte_ids, left, right, made, numbers) if array.size])
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
                                    <int32_t *>address(made), <int32_t *>address(rank), len(made),
                                    <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),

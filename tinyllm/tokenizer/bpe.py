@@ -144,7 +144,7 @@ class BPETokenizer(Tokenizer):
     def _kernel(self):
         """Return the compiled object that encodes with this vocabulary."""
         v = self.vocabulary
-        return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else {})
+        return kernels(bpe_encode).BPE(v.byte_ids, v.columns, v.ids if v.ignore_merges else {})
 
     def _last_cut(self, data):
         if self.normalizer or self.added_tokens or not kernels(split_pieces):
