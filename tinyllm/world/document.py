@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from itertools import count
 from typing import Any, ClassVar
 
 from tinyllm.config import check
@@ -167,7 +168,4 @@ class Stream:
         raise UserError(f"{self.kind.name} with {dials} has no document for the split {self.split}")
 
     def __iter__(self) -> Iterator[Document]:
-        i = 0
-        while True:
-            yield self[i]
-            i += 1
+        return map(self.__getitem__, count())

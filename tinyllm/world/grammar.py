@@ -119,8 +119,7 @@ class Grammar:
             else:
                 out.append(node)
             if isinstance(node, Choice) and node not in self.forks:
-                options = [(weight, None, self._compile(option)) for weight, option in node.options]
-                self.forks[node] = Fork(options)
+                self.forks[node] = Fork([(w, None, self._compile(option)) for w, option in node.options])
             if isinstance(node, Draw):
                 known = self.draws.setdefault(node.var, node)
                 if (known.source, known.unlike) != (node.source, node.unlike):
@@ -128,10 +127,7 @@ class Grammar:
         return tuple(out)
 
     def _shuffle(self, parts):
-        """Compile a shuffle: a choice of the first part, then a shuffle of the rest.
-
-        The same rest is compiled once, so n parts take 2^n choices instead of n!.
-        """
+        """Compile a shuffle as choices of the first part; equal rests share one: 2^n choices, not n!."""
         done: dict[tuple, tuple] = {(): ()}
 
         def of(left):

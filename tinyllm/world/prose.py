@@ -14,10 +14,7 @@ from tinyllm.world.world import World
 
 
 class Prose(Kind):
-    """A kind of text that a grammar writes; subclasses define `templates`, or `rules` if settings matter.
-
-    Every grammar is proved to be unambiguous, so `logprob`, entropy and mean length are exact.
-    """
+    """A kind of text that an unambiguous grammar writes, by `templates`, or by `rules` if dials matter."""
 
     group = "prose"
     splits = {"entity": lambda document: document.labels["hero"]}
@@ -65,11 +62,8 @@ def _grammar(kind, world, dials, split="all"):
 def _tables(world):
     """Return what sentences can draw: people, people whose best friend lives elsewhere, days, weathers."""
     for person in world.adults:
-        words = person.__dict__
-        words["job"] = a(person.works_as)
-        words["thing"] = a(person.owns)
-        words["friends"] = [world.person(person.best_friend)]
-        words["year"] = person.born_on.split()[-1]
+        vars(person).update(job=a(person.works_as), thing=a(person.owns), year=person.born_on.split()[-1],
+                            friends=[world.person(person.best_friend)])
     complete = [person for person in world.adults if person.friends[0] in world.adults]
     writers = [person for person in complete if person.friends[0].lives_in != person.lives_in]
     return {

@@ -160,12 +160,8 @@ def dials(**settings: Any) -> type:
 # Tables, draws and made-up words for questions.
 
 TABLES = {  # category -> its words
-    "animal": tuple(names.ANIMALS),
-    "food": names.FOODS,
-    "job": tuple(names.JOBS),
-    "thing": tuple(names.THINGS),
-    "colour": tuple(names.COLOURS),
-    "town": tuple(names.PLACES),
+    "animal": tuple(names.ANIMALS), "food": names.FOODS, "job": tuple(names.JOBS),
+    "thing": tuple(names.THINGS), "colour": tuple(names.COLOURS), "town": tuple(names.PLACES),
 }
 THINGS = tuple(word for sort in ("animal", "food", "thing") for word in TABLES[sort])
 WORDS = tuple(sorted({word.lower() for word in (*THINGS, *names.JOBS, *names.COLOURS, *names.PASTIMES,

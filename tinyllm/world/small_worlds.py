@@ -59,12 +59,8 @@ def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fac
 
 @cache
 def _decide(premises, goal):
-    if goal.relation in OF_GROUPS:
-        worlds = _worlds_of_groups((*premises, goal))
-    elif goal.relation in OF_FAMILIES:
-        worlds = _worlds_of_families((*premises, goal))
-    else:
-        worlds = _worlds_of_work((*premises, goal))
+    special = dict.fromkeys(OF_GROUPS, _worlds_of_groups) | dict.fromkeys(OF_FAMILIES, _worlds_of_families)
+    worlds = special.get(goal.relation, _worlds_of_work)((*premises, goal))
     found = {goal in world for world in worlds if all(fact in world for fact in premises)}
     return "perhaps" if len(found) == 2 else "yes" if True in found else "no"
 

@@ -42,10 +42,6 @@ def _calc(world, given):
     return str(value)
 
 
-def _weekday(world, given):
-    return Date.read(given).weekday
-
-
 def _days(world, given):
     start, _, end = given.partition(" to ")
     return str(Date.read(end).number - Date.read(start).number)
@@ -66,5 +62,6 @@ def card(world: Any, name: str) -> str:
 
 
 TOOLS: dict[str, Callable[[Any, str], str]] = {
-    "calc": _calc, "weekday": _weekday, "days": _days, "after": _after, "look": card
+    "calc": _calc, "weekday": lambda world, given: Date.read(given).weekday, "days": _days, "after": _after,
+    "look": card,
 }

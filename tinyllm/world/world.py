@@ -54,10 +54,7 @@ uses(x, y) if works_as(x, z), tool(z, y)
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """The settings of a world.
-
-    bias: the probability that a woman has one of the first eight jobs, or a man one of the last eight.
-    """
+    """The settings of a world; `bias` is the chance of the first 8 jobs for women, of the last 8 for men."""
 
     seed: int = setting(0, help="each number gives another world", min=0, max=2**63 - 1)
     size: int = setting(240, help="how many people live there", min=12, max=1500)
@@ -121,10 +118,8 @@ class World:
         """
         readings = [fact for fact, _ in read_statements(f"{statement.removesuffix('.')}.")]
         if not readings:
-            raise UserError(
-                f"{statement!r} says nothing that the world can check; "
-                "`tinyllm data show world:facts` shows how"
-            )
+            raise UserError(f"{statement!r} says nothing that the world can check; "
+                            "`tinyllm data show world:facts` shows how")
         if not {fact.subject for fact in readings} & {fact.subject for fact in self._base}:
             self.person(str(readings[0].subject))  # raises an error that lists similar names
         return any(fact in self.known() for fact in readings)
@@ -186,16 +181,11 @@ class World:
                         family=couple, **pronouns)
         self._taken.add(person.name)
         self.people.append(person)
-        self._say(person, "is_a", person.girl, day)
-        self._say(person, "born_on", str(Date.of(day)), day)
-        if couple:
-            self._say(person, "mother", couple[0].name, day)
-            self._say(person, "father", couple[1].name, day)
-            person.town = couple[0].town
-        else:
-            person.town = random.choice(names.PLACES)
-        self._say(person, "born_in", person.town, day)
-        self._say(person, "lives_in", person.town, day)
+        person.town = couple[0].town if couple else random.choice(names.PLACES)
+        parents = {"mother": couple[0].name, "father": couple[1].name} if couple else {}
+        told = {"is_a": person.girl, "born_on": str(Date.of(day))} | parents
+        for relation, value in (told | {"born_in": person.town, "lives_in": person.town}).items():
+            self._say(person, relation, value, day)
         return person
 
     def _couples(self, parents, generation):
