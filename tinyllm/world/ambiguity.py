@@ -71,14 +71,11 @@ def _check_words(grammar, node, sure, known):
 
 
 def _check_draw(grammar, node, known):
-    """Raise GrammarError if the words of an entity in a draw are a prefix of another entity's words.
-
-    In sorted order a prefix comes directly before a string that begins with it.
-    """
+    """Raise GrammarError if the words of an entity in a draw are a prefix of another entity's words."""
     _check_words(grammar, node, {node.var}, known)
     for _, facts in grammar.cases(node.parents):
         said = sorted(branch.body[0] for branch in grammar.fork(node, facts).branches)
-        for a, b in pairwise(said):
+        for a, b in pairwise(said):  # sorted, so a prefix is directly before a string that begins with it
             if b.startswith(a):
                 raise GrammarError(f"ambiguous: {{{node.var}}} can be {a!r} and also {b!r}")
 

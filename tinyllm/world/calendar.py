@@ -1,7 +1,4 @@
-"""Compute with dates of the world, whose year has twelve months of thirty days.
-
-Day 0 is Monday, 1 January of the year 0. A week has seven days.
-"""
+"""Compute with dates of the world: twelve months of thirty days; day 0 is Monday, 1 January of year 0."""
 
 from typing import NamedTuple
 

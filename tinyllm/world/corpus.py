@@ -69,15 +69,12 @@ class Named:
         yield from (stream[i] for i in range(o.n))
 
     def entropy_per_char(self) -> float | None:
-        """Return the entropy in nats per character, a lower bound of any model's loss; None if unknown.
-
-        stories.entropy_per_char proves this.
-        """
+        """Return the entropy in nats per character, a lower bound of any model's loss; None if unknown."""
         kind = KINDS[self.name] if self.name != "mix" else None
         if not isinstance(kind, Prose) or self.options.by not in ("", next(iter(kind.splits))):
             return None
         nats, chars = kind.expectation(self.world, self.dials, self.options.split)
-        return nats / (chars + len(SEPARATOR))
+        return nats / (chars + len(SEPARATOR))  # stories.entropy_per_char proves the bound
 
 
 def describe(name: str) -> str:

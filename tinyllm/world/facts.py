@@ -52,11 +52,7 @@ def read_rules(text: str) -> list[Rule]:
 
 
 class FactBase:
-    """A set of given facts and of all facts that follow from them by rules.
-
-    An index finds facts by relation, and by relation with a subject or an object. Iterating yields each fact
-    once, given facts first.
-    """
+    """A set of given facts and of all facts that follow by rules; iterating yields given facts first."""
 
     def __init__(self, facts: Iterable[Fact], rules: Iterable[Rule] = ()):
         self._from: dict[Fact, tuple[Fact, ...]] = {}  # fact -> what it followed from; () if it was given

@@ -100,10 +100,7 @@ HOPS = {"mother": "mother", "father": "father", "best_friend": "best friend", "m
 
 
 def chain(*relations: str) -> Shape:
-    """Return a slot type (`Shape`) for phrases such as "the mother of the partner of Mia".
-
-    The value of this phrase is ["Mia", "married_to", "mother"].
-    """
+    """Return a `Shape` for phrases: "the mother of the partner of Mia" is ["Mia", "married_to", "mother"]."""
     names = {HOPS[relation]: relation for relation in relations}
 
     def read(text):

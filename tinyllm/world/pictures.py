@@ -40,10 +40,7 @@ def render(scene: list) -> np.ndarray:
 
 
 def shown(document: Any) -> tuple[np.ndarray, str] | None:
-    """Return a document's picture and the prompt for the picture, or None if there is no picture.
-
-    The prompt leaves out the page number, which names the picture in the document.
-    """
+    """Return a document's picture, and its prompt without the page number; None if there is no picture."""
     scene = document.labels.get("scene")
     return None if scene is None else (render(scene), re.sub(r"^Page \d+: ", "", document.prompt))
 

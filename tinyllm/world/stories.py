@@ -35,10 +35,9 @@ def sample(rng: Random) -> Document:
 
 
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
-    """Write a text of n stories, each followed by a blank line.
+    """Write a text of n stories, each followed by a blank line; all machines write the same bytes.
 
-    Story i depends only on the seed and on i, so longer corpora begin with the same stories. All machines
-    write the same bytes.
+    Story i depends only on the seed and on i, so longer corpora begin with the same stories.
     """
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 

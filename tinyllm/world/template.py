@@ -90,11 +90,7 @@ _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
 
 
 def read(template: str) -> tuple:
-    """Turn a template into a body, which is a tuple of strings and nodes; join lines by spaces.
-
-    Raises GrammarError if brackets do not match, or if braces hold anything but a draw
-    ({hero = children}) or a mention ({hero.his}).
-    """
+    """Turn a template into a body, a tuple of strings and nodes. Raises GrammarError if it is malformed."""
     template = " ".join(template.split())
     tokens = _TOKEN.findall(template)
     if "".join(tokens) != template:

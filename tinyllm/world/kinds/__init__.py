@@ -29,10 +29,8 @@ class Registry(Mapping):
     def __getitem__(self, name: str) -> Kind:
         if name not in self._all:
             near = difflib.get_close_matches(name, self._all, 3) or ["stories", "facts"]
-            raise UserError(
-                f"the world has no kind of text called {name}; `tinyllm data list` lists all {len(self)}, "
-                f"such as {', '.join(near)}"
-            )
+            raise UserError(f"the world has no kind of text called {name}; `tinyllm data list` lists all "
+                            f"{len(self)}, such as {', '.join(near)}")
         return self._all[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -13,8 +13,7 @@ TASK = Form("Say {letters:row} backwards:")
 class Checkable(Kind):
     """Show attempts to say letters backwards; a dial sets how many of the attempts are right.
 
-    A model that is trained on these texts is right about as often. `truth` is always the right answer; the
-    text after the prompt is the attempt, right or wrong.
+    A model trained on these texts is right about as often. `truth` is right, the attempt may not be.
     """
 
     group = "dialogue"

@@ -51,10 +51,8 @@ GIVING = words("""
     shared cooked saved fed
 """)
 NEED = words("none needed lost sore worn further tears sad dream wanted new tried hungry nothing empty")
-DEEDS = [
-    Form(deed, him=("him", "her"), his=("his", "her"), thing=LENT)
-    for deed in dict.fromkeys(deed for deed, _ in CLUES)
-]
+DEEDS = [Form(deed, him=("him", "her"), his=("his", "her"), thing=LENT)
+         for deed in dict.fromkeys(deed for deed, _ in CLUES)]
 DEED_NUMBERS = {form.template: i for i, form in enumerate(DEEDS)}
 CHANCE = {"gender": 0.5, "job": 0.5, "cause": 0.54}
 RULES = read_rules("can(x, y) if works_as(x, z), skill(z, y)")

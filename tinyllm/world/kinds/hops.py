@@ -16,10 +16,7 @@ RELATIONS = ("teacher", "doctor", "baker", "tailor", "neighbour", "rival", "hero
 
 @cache
 def permutations(seed: int) -> dict[str, dict[str, str]]:
-    """Return {relation: {person: related person}} for the world with this seed.
-
-    Each relation is a cycle through all people: everybody has one baker, and is the baker of one person.
-    """
+    """Return {relation: {person: related person}} for a world's seed; each relation is one cycle of all."""
     found = {}
     for relation in RELATIONS:
         ring = Random(seed, "hops", relation).shuffle(PEOPLE)

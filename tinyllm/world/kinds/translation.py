@@ -48,8 +48,8 @@ def language(seed: int) -> Language:
 
 
 FORMS = {  # base form -> part of speech and all forms
-    **{word.split("/")[0]: ("noun", *word.split("/")) for word in NOUNS},
-    **{word.split("/")[0]: ("verb", *word.split("/")) for word in VERBS},
+    word.split("/")[0]: (part, *word.split("/"))
+    for part, table in (("noun", NOUNS), ("verb", VERBS)) for word in table
 }
 _NAMES = {"noun": ("singular", "plural"), "verb": ("", "", "past")}
 WORDS = {  # inflected form -> part of speech, base form, name of the form
