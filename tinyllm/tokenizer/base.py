@@ -41,7 +41,6 @@ class Tokenizer:
         """Number the special tokens after the ordinary ones, unless they have ids.
 
         tokens: {id: bytes} of the ordinary tokens. special_tokens: names, or {name: id} with free ids.
-
         Raises UserError for an id that is taken or out of range.
         """
         self._tokens = dict(tokens)
@@ -110,10 +109,7 @@ class Tokenizer:
         return [self.encode(text, allowed_special) for text in texts]
 
     def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
-        """Encode a text that may be larger than memory -> iterator of int32 arrays of ids.
-
-        file: opened in binary mode. Special tokens are not looked for.
-        """
+        """Encode a binary file of any size as ordinary text -> iterator of int32 arrays of ids."""
         return map(self.encode_to_numpy, blocks(file, self._last_cut))
 
     def _names(self, allowed):
@@ -207,10 +203,7 @@ class Tokenizer:
         return data
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the saved file and the version of Unicode, in hexadecimal.
-
-        Equal fingerprints mean equal ids for every text.
-        """
+        """Return the SHA-256 of the file and of Unicode's version: if equal, every text has equal ids."""
         return hashlib.sha256(self.to_json() + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _document(self):
@@ -219,10 +212,7 @@ class Tokenizer:
 
 
 def _with_names(vocab, added):
-    """Add the added tokens, {name: id}, to a vocabulary where the library `tokenizers` needs this.
-
-    Names that are not in the vocabulary get the ids after its last one from the library.
-    """
+    """Add the added tokens {name: id} to a vocabulary if `tokenizers` would give them other ids."""
     for name, i in added.items():
         if vocab.get(name, i) != i:
             raise UserError(f"a file cannot hold the special token {name[:40]!r}, because an ordinary token "

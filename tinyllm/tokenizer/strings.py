@@ -50,10 +50,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def cut_at_names(text: bytes, ids: dict[bytes, int]) -> Iterator[bytes | int]:
-    """Cut a text at names, {name: id}: yield the ids, and the parts of the text between the names.
-
-    If several names begin at one place, the longest is taken.
-    """
+    """Cut a text at names {name: id}, the longest if several fit: yield the ids, and the parts between."""
     done = 0
     for match in _any_of(tuple(ids)).finditer(text) if ids else ():
         yield text[done : match.start()]

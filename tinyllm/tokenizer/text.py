@@ -135,8 +135,7 @@ class TextStream:
         if self.stopped:
             return ""
         self._held += self._stream.finish()
-        text = self._release()
-        text, self._held = text + self._held, ""
+        text, self._held = self._release() + self._held, ""
         return text
 
     def _release(self):
