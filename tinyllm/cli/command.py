@@ -30,16 +30,13 @@ from collections.abc import Callable
 from typing import Any
 
 LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)? {2,}(\S.*)")
-
-
 COMMANDS: dict[tuple[str, ...], tuple] = {}  # a command's words -> (function, extend); filled by `command`
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
     """Return a decorator that registers a function as `tinyllm NAME`; in a group, NAME has two words.
 
-    `extend(parser)` may add arguments that a signature cannot list; the function gets their values as keyword
-    arguments.
+    `extend(parser)` may add arguments that a signature cannot list; the function gets their values by name.
     """
 
     def register(function: Callable) -> Callable:
@@ -84,8 +81,7 @@ def _shown(p: inspect.Parameter) -> str:
 def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentParser]) -> None:
     """Build the parsers of the registered commands whose first word is `first`.
 
-    If they form a group, its help is `what`. `add(name, help=, description=, epilog=)` makes an empty
-    parser, like the method `add_parser` of argparse's subparsers.
+    If they form a group, its help is `what`. `add` is the method `add_parser` of argparse's subparsers.
     """
     if (first,) in COMMANDS:
         _add(add, first, *COMMANDS[first,])

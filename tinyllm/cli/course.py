@@ -90,10 +90,7 @@ def grade(folder: str, *, out: str = "grades", workers: int | None = None) -> No
 
 
 def format_grades(records: list, others: list) -> list[str]:
-    """Return lines about a class: a table of the exercises, common bugs, and who could not be graded.
-
-    others: names of files that are not submissions.
-    """
+    """Return lines about a class: exercises, common bugs, the ungraded; `others` are files left out."""
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
     graded = [record for record in records if record["points"] is not None]
     tried = [pair for record in graded for pair in tasks_of(record)]

@@ -138,9 +138,7 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
 
 def named_lesson(n: str) -> Any:
     """Return the lesson with the number `n`, or the instructor's own exercises in the folder `n`."""
-    if Path(n, "reference.py").is_file():
-        return load_lesson(n)
-    return find_lesson(n)
+    return load_lesson(n) if Path(n, "reference.py").is_file() else find_lesson(n)
 
 
 def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator[str]:

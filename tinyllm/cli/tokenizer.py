@@ -114,17 +114,14 @@ def show(text: list[str] | None = None, *, file: str | None = None, tokenizer: s
 
 
 def rows(cells: list[tuple[int, bytes]]) -> Iterator[str]:
-    """Put tokens (id, bytes) side by side; yield a line of tokens, then a line of their ids, and so on.
-
-    Lines are as wide as the terminal; a token that is longer has a line of its own.
-    """
+    """Yield a line of tokens (id, bytes), as wide as the terminal, then a line of their ids, and so on."""
     lines: list[list[tuple[str, str]]] = [[]]
     used, room, colours = 1, columns(), has_colours()
     for i, token in cells:
         text = tokens.visible(token)
         text = text if text == printable(text) else repr(token)[2:-1]
         wide = max(width(text), len(str(i)))
-        if used + wide + 1 > room:
+        if used + wide + 1 > room:  # a token that is wider than the terminal gets a line of its own
             lines.append([])
             used = 1
         lines[-1].append((pad(text, wide), str(i).ljust(wide)))

@@ -162,10 +162,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: Any) -> int:
 
 @contextmanager
 def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once.
-
-    Signals that are ignored, as SIGINT is in the background jobs of a shell, stay so.
-    """
+    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once."""
 
     def ask(number: int, frame: object) -> None:
         if stopping.is_set():
@@ -175,7 +172,7 @@ def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
             os.write(2, b"\nstopping; Ctrl-C again stops at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
-              if signal.getsignal(number) != signal.SIG_IGN}
+              if signal.getsignal(number) != signal.SIG_IGN}  # as SIGINT is in a shell's background jobs
     try:
         yield
     finally:

@@ -37,10 +37,9 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
 
 def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
     """Fill the template with the parts of a page and return the page as text."""
-    template = Template(read_text(FOLDER / "page.html"))
-    style = read_text(FOLDER / "style.css")
+    template, style = (read_text(FOLDER / name) for name in ("page.html", "style.css"))
     parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
-    return template.substitute(parts, body="\n".join(part for part in map(html, body) if part))
+    return Template(template).substitute(parts, body="\n".join(filter(None, map(html, body))))
 
 
 def write(path: str | Path, text: str) -> int:

@@ -1,7 +1,4 @@
-"""Describe a model: draw and tabulate its parts, compute its costs, and compare it with another model.
-
-This works for every family of models, because all facts are read from the modules.
-"""
+"""Describe a model of any family by its modules: draw and tabulate parts, compute costs, compare two."""
 
 import dataclasses
 import difflib
@@ -41,10 +38,7 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
 
 
 def _rows(model, batch, context):
-    """Return {part: (how many, shape, parameters, FLOPs)}, in the order in which the parts are run.
-
-    The name of a part has `*` for the index of a layer in a stack.
-    """
+    """Return {part, with * for a layer's index: (how many, shape, parameters, FLOPs)}, as they are run."""
     rows, seen = {}, set()
 
     def add(name, shape, parameters, flops):

@@ -1,7 +1,4 @@
-"""Format text for terminals: colours, widths, folded lines, tables, bars and progress.
-
-The functions return text for the width, colours and encoding of the terminal; commands print it.
-"""
+"""Format text for the width, colours and encoding of the terminal; commands print it."""
 
 import math
 import os
