@@ -17,7 +17,10 @@ def cross_entropy(draw):
     """Draw logits, some of them -inf, and targets; some, all or none of the targets are ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
     targets, ignore_index = some_ignored(draw, shape, vocab)
-    return scores(draw, (*shape, vocab)), targets, ignore_index
+    logits = scores(draw, (*shape, vocab))
+    if np.isneginf(logits).any():  # then rows whose target does not count have nothing else
+        logits = np.where((targets == ignore_index)[..., None], np.float32(-np.inf), logits)
+    return logits, targets, ignore_index
 
 
 def some_ignored(draw, shape, vocab):
