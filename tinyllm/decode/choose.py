@@ -71,8 +71,18 @@ def score(sequences: list[Sequence], logits: np.ndarray, tokens: np.ndarray, err
     rows = [row for row, s in enumerate(sequences) if s.request.logprobs and row not in errors]
     if not rows:
         return
-    table = ops.log_softmax(logits if len(rows) == len(logits) else logits[rows])
+    table = log_probs(logits if len(rows) == len(logits) else logits[rows])
     for row, logprobs in zip(rows, table, strict=True):
         s = sequences[row]
         at = len(s.ids) - (0 if s.request.echo else s.prompt_length)
         s.score(at, logprobs[None], tokens[row : row + 1])
+
+
+def log_probs(logits: np.ndarray) -> np.ndarray:
+    """Return the log-probabilities of all tokens, with the bits of `LanguageModel.log_probs`.
+
+    logits (..., V) -> (..., V). `log_softmax` rounds differently from the loss, which is lse - logit: learning
+    from what was drawn needs the very numbers of a training step.
+    """
+    _, lse = ops.token_losses(logits, np.zeros(logits.shape[:-1], np.int64))
+    return logits - lse[..., None]

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
-from tinyllm import ops
+from tinyllm.decode.choose import log_probs
 from tinyllm.decode.sequence import Sequence
 from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
@@ -107,7 +107,7 @@ def echo(batch: list[Chunk], x: Tensor, model: Any) -> None:
     """Score the token after each one that was read, from its vector in x (B, n, C), a few at a time."""
     piece = max(1, LOGITS // (len(batch) * model.config.vocab_size))
     for start in range(0, x.shape[1], piece):
-        tables = ops.log_softmax(model.head(x[:, start : start + piece]).data)
+        tables = log_probs(model.head(x[:, start : start + piece]).data)
         for (_, s, size), table in zip(batch, tables, strict=True):
             at = s.cached + 1 + start
             s.score(at, table, s.ids[at : min(at + piece, s.cached + 1 + size)])
