@@ -67,6 +67,25 @@ def ulps(n: float) -> Callable[..., Any]:
     return of_terms(lambda results, *args: tuple(n * np.abs(y) for y in results))
 
 
+def of_rounding(name: str) -> Callable[..., Any]:
+    """Return the error bound of an op that computes every number separately, from inputs that are rounded.
+
+    The bound is 2^-20 |y|, and how far the results move if one array after the other is 2^-21 larger or
+    smaller. So, where a result jumps, both sides of the jump are right.
+    """
+
+    def of_case(args, results):
+        bounds = [8 * EPS * np.abs(y) + TINY for y in results]
+        for i, x in enumerate(args):
+            for step in (-4 * EPS, 4 * EPS) if isinstance(x, np.ndarray) else ():
+                moved = run_spec(name, (*args[:i], x + step * x, *args[i + 1 :]))
+                moved = moved if isinstance(moved, tuple) else (moved,)
+                bounds = [b + np.abs(1.0 * z - y) for b, z, y in zip(bounds, moved, results, strict=True)]
+        return tuple(map(np.nan_to_num, bounds))
+
+    return of_case
+
+
 def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the largest finite absolute value along an axis; the axis stays, with length 1."""
     return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
