@@ -1,0 +1,145 @@
+"""Provide test cases, common mistakes and correct variants for returns and advantages."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import cases, few, floats, ints, seeds, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
+from tinyllm.testing.edits import mistakes, variant
+from tinyllm.testing.relations import run_spec
+
+discounts = st.sampled_from((0.5, 1.0, 0.99, 0.0))
+
+
+def padded(draw, count):
+    """Draw `count` arrays (B, T) and lengths (B,) from 0 to T; what is behind the ends may be NaN."""
+    B, T = draw(few), draw(sizes)
+    lengths = Random(draw(seeds), "lengths").integers(T + 1, B)
+    arrays = [floats(draw, (B, T)) for _ in range(count)]
+    if draw(st.booleans()):
+        arrays = [np.where(np.arange(T) < lengths[:, None], x, np.float32(np.nan)) for x in arrays]
+    return *arrays, lengths
+
+
+@cases("discounted_returns")
+def discounted_returns(draw):
+    """Draw the rewards of padded texts, the texts' lengths and a discount."""
+    return *padded(draw, 1), draw(discounts)
+
+
+@cases("gae")
+def gae(draw):
+    """Draw rewards and values of padded texts, the texts' lengths, a discount and lambda."""
+    return *padded(draw, 2), draw(discounts), draw(st.sampled_from((0.5, 0.95, 1.0, 0.0)))
+
+
+@cases("group_advantages")
+def group_advantages(draw):
+    """Draw groups of rewards, which are often only 0 and 1, and two settings."""
+    shape = draw(few), draw(sizes)
+    rewards = ints(draw, shape, 2).astype(np.float32) if draw(st.booleans()) else floats(draw, shape)
+    return rewards, draw(st.booleans()), draw(st.booleans())
+
+
+@bound("gae")
+def gae_bound(args, results):
+    """Bound the float32 errors of advantages and returns by the sums of their terms' absolute values."""
+    rewards, values, lengths, gamma, lam = args
+    size = np.nan_to_num(np.abs(values))
+    terms = np.abs(rewards) + size + np.concatenate([gamma * size[:, 1:], 0 * size[:, :1]], axis=1)
+    off = EPS * (6 + values.shape[1]) * run_spec("discounted_returns", (terms, lengths, gamma * lam)) + TINY
+    return off, off + EPS * size
+
+
+@bound("group_advantages")
+def group_advantages_bound(args, results):
+    """Bound the float32 error of advantages: the mean is rounded, and so is the deviation."""
+    (rewards, divide, _), (y,) = args, results
+    off = 2 * EPS * (6 + y.shape[1]) * np.abs(rewards).max(axis=1, keepdims=True, initial=0) + 0 * y
+    if divide and y.shape[1] > 1:
+        deviation = rewards.std(axis=1, ddof=1, keepdims=True)
+        off = (off + np.abs(y) * (2 * off + EPS * (6 + y.shape[1]) * deviation)) / (deviation + 1e-4)
+    return (off + TINY,)
+
+
+BOUNDS["discounted_returns"] = of_sizes("discounted_returns", lambda rewards, **_: 4 + rewards.shape[1])
+
+GIVEN = "np.where(before_end(lengths, rewards.shape[1]), rewards, 0)"
+SUM = f"sum_from_the_end({GIVEN}, gamma)"
+LOOP = "reversed(range(x.shape[1] - 1))"
+FOLLOWING = "np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)"
+SHIFT = "rewards = rewards - rewards[:, :1]"
+DEVIATION = "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1))"
+LEFT_OUT = "centred * (K / max(K - 1, 1))"
+
+mistakes(
+    "discounted_returns",
+    ("the rewards behind the end of the text, too", GIVEN, "rewards"),
+    ("a loop from the beginning, which adds only the next reward", LOOP, "range(x.shape[1] - 1)"),
+    ("the rewards so far: a return adds up those that are still to come", SUM,
+     f"np.flip(sum_from_the_end(np.flip({GIVEN}, 1), gamma), 1)"),
+    ("the first return everywhere: what was earned before a step is no reward of that step", SUM,
+     f"{SUM}[:, :1] * before_end(lengths, rewards.shape[1])"),
+    ("returns without the reward of the step itself", SUM, f"{SUM} - {GIVEN}"),
+    ("discounts counted from the first step, not from step t", SUM,
+     f"sum_from_the_end(({GIVEN} * gamma ** np.arange(rewards.shape[1])).astype(rewards.dtype), 1.0)"),
+)
+mistakes(
+    "gae",
+    ("the last value again as the value after the end, where nothing is expected", FOLLOWING,
+     "np.concatenate([values[:, 1:], values[:, -1:]], axis=1)"),
+    ("values from behind the end of the text", "values = np.where(inside, values, 0)", ""),
+    ("the value before each step, where the value after it belongs", FOLLOWING,
+     "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)"),
+    ("gamma multiplied with the value of step t, not of step t + 1",
+     "rewards + float(gamma) * following - values", "rewards + following - float(gamma) * values"),
+    ("lam forgotten: deltas are discounted by gamma lam", "float(gamma) * float(lam)", "float(gamma)"),
+    ("gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)"),
+    ("delta alone, as if lam were 0", "sum_from_the_end(delta, float(gamma) * float(lam))", "delta"),
+    ("a loop from the beginning, which adds only the next delta", LOOP, "range(x.shape[1] - 1)"),
+    ("returns that add up rewards, where advantages + values belong", "advantages + values",
+     "sum_from_the_end(np.where(inside, rewards, 0), gamma)"),
+    ("normalised advantages, which are for the caller to decide", "return advantages, advantages + values",
+     "return (advantages - advantages.mean()) / (advantages.std() + 1e-8), advantages + values"),
+)
+mistakes(
+    "group_advantages",
+    ("the mean of the whole batch as the baseline, not of each group", SHIFT, "",
+     "rewards - rewards.sum(axis=1, keepdims=True) / max(K, 1)", "rewards - rewards.mean()"),
+    ("the standard deviation of the whole batch, not of each group", DEVIATION, "centred.std()"),
+    ("the standard deviation with K, where K - 1 belongs (ddof=1)", DEVIATION,
+     "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K, 1))"),
+    ("the variance, where its square root divides", DEVIATION,
+     "(centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1)"),
+    ("0 / 0 in groups of equal rewards: 1e-4 is missing", "deviation + 1e-4", "deviation"),
+    ("0 / 0 in groups of one answer", DEVIATION, DEVIATION.replace("max(K - 1, 1)", "np.float32(K - 1)")),
+    ("rewards divided by their deviation, without a baseline", SHIFT, "", "centred / (deviation + 1e-4)",
+     "rewards / (deviation + 1e-4)"),
+    ("the sum of the other rewards divided by K, not by K - 1", SHIFT, "", LEFT_OUT,
+     "rewards - (rewards.sum(axis=1, keepdims=True) - rewards) / max(K, 1)"),
+    ("the mean of all with leave_one_out, which leaves out the answer itself", LEFT_OUT, "centred"),
+)
+
+
+@variant("gae")
+def gae_row_by_row(rewards, values, lengths, gamma, lam):
+    advantages, returns = np.zeros_like(rewards), np.zeros_like(rewards)
+    for b, n in enumerate(lengths.tolist()):
+        last = later = 0.0
+        for t in reversed(range(n)):
+            last = float(rewards[b, t]) + gamma * later - float(values[b, t]) + gamma * lam * last
+            later = float(values[b, t])
+            advantages[b, t], returns[b, t] = last, last + later
+    return advantages, returns
+
+
+@variant("group_advantages")
+def group_advantages_by_mean_and_std(rewards, divide=True, leave_one_out=False):
+    wide, K = rewards.astype(np.float64), rewards.shape[1]
+    if K < 2:
+        return np.zeros_like(rewards)
+    total = wide.sum(axis=1, keepdims=True)
+    centred = wide - ((total - wide) / (K - 1) if leave_one_out else total / K)
+    deviation = np.std(wide, axis=1, ddof=1, keepdims=True)
+    return (centred / (deviation + 1e-4) if divide else centred).astype(rewards.dtype)
