@@ -20,6 +20,8 @@ STEP = 1e-3
 # Central differences over +-1 and +-2 steps (weights 8/12 and -1/12): the error is of the order of STEP^4.
 STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 
+WITH_KINKS = ("clipped_loss", "value_loss")
+
 
 def gradcheck(name, args, backward=None, seed=0):
     """Compare the gradients of an op with finite differences in float64; return the relative error.
@@ -38,9 +40,13 @@ def gradcheck(name, args, backward=None, seed=0):
         moved = {key: x + h * direction[key] for key, x in point.items()}
         return run_spec(name, tuple((known | moved).values()))
 
-    result = forward(0)
+    def slopes(size):
+        return sum(weight / size * first(forward(step * size)) for step, weight in STENCIL)
+
+    result, slope = forward(0), slopes(STEP)
     dy = normal(rng, first(result).shape)
-    slope = sum(weight / STEP * first(forward(step * STEP)) for step, weight in STENCIL)
+    if name in WITH_KINKS:  # where a kink is near, smaller steps give another slope
+        dy = np.where(np.abs(slopes(STEP / 2) - slope) < 1e-7 * (1 + np.abs(slope)), dy, 0)
     with specs_only():
         gradients = (backward or OPS[name + SUFFIX].reference)(
             *backward_args(name, tuple((known | point).values()), result, dy))

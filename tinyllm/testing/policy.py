@@ -1,0 +1,132 @@
+"""Provide test cases, common mistakes and correct variants for the losses of policy gradients."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import CASES, MODEST, cases, few, floats, leading, seeds, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_rounding, ulps
+from tinyllm.testing.edits import mistakes, variant
+
+limits = st.sampled_from((0.2, 0.5, float("inf"), 0.1))
+
+
+@st.composite
+def moved(draw, others, *settings):
+    """Draw numbers and what they were before, often nearly the same, `others` such arrays, and settings."""
+    shape = (*draw(leading), draw(sizes))
+    new, old, *rest = (floats(draw, shape, MODEST) for _ in range(2 + others))
+    near = draw(st.sampled_from((0.3, 0.3, None, 0.0)))
+    step = Random(draw(seeds), "moved").normal(shape)
+    new = new if near is None else old + np.float32(near) * step
+    return new, old, *rest, *map(draw, settings)
+
+
+@cases("answer_weights")
+def answer_weights(draw):
+    """Draw the lengths of answers, some of them 0, and a way to count them."""
+    T, how = draw(sizes), draw(st.sampled_from(("sequence", "token", "constant")))
+    lengths = Random(draw(seeds), "lengths").integers(T + 1, draw(few))
+    return lengths, T, how, draw(st.sampled_from((8, 99)))
+
+
+@bound("kl_estimate")
+def kl_bound(args, results):
+    """Bound the float32 error of an estimate: in "k3", d and exp(-d) - 1 cancel."""
+    d = args[0] - args[1]
+    return (4 * EPS * (np.abs(results[0]) + np.abs(d) + np.abs(np.expm1(-d)) * (1 + np.abs(d))) + TINY,)
+
+
+CASES |= {"clipped_loss": moved(1, limits, limits), "value_loss": moved(1, limits),
+          "kl_estimate": moved(0, st.sampled_from(("k3", "k1", "k2")))}
+BOUNDS |= {name: of_rounding(name) for name in (
+    "clipped_loss", "clipped_loss_backward", "value_loss", "value_loss_backward", "kl_estimate_backward")}
+BOUNDS["answer_weights"] = ulps(2)
+
+CLIPPED = "np.clip(ratio, 1 - float(low), 1 + float(high))"
+SMALLER = "np.minimum(free, bounded)"
+NEAR = "np.clip(values, old - float(clip), old + float(clip))"
+K3 = "np.expm1(-d) + d"
+COUNTS = '{"sequence": 1, "token": lengths, "constant": most}'
+
+mistakes(
+    "clipped_loss",
+    ("the larger of both terms, where the smaller belongs", SMALLER, "np.maximum(free, bounded)"),
+    ("the clipped term alone, which also stops tokens that should move back", SMALLER, "bounded"),
+    ("new - old where exp(new - old) belongs, the ratio of probabilities", "np.exp(new - old)", "new - old"),
+    ("the ratio of log-probabilities, where that of probabilities belongs", "np.exp(new - old)", "new / old"),
+    ("the ratio upside down", "np.exp(new - old)", "np.exp(old - new)"),
+    ("a ratio clipped to low..high, not to 1 - low..1 + high", CLIPPED,
+     "np.clip(ratio, float(low), float(high))"),
+    ("new - old clipped, where its exp belongs", CLIPPED,
+     "np.exp(np.clip(np.log(ratio), -float(low), float(high)))"),
+    ("the product of ratio and advantages clipped, not the ratio", f"{CLIPPED} * advantages",
+     CLIPPED.replace("ratio", "ratio * advantages")),
+    ("a ratio bounded from above alone, whatever the sign of the advantages", SMALLER,
+     "np.minimum(np.exp(new - old), 1 + float(high)) * advantages"),
+    ("True wherever the ratio is outside the limits, also where the free term is smaller", "bounded < free",
+     "bounded != free"),
+)
+mistakes(
+    "clipped_loss_backward",
+    ("a slope also where the loss is clipped", "bounded < free", "False"),
+    ("0 wherever the ratio is outside the limits, whatever the sign of the advantages", "bounded < free",
+     "bounded != free"),
+    ("dnew without the ratio, as in REINFORCE", "-dloss * free", "-dloss * advantages"),
+    ("the slope of the larger term", "bounded < free", "bounded > free"),
+)
+mistakes(
+    "value_loss",
+    ("the smaller of both squares, where the larger belongs", "np.maximum", "np.minimum"),
+    ("the clipped square alone", "np.maximum(*squared_errors(values, old, returns, clip))",
+     "squared_errors(values, old, returns, clip)[1]"),
+    ("values clipped around the returns, not around their old values", NEAR,
+     "np.clip(values, returns - float(clip), returns + float(clip))"),
+    ("limits that are shares of the old values, like those of a ratio", NEAR,
+     "np.clip(values, old - float(clip) * np.abs(old), old + float(clip) * np.abs(old))"),
+)
+mistakes(
+    "value_loss_backward",
+    ("a slope also where the loss is clipped", "bounded > free", "False"),
+    ("0 for all values that moved far, also away from the returns", "bounded > free", "bounded != free"),
+)
+mistakes(
+    "kl_estimate",
+    ("k3 with the sign of d turned", K3, "np.expm1(d) - d"),
+    ("k3 without the 1 that is subtracted", K3, "np.exp(-d) + d"),
+    ("exp(-d) - 1 - d, whose mean is not the divergence", K3, "np.expm1(-d) - d"),
+    ("exp(-d) - 1 + d, where expm1(-d) + d keeps more digits", K3, "np.exp(-d) - 1 + d"),
+    ("k2 without its half", "0.5 * d * d", "d * d"),
+    ("reference - new where d = new - reference belongs", "new - reference", "reference - new"),
+    ("an estimate that is multiplied by exp(new), with which the tokens were already drawn", "return d",
+     "return np.exp(new) * d"),
+)
+mistakes(
+    "kl_estimate_backward",
+    ("the slope of k3 with its sign turned", "-np.expm1(reference - new)", "np.expm1(reference - new)"),
+    ("the slope of k1 for k3", "-np.expm1(reference - new)", "1"),
+)
+mistakes(
+    "answer_weights",
+    ("padding counted", "before_end(lengths, T)", "np.ones((len(lengths), T), bool)"),
+    ("1 / T where 1 / length belongs", "np.maximum(lengths, 1)[:, None]", "T"),
+    ("the longest answer's length as the count of every answer", COUNTS,
+     COUNTS.replace("lengths", "lengths.max(initial=0)")),
+    ("the padded length as the count for constant: it differs from batch to batch", COUNTS,
+     COUNTS.replace("most", "T")),
+    ("no count for empty answers, though they are answers", COUNTS, COUNTS.replace("1", "lengths > 0")),
+)
+
+
+@variant("clipped_loss")
+def clipped_loss_by_sign(new, old, advantages, low=0.2, high=0.2):
+    ratio = np.exp((new - old).astype(np.float64))
+    limit = np.where(advantages > 0, 1 + np.float64(high), 1 - np.float64(low))
+    clipped = np.where(advantages > 0, ratio > limit, (ratio < limit) & (advantages < 0))
+    return (-np.where(clipped, limit, ratio) * advantages).astype(new.dtype), clipped
+
+
+@variant("value_loss")
+def value_loss_by_moving(values, old, returns, clip=0.2):
+    near = old + np.clip(values - old, -clip, clip)
+    return np.maximum(np.abs(values - returns), np.abs(near - returns)) ** 2 / 2
