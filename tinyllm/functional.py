@@ -209,6 +209,35 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
     return losses.sum() / max(int(np.count_nonzero(targets != ignore_index)), 1)
 
 
+def clipped_loss(new: Tensor, old: Any, advantages: Any, low: float = 0.2, high: float = 0.2) -> Tensor:
+    """Return the loss of PPO for every token: new, old, advantages (...) -> (...). `new` gets a gradient."""
+    return apply(ops.clipped_loss, new, old, advantages, low, high)
+
+
+def value_loss(values: Tensor, old: Any, returns: Any, clip: float = 0.2) -> Tensor:
+    """Return PPO's loss of values: values, old, returns (...) -> (...). `values` gets a gradient."""
+    return apply(ops.value_loss, values, old, returns, clip)
+
+
+def kl_estimate(new: Tensor, reference: Any, kind: str = "k3") -> Tensor:
+    """Estimate a KL divergence for every token: new, reference (...) -> (...). `new` gets a gradient."""
+    return apply(ops.kl_estimate, new, reference, kind)
+
+
+def dpo_loss(chosen: Tensor, rejected: Tensor, reference_chosen: Any, reference_rejected: Any,
+             beta: float = 0.1, kind: str = "sigmoid") -> Tensor:
+    """Return the loss of DPO for every pair: four log-probabilities (N,) of answers -> (N,).
+
+    `chosen` and `rejected` get gradients.
+    """
+    return apply(ops.dpo_loss, chosen, rejected, reference_chosen, reference_rejected, beta, kind)
+
+
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Return -log sigmoid(chosen - rejected) for every pair of scores: chosen, rejected (N,) -> (N,)."""
+    return apply(ops.bradley_terry_loss, chosen, rejected)
+
+
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
     """Normalise each row to mean 0 and variance 1, times w plus b: x (..., C), w, b (C,) -> (..., C)."""
     return apply(ops.layernorm, x, w, b, eps, again=True)
