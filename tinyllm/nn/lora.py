@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.init import full
 from tinyllm.nn.layers import Linear, Matrix
@@ -109,9 +110,8 @@ def merge(model: Module) -> Module:
             p.requires_grad = True
 
     def merged(name, adapted):
-        product = adapted.lora_A.weight.data @ adapted.lora_B.weight.data
-        layer = adapted.base_layer
-        layer.weight.data = layer.weight.data + np.float32(adapted.alpha / adapted.rank) * product
+        layer, factors = adapted.base_layer, (adapted.lora_A.weight.data, adapted.lora_B.weight.data)
+        layer.weight.data = ops.merge_lora(layer.weight.data, *factors, adapted.alpha / adapted.rank)
         return layer
 
     return replace(model, LoRALinear, merged)
