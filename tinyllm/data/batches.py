@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.padding import pad_right
@@ -116,19 +117,22 @@ def rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], con
     less padding; `starts` hides earlier pairs of a row from later pairs.
     """
     inputs: list[list[int]] = []
-    goals: list[list[int]] = []  # the tokens of answers, and -100 in place of prompts
     begins: list[list[int]] = []  # for each token, the position at which its pair begins
+    spans: list[tuple[int, int, int]] = []  # for each pair, its row, and where its answer begins and ends
     for prompt, answer in zip(prompts, answers, strict=True):
         tokens = [*prompt, *answer][: context + 1]
         if not (packed and inputs and len(inputs[-1]) + len(tokens) <= context + 1):
-            for lines in (inputs, goals, begins):
-                lines.append([])
+            inputs.append([])
+            begins.append([])
         begins[-1] += [len(inputs[-1])] * len(tokens)
+        spans.append((len(inputs) - 1, len(inputs[-1]) + len(prompt), len(inputs[-1]) + len(tokens)))
         inputs[-1] += tokens
-        goals[-1] += [*[IGNORED] * len(prompt), *answer][: context + 1]
-    x, y = pad_right(inputs, width=2)[:, :-1], pad_right(goals, IGNORED, width=2)[:, 1:]
+    x = pad_right(inputs, width=2).astype(np.int32)
+    row, first, after = np.array(spans, np.int64).reshape(-1, 3).T
+    of_pairs = ops.answer_targets(x[row], first, after)  # each is -100 outside its own answer
+    y = np.maximum.reduceat(of_pairs, np.searchsorted(row, np.arange(len(x))))
     starts = np.maximum.accumulate(pad_right(begins, width=2)[:, :-1], axis=1) if packed else None
-    return Batch(x.astype(np.int32, "C"), y.astype(np.int32, "C"), starts=starts)
+    return Batch(np.ascontiguousarray(x[:, :-1]), y, starts=starts)
 
 
 def two_texts(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int) -> Batch:
