@@ -25,7 +25,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import DEFAULT, Request, Sequence, Step
 from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError, instead
-from tinyllm.nn import LanguageModel, inference
+from tinyllm.nn import inference
 from tinyllm.rng import Random
 from tinyllm.tokenizer.text import TextStream
 
@@ -45,8 +45,8 @@ class Engine:
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096):
-        if isinstance(model, LanguageModel) and model.objective == "masked":
-            raise UserError(f"a {type(model).__name__} fills in masked tokens, and cannot continue a text")
+        if why := getattr(model, "silent", ""):
+            raise UserError(why)
         for name, number in (("batch", batch), ("prefill_budget", prefill_budget)):
             if number < 1:
                 raise UserError(f"{name} must be at least 1, got {number}")

@@ -99,8 +99,8 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
     if not items:
         raise UserError(f"{task.name} has no items to ask about")
     model, tokenizer, found = opened.model, opened.tokenizer, []
-    if model.objective == "masked":
-        raise UserError(f"a {type(model).__name__} fills in masked tokens, and writes no answers")
+    if model.silent:
+        raise UserError(model.silent)
     if shots and any(item.picture is not None for item in items):
         raise UserError(f"{task.name} shows a picture with each question: ask without shots")
     pool = list(islice(task.items("train"), POOL if shots else 0))

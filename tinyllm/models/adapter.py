@@ -21,8 +21,9 @@ from tinyllm.nn.init import without_memory
 FILE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's two wrappers around the base model
 PARTS = (".lora_A.weight", ".lora_B.weight")
+SCORE = "score.weight"  # (1, C) here and in files: the only matrix that files do not hold transposed
 DIGEST, LABELS = "base_sha256", "labels"  # in the metadata of the weights
-TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS"}
+TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS", "scores": "SEQ_CLS"}
 SETTINGS = {"peft_type": bounded(str, choices=["LORA"]), "r": bounded(int, min=1, max=2**24),
             "lora_alpha": float, "base_model_name_or_path": str}
 # Settings that do not change a trained adapter's output, or that this module reads.
@@ -46,8 +47,8 @@ def save_adapter(model: Any, base: Origin, folder: Path) -> None:
     metadata, state, layers = {"format": "pt", DIGEST: base.sha256}, adapter_state(model), adapters(model)
     new = {name.rpartition(".")[0] for name in state if not name.endswith(PARTS)}
     if new:
-        metadata[LABELS] = json.dumps(model.config.labels)
-    arrays = {PREFIX + model.module_name(name): a.T for name, a in state.items()}
+        metadata[LABELS] = json.dumps(getattr(model.config, "labels", []))
+    arrays = {PREFIX + model.module_name(n): a if n == SCORE else a.T for n, a in state.items()}
     save_weights(arrays, folder / WEIGHTS, metadata)
 
     def theirs(names):
@@ -92,6 +93,8 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
     try:
         if labels and model.objective == "masked":
             model = model.for_task("classify", parse_json(labels))
+        elif labels and model.objective == "causal":
+            model = model.for_scores()
         state = read_adapter(model, path)
         layers = {name.removesuffix(part): name for part in PARTS for name in state if name.endswith(part)}
         new = [name for name in state if not name.endswith(PARTS)]
@@ -110,5 +113,5 @@ def read_adapter(model: Any, path: Path) -> dict[str, Stored]:
     stored = read_header(path)[0]
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")
-    named = {name.removeprefix(PREFIX): array.turned() for name, array in stored.items()}
-    return model.layout.own_names(named)
+    named = {name.removeprefix(PREFIX): array for name, array in stored.items()}
+    return model.layout.own_names({n: a if n == SCORE else a.turned() for n, a in named.items()})

@@ -202,12 +202,6 @@ class Bert(Pretrained, nn.LanguageModel):
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
         return self.encoder(tokens, places, segments, seen)
 
-    def head(self, x: Tensor) -> Tensor:
-        """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""
-        if self.lm_head is None:
-            raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
-        return self.lm_head(x)
-
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:
         """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).

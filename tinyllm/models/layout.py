@@ -117,6 +117,12 @@ def write_config(cls: Any, config: Any) -> Json:
     return found
 
 
+def scoring(cls: Any) -> Json:
+    """Return what config.json says of a family's reward models: transformers' class, and a single score."""
+    stem = getattr(cls, "architecture", "").removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    return {"architectures": [f"{stem}ForSequenceClassification"], "num_labels": 1}
+
+
 def read_config(cls: Any, folder: Any, found: Json) -> Any:
     """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
     where, settings = f"the config.json in {folder}", {}

@@ -18,10 +18,11 @@ from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
-from tinyllm.models.layout import Layout, read_config, write_config
+from tinyllm.models.layout import Layout, read_config, scoring, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
 from tinyllm.nn import Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
+from tinyllm.nn.language_model import replace_head
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
 
@@ -36,6 +37,7 @@ class Pretrained(Module):
     """
 
     config: Any
+    objective: str  # see `LanguageModel`
     model_type: ClassVar[str]  # what config.json calls the family
     architecture: str  # transformers' class
     config_class: ClassVar[type]
@@ -49,7 +51,7 @@ class Pretrained(Module):
 
     def module_name(self, name: str) -> str:
         """Return the name that a parameter has in transformers' model."""
-        return self.layout.prefix + self.layout.file_name(name)
+        return ("" if name.startswith("score.") else self.layout.prefix) + self.layout.file_name(name)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
@@ -58,7 +60,8 @@ class Pretrained(Module):
         is written whole or not at all; config.json, or adapter_config.json, comes last. Raises UserError when
         a file cannot be written, or config.json cannot express the model's config.
         """
-        found = write_config(type(self), self.config)
+        found, scores = write_config(type(self), self.config), self.objective == "scores"
+        found |= scoring(type(self)) if scores else {}
         folder, base = Path(folder), base_of(self) if adapters(self) else None
         if os.path.lexists(folder / ("config.json" if base else ADAPTER)):
             held = "a whole model" if base else "an adapter"
@@ -75,8 +78,8 @@ class Pretrained(Module):
         write_json(folder / FILE, blank | {name: found[name] for name in decided} | dict(self.generation))
         if base:
             return save_adapter(self, base, folder)
-        turned = _transposed(self)
-        state = {self.layout.file_name(name): array.T if name in turned else array
+        turned, file_name = _transposed(self), self.module_name if scores else self.layout.file_name
+        state = {file_name(name): array.T if name in turned else array
                  for name, array in self.state_dict().items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         if bits := bits_of(self):
@@ -109,6 +112,8 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
+        if found.get("architectures") == scoring(cls)["architectures"]:
+            replace_head(model)
         if stored_bits:
             quantized_zeros(model, stored_bits)
     _fill(model, folder, stored, bits)  # layers that have these bits already stay as they are

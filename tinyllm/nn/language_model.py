@@ -1,7 +1,8 @@
 """Define LanguageModel, the base of all models, and DecoderLM, the base of those that continue a text."""
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tinyllm.arrays import ArrayLike
 from tinyllm.errors import UserError
 from tinyllm.nn.attention import EVERYTHING, Attention, Seen
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.init import full, init_normal
+from tinyllm.nn.init import Normal, Parameter, full, init_normal
 from tinyllm.nn.layers import Embedding, Head, plain
 from tinyllm.nn.module import Module
 from tinyllm.nn.passes import recompute
@@ -18,6 +19,10 @@ from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
 
 Cache = list[KVCache] | None
+SILENT = {  # objective -> why a model of this objective cannot continue a text
+    "masked": "fills in masked tokens, and cannot continue a text",
+    "scores": "with a layer `score` is a reward model: it scores texts, and writes no text",
+}
 
 
 class LanguageModel(Module):
@@ -29,7 +34,8 @@ class LanguageModel(Module):
 
     config: Any
     lm_head: Any
-    objective = "causal"  # training predicts the next token ("causal"), masked tokens ("masked") or "spans"
+    # Training predicts the next token ("causal"), masked tokens ("masked"), "spans", or "scores" of texts:
+    objective = "causal"
     is_encoder_decoder = False  # True if an encoder reads one text and a decoder writes another
     residual_outputs: tuple[str, ...] = ()  # ends of the names of weights that write to the residual stream
     picture_marks: Sequence[int] = []  # the tokens that represent a picture, if the model reads pictures
@@ -38,6 +44,12 @@ class LanguageModel(Module):
     def end_ids(self) -> list[int]:
         """Return the tokens that always end a text: the end token of an encoder-decoder, or []."""
         return []
+
+    @property
+    def silent(self) -> str:
+        """Return why the model cannot continue a text, as a sentence; "" if it can."""
+        why = SILENT.get(self.objective)
+        return f"a {type(self).__name__} {why}" if why else ""
 
     def read(self, sources: Any) -> Any:
         """Read sources, texts or pictures -> a KV cache with a row for each, from which to generate a text.
@@ -85,7 +97,12 @@ class LanguageModel(Module):
         return self.head(self.hidden(tokens, *given, **inputs))
 
     def head(self, x: Tensor) -> Tensor:
-        """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V)."""
+        """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V).
+
+        Raises UserError if the model has no output layer for tokens.
+        """
+        if self.lm_head is None:
+            raise UserError(f"this {type(self).__name__} does not score tokens: it has another task")
         return self.lm_head(x)
 
     @property
@@ -138,6 +155,8 @@ class DecoderLM(LanguageModel):
     A subclass makes the modules, among them `lm_head`, and defines `embed` and `body`.
     """
 
+    score: Any  # the layer of a reward model: see `replace_head`
+
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError(f"{type(self).__name__} must define embed")
@@ -171,6 +190,38 @@ class DecoderLM(LanguageModel):
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
         return [KVCache(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind, part.cache_parts)
                 for part in parts]
+
+    def for_scores(self, seed: int = 0) -> Self:
+        """Return a copy that scores texts (a reward model): the layer `score` replaces the output layer.
+
+        `seed` decides the layer's weight: see `replace_head`. A reward model is returned as it is.
+        """
+        return self if self.objective == "scores" else replace_head(copy.deepcopy(self), seed)
+
+    def scores(self, tokens: ArrayLike, **inputs: Any) -> Tensor:
+        """Score the text up to each position with a model from `for_scores`: tokens (B, T) -> (B, T).
+
+        The other arguments go to `hidden`. Raises UserError for a model that scores no texts.
+        """
+        if self.objective != "scores":
+            raise UserError(f"a {type(self).__name__} that writes is no reward model: give a run of "
+                            "`tinyllm train reward`, or take model.for_scores()")
+        x = self.hidden(tokens, **inputs)
+        return self.score(x).reshape(x.shape[:2])
+
+
+def replace_head(model: Any, seed: int = 0) -> Any:
+    """Replace the output layer of a decoder by a layer that scores texts, in place; return the model.
+
+    The layer's weight (1, C) is drawn with the standard deviation 1 / sqrt(C + 1), as in TRL. Raises
+    UserError for a model that sees pictures, because transformers has no such class.
+    """
+    if model.picture_marks:
+        raise UserError(f"a {type(model).__name__} sees pictures, and cannot become a reward model")
+    width = model.config.width
+    weight = Normal((1, width), (width + 1) ** -0.5, "score.weight", seed)()
+    model.lm_head, model.score, model.objective = None, Head(Parameter(weight)), "scores"
+    return model
 
 
 def check_tokens(tokens: ArrayLike, config: Any, past: np.ndarray | None = None
