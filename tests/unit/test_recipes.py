@@ -47,6 +47,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "pretrain llama": GATED | {"data": "text.txt", "model.type": "llama", "train.optimizer": "muon"},
     "pretrain experts": GATED | {"data": "text.txt", "model.type": "mixtral", "model.experts": 4},
     "remembering": DECODER | {"data": "text.txt"},
+    "reward": DECODER | {"data": "preferences.jsonl"},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
     "sft t5": WRITER | {"data": "pairs.jsonl"},
     "spans": WRITER | {"data": "text.txt", "model.context": 40},  # room for two spans
@@ -54,6 +55,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
 FIELDS = {  # recipe -> the fields of its records
     "classify": ("text", "label"),
     "dpo": ("prompt", "chosen", "rejected"),
+    "reward": ("prompt", "chosen", "rejected"),
     "sft": ("prompt", "answer"),
 }
 each_run = pytest.mark.parametrize("name", RUNS)

@@ -80,7 +80,7 @@ class Recipe:
     text: Callable[..., bytes] | None = None
     frame: Callable[[Any], Frame] | None = None
     objectives: tuple[str, ...] = ("causal",)
-    adapt: Callable[[Any, Any], Any] | None = None
+    adapt: Callable[[Any, Any], Any] = lambda model, corpus: model
     prepare_tokenizer: Callable[[Any, Any], None] | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
 

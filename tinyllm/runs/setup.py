@@ -13,6 +13,7 @@ from tinyllm.data import load_corpus
 from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
+from tinyllm.models.adapter import SCORE
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin, hash_weights
@@ -69,7 +70,9 @@ class TrainSetup(Parts):
 
         This setup does not change: the model is built again, and the plan, which may have a state, is copied.
         """
-        happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
+        fresh = build(self.model.config, seed=self.config.seed)
+        fresh = find_recipe(self.config.recipe).adapt(fresh, self.corpus)
+        happened = self._loop(fresh, copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def steps_in(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> int:
@@ -141,12 +144,13 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         check_memory(sizes, config.train.optimizer)
         model = build(sizes, seed=config.seed)
     if model.objective not in recipe.objectives:
+        kind = model.model_type + (" reward model" if model.objective == "scores" else "")
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
-        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
+        raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}")
     model = adapted(model, recipe, config, corpus, start)
     # As in a config that was read, vocab_size is the placeholder: run.json leaves it to the tokenizer.
     config = dataclasses.replace(config, model=dataclasses.replace(model.config, vocab_size=SIZE["max"]))
-    if model.objective != "masked":
+    if not model.silent:
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
         model.generation = dict(model.generation) | drawn
@@ -229,8 +233,8 @@ def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: O
 
     Raises UserError when the start is an adapter itself, or `lora.where` fits no layer.
     """
-    is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()}
-    model, lora = recipe.adapt(model, corpus) if recipe.adapt else model, config.lora
+    is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()} - {SCORE}
+    model, lora = recipe.adapt(model, corpus), config.lora
     if not (lora.rank and start) or adapters(model):
         return model
     if is_adapter:

@@ -1,0 +1,1 @@
+"""Train assistants: reward models, preferences, and learning from rewards."""

@@ -1,0 +1,52 @@
+"""Train a reward model, which scores texts, on pairs of answers of which one was preferred."""
+
+from typing import Any
+
+import numpy as np
+
+from tinyllm.align.reward import last_scores, preferred
+from tinyllm.data import Batch
+from tinyllm.nn import inference
+from tinyllm.padding import padded
+from tinyllm.runs.examples import hold_out, plan_of, read_records, row_size
+from tinyllm.runs.plan import Plan
+from tinyllm.runs.recipe import Parts, recipe
+
+ANSWERS = "chosen", "rejected"
+GUESSES = "it guesses: take more pairs or steps; if accuracy is high, the pairs were learnt by heart"
+
+
+def adapt(model: Any, corpus: Any) -> Any:
+    """Return a model that scores texts, with the weights of `model`."""
+    return model.for_scores()
+
+
+@recipe("reward", "score answers, from pairs of a chosen and a rejected one", objectives=("causal", "scores"),
+        adapt=adapt, defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
+def reward(parts: Parts) -> Plan:
+    """Return a plan that trains a model to score each chosen answer higher than the rejected one."""
+    encode, frame, context = parts.tokenizer.encode, parts.frame, parts.model.config.context
+    pairs = [(encode(record["prompt"] + frame.separator),
+              *(encode(record[name] + frame.end) for name in ANSWERS))
+             for record in read_records(parts.corpus, "prompt", *ANSWERS)]
+    halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+
+    def layout(chosen):
+        texts = [[*prompt, *answer][:context] for prompt, *answers in chosen for answer in answers]
+        tokens, lengths = padded(texts)
+        differ = [a != b for a, b in zip(texts[::2], texts[1::2], strict=True)]  # equal answers teach nothing
+        return Batch(tokens.reshape(len(chosen), 2, -1), lengths.reshape(-1, 2), np.array(differ, np.float32))
+
+    def sample(model):
+        prompt, *answers = halves[1][0]
+        tokens, lengths = padded([[*prompt, *answer][:context] for answer in answers])
+        with inference(model):
+            scores = last_scores(model, tokens, lengths).data
+        written = [parts.tokenizer.decode(ids) for ids in (prompt, *answers)]
+        lines = [f"{score:+.2f} {text.strip()}" for score, text in zip(scores, written[1:], strict=True)]
+        return "\n".join([written[0].strip(), *lines])
+
+    plan = plan_of(parts, halves, layout, preferred, size=lambda pair: row_size(pair) + 1)
+    plan.healthy = {"accuracy": (0.5, 1.0, GUESSES), "val_accuracy": (0.5, 1.0, GUESSES)} | plan.healthy
+    plan.sample = sample
+    return plan
