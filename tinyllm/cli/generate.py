@@ -3,6 +3,7 @@
 from json import dumps
 from typing import Any
 
+from tinyllm.align.reward import open_judge, score_texts
 from tinyllm.cli.command import command
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
 from tinyllm.cli.text import typed, write
@@ -20,8 +21,8 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 @command("generate", extend=add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
-             tokens: int = 200, beams: int = 0, picture: str = "", json: bool = False, which: Which = "best",
-             **values: Any) -> int:
+             tokens: int = 200, beams: int = 0, best_of: int = 0, by: str = "", picture: str = "",
+             json: bool = False, which: Which = "best", **values: Any) -> int:
     """Continue a text with a trained model.
 
     The first continuation is shown while the model writes it. Ctrl-C stops.
@@ -35,6 +36,8 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       beam search: keep the N likeliest beginnings
+    --best-of N     write N texts, and show the one that the reward model likes best
+    --by REWARD     the reward model: a run of `tinyllm train reward`
     --picture FILE  show the model a picture: a PPM file, or one of world:caption
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
@@ -44,33 +47,55 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
+    judge = _judge(by, best_of, samples > 1 or beams or suffix is not None or picture)
     opened, drawn = open_to_write(run, which, values, bool(beams))
     if opened.model.objective == "masked" and not picture:
-        if suffix is not None or beams or samples > 1:
-            raise UserError("an encoder reads a whole text: leave out --suffix, --beams and --samples")
+        if suffix is not None or beams or samples > 1 or by:
+            raise UserError("an encoder reads a whole text: leave out --suffix, --beams, --samples and --by")
         return _read_whole(opened, prompt, json)
-    prompt += opened.frame.separator if prompt else ""
+    asked, prompt = prompt, prompt + (opened.frame.separator if prompt else "")
     if picture and (beams or suffix is not None):
         raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     shown = read_picture(picture) if picture else None
     laid_out = opened.lay_out(typed(prompt), tokens, None if suffix is None else typed(suffix), shown)
-    options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer}
+    options: dict[str, Any] = {"max_tokens": tokens, "n": best_of or samples, "tokenizer": opened.tokenizer}
     options |= drawn | laid_out | {"stop": drawn["stop"] + laid_out.get("stop", [])}
     given = options.pop("prompt")
-    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
+    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(best_of or samples)]
     if beams:
         texts = _searched(opened, given, beams, options)
     steps = iter(()) if beams else stream(opened.model, [given], **options)
-    say = (lambda text, bold=False: None) if json else write
+    say = _keep if json else write
     try:
-        _show(prompt, suffix or "", steps, texts, say)
+        _show(prompt, suffix or "", steps, texts, _keep if judge else say)
     except KeyboardInterrupt:
         say("\n")
         return INTERRUPTED
+    if judge:
+        texts = _best(judge, asked, texts)
+        _show(prompt, "", (), texts, say)
     if json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
         print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
+
+
+def _judge(by, best_of, others):
+    """Open the reward model of --by, or return None. Raises UserError for options that exclude each other."""
+    if bool(by) != (best_of > 0) or (by and others):
+        raise UserError("--best-of needs a number above 0 and --by REWARD, and no --samples, --beams, "
+                        "--suffix or --picture")
+    return open_judge(by) if by else None
+
+
+def _best(judge, prompt, texts):
+    """Return a list with the text that a reward model scores highest, and its score."""
+    scores = score_texts(judge, [prompt] * len(texts), [text["text"] for text in texts]).tolist()
+    return [texts[scores.index(max(scores))] | {"score": max(scores)}]
+
+
+def _keep(text, bold=False):
+    """Show nothing of a text."""
 
 
 def _searched(opened, prompt, beams, options):

@@ -1,0 +1,142 @@
+"""Check reward models of all families, their recipe, and the scores of answers."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from tiny_models import DECODERS, TOKENS, made, open_there
+from tiny_run import SETTINGS
+
+import tinyllm as tl
+from tinyllm import nn
+from tinyllm.align.reward import score_texts
+from tinyllm.errors import UserError
+from tinyllm.models import from_pretrained
+from tinyllm.ops.registry import _compiled
+from tinyllm.runs import Opened
+from tinyllm.runs.recipe import Frame
+from tinyllm.tokenizer import ByteTokenizer
+
+each_judge = pytest.mark.parametrize("name", [name for name in DECODERS if name != "fuyu"])
+
+
+def scored(model):
+    with nn.inference(model):
+        return model.scores(TOKENS).data
+
+
+@each_judge
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_a_reward_model_of_any_family_is_saved_and_read_bit_for_bit(tmp_path, name, bits):
+    model = made(name)
+    judge = model.for_scores(seed=3)
+    assert judge.for_scores() is judge and judge.config == model.config and model.objective == "causal"
+    if not bits:
+        weight, x = judge.score.weight.data, model.hidden(TOKENS).data
+        np.testing.assert_allclose(scored(judge), x @ weight[0], rtol=1e-4, atol=1e-5)
+        assert weight.shape == (1, 32) and not np.array_equal(weight, model.for_scores().score.weight.data)
+    else:
+        tl.quantize(judge, bits)
+    for _ in range(2):
+        judge.save_pretrained(tmp_path)
+        again = from_pretrained(tmp_path)
+        assert np.array_equal(scored(again), scored(judge)) and again.objective == "scores"
+        judge = again
+
+
+@each_judge
+def test_transformers_gives_the_same_scores_both_ways(tmp_path, name):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    judge = made(name).for_scores(seed=3)
+    judge.save_pretrained(tmp_path)
+    theirs = open_there(transformers, tmp_path)  # for one row at a time, as there is no padding token
+    with torch.no_grad():
+        last = [theirs(torch.from_numpy(row[None])).logits.item() for row in TOKENS]
+    np.testing.assert_allclose(last, scored(judge)[:, -1], rtol=1e-4, atol=1e-5)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert np.array_equal(scored(from_pretrained(tmp_path / "theirs")), scored(judge))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_an_adapter_keeps_the_new_layer_in_the_layout_of_peft(tmp_path, name):
+    made(name).save_pretrained(tmp_path / "base")
+    judge = from_pretrained(tmp_path / "base").for_scores(seed=3)
+    nn.adapt(judge, 2, new=["score.weight"])
+    judge.save_pretrained(tmp_path / "adapter")
+    stored = safetensors.numpy.load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert stored["base_model.model.score.weight"].shape == (1, 32)
+    said = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (said["task_type"], said["modules_to_save"]) == ("SEQ_CLS", ["score"])
+    assert np.array_equal(scored(from_pretrained(tmp_path / "adapter")), scored(judge))
+
+
+def test_a_reward_model_writes_nothing_and_a_writer_scores_nothing():
+    judge = made("llama").for_scores()
+    for act, message in (
+        (lambda: tl.Engine(judge), "a Llama with a layer `score` is a reward model: it scores texts"),
+        (lambda: judge(TOKENS), "this Llama does not score tokens"),
+        (lambda: made("llama").scores(TOKENS), "a Llama that writes is no reward model: give a run of"),
+        (lambda: made("fuyu").for_scores(), "a Fuyu sees pictures, and cannot become a reward model"),
+    ):
+        with pytest.raises(UserError, match=message):
+            act()
+
+
+def test_a_score_has_the_same_bits_in_any_batch():
+    judge = made("llama", vocab_size=256, context=40).for_scores()
+    opened = Opened(judge, ByteTokenizer(), Frame("\n", "."))
+    prompts, answers = ["a", "bcd" * 5, "", "efg"], ["h" * 20, "", "i", "jk"]
+    together = score_texts(opened, prompts, answers)
+    apart = [score_texts(opened, [p], [a])[0] for p, a in zip(prompts, answers, strict=True)]
+    np.testing.assert_allclose(together, apart, rtol=0 if _compiled else 1e-5)
+    np.testing.assert_allclose(together[3], judge.scores(np.array([*b"efg\njk."])).data[0, -1], rtol=1e-5)
+    with pytest.raises(UserError, match="a prompt with its answer has 42 tokens: the reward model reads"):
+        score_texts(opened, ["a"], ["b" * 39])
+    with pytest.raises(UserError, match="has 0 tokens"):
+        score_texts(replace(opened, frame=Frame()), [""], [""])
+
+
+@pytest.fixture
+def runs(here):
+    """Train a run that writes, and a reward model that likes short answers, in the current folder."""
+    worse = "or not", "or not or", "or", "not or", "or not not"
+    lines = [{"prompt": f"to be {i % 7}", "answer": "or not", "chosen": "or", "rejected": worse[i % 5]}
+             for i in range(80)]
+    (here / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    usual = SETTINGS | {"data": "pairs.jsonl", "preset": "nano", "model.context": 24, "train.steps": 30}
+    for name, more in (("sft", {}), ("reward", {"start": "sft", "train.lr": 0.01})):
+        setup, run = tl.prepare(tl.make_config(usual | more | {"recipe": name})), tl.Run(here / name)
+        run.create(setup.record(), setup.tokenizer)
+        events = list(setup.train(run))
+    return [event.record for event in events if hasattr(event, "record")]
+
+
+def test_a_reward_model_learns_what_was_preferred(here, runs):
+    last, judge = runs[-1], tl.open_model("reward")
+    assert last["val_accuracy"] == last["accuracy"] == 1 and last["val_margin"] > 1 and "mean_reward" in last
+    assert last["dropped"] == 0.2 and last["truncated"] == 0 and judge.frame == ("\n", "\n")
+    chosen, rejected = score_texts(judge, ["to be 1"] * 2, ["or", "or not or"])
+    assert last["val_loss"] < 0.3 and chosen - rejected > 1
+
+
+def test_the_best_of_several_answers_is_shown(here, runs, printed, refused):
+    words = "generate", "sft", "--prompt", "to be 1", "--tokens", 8, "--temperature", 3
+    samples = json.loads(printed(*words, "--samples", 5, "--json"))["samples"]
+    scores = score_texts(tl.open_model("reward"), ["to be 1"] * 5, [sample["text"] for sample in samples])
+    best = samples[int(scores.argmax())] | {"score": scores.max()}
+    assert len(set(scores)) > 1
+    words = *words, "--best-of", 5, "--by"
+    assert json.loads(printed(*words, "reward", "--json"))["samples"] == [best]
+    assert printed(*words, "reward") == f"to be 1\n{best['text']}\n"
+    assert "sft is no reward model: give a run of `tinyllm train reward`" in refused(*words, "sft")
+    for others in (("--best-of", 0, "--by", "reward"), ("--best-of", 2), ("--by", "reward"),
+                   ("--best-of", 2, "--by", "reward", "--beams", 2)):
+        assert "--best-of needs a number above 0 and --by REWARD" in refused("generate", "sft", *others)
+
+
+def test_a_reward_model_is_no_start_of_what_writes(here, runs, refused):
+    said = refused("train", "sft", "--data", "pairs.jsonl", "--set", "start=reward", "--out", "new")
+    assert "the recipe sft cannot train a gpt2 reward model: it needs gpt2, llama" in said
+    assert "is a reward model: it scores texts" in refused("generate", "reward", "--prompt", "to")
