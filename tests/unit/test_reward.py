@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.numpy
-from tiny_models import DECODERS, TOKENS, made, open_there
+from tiny_models import DECODERS, TOKENS, change, made, open_there, rewrite
 from tiny_run import SETTINGS
 
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.align.reward import score_texts
 from tinyllm.errors import UserError
-from tinyllm.models import from_pretrained
+from tinyllm.models import from_pretrained, gguf
 from tinyllm.ops.registry import _compiled
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
@@ -76,12 +76,23 @@ def test_a_reward_model_writes_nothing_and_a_writer_scores_nothing():
     judge = made("llama").for_scores()
     for act, message in (
         (lambda: tl.Engine(judge), "a Llama with a layer `score` is a reward model: it scores texts"),
+        (lambda: gguf.check(judge, 32), "is a reward model: it scores texts"),
         (lambda: judge(TOKENS), "this Llama does not score tokens"),
         (lambda: made("llama").scores(TOKENS), "a Llama that writes is no reward model: give a run of"),
         (lambda: made("fuyu").for_scores(), "a Fuyu sees pictures, and cannot become a reward model"),
     ):
         with pytest.raises(UserError, match=message):
             act()
+
+
+def test_a_folder_whose_weights_give_no_single_score_is_refused(tmp_path):
+    made("llama").for_scores().save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda state: state | {"score.weight": np.ones((2, 32), np.float32)})
+    with pytest.raises(UserError, match=r"score.weight has shape \(2, 32\) in the weights and \(1, 32\)"):
+        from_pretrained(tmp_path)
+    change(tmp_path, architectures=["LlamaForCausalLM"])
+    with pytest.raises(UserError, match=r"the weights lack lm_head.weight"):
+        from_pretrained(tmp_path)
 
 
 def test_a_score_has_the_same_bits_in_any_batch():

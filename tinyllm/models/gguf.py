@@ -84,6 +84,8 @@ def check(model: Any, bits: int) -> None:
     """Raise UserError if llama.cpp cannot run a model, or its weights cannot be written with these bits."""
     if model.model_type not in ARCHITECTURES:
         raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(ARCHITECTURES)} can")
+    if model.silent:  # llama.cpp would take the embedding as output layer
+        raise UserError(model.silent)
     if bits not in TYPES:
         raise UserError(f"GGUF files are written with 32, 8 or 4 bits, not {bits}")
     if adapters(model):
