@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import CASES, MODEST, cases, few, floats, leading, seeds, sizes
+from tinyllm.testing.arrays import CASES, MODEST, cases, few, floats, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_rounding, ulps
 from tinyllm.testing.edits import mistakes, variant
 
@@ -14,7 +14,7 @@ limits = st.sampled_from((0.2, 0.5, float("inf"), 0.1))
 @st.composite
 def moved(draw, others, *settings):
     """Draw numbers and what they were before, often nearly the same, `others` such arrays, and settings."""
-    shape = (*draw(leading), draw(sizes))
+    shape = draw(few), draw(sizes)
     new, old, *rest = (floats(draw, shape, MODEST) for _ in range(2 + others))
     near = draw(st.sampled_from((0.3, 0.3, None, 0.0)))
     step = Random(draw(seeds), "moved").normal(shape)

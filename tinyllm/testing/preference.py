@@ -54,8 +54,6 @@ mistakes(
     ("the rejected answer preferred to the chosen", SIGMOID, "np.logaddexp(0, margins)"),
     ("the chosen answer compared with the reference's rejected answer", H,
      "(chosen - reference_rejected) - (rejected - reference_chosen)"),
-    ("the reference added, where it is subtracted", H,
-     "(chosen + reference_chosen) - (rejected + reference_rejected)"),
     ("a probability, without the logarithm", SIGMOID, "-sigmoid(margins)"),
     ("beta outside the logarithm, where it belongs inside", SIGMOID, "float(beta) * np.logaddexp(0, -h)"),
     ("beta inside the logarithm twice", SIGMOID, "np.logaddexp(0, -float(beta) * margins)"),
