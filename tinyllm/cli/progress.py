@@ -12,6 +12,7 @@ from tinyllm.report.run import characters_per_token
 from tinyllm.report.terminal import entry, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor
+from tinyllm.runs.recipe import find_recipe
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup
 from tinyllm.train import events
@@ -27,6 +28,7 @@ class Display:
         self.run, self.setup, self.steps = run, setup, setup.config.train.steps
         self.size = 1.0  # characters per token if known, so that losses are shown per character
         self.val_loss: float | None = None
+        self.unit = find_recipe(setup.config.recipe).unit
         # Without nrows, nothing is shown if the size of the terminal is unknown.
         self.bar = tqdm(total=self.steps, bar_format=BAR, mininterval=0.2, disable=not sys.stderr.isatty(),
                         nrows=shutil.get_terminal_size().lines)
@@ -47,7 +49,8 @@ class Display:
                     f"to train on, {facts.val_tokens:,} to validate, {facts.vocab_size:,} different tokens",
             "plan": f"steps of {config.train.batch} x {model.config.context} tokens, "
                     f"learning rate {config.train.lr:g} ({config.train.schedule}), seed {config.seed}",
-            "loss": "in nats per character" + ("" if floor is None else f"; at best {floor:.3f}"),
+            "loss": "in " + self.unit.replace("token", "character")
+                    + ("" if floor is None else f"; at best {floor:.3f}"),
             "run": str(self.run.folder),
             "doctor": doctor(self.setup.plan, self.setup.plan.known),
         }
@@ -95,7 +98,8 @@ class Display:
             raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
         last, floor = evaluated[-1], self.setup.facts.entropy_per_char
         nats, loss = last["val_loss"], last["val_loss_per_char"]
-        lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}",
+        more = f": perplexity {perplexity(nats)}" if self.unit == "nats per token" else ""
+        lines = [f"validation loss {nats:.3f} {self.unit}{more}",
                  f"trained in {last['seconds']:,.0f} s, peak memory {last['peak_rss_mb'] or '?'} MiB"]
         if loss is not None:
             best = "" if floor is None else f"; the best possible on this text is {floor:.3f}"

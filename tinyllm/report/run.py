@@ -6,10 +6,12 @@ from typing import Any
 
 from tinyllm.models import build
 from tinyllm.nn.init import without_memory
+from tinyllm.report.aligned import aligned
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
 from tinyllm.runs.log import read_log
+from tinyllm.runs.recipe import find_recipe
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 TINY = 1e-3  # the smallest loss on a logarithmic axis
@@ -24,7 +26,7 @@ class LossCurves:
     train: list  # [(step, nats)]
     val: list
     floor: float | None
-    unit: str  # "nats per token" or "nats per character"
+    unit: str  # "nats per character", or the `unit` of the recipe
 
 
 def write_report(run: Any) -> Path:
@@ -49,10 +51,12 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
             f"{config.train.steps:,} steps on {facts.data}.")
     if replaced:
         lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
-    curves = loss_curves(records, facts.entropy_per_char)
+    unit = find_recipe(config.recipe).unit
+    curves = loss_curves(records, facts.entropy_per_char, unit)
     body = [
         _numbers(steps, curves),
-        _loss_chart(curves),
+        _loss_chart(curves) if "nats" in unit else Html(),  # a loss of rewards says little: see the rewards
+        aligned(records),
         tag("div", [_small_chart(records, *small) for small in SMALL], class_="trio"),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
@@ -76,15 +80,16 @@ def characters_per_token(records: list[dict]) -> float | None:
     return None
 
 
-def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
-    """Return a log's loss curves in nats per character, or per token if the length of tokens is unknown.
+def loss_curves(records: list[dict], floor_per_char: float | None = None,
+                unit: str = "nats per token") -> LossCurves:
+    """Return a log's loss curves in nats per character, or in `unit` if the length of tokens is unknown.
 
     Losses per character can be compared between tokenizers, and with the entropy floor. A log has the
     training loss per token only, so it is divided by the mean number of characters per validation token.
     """
     train, size = column(records, "train_loss"), characters_per_token(records)
     if size is None:
-        return LossCurves(train, column(records, "val_loss"), None, "nats per token")
+        return LossCurves(train, column(records, "val_loss"), None, unit)
     train = [(step, nats / size) for step, nats in train]
     return LossCurves(train, column(records, "val_loss_per_char"), floor_per_char, "nats per character")
 

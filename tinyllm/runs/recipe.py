@@ -69,6 +69,7 @@ class Recipe:
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
     prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
+    unit: what the loss counts; with "nats per token", its perplexity is shown, too.
     defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. The defaults
         of a family's pretraining recipe apply to its other recipes, too.
     """
@@ -82,6 +83,7 @@ class Recipe:
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] = lambda model, corpus: model
     prepare_tokenizer: Callable[[Any, Any], None] | None = None
+    unit: str = "nats per token"
     defaults: dict[str, Any] = field(default_factory=dict)
 
 

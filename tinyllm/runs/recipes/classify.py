@@ -40,7 +40,7 @@ def texts(config: Any, corpus: Any) -> bytes:
 
 
 @recipe("classify", "learn the classes of texts, from a JSONL or TSV file", text=texts,
-        objectives=("masked",), adapt=adapt)
+        objectives=("masked",), adapt=adapt, unit="nats per text")
 def classify(parts: Parts) -> Plan:
     """Return a plan that trains on the first examples of a corpus and validates on the last ones."""
     model, tokenizer, labels = parts.model, parts.tokenizer, parts.model.config.labels
