@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from tiny_models import DECODERS
 from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 
 import tinyllm as tl
+from tinyllm.align import questions
 from tinyllm.errors import UserError
 from tinyllm.models import family
 from tinyllm.nn import adapter_state, merge
@@ -32,6 +32,7 @@ SMALL = {"model.context": 24, "model.dropout": 0.1}
 DECODER = SMALL | {"model.type": "gpt", "preset": "nano"}
 ENCODER = SMALL | {"model.type": "bert", "model.hidden": 16}
 WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
+ANSWERING = DECODER | {"data": "pairs.jsonl", "train.lr": 0.01}
 GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2}
 OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
          "train.batch": 6, "train.accumulate": 3}
@@ -39,7 +40,12 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "classify": ENCODER | {"data": "classes.tsv"},
     "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
-    "dpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
+    "dpo": DECODER | {"data": "preferences.jsonl"},
+    "dpo ipo": DECODER | {"data": "preferences.jsonl", "dpo.loss": "ipo"},
+    "grpo": ANSWERING | {"grpo.group": 2, "grpo.max_tokens": 8, "grpo.beta": 0.1},
+    "ppo": ANSWERING | {"ppo.max_tokens": 8, "ppo.epochs": 2, "ppo.pieces": 2},
+    "ppo reinforce": ANSWERING | {"ppo.max_tokens": 8, "ppo.value": 0.0, "ppo.clip": 0.0,
+                                  "ppo.kl_in": "loss"},
     "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},
     "pretrain rarely saved": DECODER | {
         "data": "text.txt", "model.context": 8, "train.steps": 12, "train.eval_every": 4,
@@ -50,12 +56,14 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "reward": DECODER | {"data": "preferences.jsonl"},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
     "sft t5": WRITER | {"data": "pairs.jsonl"},
+    "simpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "spans": WRITER | {"data": "text.txt", "model.context": 40},  # room for two spans
 }
 FIELDS = {  # recipe -> the fields of its records
     "classify": ("text", "label"),
     "dpo": ("prompt", "chosen", "rejected"),
     "reward": ("prompt", "chosen", "rejected"),
+    "simpo": ("prompt", "chosen", "rejected"),
     "sft": ("prompt", "answer"),
 }
 each_run = pytest.mark.parametrize("name", RUNS)
@@ -84,6 +92,7 @@ def example():
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8").partition("## Add a recipe")[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "RECIPES", dict(recipes()))
+        patch.setattr(questions, "_equals", lambda truth: lambda answer: len(answer) % 4)  # they must differ
         exec("".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)), {"__name__": __name__})
 
         @recipe("remembering", "count the calls", PretrainConfig)
@@ -241,14 +250,15 @@ def test_samples_stop_at_the_end_of_an_answer_and_do_not_show_it(tmp_path, data,
         assert setup.sample(setup.model).startswith("to be 3\n")
 
 
-def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, data):
+def test_preferences_make_the_chosen_likelier_and_drops_equal_answers(tmp_path, data):
     list(begun(tmp_path / "start", data, "sft"))
     more = {"start": str(tmp_path / "start"), "train.lr": 0.01, "train.warmup": 0}
-    training = begun(tmp_path / "run", data, "dpo", more)
-    before = training.setup.plan.evaluate(training.model)
-    assert before["val_loss"] == pytest.approx(math.log(2)) and before["val_margin"] == 0
-    log = [event.record for event in training if hasattr(event, "record")]
-    assert log[-1]["val_margin"] > 0 and log[-1]["dropped"] == 0.1
+    for name, start in (("dpo", 0), ("simpo", None)):
+        training = begun(tmp_path / name, data, name, more)
+        before = training.setup.plan.evaluate(training.model)["val_rewards/margins"]
+        assert before == (before if start is None else start)
+        log = [event.record for event in training if hasattr(event, "record")]
+        assert log[-1]["val_rewards/margins"] > before and log[-1]["dropped"] == 0.1
 
 
 def test_a_tokenizer_that_is_given_gets_the_special_tokens_of_the_family(data):
@@ -264,7 +274,7 @@ def test_a_recipe_changes_the_usual_settings_of_the_laptop_only():
         train = tl.make_config({name.replace("_", "."): value for name, value in settings.items()}).train
         return train.optimizer, train.lr
 
-    assert rate() == ("muon", 3e-3) and rate(recipe="dpo") == ("adamw", 1e-5)
+    assert rate() == ("muon", 3e-3) and rate(recipe="dpo") == ("adamw", 1e-4)
     assert rate(recipe="spans") == rate(recipe="sft", model_type="t5") == ("adamw", 2e-3)
     assert rate(recipe="dpo", preset="nano", model_type="gpt") == rate(preset="nano") == ("adamw", 1e-3)
     assert rate(recipe="dpo", train_lr=0.1) == ("adamw", 0.1)

@@ -81,8 +81,8 @@ def score(sequences: list[Sequence], logits: np.ndarray, tokens: np.ndarray, err
 def log_probs(logits: np.ndarray) -> np.ndarray:
     """Return the log-probabilities of all tokens, with the bits of `LanguageModel.log_probs`.
 
-    logits (..., V) -> (..., V). `log_softmax` rounds differently from the loss, which is lse - logit: learning
-    from what was drawn needs the very numbers of a training step.
+    logits (..., V) -> (..., V). `log_softmax` rounds differently from the loss, which is lse - logit, and who
+    learns from drawn tokens needs the very numbers of a training step.
     """
     _, lse = ops.token_losses(logits, np.zeros(logits.shape[:-1], np.int64))
     return logits - lse[..., None]

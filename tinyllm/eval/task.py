@@ -77,7 +77,7 @@ class WorldTask(Task):
         self.name, self._named = name, read_name(name)
         if self._named.name == "mix" or not next(self.documents("all")).prompt:
             raise UserError(f"{name} asks nothing, so no answer can be scored: take a kind with questions")
-        self.kind = KINDS[self._named.name]
+        self.kind, self.world = KINDS[self._named.name], self._named.world
         self.end, self.chance = self.kind.end, self.kind.chance(self._named.dials)
 
     def documents(self, split: str) -> Iterator[Any]:

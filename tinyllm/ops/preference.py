@@ -7,6 +7,7 @@ from tinyllm.ops.policy import check_kind
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
+KINDS = "sigmoid", "ipo"
 PAIRS = "chosen (N), rejected (N), reference_chosen (N), reference_rejected (N)"
 
 
@@ -37,7 +38,7 @@ def dpo_loss(chosen: Array, rejected: Array, reference_chosen: Array, reference_
     "sigmoid" (Rafailov et al., "DPO", 2023, equation 7) and (h - 1 / (2 beta))^2 for "ipo" (Azar et al.,
     "IPO", 2023, equation 17). Raises ValueError on other kinds.
     """
-    check_kind(kind, "sigmoid", "ipo")
+    check_kind(kind, *KINDS)
     h = (chosen - reference_chosen) - (rejected - reference_rejected)
     margins = float(beta) * h
     return np.logaddexp(0, -margins) if kind == "sigmoid" else (h - 0.5 / float(beta)) ** 2, margins
@@ -51,7 +52,7 @@ def dpo_loss_backward(dloss: Array, chosen: Array, rejected: Array, reference_ch
 
     The slope is -beta sigmoid(-beta h) for "sigmoid" and 2 (h - 1 / (2 beta)) for "ipo".
     """
-    check_kind(kind, "sigmoid", "ipo")
+    check_kind(kind, *KINDS)
     h = (chosen - reference_chosen) - (rejected - reference_rejected)
     slope = -float(beta) * sigmoid(-float(beta) * h) if kind == "sigmoid" else 2 * (h - 0.5 / float(beta))
     return dloss * slope, -dloss * slope

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops.preference import KINDS
 from tinyllm.testing.arrays import cases, floats, sizes
 from tinyllm.testing.bounds import BOUNDS, of_rounding
 from tinyllm.testing.edits import mistake, mistakes, variant
@@ -21,7 +22,7 @@ def dpo_loss(draw):
     """Draw log-probabilities of pairs by a model and by a reference, beta, and the kind of loss."""
     N = draw(sizes)
     sums = [floats(draw, (N,)) for _ in range(4)]
-    return *sums, draw(st.sampled_from((0.5, 0.1, 1.0, 0.01))), draw(st.sampled_from(("sigmoid", "ipo")))
+    return *sums, draw(st.sampled_from((0.5, 0.1, 1.0, 0.01))), draw(st.sampled_from(KINDS))
 
 
 BOUNDS |= {name: of_rounding(name) for stem in ("bradley_terry_loss", "dpo_loss")

@@ -9,7 +9,7 @@ from tinyllm.data import Batch, TokenFile, get_batch
 from tinyllm.errors import UserError, instead
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig, learning_rate
-from tinyllm.train.loop import Loop
+from tinyllm.train.loop import Loop, trained
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, decay_groups
@@ -25,9 +25,9 @@ def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int,
     """
     decay, rates = config.weight_decay, (config.lr, (0.9, config.beta2))
     if optimizer is None and config.optimizer == "muon":
-        optimizer = Muon(muon_groups(model, decay), *rates)
+        optimizer = Muon(muon_groups(trained(model, loss), decay), *rates)
     elif optimizer is None:
-        optimizer = AdamW(decay_groups(model.parameters(trainable=True), decay), *rates)
+        optimizer = AdamW(decay_groups(trained(model, loss).parameters(trainable=True), decay), *rates)
     settings = {name: getattr(config, name) for name in SAME}
     settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)} | more
     return Loop(model, batches, loss, optimizer, **settings)

@@ -21,6 +21,7 @@ from tinyllm.config import check, setting
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.nn.lora import adapters
+from tinyllm.nn.module import Module
 from tinyllm.train import events
 from tinyllm.train.events import STEP_FIELDS
 from tinyllm.train.group import ALONE, Group
@@ -76,7 +77,8 @@ class Loop:
     """Train a model: `for event in train(model, batches, loss, optimizer, steps=100): ...`
 
     `batches(step)` returns the batch of a step: a `Batch`, or (tokens, targets). `loss(model, batch)` returns
-    a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers are logged.
+    a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers are logged. A
+    loss that is a Module, such as one with a value model, is trained, too.
     Checkpoints save the state of `batches` and `loss` if they have `state_dict` and `load_state_dict`.
 
     Iterating raises Diverged when a loss, a gradient or a weight to be saved is not finite, and UserError
@@ -224,6 +226,15 @@ class Loop:
 train = Loop  # users write `for event in train(...)`
 
 
+def trained(model: Any, loss: Any) -> Module:
+    """Return what an optimizer trains: the model, or both if the loss is a Module, too."""
+    if not isinstance(loss, Module):
+        return model
+    both = Module()
+    both.model, both.loss = model, loss  # type: ignore[attr-defined]
+    return both
+
+
 def stateful(**parts: Any) -> dict[str, Any]:
     """Return the parts of a training run that have a `state_dict`, because checkpoints save them."""
     return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
@@ -244,7 +255,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
     if not total > 0:
         raise UserError("no target of a batch counts: check the data, or take a larger context")
     pieces = [piece for piece in batch.split(accumulate) if piece.count]
-    parameters = model.parameters(trainable=True)
+    parameters = trained(model, loss).parameters(trainable=True)
     value = 0.0
     means: dict[str, float] = {}
     for first in range(0, len(pieces), group.size):

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.align.pairs import read_pairs
 from tinyllm.align.reward import last_scores, preferred
 from tinyllm.data import Batch
 from tinyllm.nn import inference
 from tinyllm.padding import padded
-from tinyllm.runs.examples import hold_out, plan_of, read_records, row_size
+from tinyllm.runs.examples import plan_of, row_size
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
 
-ANSWERS = "chosen", "rejected"
 GUESSES = "it guesses: take more pairs or steps; if accuracy is high, the pairs were learnt by heart"
 
 
@@ -22,14 +22,10 @@ def adapt(model: Any, corpus: Any) -> Any:
 
 
 @recipe("reward", "score answers, from pairs of a chosen and a rejected one", objectives=("causal", "scores"),
-        adapt=adapt, defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
+        adapt=adapt, unit="nats per pair", defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
 def reward(parts: Parts) -> Plan:
     """Return a plan that trains a model to score each chosen answer higher than the rejected one."""
-    encode, frame, context = parts.tokenizer.encode, parts.frame, parts.model.config.context
-    pairs = [(encode(record["prompt"] + frame.separator),
-              *(encode(record[name] + frame.end) for name in ANSWERS))
-             for record in read_records(parts.corpus, "prompt", *ANSWERS)]
-    halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+    halves, context = read_pairs(parts), parts.model.config.context
 
     def layout(chosen):
         texts = [[*prompt, *answer][:context] for prompt, *answers in chosen for answer in answers]

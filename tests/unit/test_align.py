@@ -1,0 +1,272 @@
+"""Check rollouts, advantages and losses of post-training, against laws and against PyTorch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_gpt import shaken, tiny, tiny_gpt
+from tiny_models import DECODERS, MODELS
+
+import tinyllm as tl
+from tinyllm import ops
+from tinyllm.align.advantages import by_group, by_value, weighted
+from tinyllm.align.losses import of_answers, policy_loss, preference_loss
+from tinyllm.align.policy import report
+from tinyllm.align.questions import OWN, read_questions
+from tinyllm.align.rollout import Rollouts, back, draw, frozen, lay_out, left
+from tinyllm.data import Batch
+from tinyllm.errors import UserError
+from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.opened import Opened
+from tinyllm.runs.recipe import Parts
+from tinyllm.world.kinds import KINDS
+
+PROMPTS = [[1, 2, 3], [4], [1, 2, 3], [5, 6, 7, 8], [2, 2], [9, 3, 1]]
+
+
+def drawn_by(model, most=5, stop=(0,), seed=0):
+    """Return a rollout of a model; advantages and other numbers are not learnt from yet."""
+    rollout = lay_out(draw(Opened(model, None), PROMPTS, most, stop, seed), model.config.context)
+    rewards = np.float32([1, 0, 3, 2, 2, 5])
+    more = {"rewards": rewards, "truths": rewards * 2, "fresh": np.ones(6)}
+    return weighted(dataclasses.replace(rollout, reference=rollout.old - 0.1, **more), "token", most)
+
+
+def gradients(model, loss):
+    """Return the gradients of a loss for all parameters, as one list."""
+    for p in model.parameters():
+        p.grad = None
+    loss.backward()
+    return [np.zeros_like(p.data) if p.grad is None else p.grad.copy() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_drawing_and_training_find_the_same_bits(name):
+    model = shaken(tl.build(MODELS[name])).eval()
+    rollout = drawn_by(model)
+    assert np.array_equal(frozen(model, rollout), rollout.old)
+    answers = [rollout.targets[i][rollout.targets[i] != IGNORED].tolist() for i in range(6)]
+    assert answers[0] != answers[2]  # equal prompts, other random numbers
+    for ids, ended in zip(answers, rollout.ended, strict=True):
+        assert (ids[-1] == 0) == ended and 0 not in ids[:-1] and (ended or len(ids) == 5)
+
+
+def test_a_model_that_is_not_the_one_that_drew_is_refused():
+    model = tiny()
+    rollout = drawn_by(model)
+    rollout = dataclasses.replace(rollout, advantages=np.ones_like(rollout.old))
+    _, numbers = policy_loss(model, rollout, 0.2)
+    assert numbers == {"policy/approxkl_avg": 0, "policy/clipfrac_avg": 0, "val/ratio": 1}
+    model.parameters()[0].data += np.float32(0.01)
+    with pytest.raises(UserError, match="the ratio of both must begin at 1"):
+        policy_loss(model, rollout, 0.2)
+    policy_loss(model, dataclasses.replace(rollout, fresh=np.zeros(6)), 0.2)  # it has learnt since
+
+
+def test_ppo_without_clip_and_value_is_reinforce_with_the_mean_as_baseline():
+    model = tiny()
+    rollout = drawn_by(model)
+    given = {"price": 0.0, "unfinished": 0.0, "gamma": 1.0, "lam": 0.5}
+    rollout = by_value(rollout, None, whiten=False, **given)
+    counted = rollout.targets != IGNORED
+    returns = np.repeat(rollout.rewards, counted.sum(axis=1))
+    np.testing.assert_allclose(rollout.advantages[counted], returns - returns.mean(), rtol=1e-5)
+    found = gradients(model, policy_loss(model, rollout, 0.0)[0])
+    by_hand = (model.log_probs(rollout.tokens, rollout.targets) * rollout.advantages).sum() / -counted.sum()
+    for x, y in zip(found, gradients(model, by_hand), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+    white = by_value(rollout, None, whiten=True, **given).advantages[counted]
+    assert abs(white.mean()) < 1e-6 and white.std() == pytest.approx(1, rel=1e-5)
+
+
+def test_the_price_of_leaving_the_start_and_of_no_end_are_part_of_the_reward():
+    rollout = drawn_by(tiny(), most=2, stop=(0, 4, 8))
+    given = {"gamma": 1.0, "lam": 1.0, "whiten": False}
+    plain = by_value(rollout, None, price=0.0, unfinished=0.0, **given).returns
+    paid = by_value(rollout, None, price=2.0, unfinished=7.0, **given).returns
+    assert 0 < rollout.ended.sum() < 6
+    for i, counted in enumerate(rollout.targets != IGNORED):
+        left_to_pay = 2 * 0.1 * np.arange(counted.sum(), 0, -1) + 7 * (1 - rollout.ended[i])
+        np.testing.assert_allclose(plain[i][counted] - paid[i][counted], left_to_pay, rtol=1e-5)
+
+
+def test_groups_of_equal_rewards_teach_nothing_and_say_so():
+    model = tiny()
+    rollout = dataclasses.replace(drawn_by(model), rewards=np.full(6, 0.3, np.float32), contrast=np.zeros(6))
+    for divide in (True, False):
+        loss, _ = policy_loss(model, by_group(rollout, 3, divide, not divide), 0.2)
+        assert not any(x.any() for x in gradients(model, loss))
+    assert report(rollout).items() >= {"frac_reward_zero_std": 1, "true_reward": 26 / 6}.items()
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 9))
+def test_numbers_go_to_the_left_and_back(lengths, seed):
+    rng = np.random.default_rng(seed)
+    targets = np.full((len(lengths), 7), IGNORED)
+    for row, n in zip(targets, lengths, strict=True):
+        start = rng.integers(0, 8 - n)
+        row[start : start + n] = 1
+    x = np.where(targets == 1, rng.normal(size=targets.shape), 0)
+    moved = left(x, targets)
+    assert not moved[np.arange(7) >= np.array(lengths)[:, None]].any()
+    assert np.array_equal(back(moved, targets), x)
+    assert all(np.array_equal(a[a != 0], b[b != 0]) for a, b in zip(moved, x, strict=True))
+
+
+def test_steps_share_answers_and_see_each_once_an_epoch():
+    model, asked = tiny(), []
+    batches = Rollouts(lambda phase: asked.append(phase) or drawn_by(model, seed=phase), 0, 2, 3)
+    parts = [batches(step) for step in range(12)]
+    assert asked == [0, 1] and [int(part.fresh.all()) for part in parts] == [1, *[0] * 5] * 2
+    for epoch in (parts[:3], parts[3:6]):
+        assert sorted(x for part in epoch for x in part.rewards) == [0, 1, 2, 2, 3, 5]
+    again = Rollouts(None, 0, epochs=2, pieces=3)
+    again.load_state_dict(batches.state_dict())
+    assert all(np.array_equal(again(10).old, x) for x in (parts[10].old, batches(10).old))
+    with pytest.raises(UserError, match="are not drawn answers"):
+        again.load_state_dict({"phase": np.zeros(()), "weight": np.zeros(3)})
+
+
+def test_every_kind_that_asks_has_rewards_for_its_answers():
+    for name in [*OWN, "checkable", "refusal", "arithmetic"]:
+        corpus = tl.load_corpus(f"world:{name},n=20")
+        parts = Parts(tl.make_config({"data": corpus.name}), corpus, None, None)
+        questions, end = read_questions(parts)
+        assert len(questions) == 20 and end == KINDS[name].end
+        for question, document in zip(questions, corpus.documents, strict=True):
+            right = document.labels.get("answer") if name == "hacked_reward" else document.truth
+            assert question.truth(right) >= question.truth("XYZ!")
+    question = read_questions(parts)[0][0]
+    assert question.check("xyz") == 0
+
+
+def test_what_cannot_be_learnt_from_is_one_line(here, refused):
+    (here / "asks.jsonl").write_text('{"prompt": "to be"}\n' * 40)
+    (here / "long.jsonl").write_text('{"prompt": "%s", "answer": "b"}\n' % ("a" * 60) * 40)
+    start = ("--preset", "nano", "--out", "run", "--set", "model.context=64")
+    for recipe, data, setting, message in (
+        ("ppo", "asks.jsonl", "ppo.kl=0", "asks.jsonl has no checker of answers: name a reward model"),
+        ("grpo", "long.jsonl", "train.batch=8", "with max_tokens=32 it exceeds the context of 64"),
+        ("grpo", "long.jsonl", "train.batch=9", "train.batch 9 is no multiple of 8"),
+        ("ppo", "world:stories", "ppo.kl=0", "asks nothing"),
+        ("ppo", "asks.jsonl", "ppo.reward=run2", "run2 holds no run"),
+    ):
+        assert message in refused("train", recipe, "--data", data, *start, "--set", setting)
+        assert not (here / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """Yield a tiny GPT, and the same model in PyTorch, both in float64."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("twin")
+    model = tiny_gpt(11, context=16)
+    model.save_pretrained(folder)
+    for p in model.parameters():
+        p.data = p.data.astype(np.float64)
+    with ops.use("numpy"):
+        yield model, transformers.GPT2LMHeadModel.from_pretrained(folder).eval().double()
+
+
+def in_torch(torch, theirs, batch):
+    """Return the log-probabilities of targets, 0 where none counts, as a PyTorch transcription has them."""
+    tokens, targets = (torch.tensor(x.reshape(-1, x.shape[-1]), dtype=torch.long)
+                       for x in (batch.tokens, batch.targets))
+    logp = theirs(tokens).logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return torch.where(targets == IGNORED, 0.0, logp)
+
+
+def assert_one_update_is_equal(torch, model, theirs, loss, expected):
+    """Compare a loss, its gradients, and the weights after a step of AdamW."""
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    theirs.zero_grad()
+    expected.backward()
+    gradients(model, loss)
+    named = dict(theirs.named_parameters())
+    for name, p in model.named_parameters():
+        found = named[model.module_name(name)].grad.numpy()
+        np.testing.assert_allclose(p.grad, found, rtol=1e-5, atol=1e-7)
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0)
+    before = {name: p.detach().clone() for name, p in named.items()}
+    own = {name: p.data.copy() for name, p in model.named_parameters()}
+    optimizer.step()
+    tl.AdamW([{"params": model.parameters(), "weight_decay": 0.0}], 1e-3, (0.9, 0.99)).step()
+    for name, p in model.named_parameters():
+        p_theirs = named[model.module_name(name)]
+        np.testing.assert_allclose(p.data, p_theirs.detach().numpy(), rtol=0, atol=1e-5)
+        p.data, p_theirs.data = own[name], before[model.module_name(name)]
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
+def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
+    torch = pytest.importorskip("torch")
+    model, theirs = twin
+    reference = tiny_gpt(11, context=16, seed=4)
+    rollout = drawn_by(model)
+    batch = Batch(*(x.reshape(3, 2, -1) for x in (rollout.tokens, rollout.targets)), weights=np.ones(3))
+    loss, numbers = preference_loss(model, reference, batch, 0.3, kind)
+    logp = in_torch(torch, theirs, batch).sum(-1).reshape(-1, 2)
+    before = torch.tensor(frozen(reference, rollout).sum(-1).reshape(-1, 2))
+    h = (logp[:, 0] - logp[:, 1]) - (before[:, 0] - before[:, 1])
+    expected = -torch.nn.functional.logsigmoid(0.3 * h) if kind == "sigmoid" else (h - 1 / 0.6) ** 2
+    assert numbers["rewards/margins"] == pytest.approx(0.3 * h.mean().item(), abs=1e-4)
+    assert_one_update_is_equal(torch, model, theirs, loss, expected.mean())
+
+
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
+def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
+    torch = pytest.importorskip("torch")
+    model, theirs = twin
+    rollout = by_group(weighted(drawn_by(tiny_gpt(11, context=16, seed=5)), aggregation, 5), 3, True, False)
+    rollout = dataclasses.replace(rollout, fresh=np.zeros(6))  # another model drew, as after some steps
+    loss, _ = policy_loss(model, rollout, 0.2, 0.05)
+    rewards = torch.tensor(rollout.rewards).reshape(2, 3)
+    each = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).reshape(6, 1)
+    new, old, start = (in_torch(torch, theirs, rollout), *map(torch.tensor, (rollout.old, rollout.reference)))
+    ratio = (new - old).exp()
+    losses = -torch.min(ratio * each, ratio.clamp(0.8, 1.2) * each)
+    losses = losses + 0.05 * ((start - new).exp() - (start - new) - 1)
+    mask = torch.tensor(rollout.targets != IGNORED)
+    lengths = mask.sum(1)
+    expected = {"sequence": ((losses * mask).sum(1) / lengths).mean(),
+                "token": (losses * mask).sum() / mask.sum(),
+                "constant": (losses * mask).sum() / (6 * 5)}[aggregation]
+    assert_one_update_is_equal(torch, model, theirs, loss, expected)
+
+
+def test_ppo_is_that_of_a_pytorch_transcription(twin):
+    torch = pytest.importorskip("torch")
+    model, theirs = twin
+    drawn = drawn_by(tiny_gpt(11, context=16, seed=5))
+    rollout = by_value(drawn, None, price=0.1, unfinished=1.0, gamma=0.9, lam=1.0, whiten=True)
+    rollout = dataclasses.replace(rollout, fresh=np.zeros(6))
+    loss, numbers = policy_loss(model, rollout, 0.2)
+    mask = torch.tensor(rollout.targets != IGNORED)
+    rows = []  # advantages, token by token
+    for i in range(6):
+        count, value = int(mask[i].sum()), 0.0
+        reward = [-0.1 * 0.1] * count
+        reward[-1] += drawn.rewards[i] - (1 - drawn.ended[i])
+        for t in reversed(range(count)):
+            value = reward[t] + 0.9 * value
+            reward[t] = value
+        rows += reward
+    each = torch.zeros(mask.shape)
+    each[mask] = (torch.tensor(rows) - np.mean(rows)).float() / (np.std(rows) + 1e-8)
+    new, old = in_torch(torch, theirs, rollout), torch.tensor(rollout.old)
+    ratio = (new - old).exp()
+    losses = -torch.min(ratio * each, ratio.clamp(0.8, 1.2) * each)
+    outside = ((ratio - 1).abs() > 0.2) & ((ratio > 1) == (each > 0)) & mask
+    assert numbers["policy/clipfrac_avg"] == pytest.approx(outside.sum().item() / mask.sum().item(), abs=1e-6)
+    assert_one_update_is_equal(torch, model, theirs, loss, (losses * mask).sum() / mask.sum())
+
+
+def test_a_mean_of_answers_is_weighted_by_the_batch():
+    rollout = drawn_by(tiny())
+    counted = rollout.targets != IGNORED
+    x = np.random.default_rng(0).normal(size=counted.shape) * counted
+    assert of_answers(rollout, x) == pytest.approx(x.sum() / counted.sum())
+    assert ops.answer_weights(counted.sum(axis=1), counted.shape[1], "token", 5)[1].sum() == counted.sum()

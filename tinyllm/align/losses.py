@@ -1,0 +1,92 @@
+"""Define the losses of post-training: `loss(model, batch, ...)` returns a Tensor and numbers to log.
+
+All run the model without dropout: the probabilities of a draw, or of a reference, had none either.
+"""
+
+from typing import Any
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm.align.pairs import ANSWERS, flat, mean
+from tinyllm.align.rollout import Rollout
+from tinyllm.data import Batch
+from tinyllm.errors import UserError
+from tinyllm.nn import Module
+from tinyllm.ops.loss import linear_token_losses
+from tinyllm.tensor import Tensor, no_grad
+
+Result = tuple[Tensor, dict[str, float]]
+
+
+def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> Result:
+    """Return the clipped policy-gradient loss of drawn answers, and numbers that show how far a step went.
+
+    clip: how far a ratio of probabilities may be from 1, or 0 for no limit. `beta` adds a penalty on the
+    estimate k3 of the KL divergence from the start. (Schulman et al., "PPO", 2017, equation 7; Shao et al.,
+    "GRPO", 2024, equation 3.) Raises UserError if the model has not changed since it drew the answers, and
+    their log-probabilities have: every ratio would be wrong.
+    """
+    limit = clip or np.inf
+    new = model.eval().log_probs(batch.tokens, batch.targets)
+    far = new.data - batch.old
+    if batch.fresh.all() and (worst := float(np.abs(far).max())) > tolerance():
+        raise UserError(f"a log-probability differs by {worst:.2g} between drawing and training: the ratio "
+                        "of both must begin at 1; please report this")
+    losses = F.clipped_loss(new, batch.old, batch.advantages, limit, limit)
+    ratio = np.exp(far)
+    outside = np.where(batch.advantages > 0, ratio > 1 + limit, ratio < 1 - limit)
+    numbers = {"policy/approxkl_avg": far * far / 2, "policy/clipfrac_avg": outside, "val/ratio": ratio}
+    if beta:
+        losses = losses + F.kl_estimate(new, batch.reference) * beta
+    return of_answers(batch, losses), {name: of_answers(batch, x) for name, x in numbers.items()}
+
+
+def tolerance() -> float:
+    """Return how far log-probabilities of drawing and training may differ: 0 for the compiled kernels."""
+    return 0.0 if linear_token_losses.backend == "compiled" else 1e-3
+
+
+def of_answers(batch: Rollout, x: Any) -> Any:
+    """Return the mean of numbers (B, T), weighted by the batch: a Tensor, or a float if x is an array."""
+    total = (x * batch.shares).sum() / float(batch.count)
+    return total if isinstance(x, Tensor) else float(total)
+
+
+class WithValue(Module):
+    """The policy's loss plus that of a value model, which is trained beside the policy.
+
+    value: a model with `scores`; weight: of its loss; clip and beta: see `policy_loss`. The value model, too,
+    may move only by `clip` from what it expected when the answers were drawn.
+    """
+
+    def __init__(self, value: Any, weight: float, clip: float, beta: float):
+        self.value, self.weight, self.clip, self.beta = value, weight, clip, beta
+
+    def forward(self, model: Any, batch: Rollout) -> Result:
+        loss, numbers = policy_loss(model, batch, self.clip, self.beta)
+        expected = self.value.eval().scores(batch.tokens)
+        losses = F.value_loss(expected, batch.values, batch.returns, self.clip or np.inf)
+        of_value = of_answers(batch, losses)
+        more = {"loss/policy_avg": loss.item(), "loss/value_avg": of_value.item()}
+        return loss + of_value * self.weight, numbers | more
+
+
+def preference_loss(model: Any, reference: Any, batch: Batch, beta: float, kind: str = "sigmoid") -> Result:
+    """Return the loss of pairs of answers, and TRL's numbers.
+
+    kind: "sigmoid" or "ipo", see `ops.dpo_loss`. A reward is beta times the log of an answer's probability,
+    divided by its probability under the reference.
+    """
+    inputs = flat(batch)
+    with no_grad():
+        before = reference.log_probs(*inputs).data.sum(axis=-1).reshape(-1, 2)
+    now = model.eval().log_probs(*inputs).sum(axis=-1).reshape(-1, 2)
+    losses = F.dpo_loss(now[:, 0], now[:, 1], before[:, 0], before[:, 1], beta, kind)
+    rewards = beta * (now.data - before)
+    margins = rewards[:, 0] - rewards[:, 1]
+    numbers = {"rewards/margins": margins, "rewards/accuracies": margins > 0}
+    for i, name in enumerate(ANSWERS):
+        numbers |= {f"rewards/{name}": rewards[:, i], f"logps/{name}": now.data[:, i]}
+    found = {name: mean(batch, x) for name, x in numbers.items()}
+    return (losses * batch.weights).sum() / float(batch.count), found

@@ -1,0 +1,52 @@
+"""Make batches of pairs: a prompt with a chosen and a rejected answer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyllm.data import Batch, rows
+from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.examples import hold_out, plan_of, read_records
+from tinyllm.runs.plan import Plan
+
+ANSWERS = "chosen", "rejected"
+
+
+def read_pairs(parts: Any) -> tuple[list, list]:
+    """Return the pairs for training and for validation: [(ids of prompt, chosen answer, rejected answer)].
+
+    The end of an answer belongs to it.
+    """
+    encode, frame = parts.tokenizer.encode, parts.frame
+    pairs = [(encode(each["prompt"] + frame.separator), *(encode(each[name] + frame.end) for name in ANSWERS))
+             for each in read_records(parts.corpus, "prompt", *ANSWERS)]
+    return hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+
+
+def plan_of_pairs(parts: Any, loss: Callable) -> Plan:
+    """Return a plan that learns from pairs; pairs that are equal after they were cut are dropped.
+
+    loss(model, batch): gets tokens and targets (N, 2, T) of N pairs, the chosen answer first, and weights
+    (N,). Targets count inside answers, their end included.
+    """
+    def layout(chosen):
+        texts = [(prompt, answer) for prompt, *answers in chosen for answer in answers]
+        flat = rows(*zip(*texts, strict=True), parts.model.config.context)
+        tokens, targets = (x.reshape(len(chosen), 2, -1) for x in (flat.tokens, flat.targets))
+        written = (targets != IGNORED).any(axis=-1).all(axis=-1)  # the prompt alone may fill the context
+        differ = (targets[:, 0] != targets[:, 1]).any(axis=-1)
+        return Batch(tokens, targets, weights=differ & written)
+
+    return plan_of(parts, read_pairs(parts), layout, loss)
+
+
+def flat(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens and targets of a batch of N pairs as (2N, T), chosen and rejected in turn."""
+    tokens, targets = (x.reshape(-1, x.shape[-1]) for x in (batch.tokens, batch.targets))
+    return tokens, targets
+
+
+def mean(batch: Batch, x: np.ndarray) -> float:
+    """Return the mean of a number of each pair (N,), over the pairs that count."""
+    return float((x * batch.weights).sum() / batch.count)

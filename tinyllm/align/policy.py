@@ -1,0 +1,121 @@
+"""Make the plan of an on-policy recipe: draw answers, reward them, learn from them, and measure."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyllm.align.questions import Question, read_questions
+from tinyllm.align.reward import open_judge, score_texts
+from tinyllm.align.rollout import Drawn, Rollout, Rollouts, draw, frozen, lay_out
+from tinyllm.config import setting
+from tinyllm.errors import UserError
+from tinyllm.ops.loss import IGNORED
+from tinyllm.rng import Random
+from tinyllm.runs.examples import hold_out
+from tinyllm.runs.opened import Opened
+from tinyllm.runs.plan import Plan
+
+LONGER = "answers are cut off before their end: more max_tokens, or a start that has learnt to end"
+CONTRAST = "all answers to a prompt earn the same, which teaches nothing: other questions, or a better start"
+FAR = "the model leaves its start: a smaller train.lr, or more kl"
+
+REWARD = "minus the mean reward"  # what their loss in validation is
+LEARNING = {"train.optimizer": "adamw", "train.lr": 3e-4, "train.batch": 64, "train.weight_decay": 0.0}
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The settings that all on-policy recipes share."""
+
+    max_tokens: int = setting(32, help="the largest number of tokens of an answer", min=1)
+    reward: str | None = setting(None, help="a run of the recipe reward; none: the checker of the data")
+    epochs: int = setting(1, help="how often a step sees each answer before others are drawn", min=1)
+    pieces: int = setting(1, help="how many steps share the answers that are drawn at once", min=1)
+    clip: float = setting(0.2, help="how far a ratio of probabilities may be from 1; 0: any", min=0, below=1)
+
+
+def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout], loss: Callable) -> Plan:
+    """Return a plan that draws `group` answers to each prompt, rewards them, and learns from them.
+
+    Validation draws an answer to each of the first held-out prompts, always with the same random numbers. Its
+    loss is minus the mean reward. Raises UserError for prompts and answers that exceed the context.
+
+    learn(rollout): adds what the loss needs, such as advantages.
+    """
+    config, options, model = parts.config, parts.config.options, parts.model
+    train, opened = config.train, Opened(model, parts.tokenizer, parts.frame)
+    if train.batch % group:
+        raise UserError(f"train.batch {train.batch} is no multiple of {group} answers to a prompt")
+    questions, end = read_questions(parts)
+    stop, reference = [*opened.stops, *([] if any(parts.frame) else [end])], parts.reference()
+    learnt, held_out = hold_out(questions, train.val_fraction, parts.corpus.name)
+    judge = open_judge(options.reward) if options.reward else None
+    if not judge and not questions[0].check:
+        raise UserError(f"{parts.corpus.name} has no checker of answers: name a reward model, "
+                        f"--set {config.recipe}.reward=RUN, from `tinyllm train reward`")
+    encoded = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in questions}
+    longest = max(map(len, encoded.values()))
+    if longest + options.max_tokens > model.config.context:
+        raise UserError(f"a prompt has {longest} tokens, and with max_tokens={options.max_tokens} it exceeds "
+                        f"the context of {model.config.context}: set a smaller {config.recipe}.max_tokens")
+
+    def answer(asked: Sequence[Question], seed: int) -> Rollout:
+        drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, stop, seed)
+        rollout = lay_out(drawn, model.config.context)
+        more = rewards(asked, drawn, judge)
+        return dataclasses.replace(rollout, reference=frozen(reference, rollout), **more)
+
+    def collect(phase: int) -> Rollout:
+        count = train.batch * options.pieces // group
+        chosen = Random(config.seed, "questions", phase).integers(len(learnt), count)
+        asked = [learnt[i] for i in chosen for _ in range(group)]
+        rollout = answer(asked, Random(config.seed, "answers", phase).integers(2**31))
+        grouped = rollout.rewards.reshape(-1, group)
+        contrast = np.repeat((grouped != grouped[:, :1]).any(axis=1), group)
+        return learn(dataclasses.replace(rollout, contrast=contrast.astype(np.float32)))
+
+    def measure(model: Any) -> dict[str, Any]:
+        numbers = report(answer(held_out[: train.eval_windows], config.seed))
+        known = {f"val_{name}": x for name, x in numbers.items() if name != "frac_reward_zero_std"}
+        return {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None} | known
+
+    tokens, known = (sum(len(encoded[each.prompt]) for each in part) for part in (learnt, held_out))
+    plan = Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
+                encoded[held_out[0].prompt], report=report)
+    plan.healthy = {"completions/clipped_ratio": (0.0, 0.1, LONGER), "objective/kl": (-0.5, 20.0, FAR),
+                    "frac_reward_zero_std": (0.0, 0.9, CONTRAST)}
+    return plan
+
+
+def rewards(asked: Sequence[Question], drawn: Sequence[Drawn], judge: Opened | None) -> dict[str, Any]:
+    """Return the arrays `rewards` and, if they are known, `truths` (B,) of drawn answers.
+
+    Raises UserError, with the answer, if a reward is not finite.
+    """
+    found: Any
+    if judge:
+        found = score_texts(judge, [each.prompt for each in asked], [each.text for each in drawn])
+    else:
+        found = np.array([each.check(x.text) for each, x in zip(asked, drawn, strict=True)], np.float32)
+    if not np.isfinite(found).all():
+        worst = drawn[int(np.argmin(np.isfinite(found)))].text
+        raise UserError(f"the reward of the answer {worst[:60]!r} is not a finite number")
+    if not asked[0].truth:
+        return {"rewards": found}
+    true = [each.truth(answer.text) for each, answer in zip(asked, drawn, strict=True)]
+    return {"rewards": found, "truths": np.array(true, np.float32)}
+
+
+def report(batch: Rollout) -> dict[str, float]:
+    """Return what the answers of a batch show, with the names that TRL gives these numbers."""
+    sums = {"objective/kl": batch.old - batch.reference, "objective/entropy": -batch.old}
+    rows = {"objective/scores": batch.rewards, "true_reward": batch.truths,
+            "completions/mean_length": (batch.targets != IGNORED).sum(axis=1),
+            "completions/clipped_ratio": 1 - batch.ended}
+    if batch.contrast is not None:
+        rows["frac_reward_zero_std"] = 1 - batch.contrast
+    rows |= {name: x.sum(axis=1) for name, x in sums.items()}
+    return {name: float(x.mean(dtype=np.float64)) for name, x in rows.items() if x is not None}

@@ -1,0 +1,154 @@
+"""Draw answers from the model that learns, and make batches of them.
+
+Answers are drawn at temperature 1 from all tokens, because their log-probabilities must be those of the
+distribution that they came from. On the compiled backend, these are the very bits that the training pass
+computes before the first step, so that the ratio of probabilities begins at exactly 1.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyllm.data import Batch, rows
+from tinyllm.decode.engine import Engine
+from tinyllm.errors import UserError
+from tinyllm.nn import inference
+from tinyllm.ops.loss import IGNORED
+from tinyllm.rng import Random
+from tinyllm.runs.opened import Opened
+
+ROWS = 64  # rows of a pass that computes log-probabilities without gradients
+
+
+@dataclass(frozen=True)
+class Rollout(Batch):
+    """Drawn answers behind their prompts, a row each. Targets count inside answers, their end included.
+
+    All but the rows' numbers are (B, T), as tokens and targets, and 0 where no target counts.
+
+    weights (B,): how much a row adds to the divisor of the loss; shares: how much each of its targets
+        counts. See `ops.answer_weights`.
+    old: the log-probabilities with which the targets were drawn.
+    reference: the log-probabilities of the same targets under the weights that the run began with.
+    advantages: how much better than expected the targets were.
+    values, returns: what the value model expected before each target, and what it should have expected.
+    rewards (B,): what training sees; truths (B,): the true rewards.
+    ended (B,): 1 if an answer came to its end, 0 if it was cut off.
+    contrast (B,): 1 if the answers to the same prompt have different rewards.
+    fresh (B,): 1 if the model has not changed since the answer was drawn.
+    """
+
+    shares: Any = None
+    old: Any = None
+    reference: Any = None
+    advantages: Any = None
+    values: Any = None
+    returns: Any = None
+    rewards: Any = None
+    truths: Any = None
+    ended: Any = None
+    contrast: Any = None
+    fresh: Any = None
+
+
+class Drawn(NamedTuple):
+    """An answer: the ids of its prompt and its own, their log-probabilities, its text, and if it ended."""
+
+    prompt: list[int]
+    ids: list[int]
+    logprobs: list[float | None]
+    text: str
+    ended: bool
+
+
+def draw(opened: Opened, prompts: Sequence[list[int]], most: int, stop: Sequence[str | int],
+         seed: int) -> list[Drawn]:
+    """Draw an answer of at most `most` tokens to each prompt -> answers, in the order of the prompts.
+
+    Equal prompts get different answers, as each has its own random stream, named by `seed` and its place.
+    Raises UserError when the model's logits are not numbers.
+    """
+    engine, texts = Engine(opened.model, opened.tokenizer), [""] * len(prompts)
+    options: dict[str, Any] = {"max_tokens": most, "stop": stop, "seed": seed, "overflow": "stop"}
+    asked = [engine.add(prompt, sample=i, logprobs=True, **options) for i, prompt in enumerate(prompts)]
+    for step in engine:
+        if step.sequence.error:
+            raise UserError(step.sequence.error)
+        texts[step.index] += step.text
+    return [Drawn(prompt, s.tokens, s.logprobs, text, s.finish == "stop")
+            for prompt, s, text in zip(prompts, asked, texts, strict=True)]
+
+
+def lay_out(drawn: Sequence[Drawn], context: int) -> Rollout:
+    """Put drawn answers behind their prompts, with the log-probabilities that they were drawn with."""
+    batch = rows([each.prompt for each in drawn], [each.ids for each in drawn], context)
+    old = np.zeros(batch.targets.shape, np.float32)
+    old[batch.targets != IGNORED] = [x for each in drawn for x in each.logprobs]
+    return Rollout(batch.tokens, batch.targets, old=old, ended=np.array([float(x.ended) for x in drawn]))
+
+
+def frozen(model: Any, batch: Batch, score: str = "log_probs") -> np.ndarray:
+    """Return `model.log_probs`, or `scores`, of a batch without gradients -> (B, T)."""
+    inputs = (batch.tokens, batch.targets) if score == "log_probs" else (batch.tokens,)
+    with inference(model):
+        parts = [getattr(model, score)(*(x[i : i + ROWS] for x in inputs)).data
+                 for i in range(0, len(batch.tokens), ROWS)]
+    return np.concatenate(parts)
+
+
+def left(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Move the numbers of answers to the left edge: x (B, T) -> (B, T), 0 behind each answer."""
+    counted = targets != IGNORED
+    moved = np.zeros_like(x)
+    moved[np.arange(x.shape[1]) < counted.sum(axis=1)[:, None]] = x[counted]
+    return moved
+
+
+def back(moved: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Undo `left`: (B, T) -> (B, T), the numbers of answers at the places of their targets."""
+    counted = targets != IGNORED
+    x = np.zeros_like(moved)
+    x[counted] = moved[np.arange(moved.shape[1]) < counted.sum(axis=1)[:, None]]
+    return x
+
+
+class Rollouts:
+    """Return the batch of a step: a part of the answers that were drawn `epochs * pieces` steps ago or less.
+
+    collect(phase): draws answers with the model as it is now, and returns a Rollout. Every checkpoint has the
+    answers in use, so a resumed run continues with them.
+    """
+
+    def __init__(self, collect: Callable[[int], Rollout], seed: int, epochs: int = 1, pieces: int = 1):
+        self.collect, self.seed, self.epochs, self.pieces = collect, seed, epochs, pieces
+        self.held: tuple[int, Rollout] | None = None
+
+    def __call__(self, step: int) -> Rollout:
+        phase, at = divmod(step, self.epochs * self.pieces)
+        if self.held is None or self.held[0] != phase:
+            self.held = phase, self.collect(phase)
+        rollout = self.held[1]
+        epoch, piece = divmod(at, self.pieces)
+        order = Random(self.seed, "answers", phase, epoch).shuffle(range(len(rollout.tokens)))
+        size = len(order) // self.pieces
+        part: Any = rollout.rows(np.sort(order[piece * size : (piece + 1) * size]))
+        return dataclasses.replace(part, fresh=np.full(size, float(at == 0)))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the answers in use, for a checkpoint."""
+        if self.held is None:
+            return {}
+        phase, rollout = self.held
+        found = {field.name: getattr(rollout, field.name) for field in dataclasses.fields(rollout)}
+        return {"phase": np.array(phase)} | {k: x for k, x in found.items() if x is not None}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take the answers of a checkpoint. Raises UserError if they are not those of a `Rollout`."""
+        arrays = dict(state)
+        known = {field.name for field in dataclasses.fields(Rollout)}
+        if arrays and not {"phase", "tokens", "targets"} <= arrays.keys() <= known | {"phase"}:
+            raise UserError(f"these are not drawn answers: {', '.join(sorted(arrays))[:80]}")
+        self.held = (int(arrays.pop("phase")), Rollout(**arrays)) if arrays else None
