@@ -43,6 +43,20 @@ def sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
+def softplus(x: Array) -> Array:
+    """Compute log(1 + exp(x)), which is -log sigmoid(-x), without overflow: x (...) -> (...)."""
+    e = exp(-np.abs(x))
+    near = 1 + e
+    return np.maximum(x, 0) + (log(near) + (e - (near - 1)) / near)  # the quotient: how `near` was rounded
+
+
+def expm1(x: Array) -> Array:
+    """Compute exp(x) - 1 with all digits, also near 0: (e - 1) x / log(e) with e = exp(x) (Kahan)."""
+    e = exp(x)
+    small = (e != 1) & (np.abs(x) < 1)
+    return np.where(e == 1, x, (e - 1) * np.where(small, x / log(np.where(small, e, 2)), 1))
+
+
 def bounded(x: Array) -> Array:
     """Limit x to [-40, 40]. Outside, gelu is exactly 0 or x; inside, x * x * x cannot overflow."""
     return np.clip(x, -40, 40)

@@ -7,13 +7,14 @@ model that wrote the tokens, and by the model that training began with.
 import numpy as np
 
 from tinyllm.ops.advantage import before_end
+from tinyllm.ops.elementwise import exp, expm1
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
 
 def surrogates(new: Array, old: Array, advantages: Array, low: float, high: float) -> tuple[Array, Array]:
     """Return the two terms of clipped_loss: the ratio times the advantages, free and clipped."""
-    ratio = np.exp(new - old)
+    ratio = exp(new - old)
     return ratio * advantages, np.clip(ratio, 1 - float(low), 1 + float(high)) * advantages
 
 
@@ -80,7 +81,7 @@ def kl_estimate(new: Array, reference: Array, kind: str = "k3") -> Array:
     d = new - reference
     if kind == "k1":
         return d
-    return 0.5 * d * d if kind == "k2" else np.maximum(np.expm1(-d) + d, 0)  # not below 0 by rounding
+    return 0.5 * d * d if kind == "k2" else np.maximum(expm1(-d) + d, 0)  # not below 0 by rounding
 
 
 @op(shapes="dkl (...), new (...), reference (...)")
@@ -89,7 +90,7 @@ def kl_estimate_backward(dkl: Array, new: Array, reference: Array, kind: str = "
     check_kind(kind, "k1", "k2", "k3")
     if kind == "k1":
         return np.array(dkl)
-    return dkl * (new - reference if kind == "k2" else -np.expm1(reference - new))
+    return dkl * (new - reference if kind == "k2" else -expm1(reference - new))
 
 
 @op(outputs=("weights", "counts"), grads=(), shapes="lengths (B)")

@@ -1,8 +1,6 @@
 """Define losses of pairs: a chosen answer should get a larger score than a rejected answer."""
 
-import numpy as np
-
-from tinyllm.ops.elementwise import sigmoid
+from tinyllm.ops.elementwise import sigmoid, softplus
 from tinyllm.ops.policy import check_kind
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
@@ -17,7 +15,7 @@ def bradley_terry_loss(chosen: Array, rejected: Array) -> Array:
 
     chosen, rejected (N,), scores -> (N,). (Ouyang et al., "InstructGPT", 2022, equation 1.)
     """
-    return np.logaddexp(0, rejected - chosen)  # log(1 + exp(rejected - chosen)), which cannot overflow
+    return softplus(rejected - chosen)
 
 
 @op(shapes="dloss (N), chosen (N), rejected (N)")
@@ -41,7 +39,7 @@ def dpo_loss(chosen: Array, rejected: Array, reference_chosen: Array, reference_
     check_kind(kind, *KINDS)
     h = (chosen - reference_chosen) - (rejected - reference_rejected)
     margins = float(beta) * h
-    return np.logaddexp(0, -margins) if kind == "sigmoid" else (h - 0.5 / float(beta)) ** 2, margins
+    return softplus(-margins) if kind == "sigmoid" else (h - 0.5 / float(beta)) ** 2, margins
 
 
 @op(shapes=f"dloss (N), {PAIRS}")

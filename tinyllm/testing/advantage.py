@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
-from tinyllm.testing.edits import mistakes, variant
+from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
 discounts = st.sampled_from((0.5, 1.0, 0.99, 0.0))
@@ -73,54 +73,50 @@ SHIFT = "rewards = rewards - rewards[:, :1]"
 DEVIATION = "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1))"
 LEFT_OUT = "centred * (K / max(K - 1, 1))"
 
-mistakes(
-    "discounted_returns",
-    ("the rewards behind the end of the text, too", GIVEN, "rewards"),
-    ("a loop from the beginning, which adds only the next reward", LOOP, "range(x.shape[1] - 1)"),
-    ("the rewards so far: a return adds up those that are still to come", SUM,
-     f"np.flip(sum_from_the_end(np.flip({GIVEN}, 1), gamma), 1)"),
-    ("the first return everywhere: what was earned before a step is no reward of that step", SUM,
-     f"{SUM}[:, :1] * before_end(lengths, rewards.shape[1])"),
-    ("returns without the reward of the step itself", SUM, f"{SUM} - {GIVEN}"),
-    ("discounts counted from the first step, not from step t", SUM,
-     f"sum_from_the_end(({GIVEN} * gamma ** np.arange(rewards.shape[1])).astype(rewards.dtype), 1.0)"),
-)
-mistakes(
-    "gae",
-    ("the last value again as the value after the end, where nothing is expected", FOLLOWING,
-     "np.concatenate([values[:, 1:], values[:, -1:]], axis=1)"),
-    ("values from behind the end of the text", "values = np.where(inside, values, 0)", ""),
-    ("the value before each step, where the value after it belongs", FOLLOWING,
-     "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)"),
-    ("gamma multiplied with the value of step t, not of step t + 1",
-     "rewards + float(gamma) * following - values", "rewards + following - float(gamma) * values"),
-    ("lam forgotten: deltas are discounted by gamma lam", "float(gamma) * float(lam)", "float(gamma)"),
-    ("gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)"),
-    ("delta alone, as if lam were 0", "sum_from_the_end(delta, float(gamma) * float(lam))", "delta"),
-    ("a loop from the beginning, which adds only the next delta", LOOP, "range(x.shape[1] - 1)"),
-    ("returns that add up rewards, where advantages + values belong", "advantages + values",
-     "sum_from_the_end(np.where(inside, rewards, 0), gamma)"),
-    ("advantages minus their mean, which is for the caller to take away",
-     "return advantages, advantages + values",
-     "return advantages - advantages.sum() / max(advantages.size, 1), advantages + values"),
-)
-mistakes(
-    "group_advantages",
-    ("the mean of the whole batch as the baseline, not of each group", SHIFT, "",
-     "rewards.sum(axis=1, keepdims=True) / max(K, 1)", "rewards.sum() / max(rewards.size, 1)"),
-    ("the standard deviation of the whole batch, not of each group", DEVIATION,
-     "np.sqrt((centred * centred).sum() / max(centred.size - 1, 1))"),
-    ("the standard deviation with K, where K - 1 belongs (ddof=1)", DEVIATION,
-     "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K, 1))"),
-    ("the variance, where its square root divides", DEVIATION,
-     "(centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1)"),
-    ("0 / 0 in groups of equal rewards: 1e-4 is missing", "deviation + 1e-4", "deviation"),
-    ("rewards divided by their deviation, without a baseline", SHIFT, "", "centred / (deviation + 1e-4)",
-     "rewards / (deviation + 1e-4)"),
-    ("the sum of the other rewards divided by K, not by K - 1", SHIFT, "", LEFT_OUT,
-     "rewards - (rewards.sum(axis=1, keepdims=True) - rewards) / max(K, 1)"),
-    ("the mean of all with leave_one_out, which leaves out the answer itself", LEFT_OUT, "centred"),
-)
+mistake("discounted_returns", "the rewards behind the end of the text, too", GIVEN, "rewards")
+mistake("discounted_returns", "a loop from the beginning, which adds only the next reward", LOOP,
+        "range(x.shape[1] - 1)")
+mistake("discounted_returns", "the rewards so far: a return adds up those that are still to come", SUM,
+        f"np.flip(sum_from_the_end(np.flip({GIVEN}, 1), gamma), 1)")
+mistake("discounted_returns",
+        "the first return everywhere: what was earned before a step is no reward of that step", SUM,
+        f"{SUM}[:, :1] * before_end(lengths, rewards.shape[1])")
+mistake("discounted_returns", "returns without the reward of the step itself", SUM, f"{SUM} - {GIVEN}")
+mistake("discounted_returns", "discounts counted from the first step, not from step t", SUM,
+        f"sum_from_the_end(({GIVEN} * gamma ** np.arange(rewards.shape[1])).astype(rewards.dtype), 1.0)")
+mistake("gae", "the last value again as the value after the end, where nothing is expected", FOLLOWING,
+        "np.concatenate([values[:, 1:], values[:, -1:]], axis=1)")
+mistake("gae", "values from behind the end of the text", "values = np.where(inside, values, 0)", "")
+mistake("gae", "the value before each step, where the value after it belongs", FOLLOWING,
+        "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)")
+mistake("gae", "gamma multiplied with the value of step t, not of step t + 1",
+        "rewards + float(gamma) * following - values", "rewards + following - float(gamma) * values")
+mistake("gae", "lam forgotten: deltas are discounted by gamma lam", "float(gamma) * float(lam)",
+        "float(gamma)")
+mistake("gae", "gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)")
+mistake("gae", "delta alone, as if lam were 0", "sum_from_the_end(delta, float(gamma) * float(lam))", "delta")
+mistake("gae", "a loop from the beginning, which adds only the next delta", LOOP, "range(x.shape[1] - 1)")
+mistake("gae", "returns that add up rewards, where advantages + values belong", "advantages + values",
+        "sum_from_the_end(np.where(inside, rewards, 0), gamma)")
+mistake("gae", "advantages minus their mean, which is for the caller to take away",
+        "return advantages, advantages + values",
+        "return advantages - advantages.sum() / max(advantages.size, 1), advantages + values")
+mistake("group_advantages", "the mean of the whole batch as the baseline, not of each group", SHIFT, "",
+        "rewards.sum(axis=1, keepdims=True) / max(K, 1)", "rewards.sum() / max(rewards.size, 1)")
+mistake("group_advantages", "the standard deviation of the whole batch, not of each group", DEVIATION,
+        "np.sqrt((centred * centred).sum() / max(centred.size - 1, 1))")
+mistake("group_advantages", "the standard deviation with K, where K - 1 belongs (ddof=1)", DEVIATION,
+        "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K, 1))")
+mistake("group_advantages", "the variance, where its square root divides", DEVIATION,
+        "(centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1)")
+mistake("group_advantages", "0 / 0 in groups of equal rewards: 1e-4 is missing", "deviation + 1e-4",
+        "deviation")
+mistake("group_advantages", "rewards divided by their deviation, without a baseline", SHIFT, "",
+        "centred / (deviation + 1e-4)", "rewards / (deviation + 1e-4)")
+mistake("group_advantages", "the sum of the other rewards divided by K, not by K - 1", SHIFT, "", LEFT_OUT,
+        "rewards - (rewards.sum(axis=1, keepdims=True) - rewards) / max(K, 1)")
+mistake("group_advantages", "the mean of all with leave_one_out, which leaves out the answer itself",
+        LEFT_OUT, "centred")
 
 
 @variant("gae")

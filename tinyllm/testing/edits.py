@@ -49,12 +49,6 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT) -> Any
     return register(Edit(name, lambda: edit_trees(name, *changes), changes)) if changes else register
 
 
-def mistakes(name: str, *table: tuple[str, ...]) -> None:
-    """Register several mistakes of one op, each a tuple of a sentence and changes, as in `mistake`."""
-    for sentence, *changes in table:
-        mistake(name, sentence, *changes)
-
-
 class Edit:
     """A changed specification of an op (its NumPy code), which is compiled when it is first called.
 

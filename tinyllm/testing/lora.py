@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import cases, few, floats, sizes
 from tinyllm.testing.bounds import BOUNDS, of_sizes
-from tinyllm.testing.edits import mistakes
+from tinyllm.testing.edits import mistake
 
 
 @cases("merge_lora")
@@ -18,11 +18,12 @@ def merge_lora(draw):
 
 BOUNDS["merge_lora"] = of_sizes("merge_lora", lambda a, **_: 4 + a.shape[1])
 
-mistakes(
-    "merge_lora",
-    ("the adapter alone, without the weight", "weight + float(scale) * (a @ b)", "float(scale) * (a @ b)"),
-    ("the weight scaled, too", "weight + float(scale) * (a @ b)", "float(scale) * (weight + a @ b)"),
-    ("a scale that is divided by the rank again", "float(scale)", "float(scale) / max(a.shape[1], 1)"),
-    ("the product transposed, as PyTorch stores weights", "a @ b", "(a @ b).T"),
-    ("both factors scaled, so that the product has the scale twice", "a @ b", "(float(scale) * a) @ b"),
-)
+mistake("merge_lora", "the adapter alone, without the weight", "weight + float(scale) * (a @ b)",
+        "float(scale) * (a @ b)")
+mistake("merge_lora", "the weight scaled, too", "weight + float(scale) * (a @ b)",
+        "float(scale) * (weight + a @ b)")
+mistake("merge_lora", "a scale that is divided by the rank again", "float(scale)",
+        "float(scale) / max(a.shape[1], 1)")
+mistake("merge_lora", "the product transposed, as PyTorch stores weights", "a @ b", "(a @ b).T")
+mistake("merge_lora", "both factors scaled, so that the product has the scale twice", "a @ b",
+        "(float(scale) * a) @ b")

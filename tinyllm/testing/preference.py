@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.ops.preference import KINDS
 from tinyllm.testing.arrays import cases, floats, sizes
 from tinyllm.testing.bounds import BOUNDS, of_rounding
-from tinyllm.testing.edits import mistake, mistakes, variant
+from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 
 
@@ -28,51 +28,43 @@ def dpo_loss(draw):
 BOUNDS |= {name: of_rounding(name) for stem in ("bradley_terry_loss", "dpo_loss")
            for name in (stem, f"{stem}_backward")}
 
-BEHIND = "np.logaddexp(0, rejected - chosen)"
+BEHIND = "softplus(rejected - chosen)"
 H = "(chosen - reference_chosen) - (rejected - reference_rejected)"
-SIGMOID = "np.logaddexp(0, -margins)"
+SIGMOID = "softplus(-margins)"
 APART = "one gradient for both answers, which should move apart"
 UNSTABLE = "the logarithm of a sigmoid that is rounded to 0"
 
 mistake("bradley_terry_loss", UNSTABLE, BEHIND, "-np.log(sigmoid(chosen - rejected))", breaks=EXTREME)
-mistakes(
-    "bradley_terry_loss",
-    ("the rejected answer preferred to the chosen", BEHIND, "np.logaddexp(0, chosen - rejected)"),
-    ("a probability, without the logarithm", BEHIND, "sigmoid(rejected - chosen)"),
-    ("each score on its own, not their difference", BEHIND,
-     "np.logaddexp(0, -chosen) + np.logaddexp(0, rejected)"),
-)
-mistakes(
-    "bradley_terry_loss_backward",
-    ("the derivative of the sigmoid, not of its logarithm", "sigmoid(rejected - chosen)",
-     "sigmoid(rejected - chosen) * sigmoid(chosen - rejected)"),
-    (APART, "return -drejected, drejected", "return drejected, drejected.copy()"),
-)
+mistake("bradley_terry_loss", "the rejected answer preferred to the chosen", BEHIND,
+        "softplus(chosen - rejected)")
+mistake("bradley_terry_loss", "a probability, without the logarithm", BEHIND, "sigmoid(rejected - chosen)")
+mistake("bradley_terry_loss", "each score on its own, not their difference", BEHIND,
+        "softplus(-chosen) + softplus(rejected)")
+mistake("bradley_terry_loss_backward", "the derivative of the sigmoid, not of its logarithm",
+        "sigmoid(rejected - chosen)", "sigmoid(rejected - chosen) * sigmoid(chosen - rejected)")
+mistake("bradley_terry_loss_backward", APART, "return -drejected, drejected",
+        "return drejected, drejected.copy()")
 mistake("dpo_loss", UNSTABLE, SIGMOID, "-np.log(sigmoid(margins))", breaks=EXTREME)
-mistakes(
-    "dpo_loss",
-    ("the reference left out", H, "chosen - rejected"),
-    ("the rejected answer preferred to the chosen", SIGMOID, "np.logaddexp(0, margins)"),
-    ("the chosen answer compared with the reference's rejected answer", H,
-     "(chosen - reference_rejected) - (rejected - reference_chosen)"),
-    ("a probability, without the logarithm", SIGMOID, "-sigmoid(margins)"),
-    ("beta outside the logarithm, where it belongs inside", SIGMOID, "float(beta) * np.logaddexp(0, -h)"),
-    ("beta inside the logarithm twice", SIGMOID, "np.logaddexp(0, -float(beta) * margins)"),
-    ("margins without beta", "margins = float(beta) * h", "margins = h", SIGMOID,
-     "np.logaddexp(0, -float(beta) * h)"),
-    ("ipo with the margin's distance from 1 / 2, not that of h from 1 / (2 beta)",
-     "(h - 0.5 / float(beta)) ** 2", "(margins - 0.5) ** 2"),
-    ("ipo with beta / 2 where 1 / (2 beta) belongs", "0.5 / float(beta)", "0.5 * float(beta)"),
-)
-mistakes(
-    "dpo_loss_backward",
-    ("sigmoid(beta h), which grows where the pair is already in order", "sigmoid(-float(beta) * h)",
-     "sigmoid(float(beta) * h)"),
-    ("the derivative of the sigmoid, not of its logarithm", "sigmoid(-float(beta) * h)",
-     "sigmoid(-float(beta) * h) * sigmoid(float(beta) * h)"),
-    (APART, "return dloss * slope, -dloss * slope", "return dloss * slope, dloss * slope"),
-    ("the reference left out", H, "chosen - rejected"),
-)
+mistake("dpo_loss", "the reference left out", H, "chosen - rejected")
+mistake("dpo_loss", "the rejected answer preferred to the chosen", SIGMOID, "softplus(margins)")
+mistake("dpo_loss", "the chosen answer compared with the reference's rejected answer", H,
+        "(chosen - reference_rejected) - (rejected - reference_chosen)")
+mistake("dpo_loss", "a probability, without the logarithm", SIGMOID, "-sigmoid(margins)")
+mistake("dpo_loss", "beta outside the logarithm, where it belongs inside", SIGMOID,
+        "float(beta) * softplus(-h)")
+mistake("dpo_loss", "beta inside the logarithm twice", SIGMOID, "softplus(-float(beta) * margins)")
+mistake("dpo_loss", "margins without beta", "margins = float(beta) * h", "margins = h", SIGMOID,
+        "softplus(-float(beta) * h)")
+mistake("dpo_loss", "ipo with the margin's distance from 1 / 2, not that of h from 1 / (2 beta)",
+        "(h - 0.5 / float(beta)) ** 2", "(margins - 0.5) ** 2")
+mistake("dpo_loss", "ipo with beta / 2 where 1 / (2 beta) belongs", "0.5 / float(beta)", "0.5 * float(beta)")
+mistake("dpo_loss_backward", "sigmoid(beta h), which grows where the pair is already in order",
+        "sigmoid(-float(beta) * h)", "sigmoid(float(beta) * h)")
+mistake("dpo_loss_backward", "the derivative of the sigmoid, not of its logarithm",
+        "sigmoid(-float(beta) * h)", "sigmoid(-float(beta) * h) * sigmoid(float(beta) * h)")
+mistake("dpo_loss_backward", APART, "return dloss * slope, -dloss * slope",
+        "return dloss * slope, dloss * slope")
+mistake("dpo_loss_backward", "the reference left out", H, "chosen - rejected")
 
 
 @variant("bradley_terry_loss")
