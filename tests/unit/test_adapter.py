@@ -13,6 +13,7 @@ from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, names
 from tinyllm.models.gguf import save_gguf
+from tinyllm.nn.quantized import QuantizedLinear
 
 
 def learnt(model, **settings):
@@ -83,10 +84,33 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
         (lambda: nn.load_adapter(other, {n: a[:1] for n, a in state.items()}), "lora_A.weight has shape"),
         (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m", {}), "merge"),
         (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
-        (lambda: nn.adapt(packed), "no linear layer to adapt: quantised ones are none"),
+        (lambda: nn.merge(nn.adapt(packed)), "quantised weights, which cannot take in an adapter"),
     ]:
         with pytest.raises(UserError, match=message):
             refused()
+
+
+@each
+@pytest.mark.parametrize("bits", [8, 4])
+def test_adapters_of_quantised_weights_learn_and_come_back(tmp_path, name, bits):
+    """A new adapter changes no bit; its step uphill raises the sum; the packed weights stay as they are."""
+    nn.quantize(made(name), bits).save_pretrained(tmp_path / "base")
+    packed = from_pretrained(tmp_path / "base")
+    plain = logits(packed)
+    weights = [layer.q.data.copy() for layer in packed.of_kind(QuantizedLinear).values()]
+    nn.adapt(packed, rank=2)
+    assert logits(packed).tobytes() == plain.tobytes()
+    assert [*nn.adapters(packed)] == [*nn.adapters(nn.adapt(made(name), rank=2))]
+    packed(*inputs(packed)).sum().backward()
+    for layer in nn.adapters(packed).values():
+        if layer.lora_B.weight.grad is not None:  # a text without pictures needs no layer of patches
+            layer.lora_B.weight.data = np.float32(0.02) * np.sign(layer.lora_B.weight.grad)
+    assert logits(packed).sum() > plain.sum()
+    packed.save_pretrained(tmp_path / "adapter")
+    opened = from_pretrained(tmp_path / "adapter")
+    assert logits(opened).tobytes() == logits(packed).tobytes()
+    assert all(np.array_equal(layer.q.data, before) for layer, before in
+               zip(opened.of_kind(QuantizedLinear).values(), weights, strict=True))
 
 
 def test_an_adapter_is_opened_with_fewer_bits_and_the_tokenizer_of_its_base(tmp_path):

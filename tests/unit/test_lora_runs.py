@@ -42,6 +42,29 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
     }
 
 
+def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_merged(
+        tmp_path, whole, text, printed, refused):
+    base, others = tmp_path / "packed", ("--out", tmp_path / "other")
+    printed("quantize", whole, "--out", base)
+    with pytest.raises(UserError, match="quantised weights, which cannot be trained: train an adapter"):
+        begun(tmp_path / "all", base, text)
+    run, setup = begun(tmp_path / "run", base, text, **LORA)
+    list(setup.train(run))
+    opened = open_model(run.folder).model
+    assert isinstance(next(iter(nn.adapters(opened).values())).base_layer, tl.Int8Linear)
+    assert np.array_equal(opened([[1, 2, 3]]).data, setup.model.eval()([[1, 2, 3]]).data)
+    for kill in (3, 8):  # before the first checkpoint, and after it
+        again, setup = begun(tmp_path / str(kill), base, text, **LORA)
+        list(itertools.islice(setup.train(again), kill))
+        list(resumed_training(again.folder))
+        assert outcome(again.folder) == outcome(run.folder)
+    for command in ("merge", "export"):
+        assert "cannot take in an adapter" in refused(command, run.folder, *others)
+    assert "quantised already" in refused("quantize", run.folder, *others)
+    assert "cannot take in an adapter" in refused("train", *others, "--set", f"start={run.folder}")
+    assert not os.path.lexists(tmp_path / "other")
+
+
 @pytest.mark.parametrize("kind", ["whole", "tuned"])
 def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, request, kind):
     run = Run(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))

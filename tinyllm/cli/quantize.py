@@ -24,7 +24,7 @@ def quantize(run: str | None = None, *, bits: Literal[8, 4] = 8, out: str | None
              overwrite: bool = False) -> None:
     """Round a trained model's weights to 8 or 4 bits.
 
-    The copy is smaller and generates faster, but cannot be trained any further.
+    The copy is smaller and generates faster. Only adapters of it can be trained (lora.rank).
 
     RUN          the folder of a training run; the newest in runs/ if not given
     --bits       bits of a weight
@@ -69,7 +69,7 @@ def copy_run(run: str | None, bits: int | None, out: str | None, overwrite: bool
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
     opened = open_model(old.folder)
     model = opened.model
-    if bits_of(model):
+    if bits and bits_of(model):
         raise UserError(f"{run} is quantised already: give the run that it was made from")
     record = old.read()
     if not (bits or nn.adapters(model)):

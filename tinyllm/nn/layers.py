@@ -42,7 +42,18 @@ class Matrix(Module):
         return {"": round(2 * batch * context * n_in * n_out * self.reached)}
 
 
-class Linear(Matrix):
+class Adaptable(Module):
+    """Base of the layers that can get an adapter: y = x W + bias.
+
+    sizes: the shape (n_in, n_out) of W.
+    head: True for an output layer, which gets none.
+    """
+
+    sizes: tuple[int, int]
+    head = False
+
+
+class Linear(Matrix, Adaptable):
     """Multiply by a matrix and add a bias: y = x @ weight + bias.
 
     x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch transposes it.
@@ -51,7 +62,7 @@ class Linear(Matrix):
     @instead(in_features="n_in=", out_features="n_out=")
     def __init__(self, n_in: int, n_out: int, bias: bool = True):
         super().__init__(n_in, n_out)
-        self.bias = Parameter(full(n_out)) if bias else None
+        self.bias, self.sizes = Parameter(full(n_out)) if bias else None, (n_in, n_out)
 
 
 class Embedding(Module):

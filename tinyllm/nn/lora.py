@@ -4,6 +4,8 @@ nn.adapt(model, rank=8)        # freezes all but the adapters
 tl.fit(model, ...)
 model.save_pretrained(folder)  # the adapters alone, as peft writes them
 nn.merge(model)                # adds each adapter to its matrix
+
+The frozen layers may be quantised (Dettmers et al., "QLoRA", 2023). Then adapters cannot be merged.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +16,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.init import full
-from tinyllm.nn.layers import Linear, Matrix
+from tinyllm.nn.layers import Adaptable, Matrix
 from tinyllm.nn.module import Module, fitting, replace
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -28,8 +30,8 @@ class LoRALinear(Module):
     the same names as in peft.
     """
 
-    def __init__(self, layer: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
-        n_in, n_out = layer.weight.shape
+    def __init__(self, layer: Any, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
+        n_in, n_out = layer.sizes
         self.base_layer = layer
         self.lora_A, self.lora_B = Matrix(n_in, rank), Matrix(rank, n_out)
         self.lora_A.reached = self.lora_B.reached = layer.reached
@@ -56,9 +58,10 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
         raise UserError(f"the rank of an adapter is at least 1, got {rank}")
     if adapters(model):
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
-    linears = [name for name in model.of_kind(Linear) if f"{name}.weight" not in new]
+    layers = model.of_kind(Adaptable).items()
+    linears = [name for name, layer in layers if not layer.head and f"{name}.weight" not in new]
     if not linears:
-        raise UserError("this model has no linear layer to adapt: quantised ones are none")
+        raise UserError("this model has no linear layer to adapt")
     chosen = set() if where else {*linears}
     for end in [where] if isinstance(where, str) else where:
         found = {name for name in linears if f".{name}".endswith(f".{end}")}
@@ -73,7 +76,7 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
 
     for name, p in model.named_parameters():
         p.requires_grad = name in new
-    return replace(model, Linear, adapter)
+    return replace(model, Adaptable, adapter)
 
 
 def adapters(model: Module) -> dict[str, LoRALinear]:
@@ -103,8 +106,13 @@ def merge(model: Module) -> Module:
     """Add every adapter to the weight of its layer, and remove it, in place; return the model.
 
     Afterwards all weights are trainable, and the model has no `origin`, because no folder has its weights.
+    Raises UserError, and changes nothing, when the layers under the adapters are quantised.
     """
-    if adapters(model):
+    if found := adapters(model):
+        for name, layer in found.items():
+            if layer.base_layer.packed:
+                raise UserError(f"{name} has quantised weights, which cannot take in an adapter: use both as "
+                                "they are, or train an adapter of the weights before they were quantised")
         vars(model).pop("origin", None)
         for p in model.parameters():
             p.requires_grad = True

@@ -11,38 +11,40 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.init import Buffer, full
-from tinyllm.nn.layers import Head, Linear
+from tinyllm.nn.layers import Adaptable, Head, Linear
 from tinyllm.nn.lora import adapters
 from tinyllm.nn.module import Module, replace
-from tinyllm.ops.quant import packed_shapes
+from tinyllm.ops.quant import dequantize, packed_shapes
 from tinyllm.tensor import Tensor, as_array, record
 
 
-class QuantizedLinear(Module):
-    """Base of Int8Linear and Int4Linear: y = x @ W + bias, with packed weights, for inference only.
+class QuantizedLinear(Adaptable):
+    """Base of Int8Linear and Int4Linear: y = x @ W + bias, with packed weights, which are not trained.
 
-    x (..., n_in) -> y (..., n_out). The weights of a new layer are 0. The backward pass raises RuntimeError.
+    x (..., n_in) -> y (..., n_out). The weights of a new layer are 0. The gradient of x is that of a product
+    with the weights that are stored, as if x had not been rounded: what is below can be trained, an adapter.
     """
 
     bits: int
     kind: type
 
-    def __init__(self, n_in: int, n_out: int, bias: bool = True):
+    def __init__(self, n_in: int, n_out: int, bias: bool = True, head: bool = False):
         q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
         self.q = Buffer(full(q_shape, 0, self.kind))
         self.scales = Buffer(full(scales_shape, 0, np.uint16), check_scales)
         self.bias = Buffer(full(n_out)) if bias else None
-        self.n_in, self.n_out = n_in, n_out
+        self.sizes, self.head = (n_in, n_out), head
         self.packed = n_in * n_out + bias * n_out
 
     @classmethod
-    def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
+    def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None, head: bool = False
+                     ) -> "QuantizedLinear":
         """Quantise arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
 
         Raises ValueError when a weight is not finite, or its absolute value is 2^127 or more.
         """
         n_in, n_out = weight.shape
-        layer = cls(n_in, n_out, bias=bias is not None)
+        layer = cls(n_in, n_out, bias is not None, head)
         q, scales = getattr(ops, f"quantize_int{cls.bits}")(np.asarray(weight, np.float32))
         layer.q.data, layer.scales.data = q, scales
         if layer.bias is not None:
@@ -52,15 +54,19 @@ class QuantizedLinear(Module):
     def forward(self, x: Tensor) -> Tensor:
         product = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         bias = None if self.bias is None else self.bias.data
-        y = product(x.data, self.q.data, self.scales.data, self.n_out, bias)
+        y = product(x.data, self.q.data, self.scales.data, self.sizes[1], bias)
 
         def backward(dy):
-            raise RuntimeError(f"{type(self).__name__} is quantised and has no gradient: train before that")
+            return (ops.matmul(dy, self.dequantized(), transpose_b=True),)
 
         return record(y, (x,), backward)
 
+    def dequantized(self) -> np.ndarray:
+        """Return the weights that are stored, as float32 (n_in, n_out)."""
+        return dequantize(self.bits, self.q.data, self.scales.data, *self.sizes)
+
     def flops(self, batch: int, context: int) -> dict[str, int]:
-        return {"": 2 * batch * context * self.n_in * self.n_out}
+        return {"": 2 * batch * context * self.sizes[0] * self.sizes[1]}
 
 
 class Int8Linear(QuantizedLinear):
@@ -101,7 +107,7 @@ def quantize(model: Module, bits: int, numbers: Callable[[Tensor], np.ndarray] =
 
     def quantized(name, layer):
         try:
-            return LAYERS[bits].from_weights(*_matrix(layer, numbers))
+            return LAYERS[bits].from_weights(*_matrix(layer, numbers), isinstance(layer, Head))
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 
@@ -113,7 +119,7 @@ def quantized_zeros(model: Module, bits: int) -> Module:
 
     def empty(name, layer):
         weight, bias = _matrix(layer, as_array)
-        return LAYERS[bits](*weight.shape, bias=bias is not None)
+        return LAYERS[bits](*weight.shape, bias is not None, isinstance(layer, Head))
 
     return replace(model, (Linear, Head), empty)
 

@@ -65,7 +65,7 @@ def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
     Parameters whose ids are in `seen` are left out, and new ids are added, so that tied weights count once.
     """
     if isinstance(module, QuantizedLinear):
-        return [(module.n_in, module.n_out), *([] if module.bias is None else [(module.n_out,)])]
+        return [module.sizes, *([] if module.bias is None else [module.sizes[1:]])]
     own = [p for p in vars(module).values() if isinstance(p, Parameter) and id(p) not in seen]
     seen.update(map(id, own))
     return [p.shape for p in own]

@@ -19,6 +19,7 @@ from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
+from tinyllm.nn.quantized import bits_of
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened
@@ -231,8 +232,12 @@ def check_memory(settings: Any, optimizer: str) -> None:
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
     """Return a model with the output layer that a recipe needs, and adapters if `lora.rank` asks for them.
 
-    Raises UserError when the start is an adapter itself, or `lora.where` fits no layer.
+    Raises UserError when the start is an adapter itself, or quantised while no adapter is asked for, or
+    `lora.where` fits no layer.
     """
+    if bits_of(model) and not config.lora.rank:
+        raise UserError(f"{config.start} holds quantised weights, which cannot be trained: train an adapter "
+                        "(--set lora.rank=8), or start from the run that they were made from")
     is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()} - {SCORE}
     model, lora = recipe.adapt(model, corpus), config.lora
     if not (lora.rank and start) or adapters(model):

@@ -15,15 +15,14 @@ from tinyllm.models.adapter import read_settings
 from tinyllm.models.registry import locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge
-from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
 def open_start(start: Origin) -> tuple[Any, Tokenizer]:
     """Return the model that a run began with, in evaluation mode and with adapters merged, and its tokenizer.
 
-    Raises UserError, with both digests, when the weights have changed or are gone, and when they are
-    quantised, because such weights cannot be trained. A start without a digest is not compared.
+    Raises UserError, with both digests, when the weights have changed or are gone. A start without a digest
+    is not compared.
     """
     folder = locate(start.folder)
     opened: Any = open_folder(folder) if os.path.isdir(folder) else None  # refuses a huge file by its header
@@ -32,9 +31,6 @@ def open_start(start: Origin) -> tuple[Any, Tokenizer]:
         raise UserError(f"the weights in {start.folder} have changed since the run began: SHA-256 "
                         f"{found[:12]} now, {start.sha256[:12]} then; bring them back, or start a new run")
     model, tokenizer = opened
-    if model.of_kind(QuantizedLinear):
-        raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the run "
-                        "that they were made from, or one of your own, from `tinyllm train`")
     return merge(model), tokenizer
 
 
