@@ -13,7 +13,8 @@ from tinyllm.runs.examples import plan_of, row_size
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
 
-GUESSES = "it guesses: take more pairs or steps; if accuracy is high, the pairs were learnt by heart"
+GUESSES = "a guess is right in 0.5: take more pairs or steps"
+BY_HEART = f"{GUESSES}; if accuracy is far higher, the pairs of training were learnt by heart"
 
 
 def adapt(model: Any, corpus: Any) -> Any:
@@ -43,6 +44,6 @@ def reward(parts: Parts) -> Plan:
         return "\n".join([written[0].strip(), *lines])
 
     plan = plan_of(parts, halves, layout, preferred, size=lambda pair: row_size(pair) + 1)
-    plan.healthy = {"accuracy": (0.5, 1.0, GUESSES), "val_accuracy": (0.5, 1.0, GUESSES)} | plan.healthy
+    plan.healthy = {"accuracy": (0.6, 1.0, GUESSES), "val_accuracy": (0.6, 1.0, BY_HEART)} | plan.healthy
     plan.sample = sample
     return plan
