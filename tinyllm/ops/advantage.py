@@ -17,14 +17,6 @@ def before_end(lengths: Array, T: int) -> Array:
     return np.arange(T) < lengths[:, None]
 
 
-def sum_from_the_end(x: Array, decay: float) -> Array:
-    """Compute y[:, t] = x[:, t] + decay y[:, t + 1] from the last position to the first: (B, T) -> (B, T)."""
-    y = np.array(x)
-    for t in reversed(range(x.shape[1] - 1)):
-        y[:, t] += float(decay) * y[:, t + 1]
-    return y
-
-
 @op(outputs=("returns",), grads=(), shapes="rewards (B, T), lengths (B)")
 def discounted_returns(rewards: Array, lengths: Array, gamma: float) -> Array:
     """Add up the rewards that are still to come: return[t] = reward[t] + gamma return[t + 1].
@@ -32,7 +24,10 @@ def discounted_returns(rewards: Array, lengths: Array, gamma: float) -> Array:
     rewards (B, T), lengths (B,) ints from 0 to T -> (B, T); 0 from position lengths[b] on. Rewards there are
     never used, even if they are NaN. Raises ValueError on other lengths. (Sutton and Barto 2018, eq. 3.9.)
     """
-    return sum_from_the_end(np.where(before_end(lengths, rewards.shape[1]), rewards, 0), gamma)
+    returns = np.where(before_end(lengths, rewards.shape[1]), rewards, 0)
+    for t in reversed(range(rewards.shape[1] - 1)):
+        returns[:, t] += float(gamma) * returns[:, t + 1]
+    return returns
 
 
 @op(outputs=("advantages", "returns"), grads=(), shapes="rewards (B, T), values (B, T), lengths (B)")
@@ -46,11 +41,10 @@ def gae(rewards: Array, values: Array, lengths: Array, gamma: float, lam: float)
     are advantages + values. The value after the end is 0. Both results are 0 from position lengths[b] on, and
     no input there is used. Raises ValueError on other lengths. (Schulman et al., "GAE", 2016, equation 16.)
     """
-    inside = before_end(lengths, rewards.shape[1])
-    values = np.where(inside, values, 0)
+    values = np.where(before_end(lengths, rewards.shape[1]), values, 0)
     following = np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)
-    delta = np.where(inside, rewards + float(gamma) * following - values, 0)
-    advantages = sum_from_the_end(delta, float(gamma) * float(lam))
+    delta = rewards + float(gamma) * following - values
+    advantages = discounted_returns(delta, lengths, float(gamma) * float(lam))
     return advantages, advantages + values
 
 

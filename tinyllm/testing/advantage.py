@@ -66,8 +66,8 @@ def group_advantages_bound(args, results):
 BOUNDS["discounted_returns"] = of_sizes("discounted_returns", lambda rewards, **_: 4 + rewards.shape[1])
 
 GIVEN = "np.where(before_end(lengths, rewards.shape[1]), rewards, 0)"
-SUM = f"sum_from_the_end({GIVEN}, gamma)"
-LOOP = "reversed(range(x.shape[1] - 1))"
+LOOP = "reversed(range(rewards.shape[1] - 1))"
+ADDED = "returns[:, t] += float(gamma) * returns[:, t + 1]"
 FOLLOWING = "np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)"
 SHIFT = "rewards = rewards - rewards[:, :1]"
 DEVIATION = "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1))"
@@ -75,18 +75,21 @@ LEFT_OUT = "centred * (K / max(K - 1, 1))"
 
 mistake("discounted_returns", "the rewards behind the end of the text, too", GIVEN, "rewards")
 mistake("discounted_returns", "a loop from the beginning, which adds only the next reward", LOOP,
-        "range(x.shape[1] - 1)")
-mistake("discounted_returns", "the rewards so far: a return adds up those that are still to come", SUM,
-        f"np.flip(sum_from_the_end(np.flip({GIVEN}, 1), gamma), 1)")
+        "range(rewards.shape[1] - 1)")
+mistake("discounted_returns", "the rewards so far: a return adds up those that are still to come", LOOP,
+        "range(1, rewards.shape[1])", ADDED, "returns[:, t] += float(gamma) * returns[:, t - 1]")
 mistake("discounted_returns",
-        "the first return everywhere: what was earned before a step is no reward of that step", SUM,
-        f"{SUM}[:, :1] * before_end(lengths, rewards.shape[1])")
-mistake("discounted_returns", "returns without the reward of the step itself", SUM, f"{SUM} - {GIVEN}")
-mistake("discounted_returns", "discounts counted from the first step, not from step t", SUM,
-        f"sum_from_the_end(({GIVEN} * gamma ** np.arange(rewards.shape[1])).astype(rewards.dtype), 1.0)")
+        "the first return everywhere: what was earned before a step is no reward of that step",
+        "return returns", "return returns[:, :1] * before_end(lengths, rewards.shape[1])")
+mistake("discounted_returns", "returns without the reward of the step itself", "return returns",
+        f"return returns - {GIVEN}")
+mistake("discounted_returns", "discounts counted from the first step, not from step t", GIVEN,
+        f"({GIVEN} * gamma ** np.arange(rewards.shape[1])).astype(rewards.dtype)", ADDED,
+        "returns[:, t] += returns[:, t + 1]")
 mistake("gae", "the last value again as the value after the end, where nothing is expected", FOLLOWING,
         "np.concatenate([values[:, 1:], values[:, -1:]], axis=1)")
-mistake("gae", "values from behind the end of the text", "values = np.where(inside, values, 0)", "")
+mistake("gae", "values from behind the end of the text",
+        "np.where(before_end(lengths, rewards.shape[1]), values, 0)", "values")
 mistake("gae", "the value before each step, where the value after it belongs", FOLLOWING,
         "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)")
 mistake("gae", "gamma multiplied with the value of step t, not of step t + 1",
@@ -94,10 +97,12 @@ mistake("gae", "gamma multiplied with the value of step t, not of step t + 1",
 mistake("gae", "lam forgotten: deltas are discounted by gamma lam", "float(gamma) * float(lam)",
         "float(gamma)")
 mistake("gae", "gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)")
-mistake("gae", "delta alone, as if lam were 0", "sum_from_the_end(delta, float(gamma) * float(lam))", "delta")
-mistake("gae", "a loop from the beginning, which adds only the next delta", LOOP, "range(x.shape[1] - 1)")
+mistake("gae", "delta alone, as if lam were 0", "advantages, advantages + values",
+        "delta, advantages + values")
+mistake("gae", "a loop from the beginning, which adds only the next delta", LOOP,
+        "range(rewards.shape[1] - 1)")
 mistake("gae", "returns that add up rewards, where advantages + values belong", "advantages + values",
-        "sum_from_the_end(np.where(inside, rewards, 0), gamma)")
+        "discounted_returns(rewards, lengths, gamma)")
 mistake("gae", "advantages minus their mean, which is for the caller to take away",
         "return advantages, advantages + values",
         "return advantages - advantages.sum() / max(advantages.size, 1), advantages + values")
