@@ -1,6 +1,7 @@
 """Make the plan of an on-policy recipe: draw answers, reward them, learn from them, and measure."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ LONGER = "answers are cut off before their end: more max_tokens, or a start that
 CONTRAST = "all answers to a prompt earn the same, which teaches nothing: other questions, or a better start"
 FAR = "the model leaves its start: a smaller train.lr, or more kl"
 
-REWARD = "minus the mean reward"  # what their loss in validation is
+REWARD = "points (minus the mean reward)"  # of the loss in validation
 LEARNING = {"train.optimizer": "adamw", "train.lr": 3e-4, "train.batch": 64, "train.weight_decay": 0.0}
 
 
@@ -73,20 +74,25 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
         chosen = Random(config.seed, "questions", phase).integers(len(learnt), count)
         asked = [learnt[i] for i in chosen for _ in range(group)]
         rollout = answer(asked, Random(config.seed, "answers", phase).integers(2**31))
-        grouped = rollout.rewards.reshape(-1, group)
-        contrast = np.repeat((grouped != grouped[:, :1]).any(axis=1), group)
-        return learn(dataclasses.replace(rollout, contrast=contrast.astype(np.float32)))
+        if group > 1:
+            grouped = rollout.rewards.reshape(-1, group)
+            contrast = np.repeat((grouped != grouped[:, :1]).any(axis=1), group)
+            rollout = dataclasses.replace(rollout, contrast=contrast.astype(np.float32))
+        return learn(rollout)
 
     def measure(model: Any) -> dict[str, Any]:
         numbers = report(answer(held_out[: train.eval_windows], config.seed))
-        known = {f"val_{name}": x for name, x in numbers.items() if name != "frac_reward_zero_std"}
-        return {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None} | known
+        named = {f"val_{name}": x for name, x in numbers.items()}
+        return {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None} | named
 
     tokens, known = (sum(len(encoded[each.prompt]) for each in part) for part in (learnt, held_out))
     plan = Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
                 encoded[held_out[0].prompt], report=report)
-    plan.healthy = {"completions/clipped_ratio": (0.0, 0.1, LONGER), "objective/kl": (-0.5, 20.0, FAR),
-                    "frac_reward_zero_std": (0.0, 0.9, CONTRAST)}
+    shown = ["objective/scores", *["true_reward"] * bool(questions[0].truth)]
+    plan.healthy = dict.fromkeys(shown, (-math.inf, math.inf, "")) | {
+        "objective/kl": (-0.5, 20.0, FAR), "completions/clipped_ratio": (0.0, 0.1, LONGER)}
+    if group > 1:
+        plan.healthy["frac_reward_zero_std"] = (0.0, 0.9, CONTRAST)
     return plan
 
 

@@ -58,8 +58,8 @@ def _of_line(line: str, names: list[str], needed: list[str]) -> dict[str, Any]:
 
 def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
     prompt, answer = document.prompt, document.answer.lstrip()
-    if "chosen" in names:  # in such a document, `prompt` also holds the preferred answer
-        prompt = document.labels.get("question", prompt)
+    if "chosen" in document.labels:  # the text of such a document has both answers
+        prompt, answer = document.labels["question"], document.labels["chosen"]
     return document.labels | {"prompt": prompt, "answer": answer, "text": prompt, "label": answer}
 
 
