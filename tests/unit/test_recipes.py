@@ -16,7 +16,7 @@ from tiny_models import DECODERS
 from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 
 import tinyllm as tl
-from tinyllm.align import questions
+from tinyllm.align import constitution, questions
 from tinyllm.errors import UserError
 from tinyllm.models import family
 from tinyllm.nn import adapter_state, merge
@@ -38,6 +38,8 @@ OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "
          "train.batch": 6, "train.accumulate": 3}
 RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
+    "constitutional": DECODER | {"data": "world:constitution,n=60", "model.context": 64,
+                                 "constitutional.max_tokens": 40},
     "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
     "dpo": DECODER | {"data": "preferences.jsonl"},
@@ -93,6 +95,7 @@ def example():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "RECIPES", dict(recipes()))
         patch.setattr(questions, "_equals", lambda truth: lambda answer: len(answer) % 4)  # they must differ
+        patch.setattr(constitution, "MARKER", " ")  # an untrained model never writes the real one
         exec("".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)), {"__name__": __name__})
 
         @recipe("remembering", "count the calls", PretrainConfig)
@@ -121,7 +124,9 @@ def data(tmp_path_factory):
 def begun(folder, data, name, more=(), group=ALONE):
     """Begin a tiny run; `more` are other settings."""
     usual = {name: SETTINGS[name] for name in SETTINGS if name not in ("preset", "model.dropout")} | OFTEN
-    own = RUNS[name] | {"recipe": name.split()[0], "data": str(data / RUNS[name]["data"])}
+    own = RUNS[name] | {"recipe": name.split()[0]}
+    if not own["data"].startswith("world:"):
+        own["data"] = str(data / own["data"])
     setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
     if group.rank == 0:
         run.create(setup.record(), setup.tokenizer)

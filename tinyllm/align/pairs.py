@@ -32,13 +32,20 @@ def plan_of_pairs(parts: Any, loss: Callable) -> Plan:
     """
     def layout(chosen):
         texts = [(prompt, answer) for prompt, *answers in chosen for answer in answers]
-        flat = rows(*zip(*texts, strict=True), parts.model.config.context)
-        tokens, targets = (x.reshape(len(chosen), 2, -1) for x in (flat.tokens, flat.targets))
-        written = (targets != IGNORED).any(axis=-1).all(axis=-1)  # the prompt alone may fill the context
-        differ = (targets[:, 0] != targets[:, 1]).any(axis=-1)
-        return Batch(tokens, targets, weights=differ & written)
+        return of_pairs(rows(*zip(*texts, strict=True), parts.model.config.context))
 
     return plan_of(parts, read_pairs(parts), layout, loss)
+
+
+def of_pairs(batch: Batch) -> Batch:
+    """Make pairs of a batch's rows: (2N, T), chosen and rejected in turn -> (N, 2, T), weights (N,).
+
+    A pair of equal rows, or one whose prompt alone fills the context, has the weight 0.
+    """
+    tokens, targets = (x.reshape(-1, 2, x.shape[-1]) for x in (batch.tokens, batch.targets))
+    written = (targets != IGNORED).any(axis=-1).all(axis=-1)
+    differ = (targets[:, 0] != targets[:, 1]).any(axis=-1)
+    return Batch(tokens, targets, weights=differ & written)
 
 
 def flat(batch: Batch) -> tuple[np.ndarray, np.ndarray]:

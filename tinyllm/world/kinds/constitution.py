@@ -20,6 +20,7 @@ safe: Send nobody on the roof, into the well or near the fire.
 fresh: Say nothing twice.
 polite: End with a kind word to your friend.
 """
+ASKING, MARKER = "{question} Draft: {draft} Critique:", "Better: "
 RULES = {name: rule for name, _, rule in (line.partition(": ") for line in CONSTITUTION.strip().splitlines())}
 
 
@@ -91,8 +92,8 @@ def _critique(draft, way):
     return "" if way else f"{named}."
 
 
-@asks("{question} Draft: {draft:any} Critique:", "{question} Draft: {draft:any} Better:",
-      slots={"question": asked(*VALUES)}, group="dialogue", marker="Better: ",
+@asks(ASKING.replace("{draft}", "{draft:any}"), "{question} Draft: {draft:any} Better:",
+      slots={"question": asked(*VALUES)}, group="dialogue", marker=MARKER,
       draw=_draw, second=_filter, working=_critique,
       labels=lambda question, draft: {"question": ask(question), "draft": draft, "broken": violations(draft)},
       splits={"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]},
