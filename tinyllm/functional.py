@@ -107,6 +107,11 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
 
 
+def low_rank(x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Compute scale (x a) b, what an adapter adds: x (..., I), a (I, r), b (r, O) -> (..., O)."""
+    return apply(ops.low_rank, x, a, b, scale)
+
+
 # Arithmetic without operators. Inputs broadcast.
 
 

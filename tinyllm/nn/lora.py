@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.init import full
@@ -41,7 +42,8 @@ class LoRALinear(Module):
         self.rank, self.alpha = rank, alpha
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.base_layer(x) + self.lora_B(self.lora_A(x) * (self.alpha / self.rank))
+        factors = self.lora_A.weight, self.lora_B.weight
+        return self.base_layer(x) + F.low_rank(x, *factors, self.alpha / self.rank)
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
