@@ -100,11 +100,14 @@ def _numbers(steps: list[dict], curves: LossCurves) -> Html:
         return Html()
     last = next(record for record in reversed(steps) if record["val_loss"] is not None)
     loss, (best_step, best) = curves.val[-1][1], min(curves.val, key=lambda point: point[1])
-    shown = [
+    rewarded = "nats" not in curves.unit and last.get("val_objective/scores") is not None
+    shown = [("Mean reward", -loss, ".3f", "held-out prompts")] if rewarded else [
         ("Validation loss", loss, ".3f", curves.unit),
         ("Best", best if best < loss else None, ".3f", f"at step {best_step:,}"),
         ("Training loss", curves.train[-1][1] if curves.train else None, ".3f", curves.unit),
         ("Above the floor", None if curves.floor is None else loss - curves.floor, ".3f", curves.unit),
+    ]
+    shown += [
         ("Speed", last["tokens_per_second"], ",.0f", "tokens/s"),
         ("Time", last["seconds"] / 60, ".1f", "minutes"),
         ("Peak memory", last["peak_rss_mb"], ",.0f", "MiB"),
