@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.align.pairs import ANSWERS, flat, mean
 from tinyllm.align.rollout import Rollout
 from tinyllm.data import Batch
@@ -34,9 +35,8 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
         raise UserError(f"a log-probability differs by {worst:.2g} between drawing and training: the ratio "
                         "of both must begin at 1; please report this")
     losses = F.clipped_loss(new, batch.old, batch.advantages, limit, limit)
-    ratio = np.exp(far)
-    outside = np.where(batch.advantages > 0, ratio > 1 + limit, ratio < 1 - limit)
-    numbers = {"policy/approxkl_avg": far * far / 2, "policy/clipfrac_avg": outside, "val/ratio": ratio}
+    _, clipped = ops.clipped_loss(new.data, batch.old, batch.advantages, limit, limit)
+    numbers = {"policy/approxkl_avg": far * far / 2, "policy/clipfrac_avg": clipped, "val/ratio": np.exp(far)}
     if beta:
         losses = losses + F.kl_estimate(new, batch.reference) * beta
     return of_answers(batch, losses), {name: of_answers(batch, x) for name, x in numbers.items()}
