@@ -143,7 +143,7 @@ def test_every_kind_that_asks_has_rewards_for_its_answers():
 
 
 def test_what_cannot_be_learnt_from_is_one_line(here, refused):
-    (here / "asks.jsonl").write_text('{"prompt": "to be"}\n' * 40)
+    (here / "asks.jsonl").write_text('{"prompt": "to be", "answer": "b"}\n' * 39 + '{"prompt": "to be"}\n')
     (here / "long.jsonl").write_text('{"prompt": "%s", "answer": "b"}\n' % ("a" * 60) * 40)
     start = ("--preset", "nano", "--out", "run", "--set", "model.context=64")
     for recipe, data, setting, message in (

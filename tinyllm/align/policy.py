@@ -54,7 +54,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     stop, reference = [*opened.stops, *([] if any(parts.frame) else [end])], parts.reference()
     learnt, held_out = hold_out(questions, train.val_fraction, parts.corpus.name)
     judge = open_judge(options.reward) if options.reward else None
-    if not judge and not questions[0].check:
+    if not (judge or all(each.check for each in questions)):
         raise UserError(f"{parts.corpus.name} has no checker of answers: name a reward model, "
                         f"--set {config.recipe}.reward=RUN, from `tinyllm train reward`")
     encoded = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in questions}

@@ -87,7 +87,7 @@ class Display:
         self.bar.set_description_str(" ".join(parts))
         if self.bar.disable and val is not None:
             self.say("  ".join([f"step {record['step']:>{len(str(self.steps))}}/{self.steps}", *parts]))
-        if val is not None and (said := doctor(self.setup.plan, record)):
+        if val is not None and record["step"] and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")
 
     def conclude(self) -> None:

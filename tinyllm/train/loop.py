@@ -208,7 +208,7 @@ class Loop:
         progress = self.progress
         if not self.checkpoint or progress.step == 0:  # at step 0 there is nothing to save
             return
-        for name, array in self.model.state_dict().items():
+        for name, array in trained(self.model, self.loss).state_dict().items():
             self.check_finite(progress.step, f"sum of {name}", float(array.sum()))
         if self.group.rank == 0:
             progress.seconds = time.perf_counter() - self.began
