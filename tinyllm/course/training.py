@@ -89,4 +89,6 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     with plugins.plug_in(parts):
         notes = {"replaced_ops": [{"op": part.op, "lesson": part.lesson} for part in parts]}
         settings = functools.reduce(operator.or_, (lesson.mine or {} for lesson in chosen), SETTINGS)
+        if "start" in settings:  # it brings its own model
+            del settings["preset"]
         yield Plugins(parts, lines, settings, "mine", notes)
