@@ -263,8 +263,8 @@ print(fill(start + tokenizer.decode(ids), 78))
 
 # %% [markdown]
 # It learns as well as over float32. Merging is refused, because W + scale A B
-# would be rounded to 8 bits again. The folder is one of `peft`, Hugging Face's
-# library for adapters. With the command line, and then with your functions:
+# would be rounded to 8 bits again. `peft`, Hugging Face's library for adapters,
+# opens the folder `rank-4` over `base`. Try it, and with your own functions:
 #
 #     tinyllm train --data pirates.txt --set start=shipped --set lora.rank=4
 #     tinyllm train --mine 22 --steps 50
