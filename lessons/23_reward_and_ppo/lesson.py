@@ -6,9 +6,8 @@
 # to predict what they prefer, and then trained the language model to earn its
 # rewards (Ouyang et al., "InstructGPT", 2022).
 #
-# The reward model is a stand-in, a *proxy*, for what people want. What if one
-# follows it too far? Nobody can ask people about every answer. But in our world
-# the true reward is a function, so here we can watch both.
+# The reward model is a *proxy* for what people want. What if one follows it too
+# far? In our world the true reward is a function, so we can watch both.
 
 # %%
 from textwrap import fill
@@ -57,25 +56,23 @@ print(compare(guess, pair["rewards"][0] - pair["rewards"][1]))
 
 # %% [markdown]
 # People prefer the answer with more points, and never say why. And of their own
-# answers, only 3 in 100 repeat themselves.
+# answers, only about 4 in 100 repeat words.
 #
 # ## From pairs to scores
 #
 # A reward model is a language model whose head gives one number, read at the
-# last token. Bradley and Terry (1952) say what to do with two such numbers: the
-# first answer is preferred with the probability sigmoid(s1 - s2). The loss is
-# minus its logarithm, for the answer that was in fact preferred.
+# last token. By Bradley and Terry (1952), the first of two answers is preferred
+# with the probability sigmoid(s1 - s2). The loss is minus its logarithm, for
+# the answer that was preferred. Only the difference counts, so a score has no
+# zero. Nor has it a ceiling.
 
 # %%
 guess = predict("the loss of a model that scores both answers the same?")
-first = np.float32([0, 3, -3])
-same, ahead, behind = ops.bradley_terry_loss(first, np.zeros_like(first))
-print(compare(guess, float(same)))
-print(f"3 ahead: {ahead:.2f}, 3 behind: {behind:.2f}")
+losses = ops.bradley_terry_loss(np.float32([0, 3, -3]), np.zeros(3, "f"))
+print(compare(guess, float(losses[0])))
+print("3 ahead and 3 behind:", losses[1:])
 
 # %% [markdown]
-# Only the difference counts, so a score has no zero. Nor has it a ceiling.
-#
 # **Now you: `bradley_terry_loss`.** Mind a model that is wrong by 1,000: its
 # sigmoid is rounded to 0, and the logarithm of that is not a loss.
 #
@@ -119,8 +116,8 @@ guess = predict("of 100 other pairs, how many are ordered rightly?")
 for pairs, steps in {400: 60, 4000: 400}.items():
     found, right = [], []
     for seed, start in enumerate(starts):
-        data = f"{PAIRS},n={pairs},seed={10 + seed}"
-        found += train(f"judge-{pairs}", seed, "reward", data, steps, 1e-3,
+        found += train(f"judge-{pairs}", seed, "reward",
+                       f"{PAIRS},n={pairs},seed={10 + seed}", steps, 1e-3,
                        {"start": start})[:1]
         both = [score_texts(open_judge(found[-1]), prompts,
                             [labels[name] for labels in tried])
@@ -134,9 +131,8 @@ for pairs, steps in {400: 60, 4000: 400}.items():
 #
 # The simplest use needs no training: draw n answers, and keep the one with the
 # best score. How far this leads from the start is measured by the KL
-# divergence, here log n - (n - 1) / n nats. Scores have no zero and no unit, so
-# "proxy" is the score less the mean of the start's answers, divided by their
-# standard deviation.
+# divergence, here log n - (n - 1) / n nats. "Proxy" is the score less the mean
+# of the start's answers, divided by their standard deviation.
 
 # %%
 N, LONGEST = 64, 48
@@ -178,7 +174,7 @@ print(compare(guess, float(np.mean([true for _, true in best[400, N]]))))
 #
 # and the *advantage* is a sum of the surprises from here on, each further one
 # counting gamma lam as much as the one before. With lam = 0 one trusts the
-# value model alone, with lam = 1 (and gamma = 1) only the score.
+# value model, with lam = 1 only the score.
 
 # %%
 rewards = np.float32([[0, 0, 0, 1]])
@@ -189,17 +185,16 @@ for lam in (0.0, 0.95, 1.0):
 print(compare(guess, 0.5))
 
 # %% [markdown]
-# **Now you: `gae`.** Texts in a batch have different lengths. Behind the end
-# there is padding: no value, no reward, whatever numbers stand there.
-#
-# Advantages weigh the gradients of the tokens' log-probabilities, and a clip
-# holds back tokens whose probability has changed much (lesson 25).
+# **Now you: `gae`.** Behind the end of a text there is padding: no value, no
+# reward, whatever numbers stand there.
 #
 # ## Pushing
 #
-# Each step draws 64 new answers. We train three times: by the reward model of
-# 400 pairs; by that of 4,000, for longer; and by the first with a *price*,
-# where each nat of KL divergence from the start costs 0.5 of the score.
+# Advantages weigh the gradients of the tokens' log-probabilities, and a clip
+# holds back tokens whose probability has changed much (lesson 25). A step draws
+# 64 answers. We train three times: by the reward model of 400 pairs; by that of
+# 4,000, for longer; and by the first with a *price*, where each nat of KL
+# divergence from the start costs 0.5 of the score.
 
 # %%
 ARMS = {"400 pairs": (400, 0.0, 100), "4,000 pairs": (4000, 0.0, 120),
@@ -226,8 +221,6 @@ for arm, (pairs, price, updates) in ARMS.items():
         print(f"  {5 * i + 1:>3}-{5 * i + 5:<3} {row}")
     print("  highest:", spread([path[:, 2].max() for path in paths[arm]]))
 print(compare(guess, float(np.mean([p[-1, 2] for p in paths["400 pairs"]]))))
-
-# %%
 opened = tl.open_model(runs["400 pairs", 0])
 ids = [opened.tokenizer.encode(text + "\n") for text in asked[:2]]
 for i, answer in enumerate(draw(opened, ids, LONGEST, opened.stops, 0)):
@@ -260,15 +253,13 @@ for arm, pairs in (("400 pairs", 400), ("4,000 pairs", 4000)):
         d, gained = np.sqrt(far), true - begun
         slopes = np.stack([d, -d * form(d)], axis=1)
         a, b = np.linalg.lstsq(slopes, gained, rcond=None)[0]
-        off = np.abs(slopes @ (a, b) - gained).max()
+        fitted = slopes @ (a, b)
+        off = np.abs(fitted - gained).max()
         print(f"{arm}, {way}: a {a:.2f}, b {b:.2f}, off by at most {off:.2f}")
-        line = np.linspace(0.02, d.max())
-        fitted = line * (a - b * form(line))
         drawn += [
             Series(f"{way}: proxy", [*np.stack([d, proxy], 1)], style[0]),
             Series("true", [*np.stack([d, gained], 1)], style[1], "dots"),
-            Series("fitted", [*np.stack([line, fitted], 1)], style[1],
-                   "dashes")]
+            Series("fitted", [*np.stack([d, fitted], 1)], style[1], "dashes")]
     figures.append(chart(
         f"A reward model of {arm}", "the proxy rises, the truth may fall",
         drawn, "gained, by the square root of the KL divergence", tall=True))
