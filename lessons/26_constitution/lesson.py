@@ -123,7 +123,7 @@ with tl.no_grad():
             for setup in (after, before))
 inside = batch.targets >= 0
 exact = (np.exp(p) * (p - q)).sum(axis=-1)[inside]
-print(f"nats a token: mean {exact.mean():.3f}, spread {exact.std():.2f}")
+print(f"exact: mean {exact.mean():.3f} nats, spread {exact.std():.2f}")
 new, old = batch.old[inside], frozen(before.model, batch)[inside]
 for kind in ("k1", "k2", "k3"):
     x = ops.kl_estimate(new, old, kind)
