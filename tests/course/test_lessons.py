@@ -191,7 +191,8 @@ def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
 GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_entropy_backward",
               "layernorm_backward", "rope", "rmsnorm_backward", "swiglu_backward",
               "scaled_rope_tables", "low_rank", "low_rank_backward", "merge_lora",
-              "bradley_terry_loss", "gae", "kl_estimate", "kl_estimate_backward", "dpo_loss"}
+              "bradley_terry_loss", "gae", "kl_estimate", "kl_estimate_backward", "dpo_loss",
+              "group_advantages", "clipped_loss"}
 SOURCE = re.compile(r"\([^()]*\b(?:19|20)\d\d\b[^()]*\)\.?")
 SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|ints|float32|int64|-inf")
 
