@@ -66,7 +66,7 @@ print("margins", margins, "losses", losses)
 print(compare(guess, len(np.unique(losses.round(4)))))
 one = np.ones(3, np.float32)
 pull, push = ops.dpo_loss_backward(one, *ways.T, *at_first.T)
-print("gradients: of the chosen", pull, "of the rejected", push)
+print("gradients of chosen", pull, "and rejected", push)
 
 # %% [markdown]
 # Keep the third way in mind. What people liked became 22,026 times less likely,
@@ -257,9 +257,9 @@ write_page(folder / "dpo.html", "DPO", "Measured on this machine, by steps.",
            figures)
 
 # %% [markdown]
-# Look at both pictures of that page together. On the left the distance between
-# chosen and rejected grows from the first step to the last, which is all that
-# the loss asks for. On the right the answers become better, and then worse.
+# Look at both pictures of that page together. On the left chosen and rejected
+# move apart, which is all that the loss asks for, and both fall. On the right
+# the answers become better at first, and then worse than they ever were.
 #
 # Outside of our world nobody can draw the right one. Watch the log-probability
 # of held-out chosen answers, and read some. Then take a larger beta, a smaller
