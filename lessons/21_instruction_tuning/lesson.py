@@ -34,7 +34,8 @@ folder, WORLD = begin(), "people=120"
 #
 # And there are pairs: a question, and the answer of a friendly assistant. A
 # fifth of the questions is kept for the test. What they ask was stated on the
-# pages, but no page and no pair has such a question with its answer.
+# pages, but no page and no pair has such a question with its answer. The base
+# model, which reads the pages, has two blocks of width 64; its tokens are words.
 
 # %%
 def questions(split):
@@ -57,9 +58,6 @@ for pages in (statements, answered, exams):
     print(f"{len(pages):,} pages such as: {pages[0]}\n")
 print(f"{len(pairs)} pairs, {len(test)} questions for the test, such as:")
 print(*next(iter(pairs.items())), sep="\n")
-
-# %% [markdown]
-# The base model has two blocks of width 64; its tokens are words.
 
 # %%
 pages = "\n\n".join(draw.shuffle(statements + answered + exams)) + "\n\n"
@@ -209,10 +207,16 @@ for name, change in IDEAS.items():
 print(compare(guess, float(ways["answer and end"][-1, 0])))
 
 # %% [markdown]
-# A model that never learnt the end says what it knows and talks on, for ever.
-# If the prompt counts, too, a part of each step teaches what users write, which
-# nobody needs. And whoever has read nothing learns the *form* as quickly as the
-# others, and invents the rest. The form is learnt here; the facts were known.
+# Who never learnt the end says what it knows, and talks on. Who has read nothing
+# learns the *form* as quickly as the others, and invents the rest: tuning taught
+# the form, the pages had taught the facts. And prompts that count do no harm
+# that we could see; they are as short as the answers here. With SEEDS = 3 these
+# were the means, and the right answers of each seed:
+#
+#     answer and end  right 84.4 %  ended 100.0 %   85.9 89.1 78.1
+#     no end          right 85.4 %  ended   0.5 %   87.5 89.1 79.7
+#     prompt, too     right 82.0 %  ended 100.0 %   85.9 89.1 71.1
+#     no reading      right  6.5 %  ended 100.0 %    5.5  6.2  7.8
 
 # %%
 first = next(iter(test))
@@ -254,9 +258,17 @@ for name, models in {"pairs": tuned["answer and end"],
         print("   each:", np.round(each, 1).tolist())
 print(compare(guess, float(made_up["pairs"])))
 
+# %% [markdown]
+# It was never shown that one may not know. A few hundred pairs about strangers
+# (others than those of the test) teach it. With three seeds inventions fell from
+# 100 to 20.6 %, and right answers from 84.4 to 78.4 %: honesty costs something.
+#
+#     tinyllm train sft --data world:instruction
+#     tinyllm train --mine 21 --steps 50
+
 # %%
 at = [TUNING * i // 8 for i in range(9)]
-lead = "Measured on this machine, on questions that no pair and no page has."
+lead = "Measured on this machine, on questions that no text had answered."
 write_page(folder / "tuning.html", "From a text to an assistant", lead, [
     curves("Right", "percent of new questions, by step",
            {name: way[:, 0] for name, way in ways.items()}, at=at),
