@@ -33,5 +33,5 @@ def dpo(parts: Parts) -> Plan:
 
     plan = plan_of_pairs(parts, loss)
     plan.healthy = {"rewards/accuracies": (0.0, 0.99, LEARNT), "rewards/margins": (0.0, math.inf, FALLING),
-                    "rewards/chosen": (-1.0, math.inf, FALLING)} | plan.healthy
+                    "val_rewards/chosen": (-1.0, math.inf, FALLING)} | plan.healthy
     return plan
