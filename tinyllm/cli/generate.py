@@ -47,7 +47,10 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    judge = _judge(by, best_of, samples > 1 or beams or suffix is not None or picture)
+    if bool(by) != (best_of > 0) or (by and (samples > 1 or beams or suffix is not None or picture)):
+        raise UserError("--best-of needs a number above 0 and --by REWARD, and no --samples, --beams, "
+                        "--suffix or --picture")
+    judge = open_judge(by) if by else None
     opened, drawn = open_to_write(run, which, values, bool(beams))
     if opened.model.objective == "masked" and not picture:
         if suffix is not None or beams or samples > 1 or by:
@@ -72,26 +75,13 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         say("\n")
         return INTERRUPTED
     if judge:
-        texts = _best(judge, asked, texts)
+        scores = score_texts(judge, [asked] * best_of, [text["text"] for text in texts]).tolist()
+        texts = [texts[scores.index(max(scores))] | {"score": max(scores)}]
         _show(prompt, "", (), texts, say)
     if json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
         print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
-
-
-def _judge(by, best_of, others):
-    """Open the reward model of --by, or return None. Raises UserError for options that exclude each other."""
-    if bool(by) != (best_of > 0) or (by and others):
-        raise UserError("--best-of needs a number above 0 and --by REWARD, and no --samples, --beams, "
-                        "--suffix or --picture")
-    return open_judge(by) if by else None
-
-
-def _best(judge, prompt, texts):
-    """Return a list with the text that a reward model scores highest, and its score."""
-    scores = score_texts(judge, [prompt] * len(texts), [text["text"] for text in texts]).tolist()
-    return [texts[scores.index(max(scores))] | {"score": max(scores)}]
 
 
 def _keep(text, bold=False):
