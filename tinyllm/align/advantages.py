@@ -11,10 +11,7 @@ from tinyllm.ops.loss import IGNORED
 
 
 def weighted(rollout: Rollout, aggregation: str, most: int) -> Rollout:
-    """Add the weights of targets and rows, by an aggregation of `ops.answer_weights`.
-
-    most: the largest number of tokens that an answer could have.
-    """
+    """Add the weights of targets and rows; see `ops.answer_weights` for an aggregation and `most`."""
     targets = rollout.targets
     lengths = (targets != IGNORED).sum(axis=1)
     shares, counts = ops.answer_weights(lengths, targets.shape[1], aggregation, most)
@@ -23,9 +20,11 @@ def weighted(rollout: Rollout, aggregation: str, most: int) -> Rollout:
 
 def by_group(rollout: Rollout, group: int, divide: bool, leave_one_out: bool) -> Rollout:
     """Compare the reward of each answer with those of the `group` answers to its prompt (GRPO, RLOO)."""
-    each = ops.group_advantages(rollout.rewards.reshape(-1, group), divide, leave_one_out).reshape(-1, 1)
+    grouped = rollout.rewards.reshape(-1, group)
+    each = ops.group_advantages(grouped, divide, leave_one_out).reshape(-1, 1)
     found = np.where(rollout.targets != IGNORED, each, 0).astype(np.float32)
-    return dataclasses.replace(rollout, advantages=found)
+    contrast = np.repeat((grouped != grouped[:, :1]).any(axis=1), group).astype(np.float32)
+    return dataclasses.replace(rollout, advantages=found, contrast=contrast)
 
 
 def by_value(rollout: Rollout, value: Any, *, price: float, unfinished: float, gamma: float, lam: float,

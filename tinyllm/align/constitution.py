@@ -1,7 +1,7 @@
 """Let a model criticise and revise its own answers by the rules of a constitution."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +15,6 @@ from tinyllm.world.kinds.constitution import ASKING, MARKER, violations
 from tinyllm.world.reward import reward
 
 
-class Revised(NamedTuple):
-    """A question, the model's draft of an answer, and its revision of the draft, or "" if it wrote none."""
-
-    question: str
-    draft: str
-    revision: str
-
-
 class Author:
     """A model that answers questions; `most` is the largest number of tokens of an answer."""
 
@@ -33,13 +25,6 @@ class Author:
         """Draw an answer to each prompt."""
         ids = [self.ids(prompt) for prompt in prompts]
         return [each.text.strip() for each in draw(self.opened, ids, self.most, self.opened.stops, seed)]
-
-    def revise(self, questions: Sequence[str], seed: int) -> list[Revised]:
-        """Draft answers, criticise them, and write better ones (Bai et al. 2022, section 3)."""
-        drafts = self.write(questions, seed)
-        asked = [ASKING.format(question=q, draft=draft) for q, draft in zip(questions, drafts, strict=True)]
-        written = [text.partition(MARKER)[2].strip() for text in self.write(asked, seed + 1)]
-        return [Revised(*each) for each in zip(questions, drafts, written, strict=True)]
 
     def ids(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt, cut on the left to leave room for an answer."""
@@ -54,43 +39,44 @@ class Author:
 
 
 def revised_batch(author: Author, questions: Sequence[str], seed: int) -> Batch:
-    """Return a batch of questions with an author's revisions. Raises UserError if it revises nothing."""
-    pairs = [(each.question, each.revision) for each in author.revise(questions, seed) if each.revision]
+    """Draft answers, criticise them, and write better ones (Bai et al. 2022, section 3) -> a batch of these.
+
+    Raises UserError if nothing is revised.
+    """
+    drafts = author.write(questions, seed)
+    asked = [ASKING.format(question=q, draft=draft) for q, draft in zip(questions, drafts, strict=True)]
+    written = [text.partition(MARKER)[2].strip() for text in author.write(asked, seed + 1)]
+    pairs = [(q, revision) for q, revision in zip(questions, written, strict=True) if revision]
     if not pairs:
         raise UserError("the start writes no revisions: first train it, by sft, to answer and to revise")
     return author.lay_out(pairs)
 
 
 def preferred_batch(author: Author, questions: Sequence[str], seed: int) -> Batch | None:
-    """Draw two answers to each question, and prefer the one that breaks fewer rules.
+    """Draw two answers to each question, and prefer the one that breaks fewer rules -> a batch of pairs.
 
-    Returns a batch of pairs, or None if none differs in the number of broken rules.
+    Returns None if no two answers differ in the number of broken rules.
     """
-    first, second = (author.write(questions, seed + i) for i in range(2))
-    pairs = [(q, *sorted(both, key=lambda text: len(violations(text))))
-             for q, *both in zip(questions, first, second, strict=True)
-             if len(violations(both[0])) != len(violations(both[1]))]
-    if not pairs:
-        return None
-    flat = author.lay_out([(q, text) for q, *both in pairs for text in both])
-    return of_pairs(flat)
+    pairs = []
+    for q, *both in zip(questions, *(author.write(questions, seed + i) for i in range(2)), strict=True):
+        chosen, rejected = sorted(both, key=broken)
+        if broken(chosen) < broken(rejected):
+            pairs += [(q, chosen), (q, rejected)]
+    return of_pairs(author.lay_out(pairs)) if pairs else None
 
 
-def questions_of(parts: Any) -> list[str]:
-    """Return the questions of a run's data. Raises UserError unless the data are world:constitution."""
-    if not parts.config.data.startswith("world:constitution"):
-        raise UserError(f"{parts.corpus.name} has no rules to keep: give --data world:constitution")
-    return [document.labels["question"] for document in parts.corpus.documents]
+def broken(answer: str) -> int:
+    """Return how many rules of the constitution an answer breaks."""
+    return len(violations(answer))
 
 
 def judge(parts: Any, author: Author, questions: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return how an author's answers keep the rules, and if they help.
+    """Return the mean number of rules that an answer breaks, "val_loss", and two shares of the answers.
 
-    "val_loss" is the mean number of rules that an answer breaks, "violations" the share of answers that break
-    one, "helpful" the share that says the fact that was asked for.
+    These are "violations", of those that break a rule, and "helpful", of those that say the fact asked for.
     """
     answers, world = author.write(questions, seed), WorldTask(parts.config.data).world
-    broken = np.array([len(violations(answer)) for answer in answers])
+    counts = np.array([broken(answer) for answer in answers])
     right = [reward(world, q, answer)["right"] > 0 for q, answer in zip(questions, answers, strict=True)]
-    return {"val_loss": float(broken.mean()), "val_loss_per_char": None,
-            "violations": float((broken > 0).mean()), "helpful": float(np.mean(right))}
+    return {"val_loss": float(counts.mean()), "val_loss_per_char": None,
+            "violations": float((counts > 0).mean()), "helpful": float(np.mean(right))}

@@ -3,6 +3,7 @@
 All run the model without dropout: the probabilities of a draw, or of a reference, had none either.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
     "GRPO", 2024, equation 3.) Raises UserError if the model has not changed since it drew the answers, and
     their log-probabilities have: every ratio would be wrong.
     """
-    limit = clip or np.inf
+    limit, tolerance = clip or np.inf, 0.0 if linear_token_losses.backend == "compiled" else 1e-3
     new = model.eval().log_probs(batch.tokens, batch.targets)
     far = new.data - batch.old
-    if batch.fresh.all() and (worst := float(np.abs(far).max())) > tolerance():
+    if batch.fresh.all() and (worst := float(np.abs(far).max())) > tolerance:
         raise UserError(f"a log-probability differs by {worst:.2g} between drawing and training: the ratio "
                         "of both must begin at 1; please report this")
     losses = F.clipped_loss(new, batch.old, batch.advantages, limit, limit)
@@ -42,11 +43,6 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
     return of_answers(batch, losses), {name: of_answers(batch, x) for name, x in numbers.items()}
 
 
-def tolerance() -> float:
-    """Return how far log-probabilities of drawing and training may differ: 0 for the compiled kernels."""
-    return 0.0 if linear_token_losses.backend == "compiled" else 1e-3
-
-
 def of_answers(batch: Rollout, x: Any) -> Any:
     """Return the mean of numbers (B, T), weighted by the batch: a Tensor, or a float if x is an array."""
     total = (x * batch.shares).sum() / float(batch.count)
@@ -54,22 +50,21 @@ def of_answers(batch: Rollout, x: Any) -> Any:
 
 
 class WithValue(Module):
-    """The policy's loss plus that of a value model, which is trained beside the policy.
+    """Add to the loss of a policy `weight` times that of a value model with `scores`, trained beside it.
 
-    value: a model with `scores`; weight: of its loss; clip and beta: see `policy_loss`. The value model, too,
-    may move only by `clip` from what it expected when the answers were drawn.
+    The value model may move only by `clip` from what it expected when the answers were drawn; 0: at will.
     """
 
-    def __init__(self, value: Any, weight: float, clip: float, beta: float):
-        self.value, self.weight, self.clip, self.beta = value, weight, clip, beta
+    def __init__(self, policy: Callable, value: Any, weight: float, clip: float):
+        self.policy, self.value, self.weight, self.limit = policy, value, weight, clip or np.inf
 
     def forward(self, model: Any, batch: Rollout) -> Result:
-        loss, numbers = policy_loss(model, batch, self.clip, self.beta)
+        loss, numbers = self.policy(model, batch)
         expected = self.value.eval().scores(batch.tokens)
-        losses = F.value_loss(expected, batch.values, batch.returns, self.clip or np.inf)
-        of_value = of_answers(batch, losses)
-        more = {"loss/policy_avg": loss.item(), "loss/value_avg": of_value.item()}
-        return loss + of_value * self.weight, numbers | more
+        losses = F.value_loss(expected, batch.values, batch.returns, self.limit)
+        more = of_answers(batch, losses)
+        numbers |= {"loss/policy_avg": loss.item(), "loss/value_avg": more.item()}
+        return loss + more * self.weight, numbers
 
 
 def preference_loss(model: Any, reference: Any, batch: Batch, beta: float, kind: str = "sigmoid") -> Result:
@@ -88,5 +83,5 @@ def preference_loss(model: Any, reference: Any, batch: Batch, beta: float, kind:
     numbers = {"rewards/margins": margins, "rewards/accuracies": margins > 0}
     for i, name in enumerate(ANSWERS):
         numbers |= {f"rewards/{name}": rewards[:, i], f"logps/{name}": now.data[:, i]}
-    found = {name: mean(batch, x) for name, x in numbers.items()}
-    return (losses * batch.weights).sum() / float(batch.count), found
+    total = (losses * batch.weights).sum() / float(batch.count)
+    return total, {name: mean(batch, x) for name, x in numbers.items()}

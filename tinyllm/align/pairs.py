@@ -14,10 +14,7 @@ ANSWERS = "chosen", "rejected"
 
 
 def read_pairs(parts: Any) -> tuple[list, list]:
-    """Return the pairs for training and for validation: [(ids of prompt, chosen answer, rejected answer)].
-
-    The end of an answer belongs to it.
-    """
+    """Return pairs for training and for validation: ids of a prompt, and of both answers with their ends."""
     encode, frame = parts.tokenizer.encode, parts.frame
     pairs = [(encode(each["prompt"] + frame.separator), *(encode(each[name] + frame.end) for name in ANSWERS))
              for each in read_records(parts.corpus, "prompt", *ANSWERS)]
@@ -50,8 +47,8 @@ def of_pairs(batch: Batch) -> Batch:
 
 def flat(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens and targets of a batch of N pairs as (2N, T), chosen and rejected in turn."""
-    tokens, targets = (x.reshape(-1, x.shape[-1]) for x in (batch.tokens, batch.targets))
-    return tokens, targets
+    T = batch.tokens.shape[-1]
+    return batch.tokens.reshape(-1, T), batch.targets.reshape(-1, T)
 
 
 def mean(batch: Batch, x: np.ndarray) -> float:

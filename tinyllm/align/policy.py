@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyllm.align.questions import Question, read_questions
 from tinyllm.align.reward import open_judge, score_texts
-from tinyllm.align.rollout import Drawn, Rollout, Rollouts, draw, frozen, lay_out
+from tinyllm.align.rollout import Rollout, Rollouts, draw, frozen, lay_out
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
@@ -19,10 +19,15 @@ from tinyllm.runs.examples import hold_out
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
 
-LONGER = "answers are cut off before their end: more max_tokens, or a start that has learnt to end"
-CONTRAST = "all answers to a prompt earn the same, which teaches nothing: other questions, or a better start"
-FAR = "the model leaves its start: a smaller train.lr, or more kl"
-
+HEALTHY = {  # the numbers of the line `doctor`
+    "objective/scores": (-math.inf, math.inf, ""),
+    "true_reward": (-math.inf, math.inf, ""),
+    "objective/kl": (-0.5, 20.0, "the model leaves its start: a smaller train.lr, or more kl"),
+    "completions/clipped_ratio": (
+        0.0, 0.1, "answers are cut off before their end: more max_tokens, or a start that has learnt to end"),
+    "frac_reward_zero_std": (0.0, 0.9, "all answers to a prompt earn the same, which teaches nothing: "
+                                       "other questions, or a better start"),
+}
 REWARD = "points (minus the mean reward)"  # of the loss in validation
 LEARNING = {"train.optimizer": "adamw", "train.lr": 3e-4, "train.batch": 64, "train.weight_decay": 0.0}
 
@@ -66,62 +71,48 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     def answer(asked: Sequence[Question], seed: int) -> Rollout:
         drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, stop, seed)
         rollout = lay_out(drawn, model.config.context)
-        more = rewards(asked, drawn, judge)
-        return dataclasses.replace(rollout, reference=frozen(reference, rollout), **more)
+        found = rewards(asked, [each.text for each in drawn], judge)
+        return dataclasses.replace(rollout, reference=frozen(reference, rollout), **found)
 
     def collect(phase: int) -> Rollout:
-        count = train.batch * options.pieces // group
-        chosen = Random(config.seed, "questions", phase).integers(len(learnt), count)
+        chosen = Random(config.seed, "questions", phase).integers(
+            len(learnt), train.batch * options.pieces // group)
         asked = [learnt[i] for i in chosen for _ in range(group)]
-        rollout = answer(asked, Random(config.seed, "answers", phase).integers(2**31))
-        if group > 1:
-            grouped = rollout.rewards.reshape(-1, group)
-            contrast = np.repeat((grouped != grouped[:, :1]).any(axis=1), group)
-            rollout = dataclasses.replace(rollout, contrast=contrast.astype(np.float32))
-        return learn(rollout)
+        return learn(answer(asked, Random(config.seed, "answers", phase).integers(2**31)))
 
     def measure(model: Any) -> dict[str, Any]:
         numbers = report(answer(held_out[: train.eval_windows], config.seed))
-        named = {f"val_{name}": x for name, x in numbers.items()}
-        return {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None} | named
+        own = {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None}
+        return own | {f"val_{name}": x for name, x in numbers.items()}
 
     tokens, known = (sum(len(encoded[each.prompt]) for each in part) for part in (learnt, held_out))
-    plan = Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
-                encoded[held_out[0].prompt], report=report)
-    shown = ["objective/scores", *["true_reward"] * bool(questions[0].truth)]
-    plan.healthy = dict.fromkeys(shown, (-math.inf, math.inf, "")) | {
-        "objective/kl": (-0.5, 20.0, FAR), "completions/clipped_ratio": (0.0, 0.1, LONGER)}
-    if group > 1:
-        plan.healthy["frac_reward_zero_std"] = (0.0, 0.9, CONTRAST)
-    return plan
+    unknown = {"true_reward": not questions[0].truth, "frac_reward_zero_std": group == 1}
+    healthy = {name: line for name, line in HEALTHY.items() if not unknown.get(name)}
+    return Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
+                encoded[held_out[0].prompt], healthy, report)
 
 
-def rewards(asked: Sequence[Question], drawn: Sequence[Drawn], judge: Opened | None) -> dict[str, Any]:
-    """Return the arrays `rewards` and, if they are known, `truths` (B,) of drawn answers.
+def rewards(asked: Sequence[Question], texts: list[str], judge: Opened | None) -> dict[str, Any]:
+    """Return the arrays `rewards` and, if they are known, `truths` (B,) of the texts of answers.
 
     Raises UserError, with the answer, if a reward is not finite.
     """
-    found: Any
-    if judge:
-        found = score_texts(judge, [each.prompt for each in asked], [each.text for each in drawn])
-    else:
-        found = np.array([each.check(x.text) for each, x in zip(asked, drawn, strict=True)], np.float32)
-    if not np.isfinite(found).all():
-        worst = drawn[int(np.argmin(np.isfinite(found)))].text
+    def by(what: str) -> np.ndarray:
+        return np.array([getattr(x, what)(text) for x, text in zip(asked, texts, strict=True)], np.float32)
+
+    seen = score_texts(judge, [each.prompt for each in asked], texts) if judge else by("check")
+    if not np.isfinite(seen).all():
+        worst = texts[np.isfinite(seen).argmin()]
         raise UserError(f"the reward of the answer {worst[:60]!r} is not a finite number")
-    if not asked[0].truth:
-        return {"rewards": found}
-    true = [each.truth(answer.text) for each, answer in zip(asked, drawn, strict=True)]
-    return {"rewards": found, "truths": np.array(true, np.float32)}
+    return {"rewards": seen} | ({"truths": by("truth")} if asked[0].truth else {})
 
 
 def report(batch: Rollout) -> dict[str, float]:
     """Return what the answers of a batch show, with the names that TRL gives these numbers."""
-    sums = {"objective/kl": batch.old - batch.reference, "objective/entropy": -batch.old}
     rows = {"objective/scores": batch.rewards, "true_reward": batch.truths,
             "completions/mean_length": (batch.targets != IGNORED).sum(axis=1),
-            "completions/clipped_ratio": 1 - batch.ended}
-    if batch.contrast is not None:
-        rows["frac_reward_zero_std"] = 1 - batch.contrast
-    rows |= {name: x.sum(axis=1) for name, x in sums.items()}
+            "completions/clipped_ratio": 1 - batch.ended,
+            "frac_reward_zero_std": None if batch.contrast is None else 1 - batch.contrast,
+            "objective/kl": (batch.old - batch.reference).sum(axis=1),
+            "objective/entropy": -batch.old.sum(axis=1)}
     return {name: float(x.mean(dtype=np.float64)) for name, x in rows.items() if x is not None}

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tinyllm.eval.task import WorldTask
@@ -14,15 +15,22 @@ from tinyllm.world.reward import reward
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and the rewards of its answers.
-
-    check(answer) returns the reward that training may see, a float; None if only a reward model can.
-    truth(answer) returns the true reward, which only reports may see; None if nobody knows it.
-    """
+    """A prompt, and functions that return the rewards of an answer as floats."""
 
     prompt: str
-    check: Any = None
-    truth: Any = None
+    check: Any = None  # the reward that training may see; None if only a reward model can see one
+    truth: Any = None  # the true reward, which only reports may see; None if nobody knows it
+
+
+OWN: dict[str, tuple] = {  # kind -> check and truth, functions of world, question and answer
+    # Nobody sees the true reward, which made people prefer one of two answers.
+    "preference": (None, lambda world, asked, answer: math.fsum(reward(world, asked, answer).values())),
+    # Training sees the points of a judge who counts repeated animals again.
+    "hacked_reward": (lambda world, asked, answer: scored(asked, answer),
+                      lambda world, asked, answer: scored(asked, answer, careless=False)),
+    # Each rule that an answer breaks costs 1.
+    "constitution": (None, lambda world, asked, answer: -float(len(violations(answer)))),
+}
 
 
 def read_questions(parts: Any) -> tuple[list[Question], str]:
@@ -35,39 +43,16 @@ def read_questions(parts: Any) -> tuple[list[Question], str]:
         records = read_records(parts.corpus, "prompt", "answer?")
         return [Question(each["prompt"], _equals(each.get("answer"))) for each in records], "\n"
     task = WorldTask(parts.config.data)
-    make = OWN.get(task.kind.name, _by_score)
-    return [make(task, document) for document in parts.corpus.documents], task.end
+    return [_ask(task, document) for document in parts.corpus.documents], task.end
 
 
 def _equals(truth):
     return truth and (lambda answer: float(answer.strip() == truth.strip()))
 
 
-def _by_score(task, document):
-    """Ask as an evaluation does: the score, 1 or 0, is what training sees and what is true."""
-
-    def score(answer):
-        return task.kind.score_answer(answer, document)
-
-    return Question(document.prompt, score, score)
-
-
-def _preference(task, document):
-    """Ask the question of a pair of answers; nobody sees the true reward, which made people prefer one."""
+def _ask(task, document):
+    """Return a document's question; its score, 1 or 0, is seen and true, unless OWN has its kind."""
+    if task.kind.name not in OWN:
+        return Question(document.prompt, *[lambda answer: task.kind.score_answer(answer, document)] * 2)
     asked = document.labels["question"]
-    return Question(asked, None, lambda answer: math.fsum(reward(task.world, asked, answer).values()))
-
-
-def _hacked(task, document):
-    """Ask for animals; training sees the points of a judge who counts repeated animals again."""
-    asked = document.labels["question"]
-    return Question(asked, lambda answer: scored(asked, answer),
-                    lambda answer: scored(asked, answer, careless=False))
-
-
-def _constitution(task, document):
-    """Ask the question of a draft; each rule that an answer breaks costs 1 of its true reward."""
-    return Question(document.labels["question"], None, lambda answer: -float(len(violations(answer))))
-
-
-OWN = {"preference": _preference, "hacked_reward": _hacked, "constitution": _constitution}
+    return Question(asked, *(find and partial(find, task.world, asked) for find in OWN[task.kind.name]))

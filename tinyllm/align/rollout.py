@@ -27,31 +27,22 @@ ROWS = 64  # rows of a pass that computes log-probabilities without gradients
 class Rollout(Batch):
     """Drawn answers behind their prompts, a row each. Targets count inside answers, their end included.
 
-    All but the rows' numbers are (B, T), as tokens and targets, and 0 where no target counts.
-
-    weights (B,): how much a row adds to the divisor of the loss; shares: how much each of its targets
-        counts. See `ops.answer_weights`.
-    old: the log-probabilities with which the targets were drawn.
-    reference: the log-probabilities of the same targets under the weights that the run began with.
-    advantages: how much better than expected the targets were.
-    values, returns: what the value model expected before each target, and what it should have expected.
-    rewards (B,): what training sees; truths (B,): the true rewards.
-    ended (B,): 1 if an answer came to its end, 0 if it was cut off.
-    contrast (B,): 1 if the answers to the same prompt have different rewards.
-    fresh (B,): 1 if the model has not changed since the answer was drawn.
+    weights (B,): how much a row adds to the divisor of the loss, see `ops.answer_weights`.
     """
 
-    shares: Any = None
-    old: Any = None
-    reference: Any = None
-    advantages: Any = None
-    values: Any = None
-    returns: Any = None
-    rewards: Any = None
-    truths: Any = None
-    ended: Any = None
-    contrast: Any = None
-    fresh: Any = None
+    # (B, T), as tokens and targets, and 0 where no target counts:
+    shares: Any = None  # how much each target counts, see `ops.answer_weights`
+    old: Any = None  # the log-probabilities with which the targets were drawn
+    reference: Any = None  # their log-probabilities under the weights that the run began with
+    advantages: Any = None  # how much better than expected the targets were
+    values: Any = None  # what the value model expected before each target
+    returns: Any = None  # what it should have expected
+    # (B,):
+    rewards: Any = None  # what training sees
+    truths: Any = None  # the true rewards
+    ended: Any = None  # 1 if an answer came to its end, 0 if it was cut off
+    contrast: Any = None  # 1 if the answers to the same prompt have different rewards
+    fresh: Any = None  # 1 if the model has not changed since the answer was drawn
 
 
 class Drawn(NamedTuple):
@@ -101,17 +92,15 @@ def frozen(model: Any, batch: Batch, score: str = "log_probs") -> np.ndarray:
 
 def left(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Move the numbers of answers to the left edge: x (B, T) -> (B, T), 0 behind each answer."""
-    counted = targets != IGNORED
-    moved = np.zeros_like(x)
-    moved[np.arange(x.shape[1]) < counted.sum(axis=1)[:, None]] = x[counted]
+    moved, counted = np.zeros_like(x), targets != IGNORED
+    moved[np.sort(counted)[:, ::-1]] = x[counted]
     return moved
 
 
 def back(moved: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Undo `left`: (B, T) -> (B, T), the numbers of answers at the places of their targets."""
-    counted = targets != IGNORED
-    x = np.zeros_like(moved)
-    x[counted] = moved[np.arange(moved.shape[1]) < counted.sum(axis=1)[:, None]]
+    x, counted = np.zeros_like(moved), targets != IGNORED
+    x[counted] = moved[np.sort(counted)[:, ::-1]]
     return x
 
 
@@ -142,13 +131,12 @@ class Rollouts:
         if self.held is None:
             return {}
         phase, rollout = self.held
-        found = {field.name: getattr(rollout, field.name) for field in dataclasses.fields(rollout)}
-        return {"phase": np.array(phase)} | {k: x for k, x in found.items() if x is not None}
+        return {"phase": np.array(phase)} | {k: x for k, x in vars(rollout).items() if x is not None}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take the answers of a checkpoint. Raises UserError if they are not those of a `Rollout`."""
         arrays = dict(state)
-        known = {field.name for field in dataclasses.fields(Rollout)}
-        if arrays and not {"phase", "tokens", "targets"} <= arrays.keys() <= known | {"phase"}:
+        known = {"phase", *(field.name for field in dataclasses.fields(Rollout))}
+        if arrays and not {"phase", "tokens", "targets"} <= arrays.keys() <= known:
             raise UserError(f"these are not drawn answers: {', '.join(sorted(arrays))[:80]}")
         self.held = (int(arrays.pop("phase")), Rollout(**arrays)) if arrays else None

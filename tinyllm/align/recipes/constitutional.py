@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.align.constitution import Author, judge, preferred_batch, questions_of, revised_batch
+from tinyllm.align.constitution import Author, judge, preferred_batch, revised_batch
 from tinyllm.align.losses import preference_loss
 from tinyllm.align.policy import LEARNING
 from tinyllm.config import setting
+from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.runs.plan import Plan
@@ -31,16 +32,19 @@ def constitutional(parts: Parts) -> Plan:
     (Bai et al., "Constitutional AI", 2022; DPO takes the place of a reward model and PPO.)
     """
     config, options, reference = parts.config, parts.config.options, parts.reference()
-    learnt, held_out = hold_out(questions_of(parts), config.train.val_fraction, parts.corpus.name)
+    if not config.data.startswith("world:constitution"):
+        raise UserError(f"{parts.corpus.name} has no rules to keep: give --data world:constitution")
+    asked = [document.labels["question"] for document in parts.corpus.documents]
+    learnt, held_out = hold_out(asked, config.train.val_fraction, parts.corpus.name)
     start, own = (Author(model, parts.tokenizer, parts.frame, options.max_tokens)
                   for model in (reference, parts.model))
 
     def batches(step: int) -> Any:
         random = Random(config.seed, "constitution", step)
         questions = [learnt[i] for i in random.integers(len(learnt), config.train.batch)]
-        seed, batch = random.integers(2**31), None
-        if step >= options.revisions * config.train.steps:
-            batch = preferred_batch(own, questions, seed)
+        seed = random.integers(2**31)
+        learns = step < options.revisions * config.train.steps
+        batch = None if learns else preferred_batch(own, questions, seed)
         return batch or revised_batch(start, questions, seed)
 
     def loss(model: Any, batch: Any) -> Any:
@@ -52,6 +56,5 @@ def constitutional(parts: Parts) -> Plan:
         return judge(parts, own, held_out[: config.train.eval_windows], config.seed)
 
     tokens, known = (sum(len(own.ids(question)) for question in part) for part in (learnt, held_out))
-    plan = Plan(batches, loss, measure, tokens, known, own.ids(held_out[0]))
-    plan.healthy = {"violations": (0.0, 1.0, ""), "helpful": (0.5, 1.0, "rules are kept by saying nothing")}
-    return plan
+    healthy = {"violations": (0.0, 1.0, ""), "helpful": (0.5, 1.0, "rules are kept by saying nothing")}
+    return Plan(batches, loss, measure, tokens, known, own.ids(held_out[0]), healthy)

@@ -27,11 +27,8 @@ class DPOConfig:
 def dpo(parts: Parts) -> Plan:
     """Return a plan that learns from pairs of answers, without a reward model."""
     options, reference = parts.config.options, parts.reference()
-
-    def loss(model, batch):
-        return preference_loss(model, reference, batch, options.beta, options.loss)
-
-    plan = plan_of_pairs(parts, loss)
+    plan = plan_of_pairs(
+        parts, lambda model, batch: preference_loss(model, reference, batch, options.beta, options.loss))
     plan.healthy = {"rewards/accuracies": (0.0, 0.99, LEARNT), "rewards/margins": (0.0, math.inf, FALLING),
                     "val_rewards/chosen": (-1.0, math.inf, FALLING)} | plan.healthy
     return plan

@@ -1,6 +1,7 @@
 """Train with GRPO: draw several answers to each prompt, and make the better ones likelier."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from tinyllm.align.advantages import by_group, weighted
 from tinyllm.align.losses import policy_loss
@@ -36,7 +37,5 @@ def grpo(parts: Parts) -> Plan:
         rollout = weighted(rollout, options.aggregation, options.max_tokens)
         return by_group(rollout, options.group, options.divide, options.leave_one_out)
 
-    def loss(model, batch):
-        return policy_loss(model, batch, options.clip, options.beta)
-
+    loss = partial(policy_loss, clip=options.clip, beta=options.beta)
     return plan_of_answers(parts, options.group, learn, loss)

@@ -1,6 +1,7 @@
 """Train with PPO: learn from the rewards of drawn answers, a few careful steps at a time."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from tinyllm.align.advantages import by_value, weighted
 from tinyllm.align.losses import WithValue, policy_loss
@@ -38,8 +39,6 @@ def ppo(parts: Parts) -> Plan:
     def learn(rollout: Rollout) -> Rollout:
         return by_value(weighted(rollout, "token", options.max_tokens), value, price=paid["reward"], **given)
 
-    def loss(model, batch):
-        return policy_loss(model, batch, options.clip, paid["loss"])
-
-    both = WithValue(value, options.value, options.clip, paid["loss"]) if value else loss
+    loss = partial(policy_loss, clip=options.clip, beta=paid["loss"])
+    both = WithValue(loss, value, options.value, options.clip) if value else loss
     return plan_of_answers(parts, 1, learn, both)

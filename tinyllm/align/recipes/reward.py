@@ -1,7 +1,5 @@
 """Train a reward model, which scores texts, on pairs of answers of which one was preferred."""
 
-from typing import Any
-
 import numpy as np
 
 from tinyllm.align.pairs import read_pairs
@@ -17,13 +15,9 @@ GUESSES = "a guess is right in 0.5: take more pairs or steps"
 BY_HEART = f"{GUESSES}; if accuracy is far higher, the pairs of training were learnt by heart"
 
 
-def adapt(model: Any, corpus: Any) -> Any:
-    """Return a model that scores texts, with the weights of `model`."""
-    return model.for_scores()
-
-
 @recipe("reward", "score answers, from pairs of a chosen and a rejected one", objectives=("causal", "scores"),
-        adapt=adapt, unit="nats per pair", defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
+        adapt=lambda model, corpus: model.for_scores(), unit="nats per pair",
+        defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
 def reward(parts: Parts) -> Plan:
     """Return a plan that trains a model to score each chosen answer higher than the rejected one."""
     halves, context = read_pairs(parts), parts.model.config.context
@@ -35,13 +29,11 @@ def reward(parts: Parts) -> Plan:
         return Batch(tokens.reshape(len(chosen), 2, -1), lengths.reshape(-1, 2), np.array(differ, np.float32))
 
     def sample(model):
-        prompt, *answers = halves[1][0]
-        tokens, lengths = padded([[*prompt, *answer][:context] for answer in answers])
+        batch = layout(halves[1][:1])
         with inference(model):
-            scores = last_scores(model, tokens, lengths).data
-        written = [parts.tokenizer.decode(ids) for ids in (prompt, *answers)]
-        lines = [f"{score:+.2f} {text.strip()}" for score, text in zip(scores, written[1:], strict=True)]
-        return "\n".join([written[0].strip(), *lines])
+            scores = last_scores(model, batch.tokens[0], batch.targets[0]).data
+        prompt, *answers = (parts.tokenizer.decode(ids).strip() for ids in halves[1][0])
+        return "\n".join([prompt, *(f"{x:+.2f} {text}" for x, text in zip(scores, answers, strict=True))])
 
     plan = plan_of(parts, halves, layout, preferred, size=lambda pair: row_size(pair) + 1)
     plan.healthy = {"accuracy": (0.6, 1.0, GUESSES), "val_accuracy": (0.6, 1.0, BY_HEART)} | plan.healthy
