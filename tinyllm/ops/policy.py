@@ -12,12 +12,6 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
 
-def surrogates(new: Array, old: Array, advantages: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Return the two terms of clipped_loss: the ratio times the advantages, free and clipped."""
-    ratio = exp(new - old)
-    return ratio * advantages, np.clip(ratio, 1 - float(low), 1 + float(high)) * advantages
-
-
 @op(outputs=("loss", "clipped"), grads=("new",), shapes="new (...), old (...), advantages (...)")
 def clipped_loss(new: Array, old: Array, advantages: Array, low: float = 0.2, high: float = 0.2,
                  ) -> tuple[Array, Array]:
@@ -27,22 +21,17 @@ def clipped_loss(new: Array, old: Array, advantages: Array, low: float = 0.2, hi
     smaller one; the loss has no slope there. With low = high = inf nothing is clipped. (Schulman et al.,
     "PPO", 2017, equation 7; Yu et al., "DAPO", 2025, section 3.1, take a larger high than low.)
     """
-    free, bounded = surrogates(new, old, advantages, low, high)
+    ratio = exp(new - old)
+    free, bounded = ratio * advantages, np.clip(ratio, 1 - float(low), 1 + float(high)) * advantages
     return -np.minimum(free, bounded), bounded < free
 
 
 @op(shapes="dloss (...), new (...), old (...), advantages (...)")
 def clipped_loss_backward(dloss: Array, new: Array, old: Array, advantages: Array, low: float = 0.2,
                           high: float = 0.2) -> Array:
-    """Compute dnew = -dloss r A, and 0 where the loss is clipped: all (...) -> (...)."""
-    free, bounded = surrogates(new, old, advantages, low, high)
-    return np.where(bounded < free, 0, -dloss * free)
-
-
-def squared_errors(values: Array, old: Array, returns: Array, clip: float) -> tuple[Array, Array]:
-    """Return the squares of values - returns, where the values are free, and where they are clipped."""
-    near = np.clip(values, old - float(clip), old + float(clip))
-    return (values - returns) ** 2, (near - returns) ** 2
+    """Compute dnew = dloss times the loss, -r A, and 0 where it is clipped: all (...) -> (...)."""
+    loss, clipped = clipped_loss(new, old, advantages, low, high)
+    return np.where(clipped, 0, dloss * loss)
 
 
 @op(outputs=("loss",), grads=("values",), shapes="values (...), old (...), returns (...)")
@@ -53,14 +42,15 @@ def value_loss(values: Array, old: Array, returns: Array, clip: float = 0.2) -> 
     by more than c towards R has no slope. With clip = inf the loss is half the square of v - R. (Dhariwal et
     al., "OpenAI Baselines", 2017, ppo2; Huang et al., "37 implementation details of PPO", 2022, detail 9.)
     """
-    return 0.5 * np.maximum(*squared_errors(values, old, returns, clip))
+    near = np.clip(values, old - float(clip), old + float(clip))
+    return 0.5 * np.maximum((values - returns) ** 2, (near - returns) ** 2)
 
 
 @op(shapes="dloss (...), values (...), old (...), returns (...)")
 def value_loss_backward(dloss: Array, values: Array, old: Array, returns: Array, clip: float = 0.2) -> Array:
     """Compute dvalues = dloss (v - R), and 0 where the clipped square is larger: all (...) -> (...)."""
-    free, bounded = squared_errors(values, old, returns, clip)
-    return np.where(bounded > free, 0, dloss * (values - returns))
+    bounded = value_loss(values, old, returns, clip) > 0.5 * (values - returns) ** 2
+    return np.where(bounded, 0, dloss * (values - returns))
 
 
 def check_kind(kind: str, *kinds: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import cases, few, floats, ints, seeds, sizes
+from tinyllm.testing.arrays import CASES, cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
@@ -12,26 +12,15 @@ from tinyllm.testing.relations import run_spec
 discounts = st.sampled_from((0.5, 1.0, 0.99, 0.0))
 
 
-def padded(draw, count):
-    """Draw `count` arrays (B, T) and lengths (B,) from 0 to T; what is behind the ends may be NaN."""
+@st.composite
+def padded(draw, count, *settings):
+    """Draw `count` arrays (B, T), lengths (B,) from 0 to T, settings; what is behind the ends may be NaN."""
     B, T = draw(few), draw(sizes)
     lengths = Random(draw(seeds), "lengths").integers(T + 1, B)
     arrays = [floats(draw, (B, T)) for _ in range(count)]
     if draw(st.booleans()):
         arrays = [np.where(np.arange(T) < lengths[:, None], x, np.float32(np.nan)) for x in arrays]
-    return *arrays, lengths
-
-
-@cases("discounted_returns")
-def discounted_returns(draw):
-    """Draw the rewards of padded texts, the texts' lengths and a discount."""
-    return *padded(draw, 1), draw(discounts)
-
-
-@cases("gae")
-def gae(draw):
-    """Draw rewards and values of padded texts, the texts' lengths, a discount and lambda."""
-    return *padded(draw, 2), draw(discounts), draw(st.sampled_from((0.5, 0.95, 1.0, 0.0)))
+    return *arrays, lengths, *map(draw, settings)
 
 
 @cases("group_advantages")
@@ -63,6 +52,8 @@ def group_advantages_bound(args, results):
     return (off + TINY,)
 
 
+CASES |= {"discounted_returns": padded(1, discounts),
+          "gae": padded(2, discounts, st.sampled_from((0.5, 0.95, 1.0, 0.0)))}
 BOUNDS["discounted_returns"] = of_sizes("discounted_returns", lambda rewards, **_: 4 + rewards.shape[1])
 
 GIVEN = "np.where(before_end(lengths, rewards.shape[1]), rewards, 0)"
@@ -88,19 +79,11 @@ mistake("discounted_returns", "discounts counted from the first step, not from s
         "returns[:, t] += returns[:, t + 1]")
 mistake("gae", "the last value again as the value after the end, where nothing is expected", FOLLOWING,
         "np.concatenate([values[:, 1:], values[:, -1:]], axis=1)")
-mistake("gae", "values from behind the end of the text",
-        "np.where(before_end(lengths, rewards.shape[1]), values, 0)", "values")
 mistake("gae", "the value before each step, where the value after it belongs", FOLLOWING,
         "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)")
 mistake("gae", "gamma multiplied with the value of step t, not of step t + 1",
         "rewards + float(gamma) * following - values", "rewards + following - float(gamma) * values")
-mistake("gae", "lam forgotten: deltas are discounted by gamma lam", "float(gamma) * float(lam)",
-        "float(gamma)")
 mistake("gae", "gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)")
-mistake("gae", "delta alone, as if lam were 0", "advantages, advantages + values",
-        "delta, advantages + values")
-mistake("gae", "a loop from the beginning, which adds only the next delta", LOOP,
-        "range(rewards.shape[1] - 1)")
 mistake("gae", "returns that add up rewards, where advantages + values belong", "advantages + values",
         "discounted_returns(rewards, lengths, gamma)")
 mistake("gae", "advantages minus their mean, which is for the caller to take away",
@@ -110,18 +93,10 @@ mistake("group_advantages", "the mean of the whole batch as the baseline, not of
         "rewards.sum(axis=1, keepdims=True) / max(K, 1)", "rewards.sum() / max(rewards.size, 1)")
 mistake("group_advantages", "the standard deviation of the whole batch, not of each group", DEVIATION,
         "np.sqrt((centred * centred).sum() / max(centred.size - 1, 1))")
-mistake("group_advantages", "the standard deviation with K, where K - 1 belongs (ddof=1)", DEVIATION,
-        "np.sqrt((centred * centred).sum(axis=1, keepdims=True) / max(K, 1))")
-mistake("group_advantages", "the variance, where its square root divides", DEVIATION,
-        "(centred * centred).sum(axis=1, keepdims=True) / max(K - 1, 1)")
-mistake("group_advantages", "0 / 0 in groups of equal rewards: 1e-4 is missing", "deviation + 1e-4",
-        "deviation")
 mistake("group_advantages", "rewards divided by their deviation, without a baseline", SHIFT, "",
         "centred / (deviation + 1e-4)", "rewards / (deviation + 1e-4)")
 mistake("group_advantages", "the sum of the other rewards divided by K, not by K - 1", SHIFT, "", LEFT_OUT,
         "rewards - (rewards.sum(axis=1, keepdims=True) - rewards) / max(K, 1)")
-mistake("group_advantages", "the mean of all with leave_one_out, which leaves out the answer itself",
-        LEFT_OUT, "centred")
 
 
 @variant("gae")

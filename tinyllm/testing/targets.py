@@ -20,15 +20,8 @@ INSIDE = "(begins[:, None] <= place) & (place < ends[:, None])"
 
 mistake("answer_targets", "every token as its own target: a model should write the next one", "rows[:, 1:]",
         "rows[:, :-1]")
-mistake("answer_targets", "no target for the first token of the answer, and one for the token after its end",
-        "np.arange(1, rows.shape[1])", "np.arange(rows.shape[1] - 1)")
 mistake("answer_targets", "targets in the prompt, too", INSIDE, "place < ends[:, None]")
 mistake("answer_targets", "targets in the padding, too", INSIDE, "begins[:, None] <= place")
-mistake("answer_targets", "no target for the answer's last token, which ends it", "place < ends[:, None]",
-        "place < ends[:, None] - 1")
-mistake("answer_targets", "no target for the first token of the answer", "begins[:, None] <= place",
-        "begins[:, None] < place")
-mistake("answer_targets", "0, which is a token, where -100 belongs", "IGNORED", "0")
 
 
 @variant("answer_targets")
