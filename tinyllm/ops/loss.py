@@ -1,4 +1,4 @@
-"""Compute cross-entropy: the negative log-likelihood (nll) of each target token in nats, and the mean."""
+"""Compute cross-entropy: the negative log-likelihood (nll) of target tokens in nats; choose targets."""
 
 import numpy as np
 
@@ -115,3 +115,15 @@ def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array
         logits = matmul(rows(x)[chunk], w, transpose_b=True)
         rows(dx)[chunk] = matmul(token_losses_backward(dloss, logits, target, sums, ignore_index), w)
     return dx
+
+
+@op(outputs=("targets",), grads=(), shapes="rows (B, n), begins (B), ends (B)")
+def answer_targets(rows: Array, begins: Array, ends: Array) -> Array:
+    """Return what a model should write after each token, if only the answer in each row counts.
+
+    rows (B, T + 1) ints; begins, ends (B,) ints, the positions of the answer's first token, and of the first
+    token after it -> targets (B, T): rows[b, t + 1] if begins[b] <= t + 1 < ends[b], and else -100.
+    """
+    place = np.arange(1, rows.shape[1])
+    inside = (begins[:, None] <= place) & (place < ends[:, None])
+    return np.where(inside, rows[:, 1:], IGNORED)

@@ -69,8 +69,7 @@ mistake("discounted_returns", "a loop from the beginning, which adds only the ne
         "range(rewards.shape[1] - 1)")
 mistake("discounted_returns", "the rewards so far: a return adds up those that are still to come", LOOP,
         "range(1, rewards.shape[1])", ADDED, "returns[:, t] += float(gamma) * returns[:, t - 1]")
-mistake("discounted_returns",
-        "the first return everywhere: what was earned before a step is no reward of that step",
+mistake("discounted_returns", "the first return everywhere, with rewards that came before the step",
         "return returns", "return returns[:, :1] * before_end(lengths, rewards.shape[1])")
 mistake("discounted_returns", "returns without the reward of the step itself", "return returns",
         f"return returns - {GIVEN}")

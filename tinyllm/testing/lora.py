@@ -30,14 +30,15 @@ BOUNDS |= {
     "merge_lora": of_sizes("merge_lora", lambda a, **_: 4 + a.shape[1]),
 }
 
+for op in ("low_rank", "merge_lora"):
+    mistake(op, "a scale that is divided by the rank again", "float(scale)",
+            "float(scale) / max(a.shape[1], 1)")
 mistake("low_rank_backward", "db without the scale", "linear(x, a) * float(scale)", "linear(x, a)")
 mistake("low_rank_backward", "da and dx without the scale", "dh * float(scale)", "dh")
 mistake("low_rank_backward", "da and db of 0: the layer is frozen, but its adapter is not",
         "return dx, da, db", "return dx, 0 * da, 0 * db")
 mistake("merge_lora", "the weight scaled, too", "weight + float(scale) * (a @ b)",
         "float(scale) * (weight + a @ b)")
-mistake("merge_lora", "a scale that is divided by the rank again", "float(scale)",
-        "float(scale) / max(a.shape[1], 1)")
 mistake("merge_lora", "the product transposed, as PyTorch stores weights", "a @ b", "(a @ b).T")
 
 variant("low_rank")(lambda x, a, b, scale: x @ (np.float32(scale) * (a @ b)))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, MODEST, cases, few, floats, seeds, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_rounding, ulps
+from tinyllm.testing.bounds import BOUNDS, of_rounding, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 
 limits = st.sampled_from((0.2, 0.5, float("inf"), 0.1))
@@ -30,18 +30,14 @@ def answer_weights(draw):
     return lengths, T, how, draw(st.sampled_from((8, 99)))
 
 
-@bound("kl_estimate")
-def kl_bound(args, results):
-    """Bound the float32 error of an estimate: in "k3", d and exp(-d) - 1 cancel."""
-    d = args[0] - args[1]
-    return (4 * EPS * (np.abs(results[0]) + np.abs(d) + np.abs(np.expm1(-d)) * (1 + np.abs(d))) + TINY,)
-
-
 CASES |= {"clipped_loss": moved(1, limits, limits), "value_loss": moved(1, limits),
           "kl_estimate": moved(0, st.sampled_from(("k3", "k1", "k2")))}
 BOUNDS |= {name: of_rounding(name) for name in (
     "clipped_loss", "clipped_loss_backward", "value_loss", "value_loss_backward", "kl_estimate_backward")}
 BOUNDS["answer_weights"] = ulps(2)
+BOUNDS["kl_estimate"] = of_terms(lambda y, new, reference, kind: 4 * (  # in "k3", d and exp(-d) - 1 cancel
+    np.abs(y[0]) + np.abs(new - reference)
+    + np.abs(np.expm1(reference - new)) * (1 + np.abs(new - reference))))
 
 CLIPPED = "np.clip(ratio, 1 - float(low), 1 + float(high))"
 SMALLER = "np.minimum(free, bounded)"
