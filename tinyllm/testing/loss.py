@@ -176,6 +176,8 @@ INSIDE = "(begins[:, None] <= place) & (place < ends[:, None])"
 
 mistake("answer_targets", "every token as its own target: a model should write the next one", "rows[:, 1:]",
         "rows[:, :-1]")
+mistake("answer_targets", "no target for the first token of the answer, and one for the token after its end",
+        "np.arange(1, rows.shape[1])", "np.arange(rows.shape[1] - 1)")
 mistake("answer_targets", "targets in the prompt, too", INSIDE, "place < ends[:, None]")
 mistake("answer_targets", "targets in the padding, too", INSIDE, "begins[:, None] <= place")
 
