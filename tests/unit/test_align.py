@@ -4,8 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_gpt import shaken, tiny, tiny_gpt
 from tiny_models import DECODERS, MODELS
 
@@ -15,7 +13,7 @@ from tinyllm.align.advantages import by_group, by_value, weighted
 from tinyllm.align.losses import of_answers, policy_loss, preference_loss
 from tinyllm.align.policy import report
 from tinyllm.align.questions import OWN, read_questions
-from tinyllm.align.rollout import Rollouts, back, draw, frozen, lay_out, left
+from tinyllm.align.rollout import Rollouts, draw, frozen, lay_out
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
@@ -99,20 +97,6 @@ def test_groups_of_equal_rewards_teach_nothing_and_say_so():
         loss, _ = policy_loss(model, by_group(rollout, 3, divide, not divide), 0.2)
         assert not any(x.any() for x in gradients(model, loss))
     assert report(rollout).items() >= {"frac_reward_zero_std": 1, "true_reward": 26 / 6}.items()
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 9))
-def test_numbers_go_to_the_left_and_back(lengths, seed):
-    rng = np.random.default_rng(seed)
-    targets = np.full((len(lengths), 7), IGNORED)
-    for row, n in zip(targets, lengths, strict=True):
-        start = rng.integers(0, 8 - n)
-        row[start : start + n] = 1
-    x = np.where(targets == 1, rng.normal(size=targets.shape), 0)
-    moved = left(x, targets)
-    assert not moved[np.arange(7) >= np.array(lengths)[:, None]].any()
-    assert np.array_equal(back(moved, targets), x)
-    assert all(np.array_equal(a[a != 0], b[b != 0]) for a, b in zip(moved, x, strict=True))
 
 
 def test_steps_share_answers_and_see_each_once_an_epoch():

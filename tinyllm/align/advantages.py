@@ -6,16 +6,15 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.align.rollout import Rollout, back, frozen, left
+from tinyllm.align.rollout import Rollout, frozen
 from tinyllm.ops.loss import IGNORED
 
 
 def weighted(rollout: Rollout, aggregation: str, most: int) -> Rollout:
     """Add the weights of targets and rows; see `ops.answer_weights` for an aggregation and `most`."""
-    targets = rollout.targets
-    lengths = (targets != IGNORED).sum(axis=1)
-    shares, counts = ops.answer_weights(lengths, targets.shape[1], aggregation, most)
-    return dataclasses.replace(rollout, shares=back(shares, targets), weights=counts)
+    counted = rollout.targets != IGNORED
+    weights, counts = ops.answer_weights(counted.sum(axis=1), counted.shape[1], aggregation, most)
+    return dataclasses.replace(rollout, shares=weights[:, :1] * counted, weights=counts)
 
 
 def by_group(rollout: Rollout, group: int, divide: bool, leave_one_out: bool) -> Rollout:
@@ -35,17 +34,15 @@ def by_value(rollout: Rollout, value: Any, *, price: float, unfinished: float, g
     divergence, with every token. An answer that does not end loses `unfinished`. Without a value model, the
     mean of all returns is expected. `whiten` shifts and scales the advantages to mean 0 and variance 1.
     """
-    targets = rollout.targets
-    lengths = (targets != IGNORED).sum(axis=1)
-    rewards = left(np.float32(price) * (rollout.reference - rollout.old), targets)
-    rewards[np.arange(len(rewards)), lengths - 1] += rollout.rewards - unfinished * (1 - rollout.ended)
-    values = left(frozen(value, rollout, "scores"), targets) if value else np.zeros_like(rewards)
-    advantages, returns = ops.gae(rewards, values, lengths, gamma, lam if value else 1.0)
-    real = np.arange(rewards.shape[1]) < lengths[:, None]
+    counted = rollout.targets != IGNORED
+    ends = counted.shape[1] - counted[:, ::-1].argmax(axis=1)  # GAE goes from there to the left
+    rewards = np.float32(price) * (rollout.reference - rollout.old)
+    rewards[np.arange(len(rewards)), ends - 1] += rollout.rewards - unfinished * (1 - rollout.ended)
+    values = frozen(value, rollout, "scores") if value else np.zeros_like(rewards)
+    advantages, returns = ops.gae(rewards, values, ends, gamma, lam if value else 1.0)
     if whiten or not value:
-        advantages = advantages - advantages[real].mean()
+        advantages = advantages - advantages[counted].mean()
     if whiten:
-        advantages = advantages / (advantages[real].std() + np.float32(1e-8))
-    found = {"advantages": np.where(real, advantages, 0), "values": values, "returns": returns}
-    placed = {name: back(x.astype(np.float32), targets) for name, x in found.items()}
-    return dataclasses.replace(rollout, **placed)
+        advantages = advantages / (advantages[counted].std() + np.float32(1e-8))
+    found = {"advantages": advantages, "values": values, "returns": returns}
+    return dataclasses.replace(rollout, **{k: np.where(counted, x, np.float32(0)) for k, x in found.items()})

@@ -46,10 +46,9 @@ class PolicyConfig:
 def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout], loss: Callable) -> Plan:
     """Return a plan that draws `group` answers to each prompt, rewards them, and learns from them.
 
-    Validation draws an answer to each of the first held-out prompts, always with the same random numbers. Its
-    loss is minus the mean reward. Raises UserError for prompts and answers that exceed the context.
-
-    learn(rollout): adds what the loss needs, such as advantages.
+    learn(rollout) adds what the loss needs, such as advantages. Validation draws an answer to each of the
+    first held-out prompts, always with the same random numbers; its loss is minus the mean reward. Raises
+    UserError for prompts and answers that exceed the context.
     """
     config, options, model = parts.config, parts.config.options, parts.model
     train, opened = config.train, Opened(model, parts.tokenizer, parts.frame)
@@ -93,10 +92,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
 
 
 def rewards(asked: Sequence[Question], texts: list[str], judge: Opened | None) -> dict[str, Any]:
-    """Return the arrays `rewards` and, if they are known, `truths` (B,) of the texts of answers.
-
-    Raises UserError, with the answer, if a reward is not finite.
-    """
+    """Return arrays (B,): `rewards` and, if known, `truths`. Raises UserError if a reward is not finite."""
     def by(what: str) -> np.ndarray:
         return np.array([getattr(x, what)(text) for x, text in zip(asked, texts, strict=True)], np.float32)
 

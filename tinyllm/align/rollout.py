@@ -90,20 +90,6 @@ def frozen(model: Any, batch: Batch, score: str = "log_probs") -> np.ndarray:
     return np.concatenate(parts)
 
 
-def left(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Move the numbers of answers to the left edge: x (B, T) -> (B, T), 0 behind each answer."""
-    moved, counted = np.zeros_like(x), targets != IGNORED
-    moved[np.sort(counted)[:, ::-1]] = x[counted]
-    return moved
-
-
-def back(moved: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Undo `left`: (B, T) -> (B, T), the numbers of answers at the places of their targets."""
-    x, counted = np.zeros_like(moved), targets != IGNORED
-    x[counted] = moved[np.sort(counted)[:, ::-1]]
-    return x
-
-
 class Rollouts:
     """Return the batch of a step: a part of the answers that were drawn `epochs * pieces` steps ago or less.
 
