@@ -53,10 +53,7 @@ def revised_batch(author: Author, questions: Sequence[str], seed: int) -> Batch:
 
 
 def preferred_batch(author: Author, questions: Sequence[str], seed: int) -> Batch | None:
-    """Draw two answers to each question, and prefer the one that breaks fewer rules -> a batch of pairs.
-
-    Returns None if no two answers differ in the number of broken rules.
-    """
+    """Draw two answers to each question -> pairs that prefer the one with fewer broken rules, or None."""
     pairs = []
     for q, *both in zip(questions, *(author.write(questions, seed + i) for i in range(2)), strict=True):
         chosen, rejected = sorted(both, key=broken)

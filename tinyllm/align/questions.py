@@ -36,8 +36,8 @@ OWN: dict[str, tuple] = {  # kind -> check and truth, functions of world, questi
 def read_questions(parts: Any) -> tuple[list[Question], str]:
     """Return the questions of a run's data, and the text that ends an answer of a model without a frame.
 
-    Data of the world know the true reward. Lines of JSONL have a prompt, and perhaps an answer: then an
-    answer is worth 1 if it is equal, else 0. Raises UserError for a bad line, or a kind that asks nothing.
+    Lines of JSONL have a prompt, and perhaps an answer: an equal one is worth 1, another 0. Data of the world
+    know the true reward. Raises UserError for a bad line, or a kind that asks nothing.
     """
     if not parts.config.data.startswith(PREFIX):
         records = read_records(parts.corpus, "prompt", "answer?")

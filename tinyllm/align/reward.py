@@ -17,10 +17,7 @@ ROOM = 4096  # how many tokens and padding a pass of `score_texts` reads at most
 
 
 def last_scores(model: Any, tokens: np.ndarray, lengths: np.ndarray) -> Tensor:
-    """Return each text's score, the one at its last token: tokens (N, T), lengths (N,) -> (N,).
-
-    Tokens after a text's length are padding, which changes nothing.
-    """
+    """Return scores of texts, each at the last token before its padding: (N, T), lengths (N,) -> (N,)."""
     places = np.arange(len(tokens)) * tokens.shape[1] + lengths - 1
     return F.embedding(model.scores(tokens).reshape(-1, 1), places).reshape(-1)
 
@@ -50,15 +47,14 @@ def open_judge(place: str) -> Opened:
 def score_texts(opened: Opened, prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
     """Return a reward model's scores of answers to prompts: N texts, N texts -> float32 (N,).
 
-    Prompts and answers are framed as in the model's training. A score has the same bits whatever other texts
-    are scored with it. Raises UserError unless `opened` is a reward model in whose context the texts fit.
+    Both are framed as in the model's training. A score has the same bits whatever texts are scored with it.
+    Raises UserError unless `opened` is a reward model in whose context the texts fit.
     """
-    encode, frame, context = opened.tokenizer.encode, opened.frame, opened.model.config.context
+    encode, frame, most = opened.tokenizer.encode, opened.frame, opened.model.config.context
     texts = [encode(prompt + frame.separator) + encode(answer + frame.end)
              for prompt, answer in zip(prompts, answers, strict=True)]
-    if wrong := [len(text) for text in texts if not 0 < len(text) <= context]:
-        raise UserError(f"a prompt with its answer has {wrong[0]} tokens: the reward model reads 1 to "
-                        f"{context}")
+    if wrong := [len(text) for text in texts if not 0 < len(text) <= most]:
+        raise UserError(f"a prompt with its answer has {wrong[0]} tokens: the reward model reads 1 to {most}")
     found = np.empty(len(texts), np.float32)
     with inference(opened.model):
         for rows in by_length(texts, ROOM):

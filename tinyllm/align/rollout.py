@@ -25,11 +25,9 @@ ROWS = 64  # rows of a pass that computes log-probabilities without gradients
 
 @dataclass(frozen=True)
 class Rollout(Batch):
-    """Drawn answers behind their prompts, a row each. Targets count inside answers, their end included.
+    """Drawn answers behind their prompts, a row each. Targets count inside answers, their end included."""
 
-    weights (B,): how much a row adds to the divisor of the loss, see `ops.answer_weights`.
-    """
-
+    # The weights (B,) are how much a row adds to the divisor of the loss, see `ops.answer_weights`.
     # (B, T), as tokens and targets, and 0 where no target counts:
     shares: Any = None  # how much each target counts, see `ops.answer_weights`
     old: Any = None  # the log-probabilities with which the targets were drawn

@@ -18,7 +18,6 @@ CHARTS = [  # title, what the axes show, column of the x axis, {name of a curve:
     ("Cut off", "share of answers without an end", "step", {"": "completions/clipped_ratio"}),
     ("No contrast", "share of prompts whose answers earn the same", "step", {"": "frac_reward_zero_std"}),
 ]
-STYLES = "train", "val"
 
 
 def aligned(records: list[dict]) -> Html:
@@ -26,7 +25,7 @@ def aligned(records: list[dict]) -> Html:
     drawn = []
     for title, unit, across, curves in CHARTS:
         series = []
-        for (name, column), style in zip(curves.items(), STYLES, strict=False):
+        for (name, column), style in zip(curves.items(), ("train", "val"), strict=False):
             points = sorted((each[across], each[column]) for each in records
                             if each.get(across) is not None and each.get(column) is not None)
             series.append(Series(name, points, style if len(curves) > 1 else "other"))
