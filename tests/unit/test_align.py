@@ -136,9 +136,26 @@ def test_what_cannot_be_learnt_from_is_one_line(here, refused):
         ("grpo", "long.jsonl", "train.batch=9", "train.batch 9 is no multiple of 8"),
         ("ppo", "world:stories", "ppo.kl=0", "asks nothing"),
         ("ppo", "asks.jsonl", "ppo.reward=run2", "run2 holds no run"),
+        ("constitutional", "world:constitution,n=60", "constitutional.max_tokens=33",
+         "exceed the context of 64"),
     ):
         assert message in refused("train", recipe, "--data", data, *start, "--set", setting)
         assert not (here / "run").exists()
+
+
+def test_steps_that_draw_are_not_timed_and_replaced_ops_may_round(here, refused):
+    """A fresh model was once timed on answers of another one, and a replaced op was called a bug."""
+    (here / "asks.jsonl").write_text('{"prompt": "to be", "answer": "b"}\n' * 40)
+    start = ("--data", "asks.jsonl", "--preset", "nano", "--batch", "8", "--out", "run")
+    assert "draws answers, which cannot be timed" in refused("train", "grpo", *start, "--minutes", "0.1")
+    model = tiny_gpt(11)
+    rollout = drawn_by(model)
+    moved = {"old": rollout.old + np.float32(1e-6), "advantages": np.ones_like(rollout.old)}
+    near = dataclasses.replace(rollout, **moved)
+    with pytest.raises(UserError, match="must begin at 1"):
+        policy_loss(model, near, 0.2)
+    with ops.override(softmax=ops.softmax.reference):
+        policy_loss(model, near, 0.2)
 
 
 @pytest.fixture(scope="module")

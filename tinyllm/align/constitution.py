@@ -14,12 +14,17 @@ from tinyllm.runs.opened import Opened
 from tinyllm.world.kinds.constitution import ASKING, MARKER, violations
 from tinyllm.world.reward import reward
 
+TRIES = 8  # of a step whose drafts get no revision
+
 
 class Author:
     """A model that answers questions; `most` is the largest number of tokens of an answer."""
 
     def __init__(self, model: Any, tokenizer: Any, frame: Any, most: int):
         self.opened, self.frame, self.most = Opened(model, tokenizer, frame), frame, most
+        if 2 * most > (context := model.config.context):
+            raise UserError(f"a draft and its revision, {most} tokens each, exceed the context of {context}: "
+                            "set a smaller constitutional.max_tokens")
 
     def write(self, prompts: Sequence[str], seed: int) -> list[str]:
         """Draw an answer to each prompt."""
@@ -41,15 +46,15 @@ class Author:
 def revised_batch(author: Author, questions: Sequence[str], seed: int) -> Batch:
     """Draft answers, criticise them, and write better ones (Bai et al. 2022, section 3) -> a batch of these.
 
-    Raises UserError if nothing is revised.
+    Raises UserError if nothing is revised in some tries.
     """
-    drafts = author.write(questions, seed)
-    asked = [ASKING.format(question=q, draft=draft) for q, draft in zip(questions, drafts, strict=True)]
-    written = [text.partition(MARKER)[2].strip() for text in author.write(asked, seed + 1)]
-    pairs = [(q, revision) for q, revision in zip(questions, written, strict=True) if revision]
-    if not pairs:
-        raise UserError("the start writes no revisions: first train it, by sft, to answer and to revise")
-    return author.lay_out(pairs)
+    for once in range(seed, seed + 2 * TRIES, 2):
+        drafts = author.write(questions, once)
+        asked = [ASKING.format(question=q, draft=draft) for q, draft in zip(questions, drafts, strict=True)]
+        written = [text.partition(MARKER)[2].strip() for text in author.write(asked, once + 1)]
+        if pairs := [(q, revision) for q, revision in zip(questions, written, strict=True) if revision]:
+            return author.lay_out(pairs)
+    raise UserError("the start writes no revisions: first train it, by sft, to answer and to revise")
 
 
 def preferred_batch(author: Author, questions: Sequence[str], seed: int) -> Batch | None:

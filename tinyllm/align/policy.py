@@ -47,11 +47,13 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     """Return a plan that draws `group` answers to each prompt, rewards them, and learns from them.
 
     learn(rollout) adds what the loss needs, such as advantages. Validation draws an answer to each of the
-    first held-out prompts, always with the same random numbers; its loss is minus the mean reward. Raises
-    UserError for prompts and answers that exceed the context.
+    prompts of the last part, always with the same random numbers; its loss is minus the mean reward. A text
+    that asks a question twice may ask it in both parts. Raises UserError for what cannot be learnt from.
     """
     config, options, model = parts.config, parts.config.options, parts.model
     train, opened = config.train, Opened(model, parts.tokenizer, parts.frame)
+    if model.picture_marks and parts.corpus.shown:
+        raise UserError(f"{config.recipe} shows no pictures, and {parts.corpus.name} asks about some")
     if train.batch % group:
         raise UserError(f"train.batch {train.batch} is no multiple of {group} answers to a prompt")
     questions, end = read_questions(parts)
@@ -63,9 +65,10 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
                         f"--set {config.recipe}.reward=RUN, from `tinyllm train reward`")
     encoded = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in questions}
     longest = max(map(len, encoded.values()))
-    if longest + options.max_tokens > model.config.context:
-        raise UserError(f"a prompt has {longest} tokens, and with max_tokens={options.max_tokens} it exceeds "
-                        f"the context of {model.config.context}: set a smaller {config.recipe}.max_tokens")
+    for reader in (model, judge.model) if judge else (model,):
+        if longest + options.max_tokens > (context := reader.config.context):
+            raise UserError(f"a prompt has {longest} tokens, and with max_tokens={options.max_tokens} it "
+                            f"exceeds the context of {context}: set a smaller {config.recipe}.max_tokens")
 
     def answer(asked: Sequence[Question], seed: int) -> Rollout:
         drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, stop, seed)

@@ -54,7 +54,7 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
         _, default, text = settings[setting]
         text += f" ({default})" if default else ""
         parser.add_argument(flag, metavar=metavar, dest=setting, help=text)
-    lines = [f"  {name:<10} {recipe.help}" for name, recipe in recipes().items()]
+    lines = [f"  {name:<14} {recipe.help}" for name, recipe in recipes().items()]
     rows = [entry(f"  {name:<25}{default:<11}", text)
             for name, (_, default, text) in sorted(settings.items())]
     parser.epilog = (parser.epilog or "") + "\n".join([NOTES, "\nrecipes:", *lines, ""])

@@ -6,7 +6,7 @@ from tinyllm.report.svg import Series, chart
 SEEN, TRUE = "what training sees", "the true reward"
 CHARTS = [  # title, what the axes show, column of the x axis, {name of a curve: column of the log}
     ("Reward", "mean of an answer, by step", "step", {SEEN: "objective/scores", TRUE: "true_reward"}),
-    ("Reward and distance", "held-out prompts, by nats from the start", "val_objective/kl",
+    ("Reward and distance", "validation, by nats from the start", "val_objective/kl",
      {SEEN: "val_objective/scores", TRUE: "val_true_reward"}),
     ("Rewards of pairs", "nats from the start, times beta", "step",
      {"chosen": "rewards/chosen", "rejected": "rewards/rejected"}),

@@ -101,7 +101,7 @@ def _numbers(steps: list[dict], curves: LossCurves) -> Html:
     last = next(record for record in reversed(steps) if record["val_loss"] is not None)
     loss, (best_step, best) = curves.val[-1][1], min(curves.val, key=lambda point: point[1])
     rewarded = "nats" not in curves.unit and last.get("val_objective/scores") is not None
-    shown = [("Mean reward", -loss, ".3f", "held-out prompts")] if rewarded else [
+    shown = [("Mean reward", -loss, ".3f", "validation prompts")] if rewarded else [
         ("Validation loss", loss, ".3f", curves.unit),
         ("Best", best if best < loss else None, ".3f", f"at step {best_step:,}"),
         ("Training loss", curves.train[-1][1] if curves.train else None, ".3f", curves.unit),

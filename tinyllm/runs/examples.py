@@ -14,7 +14,7 @@ from tinyllm.runs.plan import Plan
 from tinyllm.train.evaluate import evaluate
 
 SHORTER = "take a larger model.context, or shorter examples"
-TEACH = "these examples have no target, or none inside the model.context"
+TEACH = "these examples have no target inside the model.context, or two answers that are equal"
 
 
 def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:

@@ -79,8 +79,11 @@ class TrainSetup(Parts):
     def steps_in(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> int:
         """Count the steps that this machine does in some seconds, with evaluations and samples; at least 1.
 
-        First a fresh model trains for a twentieth of the seconds, which is included, too.
+        First a fresh model trains for a twentieth of the seconds, which is included, too. Raises UserError
+        for a recipe whose model draws what it learns from.
         """
+        if hasattr(self.plan.batches, "collect"):
+            raise UserError(f"{self.config.recipe} draws answers, which cannot be timed: give --steps")
         began, done = clock(), 0
         for _ in self.steps():
             done += 1

@@ -57,4 +57,5 @@ def constitutional(parts: Parts) -> Plan:
 
     tokens, known = (sum(len(own.ids(question)) for question in part) for part in (learnt, held_out))
     healthy = {"violations": (0.0, 1.0, ""), "helpful": (0.5, 1.0, "rules are kept by saying nothing")}
-    return Plan(batches, loss, measure, tokens, known, own.ids(held_out[0]), healthy)
+    return Plan(batches, loss, measure, tokens, known, own.ids(held_out[0]), healthy,
+                lambda batch: {"preferences": float(batch.tokens.ndim == 3)})
