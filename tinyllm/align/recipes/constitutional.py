@@ -1,7 +1,6 @@
 """Train a model by a constitution: learn its own revisions, then what the rules prefer."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinyllm.align.constitution import Author, judge, preferred_batch, revised_batch
 from tinyllm.align.losses import preference_loss
@@ -39,7 +38,7 @@ def constitutional(parts: Parts) -> Plan:
     start, own = (Author(model, parts.tokenizer, parts.frame, options.max_tokens)
                   for model in (reference, parts.model))
 
-    def batches(step: int) -> Any:
+    def batches(step):
         random = Random(config.seed, "constitution", step)
         questions = [learnt[i] for i in random.integers(len(learnt), config.train.batch)]
         seed = random.integers(2**31)
@@ -47,12 +46,12 @@ def constitutional(parts: Parts) -> Plan:
         batch = None if learns else preferred_batch(own, questions, seed)
         return batch or revised_batch(start, questions, seed)
 
-    def loss(model: Any, batch: Any) -> Any:
+    def loss(model, batch):
         if batch.tokens.ndim == 2:
             return next_token(model.eval(), batch)
         return preference_loss(model, reference, batch, options.beta)[0]
 
-    def measure(model: Any) -> dict[str, Any]:
+    def measure(model):
         return judge(parts, own, held_out[: config.train.eval_windows], config.seed)
 
     tokens, known = (sum(len(own.ids(question)) for question in part) for part in (learnt, held_out))
