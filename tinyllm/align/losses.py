@@ -41,7 +41,8 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
     numbers = {"policy/approxkl_avg": far * far / 2, "policy/clipfrac_avg": clipped, "val/ratio": np.exp(far)}
     if beta:
         losses = losses + F.kl_estimate(new, batch.reference) * beta
-    return of_answers(batch, losses), {name: of_answers(batch, x) for name, x in numbers.items()}
+    total = batch.shares.sum()  # not `count`, which also counts what answers could have been longer
+    return of_answers(batch, losses), {k: float((x * batch.shares).sum() / total) for k, x in numbers.items()}
 
 
 def of_answers(batch: Rollout, x: Any) -> Any:
