@@ -41,7 +41,7 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
     numbers = {"policy/approxkl_avg": far * far / 2, "policy/clipfrac_avg": clipped, "val/ratio": np.exp(far)}
     if beta:
         losses = losses + F.kl_estimate(new, batch.reference) * beta
-    total = batch.shares.sum()  # not `count`, which also counts what answers could have been longer
+    total = batch.shares.sum()  # `count` may be larger: "constant" counts max_tokens for every answer
     return of_answers(batch, losses), {k: float((x * batch.shares).sum() / total) for k, x in numbers.items()}
 
 
@@ -52,9 +52,10 @@ def of_answers(batch: Rollout, x: Any) -> Any:
 
 
 class WithValue(Module):
-    """Add to the loss of a policy `weight` times that of a value model with `scores`, trained beside it.
+    """Add the loss of a value model, times `weight`, to the loss of a policy; both models are trained.
 
-    The value model may move only by `clip` from what it expected when the answers were drawn; 0: at will.
+    value: a model with `scores`. Its estimates may move by `clip` from those at the time of drawing, or
+    freely if `clip` is 0.
     """
 
     def __init__(self, policy: Callable, value: Any, weight: float, clip: float):

@@ -26,7 +26,7 @@ class ConstitutionalConfig:
 @recipe("constitutional", "keep the rules of a constitution", ConstitutionalConfig,
         unit="broken rules per answer", defaults=LEARNING | {"train.batch": 16})
 def constitutional(parts: Parts) -> Plan:
-    """Return a plan that first learns revisions by the start of its own drafts, then prefers by the rules.
+    """Return a plan that first learns answers that the start revised, then prefers those that keep the rules.
 
     (Bai et al., "Constitutional AI", 2022; DPO takes the place of a reward model and PPO.)
     """

@@ -57,7 +57,7 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
 
 def in_processes(function: Callable[..., Any], jobs: list[tuple], done: Callable[[tuple, Any], Any],
                  workers: int | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
-    """Call function(*job) for each job, in a process of its own, `workers` at a time.
+    """Call function(*job) for each job, each in another process, at most `workers` at once.
 
     done: called with a job and its result, which was sent as JSON, or None if the process was killed.
     stopped: returns True after an interrupt, such as Ctrl-C; then KeyboardInterrupt is raised here. A signal
