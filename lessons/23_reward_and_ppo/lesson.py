@@ -16,7 +16,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.align.reward import open_judge, score_texts
+from tinyllm.align.reward import score_texts
 from tinyllm.align.rollout import draw
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import write_page
@@ -119,7 +119,7 @@ for pairs, steps in {400: 60, 4000: 400}.items():
         found += train(f"judge-{pairs}", seed, "reward",
                        f"{PAIRS},n={pairs},seed={10 + seed}", steps, 1e-3,
                        {"start": start})[:1]
-        both = [score_texts(open_judge(found[-1]), prompts,
+        both = [score_texts(tl.open_model(found[-1]), prompts,
                             [labels[name] for labels in tried])
                 for name in ("chosen", "rejected")]
         right.append(100 * np.mean(both[0] > both[1]))
@@ -148,7 +148,7 @@ for seed, start in enumerate(starts):
     true = np.array([sum(reward(world, text, answer).values())
                      for text, answer in zip(many, texts, strict=True)])
     for pairs, found in judges.items():
-        scores = score_texts(open_judge(found[seed]), many, texts)
+        scores = score_texts(tl.open_model(found[seed]), many, texts)
         units[pairs, seed] = middle, unit = scores.mean(), scores.std()
         both = np.stack([(scores - middle) / unit, true])
         for n in counts:

@@ -80,7 +80,7 @@ def train(data, steps, lr, seed, start=None, how=SFT):
 
 # %%
 SEEDS = 1
-RULES = {"recipe": "constitutional", "constitutional.revisions": 0.7}
+RULES = {"recipe": "constitutional", "constitutional.revisions": 112}
 RULES |= {"train.eval_every": 40, "train.eval_windows": 225}
 guess = predict("of 100 answers, how many break a rule afterwards?")
 seeds = []

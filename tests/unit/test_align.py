@@ -11,16 +11,18 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.align.advantages import by_group, by_value, weighted
 from tinyllm.align.losses import of_answers, policy_loss, preference_loss
-from tinyllm.align.policy import report
-from tinyllm.align.questions import OWN, read_questions
-from tinyllm.align.rollout import Rollouts, draw, frozen, lay_out
+from tinyllm.align.policy import report, rewards
+from tinyllm.align.questions import OWN, Question, read_questions
+from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.opened import Opened
-from tinyllm.runs.recipe import Parts
+from tinyllm.runs.recipe import Frame, Parts
+from tinyllm.tokenizer import ByteTokenizer
 from tinyllm.world.kinds import KINDS
 
+ASKS = "".join(f'{{"prompt": "to be {i}", "answer": "b"}}\n' for i in range(40))
 PROMPTS = [[1, 2, 3], [4], [1, 2, 3], [5, 6, 7, 8], [2, 2], [9, 3, 1]]
 
 
@@ -67,7 +69,7 @@ def test_a_model_that_is_not_the_one_that_drew_is_refused():
 def test_ppo_without_clip_and_value_is_reinforce_with_the_mean_as_baseline():
     model = tiny()
     rollout = drawn_by(model)
-    given = {"price": 0.0, "unfinished": 0.0, "gamma": 1.0, "lam": 0.5}
+    given = {"price": 0.0, "gamma": 1.0, "lam": 0.5}
     rollout = by_value(rollout, None, whiten=False, **given)
     counted = rollout.targets != IGNORED
     returns = np.repeat(rollout.rewards, counted.sum(axis=1))
@@ -81,14 +83,19 @@ def test_ppo_without_clip_and_value_is_reinforce_with_the_mean_as_baseline():
 
 
 def test_the_price_of_leaving_the_start_and_of_no_end_are_part_of_the_reward():
-    rollout = drawn_by(tiny(), most=2, stop=(0, 4, 8))
+    rollout = drawn_by(tiny())
     given = {"gamma": 1.0, "lam": 1.0, "whiten": False}
-    plain = by_value(rollout, None, price=0.0, unfinished=0.0, **given).returns
-    paid = by_value(rollout, None, price=2.0, unfinished=7.0, **given).returns
-    assert 0 < rollout.ended.sum() < 6
+    plain = by_value(rollout, None, price=0.0, **given).returns
+    paid = by_value(rollout, None, price=2.0, **given).returns
     for i, counted in enumerate(rollout.targets != IGNORED):
-        left_to_pay = 2 * 0.1 * np.arange(counted.sum(), 0, -1) + 7 * (1 - rollout.ended[i])
+        left_to_pay = 2 * 0.1 * np.arange(counted.sum(), 0, -1)
         np.testing.assert_allclose(plain[i][counted] - paid[i][counted], left_to_pay, rtol=1e-5)
+
+
+    asked = [Question("a", lambda answer: 5.0 if answer == "b" else 1.0, lambda answer: 3.0)] * 3
+    drawn = [Drawn([1], [2], [0.0], text, ended) for text, ended in (("b", True), ("b", False), ("c", False))]
+    found = rewards(asked, drawn, None, 7.0)
+    assert found["rewards"].tolist() == [5, -2, -6] and found["truths"].tolist() == [3, 3, 3]
 
 
 def test_groups_of_equal_rewards_teach_nothing_and_say_so():
@@ -117,21 +124,28 @@ def test_steps_share_answers_and_see_each_once_an_epoch():
 def test_every_kind_that_asks_has_rewards_for_its_answers():
     for name in [*OWN, "checkable", "refusal", "arithmetic"]:
         corpus = tl.load_corpus(f"world:{name},n=20")
-        parts = Parts(tl.make_config({"data": corpus.name}), corpus, None, None)
-        questions, end = read_questions(parts)
-        assert len(questions) == 20 and end == KINDS[name].end
-        for question, document in zip(questions, corpus.documents, strict=True):
+        settings = tl.make_config({"data": corpus.name, "train.val_fraction": 0.25})
+        found = read_questions(Parts(settings, corpus, ByteTokenizer(), None, frame=Frame("=")))
+        (learnt, held_out), asked = ({each.prompt for each in part} for part in found[:2]), list(found.ids)
+        assert not learnt & held_out and learnt | held_out == set(asked) and found.end == KINDS[name].end
+        assert len(held_out) == round(len(asked) / 4) and held_out != set(asked[-len(held_out):])
+        assert found.tokens == [sum(len(f"{x.prompt}=".encode()) for x in part) for part in found[:2]]
+        prompts = [document.labels.get("question", document.prompt) for document in corpus.documents]
+        assert sorted(x.prompt for x in found.learnt + found.held_out) == sorted(prompts)
+        for question in found.learnt:
+            document = corpus.documents[prompts.index(question.prompt)]
             right = document.labels.get("answer") if name == "hacked_reward" else document.truth
             assert question.truth(right) >= question.truth("XYZ!")
-    question = read_questions(parts)[0][0]
-    assert question.check("xyz") == 0
+    assert found.learnt[0].check("xyz") == 0
 
 
 def test_what_cannot_be_learnt_from_is_one_line(here, refused):
-    (here / "asks.jsonl").write_text('{"prompt": "to be", "answer": "b"}\n' * 39 + '{"prompt": "to be"}\n')
-    (here / "long.jsonl").write_text('{"prompt": "%s", "answer": "b"}\n' % ("a" * 60) * 40)
+    (here / "same.jsonl").write_text('{"prompt": "to be", "answer": "b"}\n' * 40)
+    (here / "asks.jsonl").write_text(ASKS + '{"prompt": "to be"}\n')
+    (here / "long.jsonl").write_text(ASKS.replace("to be", "a" * 60))
     start = ("--preset", "nano", "--out", "run", "--set", "model.context=64")
     for recipe, data, setting, message in (
+        ("grpo", "same.jsonl", "train.batch=8", "same.jsonl has 1 different prompts: give enough"),
         ("ppo", "asks.jsonl", "ppo.kl=0", "asks.jsonl has no checker of answers: name a reward model"),
         ("grpo", "long.jsonl", "train.batch=8", "with max_tokens=32 it exceeds the context of 64"),
         ("grpo", "long.jsonl", "train.batch=9", "train.batch 9 is no multiple of 8"),
@@ -146,7 +160,7 @@ def test_what_cannot_be_learnt_from_is_one_line(here, refused):
 
 def test_steps_that_draw_are_not_timed_and_replaced_ops_may_round(here, refused):
     """A fresh model was once timed on answers of another one, and a replaced op was called a bug."""
-    (here / "asks.jsonl").write_text('{"prompt": "to be", "answer": "b"}\n' * 40)
+    (here / "asks.jsonl").write_text(ASKS)
     start = ("--data", "asks.jsonl", "--preset", "nano", "--batch", "8", "--out", "run")
     assert "draws answers, which cannot be timed" in refused("train", "grpo", *start, "--minutes", "0.1")
     model = tiny_gpt(11)
@@ -243,7 +257,7 @@ def test_ppo_is_that_of_a_pytorch_transcription(twin):
     torch = pytest.importorskip("torch")
     model, theirs = twin
     drawn = drawn_by(tiny_gpt(11, context=16, seed=5))
-    rollout = by_value(drawn, None, price=0.1, unfinished=1.0, gamma=0.9, lam=1.0, whiten=True)
+    rollout = by_value(drawn, None, price=0.1, gamma=0.9, lam=1.0, whiten=True)
     rollout = dataclasses.replace(rollout, fresh=np.zeros(6))
     loss, numbers = policy_loss(model, rollout, 0.2)
     mask = torch.tensor(rollout.targets != IGNORED)
@@ -251,7 +265,7 @@ def test_ppo_is_that_of_a_pytorch_transcription(twin):
     for i in range(6):
         count, value = int(mask[i].sum()), 0.0
         reward = [-0.1 * 0.1] * count
-        reward[-1] += drawn.rewards[i] - (1 - drawn.ended[i])
+        reward[-1] += drawn.rewards[i]
         for t in reversed(range(count)):
             value = reward[t] + 0.9 * value
             reward[t] = value

@@ -39,7 +39,7 @@ OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "
 RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
     "constitutional": DECODER | {"data": "world:constitution,n=60", "model.context": 64,
-                                 "constitutional.max_tokens": 30},
+                                 "constitutional.max_tokens": 30, "constitutional.revisions": 2},
     "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
     "dpo": DECODER | {"data": "preferences.jsonl"},

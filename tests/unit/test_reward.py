@@ -1,7 +1,9 @@
 """Check reward models of all families, their recipe, and the scores of answers."""
 
+import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ from tiny_run import SETTINGS
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.align.reward import score_texts
+from tinyllm.align.reward import open_judge, score_texts
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, gguf
 from tinyllm.ops.registry import _compiled
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
+from tinyllm.runs.setup import reopen
 from tinyllm.tokenizer import ByteTokenizer
 
 each_judge = pytest.mark.parametrize("name", [name for name in DECODERS if name != "fuyu"])
@@ -105,6 +108,8 @@ def test_a_score_has_the_same_bits_in_any_batch():
     np.testing.assert_allclose(together[3], judge.scores(np.array([*b"efg\njk."])).data[0, -1], rtol=1e-5)
     with pytest.raises(UserError, match="a prompt with its answer has 42 tokens: the reward model reads"):
         score_texts(opened, ["a"], ["b" * 39])
+    cut_off = score_texts(opened, ["efg"], ["jk"], [False])
+    np.testing.assert_allclose(cut_off, judge.scores(np.array([*b"efg\njk"])).data[0, -1:], rtol=1e-5)
     with pytest.raises(UserError, match="has 0 tokens"):
         score_texts(replace(opened, frame=Frame()), [""], [""])
 
@@ -141,10 +146,27 @@ def test_the_best_of_several_answers_is_shown(here, runs, printed, refused):
     words = *words, "--best-of", 5, "--by"
     assert json.loads(printed(*words, "reward", "--json"))["samples"] == [best]
     assert printed(*words, "reward") == f"to be 1\n{best['text']}\n"
-    assert "sft is no reward model: give a run of `tinyllm train reward`" in refused(*words, "sft")
+    assert "is no reward model: give a run of `tinyllm train reward`" in refused(*words, "sft")
     for others in (("--best-of", 0, "--by", "reward"), ("--best-of", 2), ("--by", "reward"),
                    ("--best-of", 2, "--by", "reward", "--beams", 2)):
         assert "--best-of needs a number above 0 and --by REWARD" in refused("generate", "sft", *others)
+
+
+def test_a_run_keeps_its_reward_model_and_refuses_another_one(here, runs, monkeypatch):
+    """A run once held a path alone: a reward model that was trained further was not seen."""
+    usual = SETTINGS | {"data": "pairs.jsonl", "start": "sft", "recipe": "ppo", "ppo.reward": "reward"}
+    more = {"ppo.max_tokens": 6, "train.batch": 4, "train.steps": 2, "train.checkpoint_every": 1}
+    setup, run = tl.prepare(tl.make_config(usual | more)), tl.Run(here / "ppo")
+    run.create(setup.record(), setup.tokenizer)
+    list(itertools.islice(setup.train(run), 4))
+    origin = run.read().reward
+    (here / "else").mkdir()
+    monkeypatch.chdir(here / "else")
+    (here / "else" / "pairs.jsonl").write_bytes((here / "pairs.jsonl").read_bytes())
+    assert open_judge(origin).frame == ("\n", "\n") and reopen(run, run.read().config).reward == origin
+    rewrite(Path(origin.folder), lambda state: state | {"score.weight": state["score.weight"] * 2})
+    with pytest.raises(UserError, match=rf"changed since the run began: SHA-256 .* {origin.sha256[:12]}"):
+        reopen(run, run.read().config)
 
 
 def test_a_reward_model_is_no_start_of_what_writes(here, runs, refused):

@@ -26,18 +26,18 @@ def by_group(rollout: Rollout, group: int, divide: bool, leave_one_out: bool) ->
     return dataclasses.replace(rollout, advantages=found, contrast=contrast)
 
 
-def by_value(rollout: Rollout, value: Any, *, price: float, unfinished: float, gamma: float, lam: float,
+def by_value(rollout: Rollout, value: Any, *, price: float, gamma: float, lam: float,
              whiten: bool) -> Rollout:
     """Compare what each token leads to with what a value model expected before it (GAE).
 
     The reward comes with the last token of an answer, and the price of leaving the start, per nat of KL
-    divergence, with every token. An answer that does not end loses `unfinished`. Without a value model, the
-    mean of all returns is expected. `whiten` shifts and scales the advantages to mean 0 and variance 1.
+    divergence, with every token. Without a value model, the mean of all returns is expected. `whiten` shifts
+    and scales the advantages to mean 0 and variance 1.
     """
     counted = rollout.targets != IGNORED
     ends = counted.shape[1] - counted[:, ::-1].argmax(axis=1)  # GAE goes from there to the left
     rewards = np.float32(price) * (rollout.reference - rollout.old)
-    rewards[np.arange(len(rewards)), ends - 1] += rollout.rewards - unfinished * (1 - rollout.ended)
+    rewards[np.arange(len(rewards)), ends - 1] += rollout.rewards
     values = frozen(value, rollout, "scores") if value else np.zeros_like(rewards)
     advantages, returns = ops.gae(rewards, values, ends, gamma, lam if value else 1.0)
     if whiten or not value:

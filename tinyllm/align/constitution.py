@@ -1,5 +1,6 @@
 """Let a model criticise and revise its own answers by the rules of a constitution."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from tinyllm.align.rollout import draw
 from tinyllm.data import Batch, rows
 from tinyllm.errors import UserError
 from tinyllm.eval.task import WorldTask
+from tinyllm.rng import Random
 from tinyllm.runs.opened import Opened
 from tinyllm.world.kinds.constitution import ASKING, MARKER, violations
 from tinyllm.world.reward import reward
@@ -65,6 +67,42 @@ def preferred_batch(author: Author, questions: Sequence[str], seed: int) -> Batc
         if broken(chosen) < broken(rejected):
             pairs += [(q, chosen), (q, rejected)]
     return of_pairs(author.lay_out(pairs)) if pairs else None
+
+
+class Phases:
+    """Return the batch of a step: revisions of the start's drafts at first, then pairs of own answers.
+
+    reference: the model as it was before its first preferences; every checkpoint after that has its weights.
+    """
+
+    def __init__(self, start: Author, own: Author, questions: Sequence[str], revisions: int, size: int,
+                 seed: int):
+        self.start, self.own, self.questions = start, own, questions
+        self.revisions, self.size, self.seed = revisions, size, seed
+        self.reference: Any = None
+
+    def __call__(self, step: int) -> Batch:
+        random = Random(self.seed, "constitution", step)
+        asked = [self.questions[i] for i in random.integers(len(self.questions), self.size)]
+        seed = random.integers(2**31)
+        if step < self.revisions:
+            return revised_batch(self.start, asked, seed)
+        self.reference = self.reference or copy.deepcopy(self.own.opened.model).eval()
+        return preferred_batch(self.own, asked, seed) or revised_batch(self.start, asked, seed)
+
+    def report(self, batch: Batch) -> dict[str, float]:
+        """Return what share of the questions gave a revision or a pair to learn from, and if it was pairs."""
+        return {"learnable": len(batch.tokens) / self.size, "preferences": float(batch.tokens.ndim == 3)}
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the weights of the reference, once there is one, for a checkpoint."""
+        return self.reference.state_dict() if self.reference else {}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take the reference of a checkpoint. Raises UserError if it is of another model."""
+        if state:
+            self.reference = copy.deepcopy(self.own.opened.model).eval()
+            self.reference.load_state_dict(state)
 
 
 def broken(answer: str) -> int:

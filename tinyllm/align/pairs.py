@@ -18,7 +18,8 @@ def read_pairs(parts: Any) -> tuple[list, list]:
     encode, frame = parts.tokenizer.encode, parts.frame
     pairs = [(encode(each["prompt"] + frame.separator), *(encode(each[name] + frame.end) for name in ANSWERS))
              for each in read_records(parts.corpus, "prompt", *ANSWERS)]
-    return hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+    name, fraction = parts.corpus.name, parts.config.train.val_fraction
+    return hold_out(pairs, fraction, name, key=lambda pair: tuple(pair[0]))
 
 
 def plan_of_pairs(parts: Any, loss: Callable) -> Plan:

@@ -10,12 +10,11 @@ import numpy as np
 
 from tinyllm.align.questions import Question, read_questions
 from tinyllm.align.reward import open_judge, score_texts
-from tinyllm.align.rollout import Rollout, Rollouts, draw, frozen, lay_out
+from tinyllm.align.rollout import Drawn, Rollout, Rollouts, draw, frozen, lay_out
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.runs.examples import hold_out
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
 
@@ -38,6 +37,7 @@ class PolicyConfig:
 
     max_tokens: int = setting(32, help="the largest number of tokens of an answer", min=1)
     reward: str | None = setting(None, help="a run of the recipe reward; none: the checker of the data")
+    unfinished: float = setting(1.0, help="what an answer loses that max_tokens cut off", min=0)
     epochs: int = setting(1, help="how often a step sees each answer before others are drawn", min=1)
     pieces: int = setting(1, help="how many steps share the answers that are drawn at once", min=1)
     clip: float = setting(0.2, help="how far a ratio of probabilities may be from 1; 0: any", min=0, below=1)
@@ -47,8 +47,8 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     """Return a plan that draws `group` answers to each prompt, rewards them, and learns from them.
 
     learn(rollout) adds what the loss needs, such as advantages. Validation draws an answer to each of the
-    prompts of the last part, always with the same random numbers; its loss is minus the mean reward. A text
-    that asks a question twice may ask it in both parts. Raises UserError for what cannot be learnt from.
+    held-out prompts, always with the same random numbers; its loss is minus the mean reward. Raises UserError
+    for what cannot be learnt from.
     """
     config, options, model = parts.config, parts.config.options, parts.model
     train, opened = config.train, Opened(model, parts.tokenizer, parts.frame)
@@ -56,14 +56,13 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
         raise UserError(f"{config.recipe} shows no pictures, and {parts.corpus.name} asks about some")
     if train.batch % group:
         raise UserError(f"train.batch {train.batch} is no multiple of {group} answers to a prompt")
-    questions, end = read_questions(parts)
-    stop, reference = [*opened.stops, *([] if any(parts.frame) else [end])], parts.reference()
-    learnt, held_out = hold_out(questions, train.val_fraction, parts.corpus.name)
-    judge = open_judge(options.reward) if options.reward else None
-    if not (judge or all(each.check for each in questions)):
+    questions = read_questions(parts)
+    stop, reference = [*opened.stops, *([] if any(parts.frame) else [questions.end])], parts.reference()
+    learnt, held_out, encoded = questions.learnt, questions.held_out, questions.ids
+    judge = open_judge(parts.reward) if parts.reward else None
+    if not (judge or all(each.check for each in learnt + held_out)):
         raise UserError(f"{parts.corpus.name} has no checker of answers: name a reward model, "
                         f"--set {config.recipe}.reward=RUN, from `tinyllm train reward`")
-    encoded = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in questions}
     longest = max(map(len, encoded.values()))
     for reader in (model, judge.model) if judge else (model,):
         if longest + options.max_tokens > (context := reader.config.context):
@@ -73,7 +72,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     def answer(asked: Sequence[Question], seed: int) -> Rollout:
         drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, stop, seed)
         rollout = lay_out(drawn, model.config.context)
-        found = rewards(asked, [each.text for each in drawn], judge)
+        found = rewards(asked, drawn, judge, options.unfinished)
         return dataclasses.replace(rollout, reference=frozen(reference, rollout), **found)
 
     def collect(phase: int) -> Rollout:
@@ -87,22 +86,29 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
         own = {"val_loss": -numbers["objective/scores"], "val_loss_per_char": None}
         return own | {f"val_{name}": x for name, x in numbers.items()}
 
-    tokens, known = (sum(len(encoded[each.prompt]) for each in part) for part in (learnt, held_out))
-    unknown = {"true_reward": not questions[0].truth, "frac_reward_zero_std": group == 1}
+    unknown = {"true_reward": not learnt[0].truth, "frac_reward_zero_std": group == 1}
+    tokens, known = questions.tokens
     healthy = {name: line for name, line in HEALTHY.items() if not unknown.get(name)}
     return Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
                 encoded[held_out[0].prompt], healthy, report)
 
 
-def rewards(asked: Sequence[Question], texts: list[str], judge: Opened | None) -> dict[str, Any]:
-    """Return arrays (B,): `rewards` and, if known, `truths`. Raises UserError if a reward is not finite."""
+def rewards(asked: Sequence[Question], drawn: Sequence[Drawn], judge: Opened | None,
+            unfinished: float) -> dict[str, Any]:
+    """Return arrays (B,): `rewards` and, if known, `truths`. Raises UserError if a reward is not finite.
+
+    An answer that was cut off is scored as it stands, without an end, and loses `unfinished`.
+    """
+    texts, ended = [each.text for each in drawn], [each.ended for each in drawn]
+
     def by(what: str) -> np.ndarray:
         return np.array([getattr(x, what)(text) for x, text in zip(asked, texts, strict=True)], np.float32)
 
-    seen = score_texts(judge, [each.prompt for each in asked], texts) if judge else by("check")
+    seen = score_texts(judge, [each.prompt for each in asked], texts, ended) if judge else by("check")
     if not np.isfinite(seen).all():
         worst = texts[np.isfinite(seen).argmin()]
         raise UserError(f"the reward of the answer {worst[:60]!r} is not a finite number")
+    seen = seen - np.float32(unfinished) * ~np.array(ended)
     return {"rewards": seen} | ({"truths": by("truth")} if asked[0].truth else {})
 
 

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyllm.eval.task import WorldTask
-from tinyllm.runs.examples import read_records
+from tinyllm.runs.examples import hold_out, read_records
 from tinyllm.world.corpus import PREFIX
 from tinyllm.world.kinds.constitution import violations
 from tinyllm.world.kinds.hacked_reward import scored
@@ -33,17 +33,35 @@ OWN: dict[str, tuple] = {  # kind -> check and truth, functions of world, questi
 }
 
 
-def read_questions(parts: Any) -> tuple[list[Question], str]:
-    """Return the questions of a run's data, and the text that ends an answer of a model without a frame.
+class Questions(NamedTuple):
+    """Questions to learn from and others, whose prompts do not occur there, and the ids of all prompts."""
+
+    learnt: list[Question]
+    held_out: list[Question]
+    ids: dict[str, list[int]]  # prompt -> its tokens, the text before an answer included
+    end: str  # the text that ends an answer of a model without a frame
+
+    @property
+    def tokens(self) -> list[int]:
+        """Return how many tokens the prompts of both parts have."""
+        return [sum(len(self.ids[each.prompt]) for each in part) for part in self[:2]]
+
+
+def read_questions(parts: Any) -> Questions:
+    """Return the questions of a run's data.
 
     Lines of JSONL have a prompt, and perhaps an answer: an equal one is worth 1, another 0. Data of the world
     know the true reward. Raises UserError for a bad line, or a kind that asks nothing.
     """
-    if not parts.config.data.startswith(PREFIX):
-        records = read_records(parts.corpus, "prompt", "answer?")
-        return [Question(each["prompt"], _equals(each.get("answer"))) for each in records], "\n"
-    task = WorldTask(parts.config.data)
-    return [_ask(task, document) for document in parts.corpus.documents], task.end
+    if parts.config.data.startswith(PREFIX):
+        task = WorldTask(parts.config.data)
+        found, end = [_ask(task, document) for document in parts.corpus.documents], task.end
+    else:
+        records, end = read_records(parts.corpus, "prompt", "answer?"), "\n"
+        found = [Question(each["prompt"], _equals(each.get("answer"))) for each in records]
+    ids = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in found}
+    fraction = parts.config.train.val_fraction
+    return Questions(*hold_out(found, fraction, parts.corpus.name, lambda each: each.prompt), ids, end)
 
 
 def _equals(truth):

@@ -8,9 +8,12 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
+from tinyllm.models.weights import Origin
 from tinyllm.nn import inference
 from tinyllm.padding import by_length, padded
-from tinyllm.runs import Opened, open_model
+from tinyllm.runs import Opened
+from tinyllm.runs.run import frame_of
+from tinyllm.runs.start import open_start
 from tinyllm.tensor import Tensor
 
 ROOM = 4096  # how many tokens and padding a pass of `score_texts` reads at most
@@ -36,23 +39,28 @@ def preferred(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     return (losses * weights).sum(), {name: float((x * weights).sum()) for name, x in numbers.items()}
 
 
-def open_judge(place: str) -> Opened:
-    """Open a reward model, a run or a folder, for `score_texts`. Raises UserError for any other model."""
-    opened = open_model(place)
-    if opened.model.objective != "scores":
-        raise UserError(f"{place} is no reward model: give a run of `tinyllm train reward`")
-    return opened
+def open_judge(reward: Origin) -> Opened:
+    """Open a reward model for `score_texts`.
+
+    Raises UserError for any other model, or when its weights have changed.
+    """
+    model, tokenizer = open_start(reward)
+    if model.objective != "scores":
+        raise UserError(f"{reward.folder} is no reward model: give a run of `tinyllm train reward`")
+    return Opened(model, tokenizer, frame_of(reward.folder))
 
 
-def score_texts(opened: Opened, prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+def score_texts(opened: Opened, prompts: Sequence[str], answers: Sequence[str],
+                ended: Sequence[Any] | None = None) -> np.ndarray:
     """Return a reward model's scores of answers to prompts: N texts, N texts -> float32 (N,).
 
-    Both are framed as in the model's training. A score has the same bits whatever texts are scored with it.
-    Raises UserError unless `opened` is a reward model in whose context the texts fit.
+    Both are framed as in the model's training; an answer gets no end where `ended` is false. A score has the
+    same bits whatever texts are scored with it. Raises UserError unless `opened` is a reward model in whose
+    context the texts fit.
     """
     encode, frame, most = opened.tokenizer.encode, opened.frame, opened.model.config.context
-    texts = [encode(prompt + frame.separator) + encode(answer + frame.end)
-             for prompt, answer in zip(prompts, answers, strict=True)]
+    texts = [encode(prompt + frame.separator) + encode(answer + (frame.end if end else ""))
+             for prompt, answer, end in zip(prompts, answers, ended or [True] * len(prompts), strict=True)]
     if wrong := [len(text) for text in texts if not 0 < len(text) <= most]:
         raise UserError(f"a prompt with its answer has {wrong[0]} tokens: the reward model reads 1 to {most}")
     found = np.empty(len(texts), np.float32)

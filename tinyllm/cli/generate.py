@@ -14,6 +14,7 @@ from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable
+from tinyllm.runs.run import find_origin
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -50,7 +51,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     if bool(by) != (best_of > 0) or (by and (samples > 1 or beams or suffix is not None or picture)):
         raise UserError("--best-of needs a number above 0 and --by REWARD, and no --samples, --beams, "
                         "--suffix or --picture")
-    judge = open_judge(by) if by else None
+    judge = open_judge(find_origin(by)) if by else None
     opened, drawn = open_to_write(run, which, values, bool(beams))
     if opened.model.objective == "masked" and not picture:
         if suffix is not None or beams or samples > 1 or by:
@@ -75,7 +76,8 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         say("\n")
         return INTERRUPTED
     if judge:
-        scores = score_texts(judge, [asked] * best_of, [text["text"] for text in texts]).tolist()
+        written, ended = [x["text"] for x in texts], [x["finish"] == "stop" for x in texts]
+        scores = score_texts(judge, [asked] * best_of, written, ended).tolist()
         texts = [texts[scores.index(max(scores))] | {"score": max(scores)}]
         _show(prompt, "", (), texts, say)
     if json:

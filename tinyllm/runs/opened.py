@@ -14,7 +14,7 @@ from tinyllm.models.registry import locate
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig
 from tinyllm.runs.recipe import NO_FRAME, Frame
-from tinyllm.runs.run import Run
+from tinyllm.runs.run import Run, frame_of
 from tinyllm.runs.start import open_folder
 from tinyllm.tokenizer import Tokenizer
 from tinyllm.tokenizer.chat import ChatTemplate, read_chat_template
@@ -87,7 +87,7 @@ def open_model(place: str | Path, which: str = "best", bits: int | None = None) 
     run = Run(locate(place))
     path = run.model_folder(which)
     if path == run.folder:
-        return Opened(*open_folder(path, bits), folder=path)
+        return Opened(*open_folder(path, bits), frame_of(path), path)
     record, tokenizer = run.read(), run.read_tokenizer()
     with naming(path / "model.safetensors"):
         model = from_pretrained(path, bits)

@@ -37,6 +37,7 @@ class Parts:
     """The data and the model from which a recipe makes its plan.
 
     start: the weights that the run began with; None if these were drawn from the seed.
+    reward: the weights of the reward model that the setting NAME.reward names, in recipes that have one.
     frame: the texts before and after an answer: set by the recipe, or else inherited from the run of `start`.
     """
 
@@ -46,6 +47,7 @@ class Parts:
     model: Any
     _: KW_ONLY
     start: Origin | None = None
+    reward: Origin | None = None
     frame: Frame = NO_FRAME
 
     def reference(self) -> Any:

@@ -18,6 +18,7 @@ from tinyllm.config import bounded, check, conform, flatten, setting
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.models.pretrained import load_into
+from tinyllm.models.registry import locate
 from tinyllm.models.weights import Origin, save_weights
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, make_config
@@ -48,6 +49,7 @@ class Facts:
 class Record:
     """The content of run.json: what a run is made of, and how it began.
 
+    start, reward: the weights that the run began with, and those of its reward model.
     notes: JSON values that callers store with the run, such as the ops that were replaced.
     """
 
@@ -55,18 +57,21 @@ class Record:
     facts: Facts
     frame: Frame = NO_FRAME
     start: Origin | None = None
+    reward: Origin | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """Return the record in the form of run.json."""
         return {"settings": self.config.nested(), "facts": asdict(self.facts), "frame": self.frame._asdict(),
-                "start": self.start and asdict(self.start), "notes": self.notes}
+                **{name: (found := getattr(self, name)) and asdict(found) for name in ORIGINS},
+                "notes": self.notes}
 
 
 CONTENT = {  # the fields of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
-    "start": bounded(dict | None),
+    "start": bounded(dict | None), "reward": bounded(dict | None),
 }
+ORIGINS = "start", "reward"
 SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # of `Progress.unlogged`, unless empty
 # Without this file, transformers takes the tokenizer of the family's published models, with other ids.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -109,8 +114,8 @@ class Run:
         self.clear()
         save_tokenizer(tokenizer, self.tokenizer)
         self.write(record)
-        if record.start:
-            checkpoint.pin(Path(record.start.folder))
+        for origin in filter(None, (record.start, record.reward)):
+            checkpoint.pin(Path(origin.folder))
 
     def clear(self) -> None:
         """Remove the files of an earlier run, run.json first.
@@ -164,10 +169,10 @@ class Run:
         content = read_json(self.file, CONTENT)
         try:
             conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
-            said = content["start"]
-            start = None if said is None else Origin(said["folder"], said["sha256"])
+            origins = {name: Origin(said["folder"], said["sha256"])
+                       for name in ORIGINS if (said := content[name]) is not None}
             return Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
-                          Frame(**content["frame"]), start, content["notes"])
+                          Frame(**content["frame"]), notes=content["notes"], **origins)
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{self.file} is damaged, or of another version: {error}") from error
 
@@ -239,6 +244,23 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
             return Progress(**state["progress"]), state["log_bytes"]
         except TypeError as error:  # an unknown field
             raise UserError(f"was saved by another version of tinyllm: {error}") from None
+
+
+def find_origin(place: str) -> Origin:
+    """Find the weights that a new run needs, not yet hashed.
+
+    `place` is a run, whose best checkpoint is taken, or a Hugging Face folder. Raises UserError, naming the
+    file, when a file is missing or damaged.
+    """
+    path = Run(locate(place)).model_folder()
+    return Origin(os.path.abspath(path) if os.path.exists(place) else place)  # or "shipped"
+
+
+def frame_of(place: str | Path) -> Frame:
+    """Return the frame of a run, or of the run that a checkpoint belongs to; other folders have none."""
+    folder = Path(place)
+    owners = [folder, *([folder.parents[1]] if folder.parent.name == "checkpoints" else [])]
+    return next((run.read().frame for run in map(Run, owners) if run.file.exists()), NO_FRAME)
 
 
 def list_runs(folder: str | Path = "runs") -> list[Run]:

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,9 +13,9 @@ from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.adapter import SCORE
-from tinyllm.models.registry import family_of, locate
+from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
-from tinyllm.models.weights import Origin, hash_weights
+from tinyllm.models.weights import Origin
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import bits_of
@@ -24,9 +23,9 @@ from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
-from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe
-from tinyllm.runs.run import Facts, Record, Run
-from tinyllm.runs.start import open_start
+from tinyllm.runs.recipe import NO_FRAME, Parts, Recipe, find_recipe
+from tinyllm.runs.run import Facts, Record, Run, find_origin, frame_of
+from tinyllm.runs.start import hashed, open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
@@ -45,7 +44,7 @@ class TrainSetup(Parts):
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
         """Return the content of a run.json."""
-        return Record(self.config, self.facts, self.frame, self.start, notes or {})
+        return Record(self.config, self.facts, self.frame, self.start, self.reward, notes or {})
 
     def train(self, run: Run | None = None, resume: bool = False,
               stop: Callable[[], bool] = lambda: False) -> Loop:
@@ -82,7 +81,7 @@ class TrainSetup(Parts):
         First a fresh model trains for a twentieth of the seconds, which is included, too. Raises UserError
         for a recipe whose model draws what it learns from.
         """
-        if hasattr(self.plan.batches, "collect"):
+        if hasattr(self.plan.batches, "state_dict"):
             raise UserError(f"{self.config.recipe} draws answers, which cannot be timed: give --steps")
         began, done = clock(), 0
         for _ in self.steps():
@@ -134,12 +133,14 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     not fit together.
     """
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
-    start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
+    places = config.start, getattr(config.options, "reward", None)
+    start, reward = (begun.start, begun.reward) if begun else (
+        None if place is None else find_origin(place) for place in places)
+    frame = begun.frame if begun else frame_of(start.folder) if start else NO_FRAME
     if start and config.start and not model:
         model, tokenizer = open_start(start)
         config = dataclasses.replace(config, tokenizer=config.start, preset=usual_preset(model.model_type))
-    if start and not start.sha256:  # hashed after it was opened, which refuses a huge file by its header
-        start = dataclasses.replace(start, sha256=hash_weights(locate(start.folder)))
+    start, reward = map(hashed, (start, reward))  # the start was opened, which refuses a huge file
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
     corpus.check_tokenizer(tokenizer)
     if not model:
@@ -160,7 +161,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         model.generation = dict(model.generation) | drawn
     if recipe.frame:
         frame = recipe.frame(config.options)
-    parts = Parts(config, corpus, tokenizer, model, start=start, frame=frame)
+    parts = Parts(config, corpus, tokenizer, model, start=start, reward=reward, frame=frame)
     plan = recipe.build(parts)
     facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,
                   tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
@@ -187,18 +188,6 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     return prepare(config, corpus, tokenizer, model=model, begun=record)
 
 
-def find_start(place: str | None) -> tuple[Origin | None, Frame]:
-    """Find the weights that a new run begins with, not yet hashed, and the frame that it inherits.
-
-    `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
-    naming the file, when a file is missing or damaged.
-    """
-    if place is None:
-        return None, NO_FRAME
-    run = Run(locate(place))
-    path, frame = run.model_folder(), NO_FRAME if run.is_model() else run.read().frame
-    folder = os.path.abspath(path) if os.path.exists(place) else place  # or "shipped"
-    return Origin(folder), frame
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:

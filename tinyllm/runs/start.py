@@ -34,6 +34,13 @@ def open_start(start: Origin) -> tuple[Any, Tokenizer]:
     return merge(model), tokenizer
 
 
+def hashed(start: Origin | None) -> Origin | None:
+    """Return a start with the SHA-256 of its weights, which is computed if it is unknown."""
+    if start is None or start.sha256:
+        return start
+    return Origin(start.folder, hash_weights(locate(start.folder)))
+
+
 def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
     """Load the model and the tokenizer of a Hugging Face folder, and check that they fit together.
 

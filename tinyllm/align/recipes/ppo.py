@@ -22,7 +22,6 @@ class PPOConfig(PolicyConfig):
     gamma: float = setting(1.0, help="what a reward is worth one token earlier", above=0, max=1)
     lam: float = setting(0.95, help="GAE: 0 trusts the value model, 1 the rewards", min=0, max=1)
     whiten: bool = setting(True, help="scale the advantages to variance 1")
-    unfinished: float = setting(1.0, help="what an answer loses that does not end", min=0)
 
 
 @recipe("ppo", "earn rewards of a reward model, near the start", PPOConfig, unit=REWARD, defaults=LEARNING)
@@ -34,7 +33,7 @@ def ppo(parts: Parts) -> Plan:
     options = parts.config.options
     paid = {where: options.kl * (options.kl_in == where) for where in ("reward", "loss")}
     value = parts.reference().for_scores(parts.config.seed) if options.value else None
-    given = {name: getattr(options, name) for name in ("unfinished", "gamma", "lam", "whiten")}
+    given = {name: getattr(options, name) for name in ("gamma", "lam", "whiten")}
 
     def learn(rollout: Rollout) -> Rollout:
         return by_value(weighted(rollout, "token", options.max_tokens), value, price=paid["reward"], **given)
