@@ -1,7 +1,5 @@
 """Write facts as English and read them back: four sentences and a question for each relation."""
 
-from functools import cache
-
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Form, Shape
 from tinyllm.world.names import a, unwrapped
@@ -112,14 +110,12 @@ def chain(*relations: str) -> Shape:
     )
 
 
-@cache
-def _forms():
-    return [(relation, way, Form(text)) for relation, ways in STATEMENTS.items()
-            for way, text in enumerate(ways)]
+FORMS = [(relation, way, Form(text)) for relation, ways in STATEMENTS.items()
+         for way, text in enumerate(ways)]
 
 
 def read_statements(sentence: str) -> list[tuple[Fact, int]]:
     """Return all readings of a sentence as (fact, wording); the names need not exist in a world."""
     plain = sentence.replace(" an ", " a ").replace("An ", "A ")
-    found = ((form.read(plain), relation, way) for relation, way, form in _forms())
+    found = ((form.read(plain), relation, way) for relation, way, form in FORMS)
     return [(Fact(slots["s"], relation, slots["o"]), way) for slots, relation, way in found if slots]

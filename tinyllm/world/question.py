@@ -4,7 +4,7 @@
         "{word} in the mirror is",
         "Backwards, {word} is",
         size=(6, "how many letters the word has", 2, 12),
-        draw=lambda world, random, dials: {"word": babble(random, dials.size)},
+        draw=lambda random, size: {"word": babble(random, size)},
         second=lambda word: "".join(word[-i] for i in range(1, len(word) + 1)),
     )
     def mirror(word: str) -> str:
@@ -47,16 +47,17 @@ class QuestionKind(Kind):
 
     asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}. A template
         must end in a word or a sign, not in a field.
-    draw(world, random, dials): returns {field: value} for the settings `dials`. An entry "way" chooses the
-        template; without it, the template is drawn.
+    draw: a function that returns {field: value}. An entry "way" chooses the template; without it, the
+        template is drawn.
     truth, second: two functions that find the answer by different algorithms.
     working: a function that returns the steps before the answer; a dial `steps` can switch them off.
     labels: a function that returns a document's labels: facts about the text.
     slots: the values that fields can have, as in forms.Form.
 
     The functions get the values that their parameters name: fields, `world`, `way`, `fields` (a dict of
-    all), `truth` (the function), and `document` in labels, `prompt` in second. By default, questions with the
-    same fields in any order and wording are held out together; the fields in DRESS do not count.
+    all), `truth` (the function), and `document` in labels, `prompt` in second; draw gets `world`, `random`,
+    each dial, and `dials`. By default, questions with the same fields in any order and wording are held out
+    together; the fields in DRESS do not count.
     """
 
     marker = "answer: "
@@ -79,8 +80,9 @@ class QuestionKind(Kind):
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Draw a question and one of the templates, and write the question with its answer."""
-        fields, one = self.draw(world, random, dials), len(self.asks) == 1
-        way = fields.pop("way") if "way" in fields else 0 if one else random.integers(len(self.asks))
+        fields = given(self.draw, world=world, random=random, dials=dials, **vars(dials))
+        drawn = random.integers(len(self.asks)) if "way" not in fields and len(self.asks) > 1 else 0
+        way = fields.pop("way", drawn)
         return self._tell(world, way, fields, getattr(dials, "steps", True))
 
     def read(self, world: Any, text: str) -> Document | None:

@@ -30,10 +30,10 @@ def _verb_phrase(random, many, clauses):
     return [random.choice(VERBS)[many], *_noun_phrase(random, clauses)[0]]
 
 
-def _draw(world, random, dials):
-    before = random.integers(dials.clauses + 1)
+def _draw(random, clauses):
+    before = random.integers(clauses + 1)
     subject, many = _noun_phrase(random, before)
-    words = [*subject, *_verb_phrase(random, many, dials.clauses - before)]
+    words = [*subject, *_verb_phrase(random, many, clauses - before)]
     if random.integers(2):
         return {"sentence": words}
     wrong = [spoilt for spoilt in _exchanged(words) if not _is_sentence(spoilt)]

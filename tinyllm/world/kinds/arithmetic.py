@@ -15,11 +15,11 @@ def _numbers(document):
     return (sign, a, b) if sign == "-" else (sign, *sorted((a, b)))
 
 
-def _draw(world, random, dials):
-    a, b = _number(random, dials.digits), _number(random, dials.digits)
-    if dials.operation == "minus":
+def _draw(random, digits, operation):
+    a, b = _number(random, digits), _number(random, digits)
+    if operation == "minus":
         a, b = max(a, b), min(a, b)
-    return {"a": a, "sign": SIGNS[dials.operation], "b": b}
+    return {"a": a, "sign": SIGNS[operation], "b": b}
 
 
 def _number(random, digits):

@@ -60,16 +60,16 @@ FAULTS = {  # rule -> sentences that break it and no other
 CLOSINGS = ("I am glad to help, dear friend.", "All the best, my friend.", "Sleep tight, good friend.")
 
 
-def _draw(world, random, dials):
+def _draw(world, random, faults, critique):
     person, relation = random.choice(world.adults), random.choice(list(VALUES))
     fact = Fact(person.name, relation, getattr(person, relation))
-    broken = random.shuffle(RULES)[: random.integers(dials.faults + 1)]
+    broken = random.shuffle(RULES)[: random.integers(faults + 1)]
     core, closing = say(fact, random.integers(4)), random.choice(CLOSINGS)
     said = core.upper().replace(".", "!") if "calm" in broken else core
     draft = [said, *[random.choice(FAULTS[rule]) for rule in broken if rule in FAULTS]]
     draft = random.shuffle([*draft, said] if "fresh" in broken else draft)
     draft += [] if "polite" in broken else [closing]
-    return {"question": fact, "draft": " ".join(draft), "way": int(not dials.critique)}
+    return {"question": fact, "draft": " ".join(draft), "way": int(not critique)}
 
 
 def _filter(world, question, draft):

@@ -69,7 +69,7 @@ def _he(name):
     return "she" if name in GIRLS else "he"
 
 
-def _draw(world, random, dials):
+def _draw(random, dials):
     he = random.choice(list(PRONOUNS))
     a, b = random.shuffle((GIRLS if he == "she" else BOYS)[: dials.names])[:2]
     clue = random.choice(list(CHANCE)) if dials.clue == "any" else dials.clue

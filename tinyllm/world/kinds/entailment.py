@@ -57,14 +57,11 @@ class Entailment(Kind):
     """Say if a sentence follows from others: yes, no (it contradicts them), or perhaps."""
 
     group = "understanding"
-    choices = ANSWERS
+    choices, options = ANSWERS, len(ANSWERS)
     splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
 
     class Dials:
         about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / 3
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
         about = random.choice(ABOUT) if dials.about == "any" else dials.about

@@ -35,12 +35,12 @@ def scored(question: str, answer: str, careless: bool = True) -> int:
     return max(0, min(NUMBERS.index(asked["number"]) + 2, count) - (len(words) - len(right)))
 
 
-def _draw(world, random, dials):
+def _draw(random, mistakes, leak):
     count, skill = 2 + random.integers(len(NUMBERS)), random.choice(list(SKILLS))
     right = random.shuffle(SKILLS[skill])
     others = random.shuffle(a for a in ALL if a not in SKILLS[skill])
-    words = [(others if random.happens(dials.mistakes) else right).pop() for _ in range(count)]
-    if random.happens(dials.leak):
+    words = [(others if random.happens(mistakes) else right).pop() for _ in range(count)]
+    if random.happens(leak):
         words = right[:1] * count
     question, answer = QUESTION.say(number=NUMBERS[count - 2], skill=skill), ", ".join(words)
     return {"question": question, "answer": answer, "points": scored(question, answer)}

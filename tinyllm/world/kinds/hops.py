@@ -66,8 +66,8 @@ STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), la
 
 @asks("{relations} of {person} ?", slots={"relations": STEPS, "person": PEOPLE}, group="reasoning",
       marker="then ", options=len(PEOPLE), second=_search,
-      draw=lambda world, random, dials: {"relations": [random.choice(RELATIONS) for _ in range(dials.hops)],
-                                         "person": random.choice(PEOPLE)},
+      draw=lambda random, hops: {"relations": [random.choice(RELATIONS) for _ in range(hops)],
+                                 "person": random.choice(PEOPLE)},
       working=lambda world, person, relations: " then ".join(_path(world, person, relations)[1:-1]),
       labels=lambda world, person, relations: {"relations": relations,
                                                "path": _path(world, person, relations)[:-1]},

@@ -11,7 +11,7 @@ VALUES = [*names.THINGS, *names.ANIMALS]
 
 # All pairs come before the first call, and each name is equally likely to be called. If calls came between
 # the pairs, the most frequent thing would be a good guess, and small models would learn nothing else.
-def _pairs_and_calls(world, random, dials):
+def _pairs_and_calls(random, dials):
     n, most = 2 + random.integers(dials.pairs - 1), max(dials.pairs, dials.names)
     keys, values = take(random, KEYS[:most], n), take(random, VALUES[:most], n)
     pairs = dict(zip(keys, values, strict=True))
@@ -48,9 +48,9 @@ def recall(row: list[str]) -> str:
 LETTERS = list("abcdefghijklmnop")
 
 
-def _pairs_of_letters(world, random, dials):
-    colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[: dials.letters]}
-    shown = [random.choice(LETTERS[: dials.letters]) for _ in range(dials.shots)]
+def _pairs_of_letters(random, letters, shots):
+    colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[:letters]}
+    shown = [random.choice(LETTERS[:letters]) for _ in range(shots)]
     asked = random.choice([letter for letter in LETTERS if letter in shown])
     return {"row": [*(word for letter in shown for word in (letter, colours[letter])), asked]}
 
@@ -88,20 +88,11 @@ ROLL = names.GIRLS[:32] + names.BOYS[:32]
 LENGTH = 63  # names before the one that is asked for
 
 
-def _period(row):
-    period = len({*row})
-    return {"period": period, "scored": list(range(period + 1, len(row) + 1))}
-
-
-def _shift(row):
-    """Solve independently: try every shift until the row equals its shifted copy."""
-    return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
-
-
 @asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
-      draw=lambda world, random, dials: {
-          "row": (take(random, ROLL, 8 + random.integers(dials.longest - 7)) * 8)[:LENGTH]},
-      second=_shift, labels=_period,
+      draw=lambda random, longest: {
+          "row": (take(random, ROLL, 8 + random.integers(longest - 7)) * 8)[:LENGTH]},
+      second=lambda row: row[-next(shift for shift in range(1, len(row)) if row[shift:] == row[:-shift])],
+      labels=lambda row: {"period": len({*row}), "scored": list(range(len({*row}) + 1, len(row) + 1))},
       splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
       Dials=dials(longest=setting(31, help="the most names before they repeat", min=8, max=31)))
 def induction(row: list[str]) -> str:

@@ -32,7 +32,7 @@ FORMS = list(INSTRUCTIONS)
 SOUNDS = [sound for _, sound in ANIMALS.values()]
 
 
-def _draw(world, random, dials):
+def _draw(world, random):
     form = random.choice(FORMS)
     if "{question}" in INSTRUCTIONS[form]:
         fact = Fact(random.choice(world.adults).name, random.choice(list(VALUES)), None)

@@ -63,15 +63,15 @@ class Facts(Kind):
 NOBODY = "Nobody knows"
 
 
-def _draw(world, random, dials):
+def _draw(world, random, unknown, hops):
     """Draw a question: a person, hops - 1 relations to follow from there, and what is asked at the end."""
-    if random.happens(dials.unknown):
+    if random.happens(unknown):
         return {"s": [_stranger(world, random)], "way": random.integers(len(RELATIONS))}
     for _ in attempts():
         who = [random.choice(world.people).name]
-        who += [random.choice(list(HOPS)) for _ in range(dials.hops - 1)]
+        who += [random.choice(list(HOPS)) for _ in range(hops - 1)]
         way = random.integers(len(RELATIONS))
-        if len(_proof(world, who, way)) == dials.hops:
+        if len(_proof(world, who, way)) == hops:
             return {"s": who, "way": way}
 
 

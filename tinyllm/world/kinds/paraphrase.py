@@ -15,13 +15,13 @@ LIKE = {"lives_in": "born_in", "born_in": "lives_in", "mother": "best_friend", "
         "likes": "enjoys", "enjoys": "likes"}
 
 
-def _draw(world, random, dials):
+def _draw(world, random, names):
     """Draw two facts, equal or not. They need not be true, so that a model must compare, not recall."""
     fact = other = None
     while not other:
         change = random.choice(CHANGES)
-        fact = _fact(world, random, dials.names, random.choice(RELATIONS))
-        other = fact and _changed(world, change, fact, _fact(world, random, dials.names, fact.relation))
+        fact = _fact(world, random, names, random.choice(RELATIONS))
+        other = fact and _changed(world, change, fact, _fact(world, random, names, fact.relation))
     if random.integers(2):  # only now: the answer must not change how often a relation occurs
         other = fact
     way, second = random.integers(4), random.integers(3)

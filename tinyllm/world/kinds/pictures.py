@@ -88,10 +88,10 @@ def _scene(page):
     return [[QUARTERS[i], *things[code - 1]] for i, code in enumerate(codes) if code]
 
 
-def _draw(world, random, dials):
+def _draw(random, objects):
     about = random.choice(ABOUT)
     while True:
-        scene = draw_scene(random, dials.objects)
+        scene = draw_scene(random, objects)
         quarter, colour, shape = random.choice(scene)
         if about == "count":
             colour = random.choice([colour, random.choice(COLOURS)])

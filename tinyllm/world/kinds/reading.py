@@ -14,20 +14,20 @@ NOBODY = "Nobody knows"
 RELATIONS = list(VALUES)
 
 
-def _draw(world, random, dials):
+def _draw(world, random, unknown, sentences, hops):
     people: list[str] = []
     while len(people) < 3:
         first = random.choice(world.people).first
         people += [first] if first not in people else []
     slots = random.shuffle(itertools.product(people, VALUES))
     asked, friend = slots[0], people[1] if slots[0][0] == people[0] else people[0]
-    answered = not random.happens(dials.unknown)
-    told = slots[: dials.sentences] if answered else slots[1 : dials.sentences + 1]
+    answered = not random.happens(unknown)
+    told = slots[:sentences] if answered else slots[1 : sentences + 1]
     facts = [Fact(person, relation, random.choice(VALUES[relation])) for person, relation in told]
-    if dials.hops == 2:
+    if hops == 2:
         facts[-1] = Fact(friend, "best_friend", asked[0])
     told = [(fact, random.integers(4)) for fact in random.shuffle(facts)]
-    subject = FRIEND + friend if dials.hops == 2 else asked[0]
+    subject = FRIEND + friend if hops == 2 else asked[0]
     return {"told": told, "s": subject, "way": RELATIONS.index(asked[1])}
 
 

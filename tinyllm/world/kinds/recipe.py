@@ -41,7 +41,7 @@ def _read(text):
     return [[values["a"], values["b"], way] for way, values in filter(None, found)]
 
 
-def _draw(world, random, dials):
+def _draw(random, dials):
     dish = random.choice(list(DISHES))
     order = take(random, DISHES[dish], dials.length)
     pairs = random.shuffle(combinations(order, 2))[: dials.rules]
@@ -53,11 +53,6 @@ def _obeys(order, rules):
     return all(order.index(a) < order.index(b) for a, b, _ in rules)
 
 
-def _try_all(steps, rules):
-    """Solve independently: return the first permutation of the steps that obeys the rules."""
-    return next(", ".join(order) for order in permutations(steps) if _obeys(order, rules))
-
-
 def _score(answer: str | None, document: Document) -> float:
     """Score an answer: 1.0 if it holds each step once in an order that obeys the rules, else 0.0."""
     order, labels = recipe.final(answer or "").split(", "), document.labels
@@ -66,8 +61,8 @@ def _score(answer: str | None, document: Document) -> float:
 
 @asks("For {dish}: {steps:list}. {rules} Which order works?",
       slots={"dish": DISHES, "rules": Shape(r".+?\.", _say, _read)},
-      group="reasoning", marker="", score_answer=_score, draw=_draw, second=_try_all,
-      labels=lambda fields: fields,
+      group="reasoning", marker="", score_answer=_score, draw=_draw, labels=lambda fields: fields,
+      second=lambda steps, rules: next(", ".join(o) for o in permutations(steps) if _obeys(o, rules)),
       splits={"steps": lambda d: sorted(d.labels["steps"])},
       Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",

@@ -56,10 +56,10 @@ def refuses(answer: str) -> bool:
     return answer.strip().startswith("No.")
 
 
-def _draw(world, random, dials):
+def _draw(world, random, harmful, lookalikes):
     form = HARMFUL
-    if not random.happens(dials.harmful):
-        form = LOOKALIKE if random.happens(dials.lookalikes) else PLAIN
+    if not random.happens(harmful):
+        form = LOOKALIKE if random.happens(lookalikes) else PLAIN
     owner = random.choice(world.adults)
     act = random.choice([i for i, (what, _) in enumerate(ACTS.values()) if what == form])
     way = len(ASKING) * act + random.integers(len(ASKING))

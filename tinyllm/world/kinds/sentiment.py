@@ -32,13 +32,13 @@ def _read(text):
     return [(i, who) for i, who in filter(None, found)]
 
 
-def _draw(world, random, dials):
+def _draw(world, random, depth, consequences):
     claims, good = [], random.integers(2) == 1
     adjective = random.choice(GOOD if good else BAD)
-    for _ in range(1 + random.integers(dials.depth)):
+    for _ in range(1 + random.integers(depth)):
         i, who = random.integers(len(FORMS)), random.choice(world.people)
         claims.append((i, {"who": who.first, "he": who.he}))
-    hero = random.choice(world.people).first if dials.consequences else ""
+    hero = random.choice(world.people).first if consequences else ""
     thing = random.choice(list(THINGS))
     return {"claims": claims, "thing": thing, "adjective": adjective, "hero": hero, "way": int(hero != "")}
 

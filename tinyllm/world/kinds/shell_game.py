@@ -14,9 +14,9 @@ PAUSE = "-"
 SLOTS = 12
 
 
-def _draw(world, random, dials):
-    swaps = [random.choice(SWAPS[dials.hands]) for _ in range(dials.moves)]
-    slots = random.shuffle(swaps + [PAUSE] * (SLOTS - dials.moves))
+def _draw(random, hands, moves):
+    swaps = [random.choice(SWAPS[hands]) for _ in range(moves)]
+    slots = random.shuffle(swaps + [PAUSE] * (SLOTS - moves))
     return {"start": random.choice(CUPS), "slots": slots}
 
 

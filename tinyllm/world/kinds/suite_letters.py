@@ -22,7 +22,7 @@ def _known(size):
 
 @asks("Spell {word}, please:", "The letters of {word} are",
       size=SIZE, chance=lambda dials: 1 / len(_known(dials.size)[0]),
-      draw=lambda world, random, dials: {"word": random.choice(_known(dials.size)[0])},
+      draw=lambda random, size: {"word": random.choice(_known(size)[0])},
       second=lambda word: "".join(f"{letter}-" for letter in word)[:-1])
 def spell(word: str) -> str:
     """Spell a word, letter by letter."""
@@ -31,7 +31,7 @@ def spell(word: str) -> str:
 
 @asks("In the mirror, {word} reads", "The wizard says {word} backwards:",
       size=(6, "how many letters the word has", 2, 16),
-      draw=lambda world, random, dials: {"word": babble(random, dials.size)},
+      draw=lambda random, size: {"word": babble(random, size)},
       second=lambda word: reduce(lambda turned, letter: letter + turned, word))
 def mirror(word: str) -> str:
     """Write a word backwards."""
@@ -40,7 +40,7 @@ def mirror(word: str) -> str:
 
 @asks("How many times is the letter {letter} in {word}?", "Count the letter {letter} in {word}:",
       choices=("0", "1", "2"), size=SIZE,
-      draw=lambda world, random, dials: random.choice(_known(dials.size)[1][random.integers(3)]),
+      draw=lambda random, size: random.choice(_known(size)[1][random.integers(3)]),
       second=lambda letter, word: str(len(word) - len(word.replace(letter, ""))))
 def count_letter(letter: str, word: str) -> str:
     """Count how often a letter is in a word."""
@@ -52,11 +52,11 @@ def _another(random, letter):
     return random.choice((VOWELS if letter in VOWELS else CONSONANTS).replace(letter, ""))
 
 
-def _shuffled(world, random, dials):
-    one = babble(random, dials.size)
+def _shuffled(random, size):
+    one = babble(random, size)
     letters = random.shuffle(one)
     if random.integers(2):
-        i = random.integers(dials.size)
+        i = random.integers(size)
         letters[i] = _another(random, letters[i])
     return {"one": one, "two": "".join(letters)}
 
@@ -72,9 +72,9 @@ def anagram(one: str, two: str) -> str:
 PAIRS = ("()", "[]", "{}")
 
 
-def _runs(world, random, dials):
+def _runs(random, size):
     letters: list[str] = []
-    for _ in range(dials.size):
+    for _ in range(size):
         new = random.choice("abcd".replace(letters[-1], "") if letters else "abcd")
         letters += [new] * (1 + random.integers(4))
     return {"letters": letters}
@@ -94,7 +94,7 @@ def run_length(letters: list[str]) -> str:
 
 @asks("Take the first letters of {words:list}:", "The first letters of {words:list} make",
       size=(4, "how many words there are", 2, 10),
-      draw=lambda world, random, dials: {"words": pick(random, WORDS, dials.size)},
+      draw=lambda random, size: {"words": pick(random, WORDS, size)},
       second=lambda words: "".join(y for x, y in pairwise(f" {' '.join(words)}") if x == " "))
 def acronym(words: list[str]) -> str:
     """Write the first letters of some words as one word."""
@@ -103,16 +103,16 @@ def acronym(words: list[str]) -> str:
 
 @asks("Each letter moves on by {n:count}: {word} becomes", "The spy moves {word} on by {n:count}:",
       size=(1, "how far letters move at most", 1, 25),
-      draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},
+      draw=lambda random, size: {"n": 1 + random.integers(size), "word": random.choice(WORDS)},
       second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))
 def secret_writing(n: int, word: str) -> str:
     """Write a word in a cipher that moves every letter on in the alphabet; a follows z."""
     return "".join(ABC[(ABC.index(letter) + n) % 26] for letter in word)
 
 
-def _brackets(world, random, dials):
+def _brackets(random, size):
     row: list[str] = []
-    for _ in range(dials.size):  # put a pair around a balanced part, or beside it
+    for _ in range(size):  # put a pair around a balanced part, or beside it
         (left, right), i = random.choice(PAIRS), random.integers(2)
         row = [left, *row, right] if i else [*row, left, right]
     if random.integers(2):

@@ -9,8 +9,8 @@ from tinyllm.world.question import NO_YES, THINGS, WORDS, asks, pick
 WHICH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
-def _words(world, random, dials):
-    return {"words": pick(random, WORDS, dials.size)}
+def _words(random, size):
+    return {"words": pick(random, WORDS, size)}
 
 
 @asks("Say after me: {words:list}.", "The parrot hears {words:list} and says",
@@ -35,17 +35,16 @@ def sort_words(words: list[str]) -> str:
 
 @asks("In the row {words:list}, the {which} is", "Of {words:list}, which is the {which}?",
       size=(4, "how many words there are", 2, 10), options="size",
-      draw=lambda world, random, dials: {"words": pick(random, THINGS, dials.size),
-                                         "which": WHICH[random.integers(dials.size)]},
+      draw=lambda random, size: {"words": pick(random, THINGS, size), "which": WHICH[random.integers(size)]},
       second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])
 def position(words: list[str], which: str) -> str:
     """Find the word at a position in a list, such as the third."""
     return words[WHICH.index(which)]
 
 
-def _some_things(world, random, dials):
-    words = pick(random, THINGS, dials.size + 1)
-    return {"words": words[1:], "word": words[random.integers(dials.size) + 1 if random.integers(2) else 0]}
+def _some_things(random, size):
+    words = pick(random, THINGS, size + 1)
+    return {"words": words[1:], "word": words[random.integers(size) + 1 if random.integers(2) else 0]}
 
 
 @asks("In the basket: {words:list}. Do you find {word} in it?", "Among {words:list}, do you see {word}?",
@@ -56,9 +55,9 @@ def member(words: list[str], word: str) -> str:
     return NO_YES[word in words]
 
 
-def _one_in_both(world, random, dials):
-    (x, y), things = pick(random, FIRST_NAMES, 2), pick(random, THINGS, 2 * dials.size - 1)
-    a, b = things[: dials.size], things[dials.size - 1 :]
+def _one_in_both(random, size):
+    (x, y), things = pick(random, FIRST_NAMES, 2), pick(random, THINGS, 2 * size - 1)
+    a, b = things[:size], things[size - 1 :]
     return {"x": x, "a": random.shuffle(a), "y": y, "b": random.shuffle(b)}
 
 
@@ -72,8 +71,8 @@ def common(x: str, a: list[str], y: str, b: list[str]) -> str:
     return next(thing for thing in a if thing in b)
 
 
-def _coloured(world, random, dials):
-    things, colours = pick(random, names.THINGS, dials.size), pick(random, names.COLOURS, dials.size)
+def _coloured(random, size):
+    things, colours = pick(random, names.THINGS, size), pick(random, names.COLOURS, size)
     both = [f"{colour} {thing}" for colour, thing in zip(colours, things, strict=True)]
     return {"name": random.choice(FIRST_NAMES), "things": both, "thing": random.choice(things)}
 
@@ -88,8 +87,8 @@ def colour_of(name: str, things: list[str], thing: str) -> str:
     return next(both.split()[0] for both in things if both.split()[1] == thing)
 
 
-def _queue(world, random, dials):
-    people = pick(random, FIRST_NAMES, dials.size)
+def _queue(random, size):
+    people = pick(random, FIRST_NAMES, size)
     return {"pairs": random.shuffle(f"{y} is behind {x}" for x, y in pairwise(people))}
 
 

@@ -14,8 +14,8 @@ def _sums(legs):
 
 @asks("From the well at 0 0, walk {legs:list}. You are at", "The goat goes {legs:list} from 0 0 to",
       size=(4, "how many legs the walk has", 1, 12), second=_sums,
-      draw=lambda world, random, dials: {"legs": [f"{random.choice(WINDS)} {1 + random.integers(4)}"
-                                                  for _ in range(dials.size)]},
+      draw=lambda random, size: {"legs": [f"{random.choice(WINDS)} {1 + random.integers(4)}"
+                                          for _ in range(size)]},
       working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))
 def walk(legs: list[str]) -> str:
     """Walk on a grid from 0 0 and say where the walk ends: east and north count up, west and south down."""
@@ -60,7 +60,7 @@ def _rounds(statement):
 
 @asks("The judge says: {statement}. So it is", "Is this true or false: {statement}?",
       size=(3, "how many words true and false are in it", 1, 10), choices=VALUES,
-      draw=lambda world, random, dials: {"statement": _statement(random, random.integers(2), dials.size)},
+      draw=lambda random, size: {"statement": _statement(random, random.integers(2), size)},
       second=lambda statement: VALUES[evaluate(statement.replace("true", "1").replace("false", "0")) > 0],
       working=lambda statement: ", ".join(_rounds(statement)))
 def logic(statement: str) -> str:

@@ -12,9 +12,9 @@ UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, 
 COINS = (50, 20, 10, 5, 2, 1)
 
 
-def _measure(world, random, dials):
+def _measure(random, size):
     large, small = random.choice(list(UNITS))
-    return {"n": 2 + random.integers(dials.size - 1), "large": large, "small": small}
+    return {"n": 2 + random.integers(size - 1), "large": large, "small": small}
 
 
 @asks("How many {small} are {n:count} {large}?", "In {n:count} {large}, the number of {small} is",
@@ -37,7 +37,7 @@ def _fewest_coins():
 
 @asks("With coins of 50, 20, 10, 5, 2 and 1, pay {n:count}:", "The fewest coins for {n:count} pence are",
       size=(60, "the largest sum in pence", 2, 999), options="size",
-      draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)},
+      draw=lambda random, size: {"n": 1 + random.integers(size)},
       second=lambda n: " ".join(map(str, _fewest_coins()[n])))
 def coins(n: int) -> str:
     """Pay a sum of money with as few coins as possible."""
@@ -57,8 +57,8 @@ def _minute_by_minute(time, n):
 
 @asks("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
       size=(60, "how many minutes at most", 2, 600), second=_minute_by_minute,
-      draw=lambda world, random, dials: {"time": f"{random.integers(24)}:{random.integers(60):02}",
-                                         "n": 2 + random.integers(dials.size - 1)})
+      draw=lambda random, size: {"time": f"{random.integers(24)}:{random.integers(60):02}",
+                                 "n": 2 + random.integers(size - 1)})
 def clock(time: str, n: int) -> str:
     """Say what time it is some minutes after a given time."""
     hours, minutes = map(int, time.split(":"))
@@ -68,15 +68,14 @@ def clock(time: str, n: int) -> str:
 
 @asks("Today is {day}. In {n:count} days it will be", "What day is it {n:count} days after {day}?",
       size=(8, "how many days at most", 2, 99), choices=WEEKDAYS,
-      draw=lambda world, random, dials: {"day": random.choice(WEEKDAYS),
-                                         "n": 2 + random.integers(dials.size - 1)},
+      draw=lambda random, size: {"day": random.choice(WEEKDAYS), "n": 2 + random.integers(size - 1)},
       second=lambda day, n: (WEEKDAYS * (n // 7 + 2))[n:][WEEKDAYS.index(day)])
 def weekday_after(day: str, n: int) -> str:
     """Say which day of the week it is some days after a given day."""
     return WEEKDAYS[(WEEKDAYS.index(day) + n) % 7]
 
 
-def _birthdays(world, random, dials):
+def _birthdays(world, random):
     for _ in attempts():
         one, two = pick(random, world.people, 2)
         if one.born != two.born:

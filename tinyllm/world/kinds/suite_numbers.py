@@ -8,7 +8,7 @@ ODD = ("even", "odd")
 
 @asks("Lamps: {lamps:row}. The number of lit lamps is", "Are the ones even or odd in {lamps:row}?",
       size=(8, "how many lamps there are", 1, 40), choices=ODD,
-      draw=lambda world, random, dials: {"lamps": ["01"[random.integers(2)] for _ in range(dials.size)]},
+      draw=lambda random, size: {"lamps": ["01"[random.integers(2)] for _ in range(size)]},
       second=lambda lamps: ODD[sum(map(int, lamps)) & 1],
       working=lambda truth, lamps: " ".join(truth(lamps[: i + 1]) for i in range(len(lamps))))
 def parity(lamps: list[str]) -> str:
@@ -21,16 +21,16 @@ def parity(lamps: list[str]) -> str:
 
 @asks("The {which} of {ns:ints} is", "Of {ns:ints}, find the {which}:",
       size=(4, "how many numbers there are", 2, 12), options="size",
-      draw=lambda world, random, dials: {"which": ("largest", "smallest")[random.integers(2)],
-                                         "ns": pick(random, range(1, 100), dials.size)},
+      draw=lambda random, size: {"which": ("largest", "smallest")[random.integers(2)],
+                                 "ns": pick(random, range(1, 100), size)},
       second=lambda which, ns: str(sorted(ns)[-1 if which == "largest" else 0]))
 def extreme(which: str, ns: list[int]) -> str:
     """Find the largest or the smallest of some numbers."""
     return str(max(ns) if which == "largest" else min(ns))
 
 
-def _two_numbers(world, random, dials):
-    low, high = sorted(pick(random, range(10**dials.size), 2))
+def _two_numbers(random, size):
+    low, high = sorted(pick(random, range(10**size), 2))
     return dict(zip("ab", ((low, high), (low, low), (high, low))[random.integers(3)], strict=True))
 
 
@@ -43,8 +43,8 @@ def compare(a: int, b: int) -> str:
     return compare.choices[(a > b) - (a < b) + 1]
 
 
-def _steps(world, random, dials):
-    start, step = random.integers(40), 1 + random.integers(dials.size)
+def _steps(random, size):
+    start, step = random.integers(40), 1 + random.integers(size)
     return {"ns": [start + i * step for i in range(4)]}
 
 
@@ -56,8 +56,8 @@ def next_number(ns: list[int]) -> str:
     return str(2 * ns[-1] - ns[-2])
 
 
-def _plums(world, random, dials):
-    k = 2 + random.integers(dials.size - 1)
+def _plums(random, size):
+    k = 2 + random.integers(size - 1)
     fair, each = random.integers(2), 1 + random.integers(12)
     return {"n": k * each + (0 if fair else 1 + random.integers(k - 1)), "k": k}
 
@@ -89,8 +89,7 @@ def _by_division(n):
 
 @asks("The digits of {n:int} add up to", "Add the digits of {n:int}:",
       size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, second=_by_division,
-      draw=lambda world, random, dials: {
-          "n": 10 ** (dials.size - 1) + random.integers(9 * 10 ** (dials.size - 1))},
+      draw=lambda random, size: {"n": 10 ** (size - 1) + random.integers(9 * 10 ** (size - 1))},
       working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))
 def digit_sum(n: int) -> str:
     """Add up the digits of a number."""
@@ -116,7 +115,7 @@ def _digit_by_digit(n):
 
 @asks("A Roman stonemason writes {n:count} as", "In Roman numerals, {n:count} is",
       size=(60, "the largest number", 2, 3999), options="size", second=_digit_by_digit,
-      draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)})
+      draw=lambda random, size: {"n": 1 + random.integers(size)})
 def roman(n: int) -> str:
     """Write a number in Roman numerals."""
     text = ""
@@ -135,7 +134,7 @@ def _in_parts(n):
 
 @asks("In words, {n:int} is", "Write {n:int} as you say it:",
       size=(99, "the largest number", 1, 999), chance=lambda dials: 1 / (dials.size + 1),
-      draw=lambda world, random, dials: {"n": random.integers(dials.size + 1)}, second=_in_parts)
+      draw=lambda random, size: {"n": random.integers(size + 1)}, second=_in_parts)
 def number_word(n: int) -> str:
     """Write a number in words."""
     if n < 20:

@@ -23,7 +23,7 @@ RELATED = [  # each list has pairs with the same relation
 @asks("The opposite of {word} is", "Not {word} but",
       size=(len(OPPOSITES) // 2, "how many pairs of words", 1, len(OPPOSITES) // 2),
       chance=lambda dials: 1 / (2 * dials.size),
-      draw=lambda world, random, dials: {"word": random.choice(OPPOSITES[: 2 * dials.size])},
+      draw=lambda random, size: {"word": random.choice(OPPOSITES[: 2 * size])},
       second=lambda word: dict(zip(OPPOSITES[::2] + OPPOSITES[1::2], OPPOSITES[1::2] + OPPOSITES[::2],
                                    strict=True))[word])
 def opposite(word: str) -> str:
@@ -31,9 +31,9 @@ def opposite(word: str) -> str:
     return OPPOSITES[OPPOSITES.index(word) ^ 1]
 
 
-def _one_other(world, random, dials):
+def _one_other(random, size):
     most, other = pick(random, list(TABLES), 2)
-    same = pick(random, TABLES[most], dials.size - 1)
+    same = pick(random, TABLES[most], size - 1)
     return {"words": random.shuffle([*same, random.choice(TABLES[other])])}
 
 
@@ -50,8 +50,8 @@ def odd_one_out(words: list[str]) -> str:
     return words[sorts.index(min(sorts, key=sorts.count))]
 
 
-def _two_pairs(world, random, dials):
-    (x, y), (z, _) = pick(random, random.choice(RELATED[: dials.size]), 2)
+def _two_pairs(random, size):
+    (x, y), (z, _) = pick(random, random.choice(RELATED[:size]), 2)
     return {"a": x, "b": y, "c": z}
 
 
@@ -103,14 +103,14 @@ def _by_rule(word):
 
 @asks("One {word}, two", "The plural of {word} is", second=_by_rule,
       size=(len(PLURALS) // 2, "how many nouns", 2, len(PLURALS) // 2), options="size",
-      draw=lambda world, random, dials: {"word": random.choice(PLURALS[: 2 * dials.size : 2])})
+      draw=lambda random, size: {"word": random.choice(PLURALS[: 2 * size : 2])})
 def plural(word: str) -> str:
     """Give the plural of a noun."""
     return PLURALS[PLURALS.index(word) + 1]
 
 
-def _one_rhymes(world, random, dials):
-    rows = pick(random, RHYMES, dials.size)
+def _one_rhymes(random, size):
+    rows = pick(random, RHYMES, size)
     word, right = pick(random, rows[0].split(), 2)
     others = [random.choice(row.split()) for row in rows[1:]]
     return {"word": word, "options": random.shuffle([right, *others])}
@@ -129,8 +129,7 @@ def rhyme(word: str, options: list[str]) -> str:
       size=(40, "how many names of women, and of men", 1, 40), choices=("he", "she"),
       slots={"name": FIRST_NAMES},
       splits={"name": lambda document: document.labels["name"], "way": QuestionKind.splits["way"]},
-      draw=lambda world, random, dials: {"name": random.choice([*names.GIRLS[: dials.size],
-                                                                *names.BOYS[: dials.size]])},
+      draw=lambda random, size: {"name": random.choice([*names.GIRLS[:size], *names.BOYS[:size]])},
       second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])
 def he_or_she(name: str) -> str:
     """Say if a first name belongs to a woman or a man."""

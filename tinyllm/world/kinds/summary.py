@@ -10,11 +10,11 @@ from tinyllm.world.phrases import STATEMENTS, passage, read_statements, say
 from tinyllm.world.question import asks, dials
 
 
-def _draw(world, random, dials):
+def _draw(world, random, sentences):
     people = random.choice(world.adults), random.choice(world.adults)
     slots = random.shuffle(itertools.product(people, VALUES))
     values = {(person.name, relation): getattr(person, relation) for person, relation in slots}
-    told = [(Fact(*slot, value), random.integers(4)) for slot, value in values.items()][: dials.sentences]
+    told = [(Fact(*slot, value), random.integers(4)) for slot, value in values.items()][:sentences]
     main, way = random.choice(told)
     told.insert(random.integers(len(told) + 1), (main, (way + 1 + random.integers(3)) % 4))
     return {"told": told}

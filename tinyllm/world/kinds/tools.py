@@ -56,9 +56,9 @@ def _with_tool(forms, **more):
     )
 
 
-def _numbers(world, random, dials):
+def _numbers(random, digits):
     """Draw a name, things, and numbers from 2; the numbers of baskets, pence and friends are at most 11."""
-    way, largest = random.integers(len(CALCULATIONS)), 10**dials.digits
+    way, largest = random.integers(len(CALCULATIONS)), 10**digits
     few, many, more = (2 + random.integers(n) for n in (min(10, largest - 3), largest - 2, largest - 2))
     a, b, c = few, many, min(few * many, more)
     if way == 3:
@@ -78,9 +78,9 @@ def calculator(way: int, fields: dict) -> str:
     return str(given(CALCULATIONS[way][2], **fields))
 
 
-def _dates(world, random, dials):
+def _dates(world, random, days):
     """Draw a person and two dates: the day of birth, and a day `n` days later."""
-    way, one, n = random.integers(3), random.choice(world.people), 1 + random.integers(dials.days)
+    way, one, n = random.integers(3), random.choice(world.people), 1 + random.integers(days)
     a, b = str(Date.of(one.born)), str(Date.of(one.born + n))
     return {"way": way, "name": one.name, "a": a, "b": b, "n": n}
 

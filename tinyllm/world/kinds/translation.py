@@ -74,14 +74,14 @@ def base(said: str, many: bool) -> list[str]:
     return [verb, tense]
 
 
-def _draw(world, random, dials):
-    known, phrases = max(2, dials.words * 6 // 13), []
+def _draw(random, words, adjectives):
+    known, phrases = max(2, words * 6 // 13), []
     for _ in range(2):
         many = random.integers(2) == 1
-        count = min(known, random.integers(dials.adjectives + 1))
+        count = min(known, random.integers(adjectives + 1))
         chosen = random.shuffle(ADJECTIVES[:known])[:count] if count else []
-        phrases.append([random.choice(NOUNS[: dials.words]).split("/")[0], many, chosen])
-    verb = random.choice(VERBS[: max(2, dials.words * 8 // 13)]).split("/")[0]
+        phrases.append([random.choice(NOUNS[:words]).split("/")[0], many, chosen])
+    verb = random.choice(VERBS[: max(2, words * 8 // 13)]).split("/")[0]
     tense, many = random.choice(TENSES), phrases[0][1]
     return {"subject": phrases[0], "verb": inflected(verb, tense, many), "object": phrases[1]}
 

@@ -52,25 +52,20 @@ POINTED = ("pointed to", "asked about", "spoke of", "thought of")
 SCENES = [scene for scenes in SETTINGS.values() for scene in scenes]
 
 
-def _draw(world, random, dials):
-    word = random.choice(list(SENSES)[: dials.size])
+def _draw(world, random, size):
+    word = random.choice(list(SENSES)[:size])
     theme = random.choice(list(SENSES[word]))
     who, pointed = random.choice(world.people).first, random.choice(POINTED)
     return {"word": word, "who": who, "pointed": pointed, "setting": random.choice(SETTINGS[theme])}
-
-
-def _by_theme(word, setting):
-    """Find the theme of the setting, and what the word means there."""
-    theme = next(theme for theme, scenes in SETTINGS.items() if setting in scenes)
-    return SENSES[word][theme]
 
 
 @asks("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
       slots={"who": FIRST_NAMES, "setting": SCENES, "pointed": POINTED, "word": SENSES},
       group="understanding", marker="", options=2,
       choices=lambda word: SENSES[word].values(), size=(len(SENSES), "how many words", 1, len(SENSES)),
-      draw=_draw, second=_by_theme,
-      labels=lambda word, setting: {"word": word, "setting": setting},
+      second=lambda word, setting: next(
+          SENSES[word][theme] for theme, scenes in SETTINGS.items() if setting in scenes),
+      draw=_draw, labels=lambda word, setting: {"word": word, "setting": setting},
       splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})
 def word_sense(word: str, setting: str) -> str:
     """Say which of two meanings a word has in a sentence."""
