@@ -10,10 +10,10 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
 
-def before_end(lengths: Array, T: int) -> Array:
-    """Return True for the first lengths[b] of T positions: lengths (B,), each from 0 to T -> (B, T)."""
-    if np.any((lengths < 0) | (lengths > T)):
-        raise ValueError(f"needs lengths from 0 to {T}, got {lengths.tolist()}")
+def before_end(lengths: Array, T: int, least: int = 0) -> Array:
+    """Return True for the first lengths[b] of T positions: lengths (B,), from `least` to T -> (B, T)."""
+    if np.any((lengths < least) | (lengths > T)):
+        raise ValueError(f"needs lengths from {least} to {T}, got {lengths.tolist()}")
     return np.arange(T) < lengths[:, None]
 
 

@@ -2,17 +2,11 @@
 
 import numpy as np
 
+from tinyllm.ops.advantage import before_end
 from tinyllm.ops.loss import cross_entropy, cross_entropy_backward
 from tinyllm.ops.matmul import matmul, matmul_backward
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
-
-
-def real(lengths: Array, T: int) -> Array:
-    """Return True for positions that are not padding: lengths (B,), each from 1 to T -> (B, T, 1)."""
-    if np.any((lengths < 1) | (lengths > T)):
-        raise ValueError(f"mean_pool: lengths must be from 1 to {T}, got {lengths.tolist()}")
-    return (np.arange(T) < lengths[:, None])[..., None]
 
 
 @op(shapes="x (B, T, C), lengths (B)")
@@ -22,7 +16,7 @@ def mean_pool(x: Array, lengths: Array) -> Array:
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first lengths[b] positions of text
     b. The numbers in the padding are never used, even if they are NaN. Raises ValueError on other lengths.
     """
-    kept = np.where(real(lengths, x.shape[1]), x, 0)
+    kept = np.where(before_end(lengths, x.shape[1], 1)[..., None], x, 0)
     return kept.sum(axis=1) / lengths[:, None].astype(x.dtype)
 
 
@@ -33,7 +27,7 @@ def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
     dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for padding.
     """
     share = dy / lengths[:, None].astype(dy.dtype)
-    return np.where(real(lengths, x.shape[1]), share[:, None], dy.dtype.type(0))
+    return np.where(before_end(lengths, x.shape[1], 1)[..., None], share[:, None], dy.dtype.type(0))
 
 
 @op(outputs=("loss", "logits", "lse"), grads=("a", "b"), shapes="a (N, C), b (N, C)")

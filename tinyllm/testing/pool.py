@@ -62,15 +62,16 @@ BOUNDS |= {
 
 MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"
 
-mistake("mean_pool", "the mean of all positions, padding too", "np.where(real(lengths, x.shape[1]), x, 0)",
-        "x", "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
+mistake("mean_pool", "the mean of all positions, padding too",
+        "np.where(before_end(lengths, x.shape[1], 1)[..., None], x, 0)", "x",
+        "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
 mistake("mean_pool", "padding left out of the sum, but counted in the divisor",
         "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
 mistake("mean_pool", "the first position of each text, as BERT's pooler takes it", MEAN, "x[:, 0]")
 mistake("mean_pool", "the mean over the whole batch", MEAN, """
 np.broadcast_to(kept.sum(axis=(0, 1)) / max(lengths.sum(), 1), (x.shape[0], x.shape[2])).astype(x.dtype)""")
 mistake("mean_pool_backward", "a gradient that also flows into the padding",
-        "np.where(real(lengths, x.shape[1]), share[:, None], dy.dtype.type(0))",
+        "np.where(before_end(lengths, x.shape[1], 1)[..., None], share[:, None], dy.dtype.type(0))",
         "np.repeat(share[:, None], x.shape[1], axis=1)")
 mistake("mean_pool_backward", "a gradient divided by T, padding counted",
         "lengths[:, None].astype(dy.dtype)", "dy.dtype.type(x.shape[1])")
