@@ -6,7 +6,6 @@ inside a student's function becomes one line that names the function, the lesson
 
 import ast
 import functools
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.fork_server import describe
+from tinyllm.course.fork_server import describe, load_file
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
@@ -113,12 +112,9 @@ def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
 def import_file(path: Path, name: str = "") -> ModuleType:
     """Import a student's file as a new module. Raises UserError with the line that failed."""
     name = name or f"_tinyllm_mine_{path.parent.name}"
-    spec: Any = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look here for the names in their annotations
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
+        return load_file(name, str(path))
     except Exception as error:
         line = describe(error, str(path))["line"]
         raise UserError(_at(path, line, f"{type(error).__name__}: {error}")) from None
@@ -126,7 +122,6 @@ def import_file(path: Path, name: str = "") -> ModuleType:
         raise UserError(f"{short_path(path)} ends Python when it is imported: take its exit() out") from None
     finally:
         sys.dont_write_bytecode = before
-    return module
 
 
 def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
