@@ -117,10 +117,7 @@ def silu(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def silu_backward(dy: Array, x: Array) -> Array:
-    """Compute dx = dy s (1 + x (1 - s)), where s = sigmoid(x).
-
-    dy, x (...) -> (...).
-    """
+    """Compute dx = dy s (1 + x (1 - s)), where s = sigmoid(x): dy, x (...) -> (...)."""
     s = sigmoid(x)
     return dy * s * (1 + x * (1 - s))
 
@@ -136,10 +133,7 @@ def swiglu(gate: Array, up: Array) -> Array:
 
 @op(shapes="dy (...), gate (...), up (...)")
 def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
-    """Compute dgate = dy up silu'(gate) and dup = dy silu(gate).
-
-    dy, gate, up (...) -> dgate, dup (...).
-    """
+    """Compute dgate = dy up silu'(gate) and dup = dy silu(gate): dy, gate, up (...) -> dgate, dup (...)."""
     return silu_backward(dy * up, gate), dy * silu(gate)
 
 

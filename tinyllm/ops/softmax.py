@@ -37,10 +37,7 @@ def softmax(x: Array) -> Array:
 
 @op(shapes="dy (...), y (...)")
 def softmax_backward(dy: Array, y: Array) -> Array:
-    """Compute the gradient of softmax: dx_i = y_i (dy_i - sum_j dy_j y_j).
-
-    dy, y (..., n) -> dx (..., n).
-    """
+    """Compute dx_i = y_i (dy_i - sum_j dy_j y_j), softmax's gradient: dy, y (..., n) -> dx (..., n)."""
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
