@@ -19,9 +19,8 @@ def a(noun: str) -> str:
 HE = {"he": "he", "him": "him", "his": "his", "himself": "himself"}
 SHE = {"he": "she", "him": "her", "his": "her", "himself": "herself"}
 GIRLS = words("""
-    Ada Alma Amina Anna Bella Birgit Clara Dora Edith Ella Emma Erna Fanny Flora Greta Hana Hazel Ida
-    Ines Iris Ivy Jane Kira Lena Lily Lotte Mabel Mara Mia Nell Nora Olga Pia Rosa Ruby Stella Tilda
-    Vera Wanda Zoe
+    Ada Alma Amina Anna Bella Birgit Clara Dora Edith Ella Emma Erna Fanny Flora Greta Hana Hazel Ida Ines
+    Iris Ivy Jane Kira Lena Lily Lotte Mabel Mara Mia Nell Nora Olga Pia Rosa Ruby Stella Tilda Vera Wanda Zoe
 """)
 BOYS = words("""
     Abel Adam Anton Basil Ben Boris Carl Caspar David Emil Erik Felix Finn Frank George Hugo Ivan Jack

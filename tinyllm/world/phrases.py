@@ -105,9 +105,8 @@ def chain(*relations: str) -> Shape:
         *hops, person = text.split(" of ")
         return [person, *[names[hop.removeprefix("the ")] for hop in reversed(hops)]]
 
-    return Shape(
-        ".+?", lambda who: "".join(f"the {HOPS[hop]} of " for hop in reversed(who[1:])) + who[0], read
-    )
+    return Shape(".+?", lambda who: "".join(f"the {HOPS[hop]} of " for hop in reversed(who[1:])) + who[0],
+                 read)
 
 
 FORMS = [(relation, way, Form(text)) for relation, ways in STATEMENTS.items()

@@ -61,8 +61,7 @@ RULES = {
         """
             "[Why are you crying|What is the matter|What has happened|What are you looking for]?" asked
             {helper}. "My {colour} {thing} is lost," <says_hero>. "[I have seen it|I know where it is|Come
-            with me|I can help you]," <says_helper>. And there, {nook = place.spots - wrong}, lay the
-            {thing}.
+            with me|I can help you]," <says_helper>. And there, {nook = place.spots - wrong}, lay the {thing}.
         """,
         """
             "I have lost my {thing}," <says_hero>. "It is {colour}." "Then let us look together,"
@@ -107,13 +106,12 @@ RULES = {
         """,
         "broken": """
             But the next [morning|day|Sunday] {friend} came back [very slowly.|with red eyes.|in tears.] The
-            {colour} {thing} was {thing.broken}. "[I fell on the stairs|The wind took it|I sat on it|I lost
-            it in the rain|I was not careful]," <says_friend>. "I am so sorry." At first {hero} [was
-            angry|felt <sad>]. But {friend} had told the truth, and that is [brave.|never easy.|not easy.]
-            So they asked {hero.his} {elder = elders} for {thing.mend}, and together they mended the
-            {thing}. "[Now it is even better than before|Now it is our {thing}|It is as good as new],"
-            <answers_hero>. [A {thing} can be mended, and so can a friendship.|It is easy to forgive a
-            friend who tells the truth.]
+            {colour} {thing} was {thing.broken}. "[I fell on the stairs|The wind took it|I sat on it|I lost it
+            in the rain|I was not careful]," <says_friend>. "I am so sorry." At first {hero} [was angry|felt
+            <sad>]. But {friend} had told the truth, and that is [brave.|never easy.|not easy.] So they asked
+            {hero.his} {elder = elders} for {thing.mend}, and together they mended the {thing}. "[Now it is
+            even better than before|Now it is our {thing}|It is as good as new]," <answers_hero>. [A {thing}
+            can be mended, and so can a friendship.|It is easy to forgive a friend who tells the truth.]
         """,
     },
 
@@ -189,11 +187,10 @@ RULES = {
     "outcome_promised": {
         "kept": """
             Then {hero} remembered. "I must go home and {promise}," <says_hero>. "[Just one more game|Stay a
-            little longer|Do not go]!" cried {helper}, but {hero} [was already running.|ran like the
-            wind.|did not wait.] {hero.He} {promise.done} just [as the first star came out.|in time.|before
-            dark.] "[I knew that I could trust you|You are as good as your word|Well done]," <says_elder>.
-            The next day {helper} was waiting again, with {helper.gift} for [{hero}|a friend who keeps
-            promises].
+            little longer|Do not go]!" cried {helper}, but {hero} [was already running.|ran like the wind.|did
+            not wait.] {hero.He} {promise.done} just [as the first star came out.|in time.|before dark.] "[I
+            knew that I could trust you|You are as good as your word|Well done]," <says_elder>. The next day
+            {helper} was waiting again, with {helper.gift} for [{hero}|a friend who keeps promises].
         """,
         "broken": """
             "[It can wait|I have time enough|Just one more game]," thought {hero}. When {hero.he} came back
@@ -222,8 +219,7 @@ RULES = {
         "[No friend is too small.|Kindness always finds its way back.]",
         "In the morning there lay, in front of the door, {helper.gift}.",
         """
-            "You helped me when I was {trouble}," <says_helper>. "[I did not forget|That is what friends
-            do]."
+            "You helped me when I was {trouble}," <says_helper>. "[I did not forget|That is what friends do]."
         """,
     ],
 

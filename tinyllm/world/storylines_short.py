@@ -22,11 +22,10 @@ SHORT_RULES = {
         """,
         "lent": """
             "May I borrow your {hero.toy}?" asked {friend = hero.friends}[.| one <day>.] {hero} [said
-            yes.|nodded.|was silent for a while, and then {hero.he} smiled.] The next [morning|day|Sunday]
-            the {hero.toy} was back, as good as new, and beside it lay [a biscuit|a red apple|three
-            cherries|a bunch of daisies]. [A thing that is shared makes two friends happy.|Trust is a gift,
-            and {friend} had given it back.|"[That was the best day of my life|I took good care of it],"
-            <says_friend>.]
+            yes.|nodded.|was silent for a while, and then {hero.he} smiled.] The next [morning|day|Sunday] the
+            {hero.toy} was back, as good as new, and beside it lay [a biscuit|a red apple|three cherries|a
+            bunch of daisies]. [A thing that is shared makes two friends happy.|Trust is a gift, and {friend}
+            had given it back.|"[That was the best day of my life|I took good care of it]," <says_friend>.]
         """,
         "found": """
             {place = places : At}, {hero.he} found a [silver coin|golden ring|glass pearl|tiny bell]. "[Now
@@ -38,17 +37,15 @@ SHORT_RULES = {
         """,
         "shared": """
             On a [warm|cold|golden|rainy] [Monday|Friday|Sunday], {hero.his} {hero.elder} gave {hero.him}
-            {food = foods : a}. {hero} sat down [under a tree|in the garden|by the window|beside the well]
-            to eat, and {friend = hero.friends} came [by.|along.] "[Is there enough for two|May I have
-            some|What have you got]?" {friend.he} asked. "[Sit down beside me|Of course|Half of it is
-            yours]," <says_hero>, and they ate until [nothing was left.|it was dark.|the stars came out.]
-            [Food tastes better when it is shared.|It is lonely to eat alone.|Kindness comes back like a
-            ball.]
+            {food = foods : a}. {hero} sat down [under a tree|in the garden|by the window|beside the well] to
+            eat, and {friend = hero.friends} came [by.|along.] "[Is there enough for two|May I have some|What
+            have you got]?" {friend.he} asked. "[Sit down beside me|Of course|Half of it is yours],"
+            <says_hero>, and they ate until [nothing was left.|it was dark.|the stars came out.] [Food tastes
+            better when it is shared.|It is lonely to eat alone.|Kindness comes back like a ball.]
         """,
         "promised": """
             "Will you {promise = promises} [tonight|before dark|for me]?" asked {hero.his} {hero.elder}. "[I
-            promise|Of course]," <says_hero>, and went out to play with {friend =
-            hero.friends}<promised_end>
+            promise|Of course]," <says_hero>, and went out to play with {friend = hero.friends}<promised_end>
         """,
         "freed": """
             One <day>, {hero.he} heard a [small|thin|sad|strange] voice {place = places : at}: it was

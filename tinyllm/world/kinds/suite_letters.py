@@ -47,17 +47,12 @@ def count_letter(letter: str, word: str) -> str:
     return str(word.count(letter))
 
 
-def _another(random, letter):
-    """Draw another vowel for a vowel, or another consonant for a consonant."""
-    return random.choice((VOWELS if letter in VOWELS else CONSONANTS).replace(letter, ""))
-
-
 def _shuffled(random, size):
     one = babble(random, size)
     letters = random.shuffle(one)
-    if random.integers(2):
+    if random.integers(2):  # put another vowel for a vowel, or another consonant for a consonant
         i = random.integers(size)
-        letters[i] = _another(random, letters[i])
+        letters[i] = random.choice((VOWELS if letters[i] in VOWELS else CONSONANTS).replace(letters[i], ""))
     return {"one": one, "two": "".join(letters)}
 
 

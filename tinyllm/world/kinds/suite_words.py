@@ -37,13 +37,10 @@ def _one_other(random, size):
     return {"words": random.shuffle([*same, random.choice(TABLES[other])])}
 
 
-def _alone(words):
-    """Return the word that shares a table with none of the other words."""
-    return next(x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1)
-
-
 @asks("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
-      size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)
+      size=(4, "how many words there are", 3, 8), options="size", draw=_one_other,
+      second=lambda words: next(
+          x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1))
 def odd_one_out(words: list[str]) -> str:
     """Find the one word in a list that does not belong with the others."""
     sorts = [SORT[word] for word in words]
