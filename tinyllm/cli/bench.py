@@ -20,8 +20,7 @@ UNITS = {"tokens": " tok/s", "text": "B/s", "flops": "FLOP/s"}  # amount -> unit
 
 
 @command("bench")
-def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *,
-          quick: bool = False) -> None:
+def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, quick: bool = False) -> None:
     """Measure how fast this machine trains and generates.
 
     ops: each kernel beside its specification. train: steps of forward, backward, clip and AdamW. generate:

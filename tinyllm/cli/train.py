@@ -116,8 +116,7 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
         return train_run(run, setup, resume, plugins)
 
 
-def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
-            ending: str) -> tuple[Run, RunConfig]:
+def new_run(out: str | None, settings: dict[str, Any], overwrite: bool, ending: str) -> tuple[Run, RunConfig]:
     """Return a new run and its settings. Raises UserError when its folder is taken."""
     own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
     if settings.get("start") and own:

@@ -157,9 +157,8 @@ class Bert(Pretrained, nn.LanguageModel):
     config_class = BertConfig
     PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
     objective = "masked"
-    special_tokens: ClassVar[dict[str, str]] = {
-        "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
-    }
+    special_tokens: ClassVar[dict[str, str]] = {"pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]",
+                                                "mask": "[MASK]"}
     layout = Layout(
         base="bert.",
         transposed=True,
@@ -187,8 +186,7 @@ class Bert(Pretrained, nn.LanguageModel):
         self.drop = nn.Dropout(config.dropout)
         self.finish(seed)
 
-    def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None,
-               seen: Seen = EVERYTHING) -> Tensor:
+    def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds

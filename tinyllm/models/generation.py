@@ -26,8 +26,7 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     if os.path.lexists(folder / FILE):
         path = folder / FILE
         content = read_json(path, {}, 2**20)
-    found = {name: value for name, value in content.items()
-             if value is not None and not name.startswith("_")}
+    found = {name: value for name, value in content.items() if value is not None and not name.startswith("_")}
     for name in (*DRAWING, "repetition_penalty"):
         if name in found and (isinstance(found[name], bool) or not isinstance(found[name], int | float)):
             raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")

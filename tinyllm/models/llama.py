@@ -35,18 +35,16 @@ class LlamaConfig(RotarySizes):
     # Not settings, but a derived family may override them:
     qkv_bias, qk_norm, window, no_rope_every = False, False, None, None
 
-    kv_heads: int | None = setting(
-        None, **SIZE, hf="num_key_value_heads", help="K: heads of keys and values; none means H"
-    )
+    kv_heads: int | None = setting(None, **SIZE, hf="num_key_value_heads",
+                                   help="K: heads of keys and values; none means H")
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
     # With 1, embeddings stand out in the residual stream, and attention learns sooner (docs/measured.md).
-    embed_std: float | None = setting(
-        None, above=0, max=10, hf="embedding_initializer_range", help="std of new embeddings, unless tied"
-    )
+    embed_std: float | None = setting(None, above=0, max=10, hf="embedding_initializer_range",
+                                      help="std of new embeddings, unless tied")
 
     def __post_init__(self):
         super().__post_init__()

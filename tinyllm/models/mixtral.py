@@ -33,9 +33,8 @@ class MixtralConfig(MistralConfig):
 
     experts: int = setting(8, **SIZE, hf=EXPERTS, help="E: how many experts there are")
     top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
-    balance: float = setting(
-        0.001, min=0, max=100, hf="router_aux_loss_coef", help="the weight of the load-balancing loss"
-    )
+    balance: float = setting(0.001, min=0, max=100, hf="router_aux_loss_coef",
+                             help="the weight of the load-balancing loss")
 
     def __post_init__(self):
         super().__post_init__()

@@ -46,9 +46,8 @@ class Sizes:
     heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
     width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
     eps: float = setting(1e-5, **EPS, hf="layer_norm_eps")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
+    init_std: float | None = setting(None, above=0, max=1, hf="initializer_range",
+                                     help="std of new weights; none means 0.02")
 
     def __post_init__(self):
         check(self)

@@ -21,8 +21,7 @@ RANGES = f"{SHAPES}, starts (B, S), ends (B, S)"
 GRADIENT = "dy (B, S, H, D), y (B, S, H, D), lse (B, H, S)"
 
 
-@op(outputs=("y", "lse"), grads=("q", "k", "v"), shapes=SHAPES, check=check_attention,
-    flops=attention_flops)
+@op(outputs=("y", "lse"), grads=("q", "k", "v"), shapes=SHAPES, check=check_attention, flops=attention_flops)
 def attention(q: Array, k: Array, v: Array, causal: bool = True,
               lengths: Array | None = None) -> tuple[Array, Array]:
     """Return for every query a mean of the values, weighted by softmax(q . k / sqrt(D)).
