@@ -24,16 +24,11 @@ def permutations(seed: int) -> dict[str, dict[str, str]]:
     return found
 
 
-@cache
-def _held_out(first, second, person):
-    """Return True for a random fifth of all (relation, next relation, person): training never shows these."""
-    return Random("hops", first, second, person).integers(1000) < 1000 * HELD_OUT
-
-
 def _chain(document):
-    """Return True if two consecutive steps of a question are held out; single steps never are."""
+    """Return True if a question has one of the fifth of all (relation, next relation, person) held out."""
     steps, path = document.labels["relations"], document.labels["path"]
-    return any(_held_out(*two) for two in zip(steps, steps[1:], path, strict=False))
+    twos = zip(steps, steps[1:], path, strict=False)
+    return any(Random("hops", *two).integers(1000) < 1000 * HELD_OUT for two in twos)
 
 
 def _path(world, person, relations):

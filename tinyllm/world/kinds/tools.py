@@ -1,5 +1,7 @@
 """Ask questions that are answered with a tool; the text has a call, the tool's result and the answer."""
 
+from contextlib import suppress
+
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import Document, attempts
@@ -118,11 +120,9 @@ def _person(world, random, dials):
         hops = [random.choice(HOPS) for _ in range(dials.hops - 1)]
         who = [random.choice(world.people).name, *hops]
         way = random.integers(len(RELATIONS))
-        try:
+        with suppress(IndexError):
             _path(world, who, way)
             return {"s": who, "way": way}
-        except IndexError:
-            pass
 
 
 def _read_cards(world, s, way):
