@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import begun, outcome, resumed_training
+from tiny_run import begun, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import nn
@@ -61,7 +61,11 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
     for command in ("merge", "export"):
         assert "cannot take in an adapter" in refused(command, run.folder, *others)
     assert "quantised already" in refused("quantize", run.folder, *others)
-    assert "cannot take in an adapter" in refused("train", *others, "--set", f"start={run.folder}")
+    assert "is an adapter of lora.rank=2" in refused("train", *others, "--set", f"start={run.folder}")
+    second, setup = begun(tmp_path / "second", run.folder, text, **LORA)  # trains the same adapter on
+    list(itertools.islice(setup.train(second), 8))
+    list(again := resumed_training(second.folder))
+    assert same(again.setup.reference(), opened) and not same(again.model, opened)
     assert not os.path.lexists(tmp_path / "other")
 
 
@@ -112,8 +116,9 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert not nn.adapters(merged) and Run(tmp_path / "merged").read().config.lora.rank == 0
     assert "trained any further" in refused("train", "--out", tmp_path / "merged", "--resume")
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
-    with pytest.raises(UserError, match="is an adapter itself"):
-        begun(tmp_path / "next", tuned, text, **LORA)
+    with pytest.raises(UserError, match=r"of lora.rank=2 with lora.alpha=8: give the same to train it on"):
+        begun(tmp_path / "next", tuned, text, **LORA | {"lora.alpha": 9.0})
+    assert same(begun(tmp_path / "next", tuned, text, **LORA)[1].reference(), open_model(tuned).model)
     run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights of the merged model
     list(itertools.islice(setup.train(run), 5))
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())

@@ -208,7 +208,8 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
     list(training := begun(adapter, data, name, {"start": base, "lora.rank": 2, "train.lr": 0.1}))
     last = adapter_state(tl.open_model(adapter, "last").model)
     assert all(a.any() and np.array_equal(a, last[key]) for key, a in adapter_state(training.model).items())
-    truth = merge(tl.open_model(adapter).model)
+    truth, value = merge(tl.open_model(adapter).model), getattr(training.setup.plan.loss, "value", None)
+    assert not value or adapter_state(value).keys() == {*last, "score.weight"}  # once trained as a whole
     assert not same(tl.open_model(base).model, truth)
     for count in (1, 99):  # before the first checkpoint, and after it
         run = begun(tmp_path / str(count), data, name, {"start": adapter})

@@ -57,7 +57,7 @@ class Parts:
         again. Raises UserError when the weights of the start are gone or have changed.
         """
         if self.start:
-            return open_start(self.start)[0]
+            return open_start(self.start, self.config.lora.rank > 0)[0]
         return build(self.model.config, seed=self.config.seed).eval()
 
 

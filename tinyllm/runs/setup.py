@@ -138,7 +138,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         None if place is None else find_origin(place) for place in places)
     frame = begun.frame if begun else frame_of(start.folder) if start else NO_FRAME
     if start and config.start and not model:
-        model, tokenizer = open_start(start)
+        model, tokenizer = open_start(start, config.lora.rank > 0)
         config = dataclasses.replace(config, tokenizer=config.start, preset=usual_preset(model.model_type))
     start, reward = map(hashed, (start, reward))  # the start was opened, which refuses a huge file
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
@@ -224,18 +224,20 @@ def check_memory(settings: Any, optimizer: str) -> None:
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
     """Return a model with the output layer that a recipe needs, and adapters if `lora.rank` asks for them.
 
-    Raises UserError when the start is an adapter itself, or quantised while no adapter is asked for, or
-    `lora.where` fits no layer.
+    The adapters of a start are trained on. Raises UserError when these are others than `lora` asks for, the
+    start is quantised while no adapter is asked for, or `lora.where` fits no layer.
     """
-    if bits_of(model) and not config.lora.rank:
+    known, lora = {name for name, _ in model.named_parameters()} - {SCORE}, config.lora
+    for has in adapters(model).values():
+        if (has.rank, has.alpha) != (lora.rank, lora.alpha):
+            raise UserError(f"{config.start} is an adapter of lora.rank={has.rank} with lora.alpha="
+                            f"{has.alpha:g}: give the same to train it on, or first `tinyllm merge` it")
+    if bits_of(model) and not lora.rank:
         raise UserError(f"{config.start} holds quantised weights, which cannot be trained: train an adapter "
                         "(--set lora.rank=8), or start from the run that they were made from")
-    is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()} - {SCORE}
-    model, lora = recipe.adapt(model, corpus), config.lora
+    model = recipe.adapt(model, corpus)
     if not (lora.rank and start) or adapters(model):
         return model
-    if is_adapter:
-        raise UserError(f"{start.folder} is an adapter itself: merge it before lora.rank puts another on it")
     model.origin = start
     new = [name for name, _ in model.named_parameters() if name not in known]
     return adapt(model, lora.rank, lora.alpha, lora.where.split(",") if lora.where else (), config.seed, new)

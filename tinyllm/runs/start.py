@@ -15,14 +15,15 @@ from tinyllm.models.adapter import read_settings
 from tinyllm.models.registry import locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge
+from tinyllm.nn.quantized import bits_of
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
-def open_start(start: Origin) -> tuple[Any, Tokenizer]:
-    """Return the model that a run began with, in evaluation mode and with adapters merged, and its tokenizer.
+def open_start(start: Origin, adapts: bool = False) -> tuple[Any, Tokenizer]:
+    """Return the model that a run began with, in evaluation mode, and its tokenizer.
 
     Raises UserError, with both digests, when the weights have changed or are gone. A start without a digest
-    is not compared.
+    is not compared. Adapters are merged, unless they are trained on (`adapts`) or their base is quantised.
     """
     folder = locate(start.folder)
     opened: Any = open_folder(folder) if os.path.isdir(folder) else None  # refuses a huge file by its header
@@ -31,7 +32,7 @@ def open_start(start: Origin) -> tuple[Any, Tokenizer]:
         raise UserError(f"the weights in {start.folder} have changed since the run began: SHA-256 "
                         f"{found[:12]} now, {start.sha256[:12]} then; bring them back, or start a new run")
     model, tokenizer = opened
-    return merge(model), tokenizer
+    return model if adapts or bits_of(model) else merge(model), tokenizer
 
 
 def hashed(start: Origin | None) -> Origin | None:

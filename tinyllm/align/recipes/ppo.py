@@ -9,7 +9,8 @@ from tinyllm.align.policy import LEARNING, REWARD, PolicyConfig, plan_of_answers
 from tinyllm.align.rollout import Rollout
 from tinyllm.config import setting
 from tinyllm.runs.plan import Plan
-from tinyllm.runs.recipe import Parts, recipe
+from tinyllm.runs.recipe import Parts, find_recipe, recipe
+from tinyllm.runs.setup import adapted
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ def ppo(parts: Parts) -> Plan:
 
     (Schulman et al., "PPO", 2017; Ouyang et al., "InstructGPT", 2022, section 3.5.)
     """
-    options = parts.config.options
+    config, options = parts.config, parts.config.options
     paid = {where: options.kl * (options.kl_in == where) for where in ("reward", "loss")}
-    value = parts.reference().for_scores(parts.config.seed) if options.value else None
+    value = parts.reference().for_scores(config.seed) if options.value else None
+    value = value and adapted(value, find_recipe("ppo"), config, parts.corpus, parts.start)
     given = {name: getattr(options, name) for name in ("gamma", "lam", "whiten")}
 
     def learn(rollout: Rollout) -> Rollout:
