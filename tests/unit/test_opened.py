@@ -7,6 +7,7 @@ from tiny_gpt import shaken
 from tiny_run import new_training
 
 import tinyllm as tl
+from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
@@ -24,14 +25,14 @@ def folder_of(tmp_path, **generation):
 def test_a_run_says_how_it_was_trained(whole):
     opened = tl.open_model(whole)
     assert opened.config.recipe == "pretrain" and opened.folder == whole
-    assert opened.frame == ("", "") and opened.stops == [] and opened.chat is None
+    assert opened.frame == NO_FRAME and opened.stops == [] and opened.chat is None
 
 
 def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
     said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99]}
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
-    assert (opened.config, opened.frame) == (None, ("", ""))
+    assert (opened.config, opened.frame) == (None, NO_FRAME)
 
 
 def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):
@@ -40,7 +41,7 @@ def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path
     end = {"recipe": "sft", "sft__separator": "", "sft__end": ";", "train__steps": 1}
     list(training := new_training(tmp_path / "run", tmp_path / "pairs.tsv", **end))
     opened = tl.open_model(training.run.folder)
-    assert opened.frame == ("", ";") and opened.stops == [";"]
+    assert opened.frame == Frame("", ";") and opened.stops == [";"]
 
 
 def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):

@@ -132,7 +132,7 @@ def runs(here):
 def test_a_reward_model_learns_what_was_preferred(here, runs):
     last, judge = runs[-1], tl.open_model("reward")
     assert last["val_accuracy"] == last["accuracy"] == 1 and last["val_margin"] > 1 and "mean_reward" in last
-    assert last["dropped"] == 0.2 and last["truncated"] == 0 and judge.frame == ("\n", "\n")
+    assert last["dropped"] == 0.2 and last["truncated"] == 0 and judge.frame == Frame("\n", "\n")
     chosen, rejected = score_texts(judge, ["to be 1"] * 2, ["or", "or not or"])
     assert last["val_loss"] < 0.3 and chosen - rejected > 1
 
@@ -163,7 +163,7 @@ def test_a_run_keeps_its_reward_model_and_refuses_another_one(here, runs, monkey
     (here / "else").mkdir()
     monkeypatch.chdir(here / "else")
     (here / "else" / "pairs.jsonl").write_bytes((here / "pairs.jsonl").read_bytes())
-    assert open_judge(origin).frame == ("\n", "\n") and reopen(run, run.read().config).reward == origin
+    assert open_judge(origin).frame == setup.frame and reopen(run, run.read().config).reward == origin
     rewrite(Path(origin.folder), lambda state: state | {"score.weight": state["score.weight"] * 2})
     with pytest.raises(UserError, match=rf"changed since the run began: SHA-256 .* {origin.sha256[:12]}"):
         reopen(run, run.read().config)

@@ -35,14 +35,13 @@ class Author:
 
     def ids(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt, cut on the left to leave room for an answer."""
-        ids = self.opened.tokenizer.encode(prompt + self.frame.separator)
+        ids = self.frame.prompt(self.opened.tokenizer, prompt)
         return ids[-(self.opened.model.config.context - self.most) :]
 
     def lay_out(self, pairs: Sequence[tuple[str, str]]) -> Batch:
         """Make a batch of prompts with their answers; answers, their end included, are the targets."""
-        encode, end = self.opened.tokenizer.encode, self.frame.end
-        return rows([self.ids(prompt) for prompt, _ in pairs], [encode(text + end) for _, text in pairs],
-                    self.opened.model.config.context)
+        answers = [self.frame.answer(self.opened.tokenizer, text) for _, text in pairs]
+        return rows([self.ids(prompt) for prompt, _ in pairs], answers, self.opened.model.config.context)
 
 
 def revised_batch(author: Author, questions: Sequence[str], seed: int) -> Batch:

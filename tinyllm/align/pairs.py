@@ -15,8 +15,8 @@ ANSWERS = "chosen", "rejected"
 
 def read_pairs(parts: Any) -> tuple[list, list]:
     """Return pairs for training and for validation: ids of a prompt, and of both answers with their ends."""
-    encode, frame = parts.tokenizer.encode, parts.frame
-    pairs = [(encode(each["prompt"] + frame.separator), *(encode(each[name] + frame.end) for name in ANSWERS))
+    tokenizer, frame = parts.tokenizer, parts.frame
+    pairs = [(frame.prompt(tokenizer, each["prompt"]), *(frame.answer(tokenizer, each[x]) for x in ANSWERS))
              for each in read_records(parts.corpus, "prompt", *ANSWERS)]
     name, fraction = parts.corpus.name, parts.config.train.val_fraction
     return hold_out(pairs, fraction, name, key=lambda pair: tuple(pair[0]))

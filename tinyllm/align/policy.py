@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.align.questions import Question, read_questions
+from tinyllm.align.questions import Question, read_questions, with_end
 from tinyllm.align.reward import open_judge, score_texts
 from tinyllm.align.rollout import Drawn, Rollout, Rollouts, draw, frozen, lay_out
 from tinyllm.config import setting
@@ -51,13 +51,12 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
     for what cannot be learnt from.
     """
     config, options, model = parts.config, parts.config.options, parts.model
-    train, opened = config.train, Opened(model, parts.tokenizer, parts.frame)
+    train, opened = config.train, Opened(model, parts.tokenizer, with_end(config, parts.frame))
     if model.picture_marks and parts.corpus.shown:
         raise UserError(f"{config.recipe} shows no pictures, and {parts.corpus.name} asks about some")
     if train.batch % group:
         raise UserError(f"train.batch {train.batch} is no multiple of {group} answers to a prompt")
-    questions = read_questions(parts)
-    stop, reference = [*opened.stops, *([] if any(parts.frame) else [questions.end])], parts.reference()
+    questions, reference = read_questions(parts), parts.reference()
     learnt, held_out, encoded = questions.learnt, questions.held_out, questions.ids
     judge = open_judge(parts.reward) if parts.reward else None
     if not (judge or all(each.check for each in learnt + held_out)):
@@ -70,7 +69,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
                             f"exceeds the context of {context}: set a smaller {config.recipe}.max_tokens")
 
     def answer(asked: Sequence[Question], seed: int) -> Rollout:
-        drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, stop, seed)
+        drawn = draw(opened, [encoded[each.prompt] for each in asked], options.max_tokens, opened.stops, seed)
         rollout = lay_out(drawn, model.config.context)
         found = rewards(asked, drawn, judge, options.unfinished)
         return dataclasses.replace(rollout, reference=frozen(reference, rollout), **found)

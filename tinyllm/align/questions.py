@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from tinyllm.eval.task import WorldTask
 from tinyllm.runs.examples import hold_out, read_records
-from tinyllm.world.corpus import PREFIX
+from tinyllm.runs.recipe import Frame
+from tinyllm.world import KINDS
+from tinyllm.world.corpus import PREFIX, read_name
 from tinyllm.world.kinds.constitution import violations
 from tinyllm.world.kinds.hacked_reward import scored
 from tinyllm.world.reward import reward
@@ -33,13 +35,18 @@ OWN: dict[str, tuple] = {  # kind -> check and truth, functions of world, questi
 }
 
 
+def with_end(config: Any, inherited: Frame) -> Frame:
+    """Return the frame of a start, or, if it has none, one that ends answers as the data ends them."""
+    name = read_name(config.data).name if config.data.startswith(PREFIX) else ""
+    return inherited if any(inherited) else Frame(end=KINDS[name].end if name in KINDS else "\n")
+
+
 class Questions(NamedTuple):
     """Questions to learn from and others, whose prompts do not occur there, and the ids of all prompts."""
 
     learnt: list[Question]
     held_out: list[Question]
     ids: dict[str, list[int]]  # prompt -> its tokens, the text before an answer included
-    end: str  # the text that ends an answer of a model without a frame
 
     @property
     def tokens(self) -> list[int]:
@@ -55,13 +62,13 @@ def read_questions(parts: Any) -> Questions:
     """
     if parts.config.data.startswith(PREFIX):
         task = WorldTask(parts.config.data)
-        found, end = [_ask(task, document) for document in parts.corpus.documents], task.end
+        found = [_ask(task, document) for document in parts.corpus.documents]
     else:
-        records, end = read_records(parts.corpus, "prompt", "answer?"), "\n"
+        records = read_records(parts.corpus, "prompt", "answer?")
         found = [Question(each["prompt"], _equals(each.get("answer"))) for each in records]
-    ids = {each.prompt: parts.tokenizer.encode(each.prompt + parts.frame.separator) for each in found}
+    ids = {each.prompt: parts.frame.prompt(parts.tokenizer, each.prompt) for each in found}
     fraction = parts.config.train.val_fraction
-    return Questions(*hold_out(found, fraction, parts.corpus.name, lambda each: each.prompt), ids, end)
+    return Questions(*hold_out(found, fraction, parts.corpus.name, lambda each: each.prompt), ids)
 
 
 def _equals(truth):

@@ -58,8 +58,8 @@ def score_texts(opened: Opened, prompts: Sequence[str], answers: Sequence[str],
     same bits whatever texts are scored with it. Raises UserError unless `opened` is a reward model in whose
     context the texts fit.
     """
-    encode, frame, most = opened.tokenizer.encode, opened.frame, opened.model.config.context
-    texts = [encode(prompt + frame.separator) + encode(answer + (frame.end if end else ""))
+    tokenizer, frame, most = opened.tokenizer, opened.frame, opened.model.config.context
+    texts = [frame.prompt(tokenizer, prompt) + frame.answer(tokenizer, answer, end)
              for prompt, answer, end in zip(prompts, answers, ended or [True] * len(prompts), strict=True)]
     if wrong := [len(text) for text in texts if not 0 < len(text) <= most]:
         raise UserError(f"a prompt with its answer has {wrong[0]} tokens: the reward model reads 1 to {most}")

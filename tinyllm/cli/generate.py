@@ -61,7 +61,9 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     if picture and (beams or suffix is not None):
         raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     shown = read_picture(picture) if picture else None
-    laid_out = opened.lay_out(typed(prompt), tokens, None if suffix is None else typed(suffix), shown)
+    is_turn, said = opened.frame.chat and asked and suffix is None, typed(asked).decode("utf-8", "replace")
+    given = opened.frame.prompt(opened.tokenizer, said) + opened.model.end_ids if is_turn else typed(prompt)
+    laid_out = opened.lay_out(given, tokens, None if suffix is None else typed(suffix), shown)
     options: dict[str, Any] = {"max_tokens": tokens, "n": best_of or samples, "tokenizer": opened.tokenizer}
     options |= drawn | laid_out | {"stop": drawn["stop"] + laid_out.get("stop", [])}
     given = options.pop("prompt")

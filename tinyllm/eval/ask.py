@@ -74,7 +74,7 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
         if not item.choices:
             raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
         choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
-        begun = [*tokenizer.encode(prompt), *opened.model.end_ids]
+        begun = [*tokenizer.encode(prompt), *opened.model.end_ids] if isinstance(prompt, str) else prompt
         pairs += [(begun, _spelt(tokenizer, choice)) for choice in choices]
     context, apart = opened.model.config.context, opened.model.is_encoder_decoder
     for begun, choice in pairs:
@@ -91,14 +91,15 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
 
 
 def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
-            seed: int = 0) -> list[str]:
+            seed: int = 0) -> list[Any]:
     """Return the prompt for each item: its question after `shots` other items with their answers.
 
-    Raises UserError when they do not fit into the model's context.
+    With a chat template, these are turns, and the prompts are ids; else they are texts. Raises UserError when
+    they do not fit into the model's context.
     """
     if not items:
         raise UserError(f"{task.name} has no items to ask about")
-    model, tokenizer, found = opened.model, opened.tokenizer, []
+    model, tokenizer, found = opened.model, opened.tokenizer, list[Any]()
     if model.silent:
         raise UserError(model.silent)
     if shots and any(item.picture is not None for item in items):
@@ -108,8 +109,14 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
         others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
-        found.append(task.prompt(item, Random(seed, "shots", i).shuffle(others)[:shots], opened.frame))
-        tokens = len(tokenizer.encode(found[-1]))
+        told, frame = Random(seed, "shots", i).shuffle(others)[:shots], opened.frame
+        is_turn, ids = frame.chat and not item.suffix, list[int]()
+        for x in told:
+            ids += frame.prompt(tokenizer, x.question, ids)
+            ids += frame.answer(tokenizer, behind(x.answer, frame))
+        ids += frame.prompt(tokenizer, item.question, ids) + model.end_ids
+        found.append(ids if is_turn else task.prompt(item, told, frame))
+        tokens = len(ids if is_turn else tokenizer.encode(found[-1]))
         needed = tokens + (1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer)))
         if needed > model.config.context and not item.suffix:  # the text around a gap is cut to fit
             raise UserError(f"{shots} shots of {task.name}, a question and its answer are {needed} tokens: "

@@ -26,7 +26,7 @@ class Opened:
     """Hold a trained model, its tokenizer, and the settings for writing prompts and answers.
 
     model: the model, in evaluation mode.
-    frame: the text between a prompt and its answer, and the text after an answer, as in the model's training.
+    frame: what stands around a prompt and its answer, as in the model's training.
     folder: where the tokenizer is; None if the model comes from no folder.
     config: the settings of the training; None if the folder is no run of tinyllm.
     """
@@ -40,8 +40,9 @@ class Opened:
     @property
     def stops(self) -> list[str | int]:
         """Return the strings and the token ids that end an answer."""
-        end = self.frame.end
-        return [*([end] if end else []), *stop_ids(self.model.generation)]
+        tokenizer: Any = self.tokenizer
+        end = tokenizer.chat.stop_id(tokenizer) if self.frame.chat else self.frame.end
+        return [*([] if end == "" else [end]), *stop_ids(self.model.generation)]
 
     @property
     def sampling(self) -> Sampling:
@@ -58,7 +59,7 @@ class Opened:
             return self.tokenizer.chat
         return read_chat_template(self.folder, self.tokenizer)
 
-    def lay_out(self, prompt: str | bytes, max_tokens: int, suffix: str | bytes | None = None,
+    def lay_out(self, prompt: Any, max_tokens: int, suffix: str | bytes | None = None,
                 picture: Any = None, suffix_first: bool = False) -> dict[str, Any]:
         """Return arguments of `Engine.add` for a prompt, perhaps with the text after a gap, or a picture.
 
@@ -73,8 +74,9 @@ class Opened:
         if not marks:
             name = type(self.model).__name__
             raise UserError(f"a {name} sees no pictures: give the folder of a model that does")
-        ids = [*marks, *self.tokenizer.encode(prompt)]  # with "slide", the picture would leave the context
-        return {"prompt": ids, "cache": self.model.read(picture[None]), "overflow": "stop"}
+        ids = prompt if isinstance(prompt, list) else self.tokenizer.encode(prompt)
+        shown = {"prompt": [*marks, *ids], "cache": self.model.read(picture[None])}
+        return shown | {"overflow": "stop"}  # with "slide", the picture would leave the context
 
 
 def open_model(place: str | Path, which: str = "best", bits: int | None = None) -> Opened:

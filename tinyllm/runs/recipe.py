@@ -9,7 +9,7 @@ The function gets `Parts`, data and model among them, and returns a `Plan`.
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,13 +23,30 @@ from tinyllm.runs.start import open_start
 
 
 class Frame(NamedTuple):
-    """The text between a prompt and its answer, and the text that ends an answer."""
+    """The text between a prompt and its answer, and the text that ends an answer.
+
+    With `chat`, both are turns in the chat template of the tokenizer; people see `separator` between them.
+    """
 
     separator: str = ""
     end: str = ""
+    chat: bool = False
+
+    def prompt(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
+        """Encode a prompt, up to where its answer begins; `before` are the ids of earlier turns."""
+        if self.chat:
+            return tokenizer.chat.user_turn(tokenizer, text, before)
+        return tokenizer.encode(text + self.separator)
+
+    def answer(self, tokenizer: Any, text: str, ended: bool = True) -> list[int]:
+        """Encode an answer with the mark that ends it, or without it if the answer was cut off."""
+        if self.chat and ended:
+            return tokenizer.chat.model_turn(tokenizer, text)
+        return tokenizer.encode(text + self.end if ended else text)
 
 
 NO_FRAME = Frame()
+CHAT = Frame("\n", chat=True)
 
 
 @dataclass
@@ -38,7 +55,7 @@ class Parts:
 
     start: the weights that the run began with; None if these were drawn from the seed.
     reward: the weights of the reward model that the setting NAME.reward names, in recipes that have one.
-    frame: the texts before and after an answer: set by the recipe, or else inherited from the run of `start`.
+    frame: what stands around an answer: set by the recipe, or else inherited from the run of `start`.
     """
 
     config: Any  # a `RunConfig`
@@ -67,7 +84,8 @@ class Recipe:
 
     options: the dataclass of the recipe's settings, which are called NAME.FIELD.
     text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
-    frame(options): returns the texts before and after an answer; None: a run keeps the frame of its start.
+    frame(config, inherited): returns what stands around answers in a new run. `inherited` is the frame of the
+        start, or CHAT if that has none and the tokenizer has a chat template. None: no chat template is used.
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
     prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
@@ -81,7 +99,7 @@ class Recipe:
     build: Callable[..., Plan]
     options: type | None = None
     text: Callable[..., bytes] | None = None
-    frame: Callable[[Any], Frame] | None = None
+    frame: Callable[[Any, Frame], Frame] | None = None
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] = lambda model, corpus: model
     prepare_tokenizer: Callable[[Any, Any], None] | None = None

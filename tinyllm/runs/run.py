@@ -168,6 +168,7 @@ class Run:
             raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
         content = read_json(self.file, CONTENT)
         try:
+            conform(content["frame"].get("chat", False), bool, "frame.chat")
             conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
             origins = {name: Origin(said["folder"], said["sha256"])
                        for name in ORIGINS if (said := content[name]) is not None}

@@ -13,7 +13,7 @@ from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.adapter import SCORE
-from tinyllm.models.registry import family_of
+from tinyllm.models.registry import family_of, locate
 from tinyllm.models.sizes import SIZE
 from tinyllm.models.weights import Origin
 from tinyllm.nn import adapt, adapters
@@ -23,10 +23,11 @@ from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
-from tinyllm.runs.recipe import NO_FRAME, Parts, Recipe, find_recipe
+from tinyllm.runs.recipe import CHAT, NO_FRAME, Parts, Recipe, find_recipe
 from tinyllm.runs.run import Facts, Record, Run, find_origin, frame_of
 from tinyllm.runs.start import hashed, open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
+from tinyllm.tokenizer.chat import read_chat_template
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
@@ -111,7 +112,7 @@ class TrainSetup(Parts):
             return self.plan.sample(model)
         if config.sample_prompt:
             with suppress(UserError):  # if characters are not in the vocabulary
-                prompt = [*self.tokenizer.encode(config.sample_prompt + self.frame.separator), *end]
+                prompt = [*self.frame.prompt(self.tokenizer, config.sample_prompt), *end]
         opened = Opened(model, self.tokenizer, self.frame)
         steps = stream(model, [prompt], max_tokens=config.sample_tokens, sampling=opened.sampling,
                        stop=opened.stops, seed=self.config.seed, tokenizer=self.tokenizer)
@@ -159,8 +160,10 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
         model.generation = dict(model.generation) | drawn
-    if recipe.frame:
-        frame = recipe.frame(config.options)
+    if recipe.frame and not begun:
+        if start and not tokenizer.chat:
+            tokenizer.chat = read_chat_template(locate(start.folder), tokenizer)
+        frame = recipe.frame(config, CHAT if tokenizer.chat and not any(frame) else frame)
     parts = Parts(config, corpus, tokenizer, model, start=start, reward=reward, frame=frame)
     plan = recipe.build(parts)
     facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,

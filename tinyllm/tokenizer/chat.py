@@ -106,6 +106,11 @@ class ChatTemplate:
         done = closing.index(stop) + 1 if before[-1] == stop else 0
         return closing[done:] + ids[len(self._ids(tokenizer, self.begin)) :]
 
+    def model_turn(self, tokenizer: Any, text: str) -> list[int]:
+        """Encode an answer of the model, up to the special token that ends its turn."""
+        closing = self._ids(tokenizer, self.end)
+        return tokenizer.encode(text) + closing[: closing.index(self.stop_id(tokenizer)) + 1]
+
     def stop_id(self, tokenizer: Any) -> int:
         """Return the special token that ends a turn, for `generate(..., stop=[id])`."""
         self.check(tokenizer)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tinyllm.align.constitution import Author, Phases, judge
 from tinyllm.align.losses import preference_loss
 from tinyllm.align.policy import LEARNING
-from tinyllm.align.questions import read_questions
+from tinyllm.align.questions import read_questions, with_end
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.runs.plan import Plan
@@ -23,7 +23,7 @@ class ConstitutionalConfig:
 
 
 @recipe("constitutional", "keep the rules of a constitution", ConstitutionalConfig,
-        unit="broken rules per answer", defaults=LEARNING | {"train.batch": 16})
+        unit="broken rules per answer", frame=with_end, defaults=LEARNING | {"train.batch": 16})
 def constitutional(parts: Parts) -> Plan:
     """Return a plan that first learns answers that the start revised, then prefers those that keep the rules.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tinyllm.align.losses import preference_loss
 from tinyllm.align.pairs import plan_of_pairs
+from tinyllm.align.questions import with_end
 from tinyllm.config import setting
 from tinyllm.ops.preference import KINDS
 from tinyllm.runs.plan import Plan
@@ -22,7 +23,7 @@ class DPOConfig:
     loss: str = setting("sigmoid", help="sigmoid: DPO; ipo: aims at a margin", choices=KINDS)
 
 
-@recipe("dpo", "prefer the chosen of two answers", DPOConfig, unit="nats per pair",
+@recipe("dpo", "prefer the chosen of two answers", DPOConfig, unit="nats per pair", frame=with_end,
         defaults={"train.optimizer": "adamw", "train.lr": 1e-4, "train.weight_decay": 0.0})
 def dpo(parts: Parts) -> Plan:
     """Return a plan that learns from pairs of answers, without a reward model."""

@@ -24,7 +24,8 @@ class GRPOConfig(PolicyConfig):
     leave_one_out: bool = setting(False, help="compare with the mean of the other answers only")
 
 
-@recipe("grpo", "earn rewards, by comparing answers to a prompt", GRPOConfig, unit=REWARD, defaults=LEARNING)
+@recipe("grpo", "earn rewards, by comparing answers to a prompt", GRPOConfig, unit=REWARD, defaults=LEARNING,
+        frame=lambda config, inherited: inherited)
 def grpo(parts: Parts) -> Plan:
     """Return a plan that draws a group of answers to each prompt; no value model is needed.
 

@@ -25,7 +25,8 @@ class PPOConfig(PolicyConfig):
     whiten: bool = setting(True, help="scale the advantages to variance 1")
 
 
-@recipe("ppo", "earn rewards of a reward model, near the start", PPOConfig, unit=REWARD, defaults=LEARNING)
+@recipe("ppo", "earn rewards of a reward model, near the start", PPOConfig, unit=REWARD, defaults=LEARNING,
+        frame=lambda config, inherited: inherited)
 def ppo(parts: Parts) -> Plan:
     """Return a plan that draws an answer to each prompt, and judges every token by a value model.
 

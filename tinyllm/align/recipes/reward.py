@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinyllm.align.pairs import read_pairs
+from tinyllm.align.questions import with_end
 from tinyllm.align.reward import last_scores, preferred
 from tinyllm.data import Batch
 from tinyllm.nn import inference
@@ -16,7 +17,7 @@ BY_HEART = f"{GUESSES}; if accuracy is far higher, the pairs of training were le
 
 
 @recipe("reward", "score answers, from pairs of a chosen and a rejected one", objectives=("causal", "scores"),
-        adapt=lambda model, corpus: model.for_scores(), unit="nats per pair",
+        adapt=lambda model, corpus: model.for_scores(), unit="nats per pair", frame=with_end,
         defaults={"train.optimizer": "adamw", "train.lr": 3e-4})
 def reward(parts: Parts) -> Plan:
     """Return a plan that trains a model to score each chosen answer higher than the rejected one."""

@@ -39,16 +39,24 @@ def texts(config: Any, corpus: Any) -> bytes:
 
 def encode_pairs(parts: Parts, marks: list[int]) -> list[tuple]:
     """Return [(ids of the prompt, ids of the answer, picture or None)]; each prompt begins with `marks`."""
-    encode, (between, end) = parts.tokenizer.encode, parts.frame
-    last = parts.model.end_ids
+    frame, tokenizer, last = parts.frame, parts.tokenizer, parts.model.end_ids
     pairs = parts.corpus.shown if marks else [
         (None, pair["prompt"], pair["answer"]) for pair in read_records(parts.corpus, "prompt", "answer")]
-    return [([*marks, *encode(prompt + between), *last], [*encode(answer + end), *last], picture)
-            for picture, prompt, answer in pairs]
+    return [([*marks, *frame.prompt(tokenizer, prompt), *last],
+             [*frame.answer(tokenizer, answer), *last], picture) for picture, prompt, answer in pairs]
+
+
+def frame_of(config: Any, inherited: Frame) -> Frame:
+    """Return the frame of the settings, or CHAT if that is inherited. Raises UserError for both."""
+    own = Frame(config.options.separator, config.options.end)
+    if inherited.chat and own != Frame(SFTConfig.separator, SFTConfig.end):
+        raise UserError("the start has a chat template, which says what stands around an answer: leave out "
+                        "sft.separator and sft.end")
+    return inherited if inherited.chat else own
 
 
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts,
-        frame=lambda options: Frame(options.separator, options.end), objectives=("causal", "spans"))
+        frame=frame_of, objectives=("causal", "spans"))
 def sft(parts: Parts) -> Plan:
     """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
 
