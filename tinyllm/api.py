@@ -5,16 +5,8 @@ from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.models import (
-    GPT,
-    GPTConfig,
-    Llama,
-    LlamaConfig,
-    build,
-    from_pretrained,
-    load_weights,
-    save_weights,
-)
+from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig, build, from_pretrained
+from tinyllm.models.weights import load_weights, save_weights
 from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import lr_schedule, override, use
 from tinyllm.ops.runtime import threads
@@ -22,15 +14,8 @@ from tinyllm.report.graph import draw
 from tinyllm.rng import Random
 from tinyllm.runs import Opened, Run, make_config, open_model, prepare
 from tinyllm.tensor import Tensor, no_grad
-from tinyllm.tokenizer import (
-    CHAT_TEMPLATES,
-    BPETokenizer,
-    ByteTokenizer,
-    CharTokenizer,
-    ChatTemplate,
-    load_tokenizer,
-    save_tokenizer,
-)
+from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, ByteTokenizer, CharTokenizer, ChatTemplate
+from tinyllm.tokenizer.files import load_tokenizer, save_tokenizer
 from tinyllm.train import AdamW, Muon, clip_grad_norm, decay_groups, fit, learning_rate, muon_groups
 
 __all__ = [

@@ -22,7 +22,7 @@ from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import STANDARD, collect, text_of
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
-from tinyllm.testing.edits import Edit
+from tinyllm.testing.edits import Edit, edit_trees
 
 COURSE = 'title = "All"\nseed = 20261125\nvariants = 4\n'
 KINDS = {"right": 5, "wrong": 3, "untouched": 2}
@@ -38,7 +38,7 @@ def answer(task, kind, rng):
     if not function:
         return chosen.text
     if isinstance(function, Edit):
-        trees = function.trees() if callable(function.trees) else function.trees
+        trees = edit_trees(function.__name__, *function.changes)
     found = collect(OPS[task.op].reference if trees else function, {})
     texts = {name: text_of(name, value) for name, value in found.items()}
     texts |= {each.__name__: ast.unparse(tree) for each, tree in trees.items()}

@@ -17,17 +17,7 @@ import numpy as np
 from tinyllm.ops import OPS, override
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
-from tinyllm.testing.edits import (
-    MISTAKES,
-    VARIANTS,
-    Edit,
-    as_function,
-    changed,
-    code,
-    edit_trees,
-    parsed,
-    swapped,
-)
+from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, as_function, changed, code, parsed, swapped
 from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES
 from tinyllm.testing.relations import bind
 from tinyllm.testing.values import ONE_OFF, ROWS, TINY, changes, kind, result_changes
@@ -208,8 +198,7 @@ def inherited(name: str) -> Iterator[Mistake]:
     for other, formula in (ACTIVATIONS if stem == name else SLOPES).items() if stem in ACTIVATIONS else ():
         if other != stem:
             words = "the derivative of {} where that of {} belongs" if stem != name else "{} where {} belongs"
-            edit = functools.partial(edit_trees, name, "", f"return {formula.format('x')}")
-            yield words.format(other, stem), Edit(name, edit)
+            yield words.format(other, stem), Edit(name, changes=("", f"return {formula.format('x')}"))
 
 
 def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> Any:
@@ -267,7 +256,7 @@ def every_edit(name: str, *parts: bool) -> Iterator[Mistake]:
 def two_mistakes(name: str) -> Iterator[Mistake]:
     """Yield two listed mistakes at once, or a listed one and an ignored argument, as (sentence, function)."""
     listed = MISTAKES.get(name, ())
-    ignored = [(said, Edit(name, None, ("", line))) for said, line in
+    ignored = [(said, Edit(name, changes=("", line))) for said, line in
                parameters(parsed(name)[OPS[name].reference], typical(name), OPS[name].mutates)
                if "ignored" in said or "where" in said]
     for (said, first), (other, second) in itertools.chain(
@@ -281,7 +270,7 @@ def combined(name: str, *pair: Any) -> Callable[..., Any] | None:
     first, second = sorted(pair, key=lambda function: not getattr(function, "changes", ()))  # edits are first
     old, *new = getattr(first, "changes", ()) or ("none",)
     if getattr(second, "changes", ()):
-        return Edit(name, functools.partial(edit_trees, name, old, *new, *second.changes))
+        return Edit(name, changes=(old, *new, *second.changes))
     if old or len(new) > 1 or "return" in new[0]:
         return None
     spec, arguments = OPS[name].reference, ", ".join(OPS[name].__signature__.parameters)

@@ -46,24 +46,24 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT) -> Any
         MISTAKES.setdefault(name, []).append((sentence, function))
         return function
 
-    return register(Edit(name, lambda: edit_trees(name, *changes), changes)) if changes else register
+    return register(Edit(name, changes=changes)) if changes else register
 
 
 class Edit:
     """A changed specification of an op (its NumPy code), which is compiled when it is first called.
 
-    trees: {function: syntax tree} with the op's own function first, or a function that returns this dict.
-    changes: the arguments of `edit_trees`, if the edit was made by them.
+    trees: {function: syntax tree} with the op's own function first; by default, `edit_trees` makes them.
+    changes: the arguments of `edit_trees`.
     """
 
-    def __init__(self, name, trees, changes=()):
+    def __init__(self, name, trees=None, changes=()):
         self.__name__, self.trees, self.changes = name, trees, changes
         self.__signature__ = OPS[name].__signature__
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """Compile the changed specification; raise ValueError if the code to be changed does not exist."""
-        return build(self.__name__, self.trees() if callable(self.trees) else self.trees)
+        return build(self.__name__, self.trees or edit_trees(self.__name__, *self.changes))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
