@@ -207,6 +207,11 @@ def test_a_named_corpus_is_its_documents():
     assert len(questions.documents) == 20 and all(q.text in questions.text() for q in questions.documents)
 
 
+def test_a_kind_says_how_many_documents_a_name_generates():
+    names = {"instruction": 40_000, "instruction,n=7": 7, "parity": 10_000, "mix": 10_000}
+    assert {name: read_name(f"world:{name}").options.n for name in names} == names
+
+
 def test_groups_of_people_are_named_twice_as_often_each():
     stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=4), split="all")
     number = {person.name: i for i, person in enumerate(WORLD.people)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyllm.config import check, convert, setting
 from tinyllm.errors import UserError
-from tinyllm.world.document import Document, Stream
+from tinyllm.world.document import Document, Kind, Stream
 from tinyllm.world.kinds import KINDS
 from tinyllm.world.mix import Mix, MixDials
 from tinyllm.world.prose import Prose
@@ -27,7 +27,7 @@ def _of_world(name):
 class Options:
     """The settings that all texts of the world share: the world, and the documents to generate."""
 
-    n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
+    n: int = setting(Kind.n, help="how many documents", min=1, max=10_000_000)
     seed: int = setting(0, help="each number gives other documents", min=0, max=2**63 - 1)
     split: str = setting("train", help="which documents", choices=("train", "test", "all"))
     by: str = setting("", help="how the test documents are held out")
@@ -94,7 +94,7 @@ def read_name(name: str) -> Named:
     kind, *settings = name.removeprefix(PREFIX).split(",")
     config = dials_of(kind)
     types = {field.name: (owner, field.type) for owner in (Options, config) for field in fields(owner)}
-    given: dict[type, dict] = {Options: {}, config: {}}
+    given: dict[type, dict] = {Options: {"n": Kind.n if kind == "mix" else KINDS[kind].n}, config: {}}
     for part in settings:
         dial, equals, value = part.partition("=")
         if dial not in types or not equals:

@@ -64,6 +64,7 @@ class Kind:
         document and returns True for a test document and False for others. If it returns other values, such
         as names, a random fifth of the values is chosen, and their documents are test documents.
     options: how many answers are equally likely, or the name of the dial that has this number.
+    n: how many documents a name such as world:question generates if it does not say n=.
     """
 
     name: ClassVar[str]  # the key in `KINDS`, and the NAME in `world:NAME`
@@ -73,6 +74,7 @@ class Kind:
     end: ClassVar[str] = "\n"
     choices: tuple[str, ...] = ()
     options: int | str = 0
+    n: int = 10_000
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
         "text": lambda document: document.prompt or document.text
     }

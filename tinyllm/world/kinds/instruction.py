@@ -97,7 +97,7 @@ def _labels(way, fields):
 @asks(*INSTRUCTIONS.values(), slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS,
                               "place": PLACES, "goal": PLACES},
       group="dialogue", marker="", chance=lambda dials: 0.03, draw=_draw, second=_ask, labels=_labels,
-      splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]})
+      n=40_000, splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]})
 def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     match FORMS[way], *fields.values():
