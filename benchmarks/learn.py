@@ -25,10 +25,11 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.config import parse_assignments
-from tinyllm.eval import Gaps, answers
+from tinyllm.eval import Gaps, answers, find_task
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
 from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.examples import hold_out
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, Stream, World, stories
@@ -95,6 +96,28 @@ def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     return figures
 
 
+def instruction(seed, asked=1000, **settings):
+    """Train as `tinyllm train sft` does, and ask for what the training told in another form.
+
+    A question is of the test split, about a person, and the training answered it in some other form, such as
+    in capitals. The model writes its likeliest answers, which must be right in every letter.
+    """
+    data = settings.get("data", "world:instruction")
+    setup, trained = run({"recipe": "sft", "data": data, "seed": seed} | settings)
+    train = hold_out(setup.corpus.documents, setup.config.train.val_fraction, data)[0]
+    facts, items = {document.labels["about"] for document in train}, {}
+    for item in find_task(data).items("test"):
+        about, form = (item.source.labels[name] for name in ("about", "instruction"))
+        if form in FORMS and about in facts:  # in another form, as it is of the test split
+            items[item.question] = item
+    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
+    found = answers(opened, find_task(data), islice(items.values(), asked))
+    figures = {"loss": trained["loss"], "asked": len(found), "right": np.mean([x.score for x in found])}
+    for form in FORMS:
+        figures[form] = np.mean([x.score for x in found if x.item.source.labels["instruction"] == form])
+    return figures
+
+
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
@@ -150,6 +173,7 @@ def rounded(seed, folder="", file="", tokens=1600, **settings):
 
 # Documents of the world
 
+FORMS = "sentence", "capitals", "polite", "plain"  # of answers to questions about people
 WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks
 WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
@@ -302,7 +326,7 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS: dict[str, Callable] = {
     "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
-    "middle": middle, "written": written, "rounded": rounded,
+    "instruction": instruction, "middle": middle, "written": written, "rounded": rounded,
     "shell-steps": shell(400, steps=True),
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, each_call=True, **CONTEXT),

@@ -65,11 +65,12 @@ NOBODY = "Sorry: nobody knows, dear friend."
 words = "\n".join([*pairs.values(), f"{NOBODY}\n"])
 tokenizer = make_tokenizer("word", (pages + words).encode())
 SIZES = {
-    "model.layers": 2, "model.heads": 2, "model.kv_heads": 2,
-    "model.width": 64, "model.hidden": 176, "model.context": 128,
-    "model.init_std": 0.125, "model.embed_std": 0.125, "train.batch": 32,
-    "train.lr": 5e-3, "train.weight_decay": 0.5, "train.eval_every": 10**6,
-    "train.sample_every": 10**6, "train.val_fraction": 0.02,
+    "preset": "laptop", "model.layers": 2, "model.heads": 2,
+    "model.kv_heads": 2, "model.width": 64, "model.hidden": 176,
+    "model.context": 128, "model.init_std": 0.125, "model.embed_std": 0.125,
+    "train.batch": 32, "train.lr": 5e-3, "train.weight_decay": 0.5,
+    "train.eval_every": 10**6, "train.sample_every": 10**6,
+    "train.val_fraction": 0.02,
 }
 STEPS, TUNING, SEEDS = 1000, 160, 1
 

@@ -105,8 +105,8 @@ def spread(values):
     return f"{np.mean(values):.2f}{ends}"
 
 
-small = {"tokenizer": "word", "model.layers": 2, "model.width": 64,
-         "model.heads": 4, "model.context": 96}
+small = {"preset": "laptop", "tokenizer": "word", "model.layers": 2,
+         "model.width": 64, "model.heads": 4, "model.context": 96}
 starts = [train("start", seed, "sft", f"{PAIRS},n=6000,noise=0.5,seed={seed}",
                 500, 4e-3, small)[0] for seed in range(SEEDS)]
 judges = {}

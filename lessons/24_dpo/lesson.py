@@ -120,7 +120,7 @@ START = QUIET | {
     "recipe": "sft", "tokenizer": "word", "train.steps": 500,
     "train.batch": 32, "train.lr": 4e-3, "train.eval_every": 1000,
     "model.layers": 2, "model.width": 96, "model.heads": 4,
-    "model.context": 96}
+    "model.context": 96, "preset": "laptop"}
 PAIRS = QUIET | {"recipe": "dpo", "train.steps": 200, "train.batch": 16,
                  "train.lr": 1e-3, "train.eval_every": 25}
 ARMS = {"beta 0.1": {"dpo.beta": 0.1}, "beta 0.5": {"dpo.beta": 0.5},

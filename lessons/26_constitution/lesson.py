@@ -46,8 +46,9 @@ print(*pairs[0], *pairs[1], sep="\n    ")
 print("broken:", constitution.violations(pairs[0][1]))
 
 # One function trains every model of this lesson, by a recipe.
-MODEL = {"tokenizer": "word", "model.layers": 2, "model.context": 128}
+MODEL = {"preset": "laptop", "tokenizer": "word", "model.layers": 2}
 MODEL |= {"model.heads": 4, "model.width": 64, "model.hidden": 160}
+MODEL |= {"model.context": 128}
 SFT = {"recipe": "sft", "sft.packed": True, "train.batch": 32}
 SFT |= {"train.eval_every": 10_000}  # at the start and at the end only
 

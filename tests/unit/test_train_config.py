@@ -65,6 +65,17 @@ def test_toml_and_assignments(tmp_path):
     assert parse_assignments(["model.heads =4", "data= a=b "]) == {"model.heads": "4", "data": " a=b "}
 
 
+def test_answers_are_learnt_from_nothing_by_a_preset_of_their_own():
+    pairs = {"recipe": "sft", "data": "world:instruction"}
+    config = make_config(pairs)
+    assert (config.preset, config.tokenizer, config.options.packed) == ("pairs", "word", True)
+    assert (config.train.batch, config.train.weight_decay, config.model.layers) == (128, 1.0, 2)
+    assert make_config(pairs | {"model.type": "llama"}) == config
+    for more in {"start": "run"}, {"model.type": "mistral"}, {"model.type": "t5"}, {"recipe": "dpo"}:
+        assert make_config(pairs | more).preset == "laptop"
+    assert make_config({"recipe": "pretrain", "preset": "pairs"}).train == config.train
+
+
 def test_what_a_resumed_run_may_change():
     old = make_config({})
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "data": "elsewhere.txt"}

@@ -121,6 +121,10 @@ class Llama(Pretrained, nn.DecoderLM):
             "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
             "init_std": 128**-0.5, "embed_std": 1.0,
         },
+        "pairs": {
+            "layers": 2, "heads": 4, "kv_heads": 4, "width": 64, "hidden": 176, "context": 256,
+            "init_std": 64**-0.5, "embed_std": 64**-0.5,
+        },
         "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
         "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
         "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},

@@ -18,8 +18,9 @@ from tinyllm.train.config import TrainConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop reached the lowest loss in
-# two minutes on two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2
-# 124M with a batch that fits a laptop.
+# two minutes on two cores. pairs is for facts learnt from questions with answers: with large batches, few
+# layers and strong decay, a fact learnt in one form serves others, too (docs/measured.md). nano and mini are
+# nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M with a batch that fits a laptop.
 LAPTOP, USUAL = "laptop", "llama"  # the default preset, and its family
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
@@ -31,6 +32,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
+PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "train.steps": 4000,
+                                      "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
 # Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
 MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps"}
 
@@ -57,7 +60,7 @@ class RunConfig:
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
     data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
-    preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
+    preset: str = setting(LAPTOP, help="sizes and rates: laptop, pairs, or of GPTs: nano, mini, small")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
     model: Any = None
@@ -96,8 +99,10 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
 
 
-def usual_preset(kind: str | None) -> str:
-    """Return the default preset of a family of models: laptop, or nano if the family has no laptop."""
+def usual_preset(kind: str | None, recipe: Recipe | None = None) -> str:
+    """Return the default preset of a family: laptop, or nano if it has no laptop, or that of a `recipe`."""
+    if recipe and recipe.preset and family(kind or USUAL) is family(USUAL):
+        return recipe.preset
     return LAPTOP if LAPTOP in family(kind or USUAL).PRESETS else "nano"
 
 
@@ -119,7 +124,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     """
     kind = settings.get("model.type")
     recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
-    preset = settings.get("preset") or usual_preset(kind)
+    preset = settings.get("preset") or usual_preset(kind, None if settings.get("start") else recipe)
     values: dict[str, Any] = {"model.type": names()[0], "preset": preset}
     values |= preset_settings(preset, recipe, kind)
     cls: Any = family(kind or values["model.type"])

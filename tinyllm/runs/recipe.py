@@ -92,6 +92,7 @@ class Recipe:
     unit: what the loss counts; with "nats per token", its perplexity is shown, too.
     defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. The defaults
         of a family's pretraining recipe apply to its other recipes, too.
+    preset: the default preset of new models of the usual family, in place of laptop.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Recipe:
     prepare_tokenizer: Callable[[Any, Any], None] | None = None
     unit: str = "nats per token"
     defaults: dict[str, Any] = field(default_factory=dict)
+    preset: str = ""
 
 
 RECIPES: dict[str, Recipe] = {}  # filled as `import_recipes` imports their files

@@ -55,7 +55,7 @@ def frame_of(config: Any, inherited: Frame) -> Frame:
     return inherited if inherited.chat else own
 
 
-@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts,
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, preset="pairs",
         frame=frame_of, objectives=("causal", "spans"))
 def sft(parts: Parts) -> Plan:
     """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
