@@ -3,15 +3,11 @@
 #
 # It is often easier to say which of two answers is better than to write a good
 # one. So ChatGPT's makers let people compare answers, trained a *reward model*
-# to predict what they prefer, and then trained the language model to earn its
-# rewards (Ouyang et al., "InstructGPT", 2022).
-#
-# The reward model is a *proxy* for what people want. What if one follows it too
-# far? In our world the true reward is a function, so we can watch both.
+# to predict what they prefer, and then the language model to earn its rewards
+# (Ouyang et al., "InstructGPT", 2022). It is a *proxy* for what people want.
+# What if one follows it too far? Our world knows the true reward, too.
 
 # %%
-from textwrap import fill
-
 import numpy as np
 
 import tinyllm as tl
@@ -34,7 +30,8 @@ np.set_printoptions(precision=2, suppress=True)
 #
 # A right fact earns 1.5 points, a wrong one loses 0.5, another fact adds 0.5.
 # Each polite phrase adds 0.5, up to two of them. Each word after the 14th costs
-# an eighth, each pair of words said again a quarter, a missing end 1.
+# an eighth, each pair of words said again a quarter, a missing end 1. People
+# prefer the answer with more points, and never say why.
 
 # %%
 PAIRS = "world:preference,people=30"
@@ -45,7 +42,7 @@ world, question = read_name(PAIRS).world, pair["question"]
 def show(question, answer):
     """Print an answer, and what it gets and loses points for."""
     parts = reward(world, question, answer)
-    print(fill(f"{question} -> {answer}", 78))
+    print(f"{question} -> {answer}")
     print("  ", {part: x for part, x in parts.items() if x})
 
 
@@ -55,31 +52,25 @@ guess = predict("how many points is the first answer ahead?")
 print(compare(guess, pair["rewards"][0] - pair["rewards"][1]))
 
 # %% [markdown]
-# People prefer the answer with more points, and never say why. And of their own
-# answers, only about 4 in 100 repeat words.
-#
 # ## From pairs to scores
 #
 # A reward model is a language model whose head gives one number, read at the
 # last token. By Bradley and Terry (1952), the first of two answers is preferred
-# with the probability sigmoid(s1 - s2). The loss is minus its logarithm, for
-# the answer that was preferred. Only the difference counts, so a score has no
-# zero. Nor has it a ceiling.
+# with the probability sigmoid(s1 - s2). The loss is minus its logarithm. Only
+# the difference counts, so a score has no zero. Nor has it a ceiling.
 
 # %%
 guess = predict("the loss of a model that scores both answers the same?")
 losses = ops.bradley_terry_loss(np.float32([0, 3, -3]), np.zeros(3, "f"))
-print(compare(guess, float(losses[0])))
-print("3 ahead and 3 behind:", losses[1:])
+print(compare(guess, float(losses[0])), "ahead, behind by 3:", losses[1:])
 
 # %% [markdown]
-# **Now you: `bradley_terry_loss`.** Mind a model that is wrong by 1,000: its
-# sigmoid is rounded to 0, and the logarithm of that is not a loss.
+# **Now you: `bradley_terry_loss`.** Mind a model that is wrong by 1,000.
 #
 # ## The start, and two reward models
 #
-# The start learns from answers that nobody filtered (`noise=0.5`). Two reward
-# models begin with its weights, and learn from 400 and from 4,000 pairs.
+# The start learns from unfiltered answers (`noise=0.5`). Two reward models
+# begin with its weights, and learn from 400 and from 4,000 pairs.
 
 # %%
 SEEDS = 1
@@ -129,10 +120,9 @@ for pairs, steps in {400: 60, 4000: 400}.items():
 # %% [markdown]
 # ## Best of n
 #
-# The simplest use needs no training: draw n answers, and keep the one with the
-# best score. How far this leads from the start is measured by the KL
-# divergence, here log n - (n - 1) / n nats. "Proxy" is the score less the mean
-# of the start's answers, divided by their standard deviation.
+# Keeping the best of n answers needs no training. Its KL divergence from the
+# start is log n - (n - 1) / n nats. "Proxy" is the score, less the start's mean,
+# in standard deviations.
 
 # %%
 N, LONGEST = 64, 48
@@ -167,8 +157,8 @@ print(compare(guess, float(np.mean([true for _, true in best[400, N]]))))
 #
 # PPO changes the model itself. It draws answers, scores them, and makes the
 # tokens of good answers likelier. But the score comes at the end: which of
-# twenty tokens deserves it? One more model, the *value model*, learns which
-# score to expect before each token. The surprise at one token is
+# twenty tokens deserves it? A *value model* learns which score to expect before
+# each token. The surprise at one token is
 #
 #     delta[t] = reward[t] + gamma value[t+1] - value[t]
 #
@@ -185,60 +175,84 @@ for lam in (0.0, 0.95, 1.0):
 print(compare(guess, 0.5))
 
 # %% [markdown]
-# **Now you: `gae`.** Behind the end of a text there is padding: no value, no
-# reward, whatever numbers stand there.
+# **Now you: `gae`.** Padding has no value and no reward, whatever stands there.
 #
 # ## Pushing
 #
-# Advantages weigh the gradients of the tokens' log-probabilities, and a clip
-# holds back tokens whose probability has changed much (lesson 25). A step draws
-# 64 answers. We train three times: by the reward model of 400 pairs; by that of
-# 4,000, for longer; and by the first with a *price*, where each nat of KL
-# divergence from the start costs 0.5 of the score.
+# Advantages weigh the gradients of log-probabilities, and a clip holds back
+# tokens whose probability has changed much (lesson 25). A step draws 64
+# answers. We train by the reward model of 400 pairs; by that of 4,000; and by
+# the first with a *price* of 0.5 for each nat of KL divergence from the start,
+# which is taken from the reward, or added to the loss.
 
 # %%
-ARMS = {"400 pairs": (400, 0.0, 100), "4,000 pairs": (4000, 0.0, 120),
-        "400, KL costs": (400, 0.5, 70)}
+ARMS = {"400 pairs": (400, 0, 100, "reward"),
+        "4,000 pairs": (4000, 0, 120, "reward"),
+        "400, KL in the reward": (400, 0.5, 70, "reward"),
+        "400, KL in the loss": (400, 0.5, 70, "loss")}
 NAMES = "objective/kl", "objective/scores", "true_reward"
+PUSH = {"train.batch": 64, "train.min_lr_ratio": 1.0}
 guess = predict("400 pairs, no price: points at the end (the start has 0.9)?")
 paths, runs = {}, {}
-for arm, (pairs, price, updates) in ARMS.items():
+for arm, (pairs, price, updates, where) in ARMS.items():
     for seed, start in enumerate(starts):
-        more = {"start": start, "ppo.reward": judges[pairs][seed],
-                "ppo.kl": price, "ppo.max_tokens": LONGEST,
-                "train.batch": 64, "train.min_lr_ratio": 1.0}
+        more = PUSH | {"start": start, "ppo.reward": judges[pairs][seed],
+                       "ppo.kl": price, "ppo.kl_in": where,
+                       "ppo.max_tokens": LONGEST}
         runs[arm, seed], steps = train(
-            f"ppo-{pairs}-{price}", seed, "ppo",
-            f"{PAIRS},n=500,seed={20 + seed}", updates, 3e-4, more)
+            arm, seed, "ppo", f"{PAIRS},n=500,seed={20 + seed}", updates,
+            3e-4, more)
         rows = np.array([[step[name] for name in NAMES] for step in steps])
         path = rows.reshape(-1, 5, 3).mean(axis=1)  # 5 steps, 320 answers
         middle, unit = units[pairs, seed]
         path[:, 1] = (path[:, 1] - middle) / unit
         paths.setdefault(arm, []).append(path)
-    print(f"{arm}:\n  steps   KL, proxy, true")
-    for i in range(1, updates // 5, 2):
-        row = ", ".join(map(spread, np.stack(paths[arm], axis=2)[i]))
-        print(f"  {5 * i + 1:>3}-{5 * i + 5:<3} {row}")
-    print("  highest:", spread([path[:, 2].max() for path in paths[arm]]))
+    each = np.stack(paths[arm], axis=2)  # (five steps, names, seeds)
+    print(f"{arm}: highest {spread(each[:, 2].max(axis=0))}; at the end KL, "
+          f"proxy, true {', '.join(map(spread, each[-1]))}")
 print(compare(guess, float(np.mean([p[-1, 2] for p in paths["400 pairs"]]))))
 opened = tl.open_model(runs["400 pairs", 0])
-ids = [opened.tokenizer.encode(text + "\n") for text in asked[:2]]
-for i, answer in enumerate(draw(opened, ids, LONGEST, opened.stops, 0)):
-    show(asked[i], answer.text)
+ids = [opened.tokenizer.encode(asked[0] + "\n")]
+show(asked[0], draw(opened, ids, LONGEST, opened.stops, 0)[0].text)
 
 # %% [markdown]
-# There is the hole. Of the pairs in which one answer was politer, that one won
-# two of three; so more must be better still. More than two polite phrases were
-# in 11 pairs of 400, repeated words in 30. The policy went where hardly a pair
-# had been, and there a proxy is a guess.
+# There is the hole. A second fact had pleased people, so more must be better. But
+# words were repeated in 30 pairs of 400 only, and there a proxy is a guess.
+#
+# Programs have holes, too. "Name three animals that can fly": this judge gives
+# up to three points for right words, takes one for each wrong word, and does
+# not look for words said before. The start has read 4,000 answers, of which 2
+# in 100 use that. Then it learns by GRPO, the recipe of lesson 25.
+
+# %%
+HACKED = "world:hacked_reward,n=4000"
+told = [document.labels for document in load_corpus(HACKED).documents]
+lines = "\n".join(f"{x['question']}\t{x['answer']}" for x in told)
+(folder / "animals.tsv").write_text(lines, "utf-8")
+guess, points = predict("true points at the end, of 3.5 (1.5 at first)?"), []
+for seed in range(SEEDS):
+    start, _ = train("animals", seed, "sft", f"{folder}/animals.tsv", 100,
+                     4e-3, small)
+    _, steps = train("judged", seed, "grpo", HACKED, 100, 2e-3,
+                     PUSH | {"start": start, "grpo.max_tokens": 24})
+    rows = np.array([[step[name] for name in NAMES[1:]] for step in steps])
+    points.append(rows.reshape(-1, 10, 2).mean(axis=1))
+judged, true = np.moveaxis(points, 2, 0)  # each (seeds, ten steps)
+print(compare(guess, float(true[:, -1].mean())))
+for what, x in {"by the judge": judged, "true": true}.items():
+    print(f"points {what}: at first {spread(x[:, 0])}, "
+          f"highest {spread(x.max(axis=1))}, at the end {spread(x[:, -1])}")
+
+# %% [markdown]
+# With SEEDS = 3 the judge gave 1.72 points at first and 3.61 at the end (3.58 to
+# 3.65). True points rose to 2.20 (2.14 to 2.26), then fell to 1.48 (1.03 to
+# 1.86), as it learnt to say "swan, duck, duck, duck, duck" and so on.
 #
 # ## One figure
 #
-# Gao, Schulman and Hilton ("Scaling Laws for Reward Model Overoptimization",
-# 2022) drew such curves of large models, with an even larger reward model in
-# the place of people. With d, the square root of the KL divergence, the true
-# reward gained d (a - b d) by best of n, and d (a - b log d) by reinforcement
-# learning: a says how well it begins, b how soon it turns. Do our points, too?
+# Gao et al. ("Scaling Laws for Reward Model Overoptimization", 2022) drew such
+# curves. With d, the square root of the KL divergence, the true reward gained
+# d (a - b d) by best of n, and d (a - b log d) by learning. Do our points, too?
 
 # %%
 figures = []
@@ -254,8 +268,8 @@ for arm, pairs in (("400 pairs", 400), ("4,000 pairs", 4000)):
         slopes = np.stack([d, -d * form(d)], axis=1)
         a, b = np.linalg.lstsq(slopes, gained, rcond=None)[0]
         fitted = slopes @ (a, b)
-        off = np.abs(fitted - gained).max()
-        print(f"{arm}, {way}: a {a:.2f}, b {b:.2f}, off by at most {off:.2f}")
+        print(f"{arm}, {way}: a {a:.2f}, b {b:.2f}, off by at most "
+              f"{np.abs(fitted - gained).max():.2f}")
         drawn += [
             Series(f"{way}: proxy", [*np.stack([d, proxy], 1)], style[0]),
             Series("true", [*np.stack([d, gained], 1)], style[1], "dots"),
@@ -263,25 +277,24 @@ for arm, pairs in (("400 pairs", 400), ("4,000 pairs", 4000)):
     figures.append(chart(
         f"A reward model of {arm}", "the proxy rises, the truth may fall",
         drawn, "gained, by the square root of the KL divergence", tall=True))
-write_page(folder / "reward.html", "Proxy and truth",
-           "Dots: what people would say. Lines: the reward model. "
-           "Mind the scales: they differ.", figures)
+lead = "Dots: what people would say. Lines: the reward model. Scales differ."
+write_page(folder / "reward.html", "Proxy and truth", lead, figures)
 
 # %% [markdown]
 # With SEEDS = 3 the means were, with the lowest and highest seed in brackets,
 #
 #                       by 400 pairs            by 4,000 pairs
-#     ordered rightly   67.8 (67.0 to 69.2) %   79.2 (78.7 to 80.0) %
-#     best of 64        1.49 (1.44 to 1.53)     1.82 (1.78 to 1.88)
-#     PPO, highest      1.19 (1.11 to 1.27)     1.79 (1.71 to 1.90)
-#     PPO at the end    -2.67 (-5.12 to 0.65)   1.72 (1.61 to 1.80)
-#     its KL            23.9 (7.1 to 35.1)      5.9 (4.8 to 6.5)
+#     ordered rightly   68.1 (65.7 to 70.2) %   77.9 (76.2 to 78.8) %
+#     best of 64        1.44 (1.35 to 1.52)     1.80 (1.72 to 1.91)
+#     PPO, highest      1.18 (1.05 to 1.33)     1.70 (1.55 to 1.91)
+#     PPO at the end    -0.57 (-1.70 to 1.10)   1.55 (1.28 to 1.83)
+#     its KL            16.2 (3.9 to 30.9)      8.8 (6.5 to 10.7)
 #
-# where the start had 0.89. Each seed on the left ends below every peak, with
-# the proxy at its highest. Ten times the pairs, and there is no clear fall up
-# to a KL of 6; farther out we have not looked. With the price, 400 pairs ended
-# at 1.28 (1.20 to 1.37): no better reward model, but a policy that stays where
-# it is right. And best of n gains more for the same KL, as in Gao's figures.
+# where the start had 0.89. Two seeds on the left end far below their start, with
+# the proxy at its highest; the third has gone less far. The price holds 400
+# pairs at 1.23 (1.18 to 1.27) and a KL of 1.2 in the reward, at 1.17 (1.14 to
+# 1.21) and 0.7 in the loss: no better reward model, but a policy that stays
+# where it is right. And best of n gains more for the same KL, as Gao's does.
 #
 # On a real task you see only the proxy, and it looks splendid. So read answers,
 # pay for distance, and ask people again about what the model says *now*.
