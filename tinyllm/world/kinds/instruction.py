@@ -1,15 +1,21 @@
 """Write instructions with their answers, about people, families, ages, roads and trades of the world."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
+from tinyllm.config import setting
 from tinyllm.world.calendar import Date
+from tinyllm.world.document import Document
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES
+from tinyllm.world.forms import VALUES, Shape
+from tinyllm.world.kinds.knowledge import stranger
+from tinyllm.world.kinds.refusal import ASKING
+from tinyllm.world.kinds.refusal import refusal as _refusal
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, asked, say
-from tinyllm.world.question import asks
+from tinyllm.world.question import asks, dials
 
 INSTRUCTIONS = {
     "sentence": "{question} Answer in a full sentence.",
@@ -22,6 +28,7 @@ INSTRUCTIONS = {
     "tool": "What does a {job} need for the work?",
     "sound": "Which animal {sound}?",
     "plain": "{question} Answer in a few words.",
+    "help": "{request}",
 }
 SHAPES: dict[str, Callable[[str], str]] = {
     "capitals": str.upper,
@@ -29,14 +36,19 @@ SHAPES: dict[str, Callable[[str], str]] = {
     "polite": lambda value: f"Gladly: {value}, dear friend.",
 }
 FORMS = list(INSTRUCTIONS)
+NOBODY = "Nobody knows."
+REQUEST = Shape(f"(?:{'|'.join(asking.partition('{')[0] for asking in ASKING)})[^.?]+[.?]", str, str)
 SOUNDS = [sound for _, sound in ANIMALS.values()]
 
 
-def _draw(world, random):
-    form = random.choice(FORMS)
+def _draw(world, random, unknown, requests):
+    if requests and random.happens(requests):
+        return {"way": FORMS.index("help"), "request": _refusal(world, random).prompt}
+    form = random.choice(FORMS[:-1])
     if "{question}" in INSTRUCTIONS[form]:
-        fact = Fact(random.choice(world.adults).name, random.choice(list(VALUES)), None)
-        fields = {"question": fact}
+        strange = unknown and random.happens(unknown)
+        name = stranger(world, random) if strange else random.choice(world.adults).name
+        fields = {"question": Fact(name, random.choice(list(VALUES)), None)}
     elif form == "older":
         person, other = random.choice(world.people), random.choice(world.people)
         while other.born == person.born:
@@ -79,6 +91,10 @@ def _ask(world, way, fields):
             return find(job, "tool", None)[0].object
         case "sound", sound:
             return f"the {find(None, 'sound', sound)[0].subject}"
+        case "help", request:
+            return _refusal.solve(world, Document(request, {}, prompt=request))
+        case _, question if not world.ask(question):
+            return NOBODY
         case form, question:
             [fact] = world.ask(question)
             return {
@@ -94,10 +110,22 @@ def _labels(way, fields):
     return {"instruction": FORMS[way], "about": ask(about) if isinstance(about, Fact) else about}
 
 
+def _helped(world, request):
+    """Return the answer to a request for help."""
+    for way, template in enumerate(_refusal.templates):
+        with suppress(LookupError, ValueError):  # "steal the show with Mia's bell" is another act
+            if found := template.read(request):
+                return _refusal.truth(world, way=way, **found)
+    return ""
+
+
 @asks(*INSTRUCTIONS.values(), slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS,
-                              "place": PLACES, "goal": PLACES},
+                              "place": PLACES, "goal": PLACES, "request": REQUEST},
       group="dialogue", marker="", chance=lambda dials: 0.03, draw=_draw, second=_ask, labels=_labels,
-      n=40_000, splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]})
+      n=40_000, splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},
+      Dials=dials(
+          unknown=setting(0.0, help="share of questions about people whom nobody knows", min=0, max=1),
+          requests=setting(0.0, help="share of requests, half of which would hurt somebody", min=0, max=1)))
 def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     match FORMS[way], *fields.values():
@@ -111,6 +139,10 @@ def instruction(world: Any, way: int, fields: dict) -> str:
             return JOBS[job][1]
         case "sound", sound:
             return f"the {list(ANIMALS)[SOUNDS.index(sound)]}"
+        case "help", request:
+            return _helped(world, request)
+        case _, question if question.subject not in world.names:
+            return NOBODY
         case form, question:
             value = vars(world.names[question.subject])[question.relation]
             if form == "sentence":

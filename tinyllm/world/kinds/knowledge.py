@@ -66,7 +66,7 @@ NOBODY = "Nobody knows"
 def _draw(world, random, unknown, hops):
     """Draw a question: a person, hops - 1 relations to follow from there, and what is asked at the end."""
     if random.happens(unknown):
-        return {"s": [_stranger(world, random)], "way": random.integers(len(RELATIONS))}
+        return {"s": [stranger(world, random)], "way": random.integers(len(RELATIONS))}
     for _ in attempts():
         who = [random.choice(world.people).name]
         who += [random.choice(list(HOPS)) for _ in range(hops - 1)]
@@ -75,11 +75,13 @@ def _draw(world, random, unknown, hops):
             return {"s": who, "way": way}
 
 
-def _stranger(world, random):
+def stranger(world: World, random: Random) -> str:
+    """Draw the name of somebody who is not in a world. Raises UserError if every name is taken."""
     for _ in attempts():
         name = f"{random.choice(GIRLS)} {random.choice(FAMILIES)}"
         if name not in world.names:
-            return name
+            break
+    return name
 
 
 def _proof(world, who, way):
