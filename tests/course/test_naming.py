@@ -247,6 +247,12 @@ def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
     assert verdict.state == "failed" and "scaled" not in str(verdict.mistake)
 
 
+def test_words_in_place_of_numbers_are_compared():
+    """Lists of words, as many as there are documents, were once taken for numbers."""
+    args = [["a", "b"], ["b", "a"]], ["a"], 1.5, 0.75
+    assert Suspect("bm25_scores", lambda documents, *rest: documents).explains(args, args[0])
+
+
 def test_errors_that_differ_by_a_tenth_are_two_mistakes():
     """Errors below the tolerance were once not told apart: adding 1e-8 was named as adding 1e-6."""
     args = np.float32([[1, 2]]), np.float32([[3, 4]])

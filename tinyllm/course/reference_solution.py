@@ -10,7 +10,17 @@ from tinyllm.course.syllabus import Exercise
 from tinyllm.ops.registry import OPS, Op
 from tinyllm.testing.edits import strip_types, tree_of
 
-STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
+STANDARD = """import heapq
+import math
+import re
+import string
+from collections import Counter
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+
+"""
 
 
 def solved(task: Exercise) -> str:

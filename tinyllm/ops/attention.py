@@ -125,3 +125,20 @@ def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | N
     scores = all_scores(q, k)
     seen = ranges_mask(starts, ends, k.shape[1])
     return np.where(seen, scores if bias is None else scores + bias, -np.inf)
+
+
+@op(shapes="weights (..., T, T)")
+def induction_score(weights: Array, period: int) -> Array:
+    """Return the share of attention that a head gives to what followed the same token earlier.
+
+    weights (..., T, T), a row for each query, over a text that begins again after `period` different tokens
+    -> (...): the mean, over the queries s >= period, of the summed weights of the keys s - period + 1,
+    s - 2 period + 1, ..., which follow the earlier occurrences of the query's token. It is 1 for a perfect
+    induction head, and 0 without such queries. Raises ValueError when the period is below 1. (Olsson et al.,
+    "In-context Learning and Induction Heads", 2022: prefix matching.)
+    """
+    if period < 1:
+        raise ValueError(f"induction_score needs a period of at least 1, got {period}")
+    query, key = np.indices(weights.shape[-2:])
+    followed = ((query + 1 - key) % period == 0) & (key > 0) & (key <= query)
+    return np.where(followed, weights, 0).sum(axis=(-2, -1)) / max(weights.shape[-1] - period, 1)

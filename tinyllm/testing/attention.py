@@ -8,7 +8,7 @@ from tinyllm.ops.attention import sum_groups, to_heads
 from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.mask import attention_mask, key_ranges, ranges_mask
 from tinyllm.testing.arrays import CASES, MODEST, SIZES, USUAL, axis, cases, few, floats, ints, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, largest
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, largest, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 from tinyllm.testing.relations import backward_cases, run_spec
@@ -197,3 +197,26 @@ def attention_by_loops(q, k, v, causal=True, lengths=None):
             y[b, s, h] = weights @ values / weights.sum()
             lse[b, h, s] = scores.max() + np.log(weights.sum())
     return y, lse
+
+
+@cases("induction_score")
+def induction_score(draw):
+    """Draw the attention weights of some heads, causal or not, and a period."""
+    T, heads = draw(queries), draw(few)
+    seen = np.tri(T, dtype=bool) | draw(st.booleans())
+    weights = run_spec("softmax", (np.where(seen, floats(draw, (heads, T, T), MODEST), -np.inf),))
+    return weights, draw(st.sampled_from((3, 2, 5, T + 1)))
+
+
+BOUNDS["induction_score"] = of_terms(lambda results, weights, period: weights.shape[-1] ** 2 * results[0])
+mistake("induction_score", "the weights of the earlier occurrences themselves, not of what followed them",
+        "(query + 1 - key) % period == 0", "((query - key) % period == 0) & (key < query)")
+mistake("induction_score", "the weight after the last earlier occurrence only, not after all of them",
+        "(query + 1 - key) % period == 0", "query + 1 - key == period")
+mistake("induction_score", "a mean over all queries, though those of the first period can repeat nothing",
+        "max(weights.shape[-1] - period, 1)", "weights.shape[-1]")
+mistake("induction_score", "rows taken for keys and columns for queries", "",
+        "weights = weights.swapaxes(-1, -2)")
+variant("induction_score")(lambda weights, period: sum(
+    (weights[:, s, range(s - period + 1, 0, -period)].sum(1) for s in range(period, weights.shape[2])),
+    np.zeros(len(weights), weights.dtype)) / max(weights.shape[2] - period, 1))
