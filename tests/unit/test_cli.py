@@ -32,8 +32,8 @@ MISTAKES = {  # command line -> part of the error message
     "quantize shipped": "shipped is quantised already",
     "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped --task parity": "write world:KIND",
-    "eval shipped --task world:stories": "asks nothing",
-    "eval shipped --task world:clock --likelihood": "no choices to compare",
+    "eval shipped --task world:mix": "asks nothing",
+    "eval shipped --task world:clock --metric choice": "no choices to compare",
     "eval shipped --task world:parity --limit 0": "at least 1",
     "eval shipped --task world:parity,size=99": "size must be",
     "eval shipped --task world:caption": "sees no pictures",

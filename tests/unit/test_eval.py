@@ -1,6 +1,5 @@
 """Check tasks and how models are asked: true answers score 1; answers depend on their question alone."""
 
-import json
 from dataclasses import replace
 from itertools import islice
 
@@ -9,10 +8,10 @@ import pytest
 from tiny_gpt import shaken
 
 import tinyllm as tl
-from tinyllm.cli import main
 from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.engine import Engine
-from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, interval, likeliest
+from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, likeliest
+from tinyllm.eval.ask import SIZES as PER
 from tinyllm.eval.ask import log_probs, prompts
 from tinyllm.eval.task import behind
 from tinyllm.rng import Random
@@ -30,6 +29,13 @@ SIZES = {"vocab_size": BYTES.vocab_size, "context": 4096, "width": 8, "layers": 
 def opened(frame=NO_FRAME, **sizes):
     """Return a model with random weights, and its tokenizer, as an `Opened`."""
     return Opened(shaken(tl.GPT(tl.GPTConfig(**SIZES | {"heads": 2} | sizes), seed=None)), BYTES, frame)
+
+
+class Told:
+    """A sequence that is never written."""
+
+    def __init__(self, **given):
+        self.logprobs, self.finish, self.ids = [], "stop", []
 
 
 class Capitals(Task):
@@ -79,7 +85,7 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, ahead, monkeypatch)
     task, tokenizer, asked = Gaps("world:program,parts=1", cut, ahead), tl.ByteTokenizer(), []
     add_markers(tokenizer)
     model = Opened(opened(vocab_size=tokenizer.vocab_size).model, tokenizer)
-    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given))
+    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given) or Told(**given))
     items = list(islice(task.items("test"), 3))
     answers(model, task, items, n=2)
     for item, given in zip(items, asked[::2], strict=True):
@@ -100,6 +106,8 @@ def test_an_answer_depends_on_no_other_item():
     for i in range(8):  # item i after i other items
         others = [answer.text for answer in answers(model, task, [*items[:0:-1][:i], items[i]], **drawn)]
         assert others[2 * i :] == together[2 * i : 2 * i + 2]
+        alone = answers(model, task, [items[i]], first=i, **drawn)
+        assert [answer.text for answer in alone] == together[2 * i : 2 * i + 2]
     assert len(set(together)) > 8
 
 
@@ -110,7 +118,7 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
         sizes = {"model_type": "t5", "heads": 2, "hidden": 16, "head_width": 4, "start": 0, "end": 1} | SIZES
         model = Opened(shaken(tl.build(sizes | {"context": 128}, seed=None)), BYTES)
     items = task.items("test")
-    for item, prompt in zip(items, prompts(model, task, items, 1), strict=True):
+    for item, (prompt, _) in zip(items, prompts(model, task, items, 1), strict=True):
         chances = []
         for choice in item.choices:
             before, after = [*BYTES.encode(prompt), *model.model.end_ids], BYTES.encode(f" {choice}")
@@ -120,47 +128,50 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
             padded = log_probs(model.model, [(before, after), (before[3:], after * 2)])
             assert padded[0] == pytest.approx(chances[-1], abs=1e-4)
         best.append(np.argmax(chances))
-    told = [answer.text for answer in likeliest(model, task, items, 1)]
-    assert len(set(best)) > 1 and told == [item.choices[i] for item, i in zip(items, best, strict=True)]
+    told = likeliest(model, task, items, 1)
+    assert len(set(best)) > 1
+    assert [x.text for x in told] == [item.choices[i] for item, i in zip(items, best, strict=True)]
+    chances = np.exp(chances - np.max(chances))
+    assert told[-1].confidence == pytest.approx(1 / chances.sum(), rel=1e-4)
+    assert likeliest(model, task, items[3:5], 1, first=3) == told[3:5]
+
+
+def test_choices_of_other_lengths_are_compared_in_three_ways():
+    """A longer choice has less probability: dividing by its length may choose another one."""
+    model, task = opened(), Capitals()
+    items = [replace(x, choices=("Graz" * i, "Graz", "Gr\u00e4z" * 2 * i)) for i, x in
+             enumerate(task.items("test"), 1)]
+    found = {per: likeliest(model, task, items, per=per) for per in PER}
+    pairs = [([*BYTES.encode(x.question)], BYTES.encode(f" {c}")) for x in items for c in x.choices]
+    sums = np.reshape(log_probs(model.model, pairs), (8, 3))
+    for per, size in PER.items():
+        lengths = [[size(c, BYTES.encode(f" {c}")) for c in x.choices] for x in items]
+        best = (sums / lengths).argmax(axis=1)
+        assert [x.text for x in found[per]] == [x.choices[i] for x, i in zip(items, best, strict=True)]
+    assert len({tuple(x.text for x in each) for each in found.values()}) > 1
 
 
 def test_shots_are_other_items_in_the_layout_of_training():
     model, task = opened(Frame("?", "!")), Capitals()
     asked, first = prompts(model, task, task.items("test"), 7, seed=1), task.items("test")[:1]
-    for item, prompt in zip(task.items("test"), asked, strict=True):
+    for item, (prompt, count) in zip(task.items("test"), asked, strict=True):
+        assert count == 7
         shown = prompt.split("!")
         assert shown.pop() == f"{item.question}?" and len(shown) == 7
         others = [x for x in task.items("train") if x.question != item.question]
         assert set(shown) == {f"{x.question}?{x.truth}" for x in others}
     assert prompts(model, task, first, 2, seed=1) != prompts(model, task, first, 2, seed=2)
-    (whole,) = prompts(opened(), task, first, 1)
+    ((whole, _),) = prompts(opened(), task, first, 1)
     assert whole.count("\n\n") == 1 and whole.endswith("\n\nThe capital of A is")
     for shots, context, message in (
         (8, 4096, "has 7 other items for training"),
-        (6, 64, "6 shots of capitals, a question and its answer are 1.. tokens: the context is 64"),
-        (0, 20, "0 shots of capitals, a question and its answer are 2. tokens: the context is 20"),
+        (6, 20, "a question of capitals and its answer are 2. tokens: the context is 20"),
     ):
         with pytest.raises(tl.UserError, match=message):
             prompts(opened(context=context), task, first, shots)
-
-
-def test_wilson_interval():
-    assert interval([0.0, 1.0] * 5) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert interval([1.0] * 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-
-
-def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
-    task, model = find_task("world:parity,size=4"), opened()
-    items, real = list(islice(task.items("test"), 30)), Engine.add
-    mask = oracle(task, items, model)
-    monkeypatch.setattr(Engine, "add", lambda *given, **more: real(*given, **more, mask=mask))
-    monkeypatch.setattr("tinyllm.runs.open_model", lambda *_: model)
-    assert main(["eval", "RUN", "--task", "world:parity,size=4", "--limit", "30", "--json"]) == 0
-    row, last = capsys.readouterr().out.splitlines()
-    low, high = interval([1.0] * 30)
-    assert row == f"world:parity,size=4  1.000 ({low:.3f} to 1.000)  chance 0.500  n 30"
-    assert json.loads(last) == {"task": "world:parity,size=4", "score": 1.0, "low": low, "high": high,
-                                "chance": 0.5, "n": 30}
+    ((prompt, count),) = prompts(opened(context=96), task, first, 7, seed=1)  # those that fit, the first ones
+    assert 0 < count < 7 and prompts(opened(), task, first, 7, seed=1)[0][0].startswith(
+        prompt.removesuffix(first[0].question))
 
 
 def test_what_cannot_be_asked_is_one_line():
@@ -172,7 +183,11 @@ def test_what_cannot_be_asked_is_one_line():
     bert = Opened(tl.build({"model_type": "bert", "heads": 2, "hidden": 16} | SIZES, seed=None), BYTES)
     long = [replace(item, choices=(item.truth, "x" * 60)) for item in items]  # too long for the model
     pictures = find_task("world:picture_question")
+    broken = opened()
+    for tensor in broken.model.parameters():
+        tensor.data[...] = np.nan
     for call, message in (
+        (lambda: likeliest(broken, task, items), "logits are not numbers"),
         (lambda: answers(spaces, task, items), "'G'"),
         (lambda: answers(blind, task, items), "cannot write the answer 'Graz': it reads it as '\\?'"),
         (lambda: likeliest(bert, task, items), "a Bert fills in masked tokens"),

@@ -59,7 +59,8 @@ def test_what_was_learnt_with_a_template_is_asked_with_it_and_stops(tmp_path, pr
     assert "".join(words.reply("Hi", 20)) == "ok" and words.ids[-1:] == opened.stops
     assert printed("generate", run.folder, "--prompt", "Hi", "--temperature", 0) == "Hi\nok\n"
     assert resumed_training(run.folder).setup.frame == CHAT
-    asked = byte.decode(prompts(opened, Capitals(), Capitals().items("test")[:1], 1)[0]).split("<|im_end|>\n")
+    ((ids, _),) = prompts(opened, Capitals(), Capitals().items("test")[:1], 1)
+    asked = byte.decode(ids).split("<|im_end|>\n")
     assert asked[1][:22] == asked[3] == "<|im_start|>assistant\n" and asked[2].endswith("The capital of A is")
 
 

@@ -225,7 +225,7 @@ COMMANDS = ["report run", "quantize run --out small"] + [
         "trace RUN --prompt to --tokens 2", "trace --diff run RUN --prompt to",
         "generate RUN --prompt to --tokens 3", "generate RUN --prompt to --tokens 3 --beams 2",
         "generate RUN --prompt to --tokens 3 --suffix be", "chat RUN --tokens 3",
-        "eval RUN --task world:parity --limit 2", "eval RUN --task world:parity --limit 2 --likelihood",
+        "eval RUN --task world:parity --limit 2", "eval RUN --task world:parity --limit 2 --metric choice",
         "export RUN --out RUN.gguf", "merge RUN --out RUN-merged", "inspect RUN", "inspect --diff run RUN")]
 
 

@@ -109,23 +109,26 @@ def _windows(tokens, starts, context):
 
 
 def rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int,
-         packed: bool = False) -> Batch:
+         packed: bool = False, told: Sequence[Sequence[Sequence[int]]] = ()) -> Batch:
     """Make a batch from pairs of a prompt and an answer, both lists of tokens -> Batch (B, T), T <= context.
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
     count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
-    less padding; `starts` hides earlier pairs of a row from later pairs.
+    less padding; `starts` hides earlier pairs of a row from later pairs. told: for each pair the parts
+    [begin, end] of its answer that a model need not predict, such as results of tools; in order.
     """
     inputs: list[list[int]] = []
     begins: list[list[int]] = []  # for each token, the position at which its pair begins
-    spans: list[tuple[int, int, int]] = []  # for each pair, its row, and where its answer begins and ends
-    for prompt, answer in zip(prompts, answers, strict=True):
+    spans: list[tuple[int, int, int]] = []  # of each part that counts: its row, where it begins and ends
+    for prompt, answer, skipped in zip(prompts, answers, told or [()] * len(answers), strict=True):
         tokens = [*prompt, *answer][: context + 1]
         if not (packed and inputs and len(inputs[-1]) + len(tokens) <= context + 1):
             inputs.append([])
             begins.append([])
         begins[-1] += [len(inputs[-1])] * len(tokens)
-        spans.append((len(inputs) - 1, len(inputs[-1]) + len(prompt), len(inputs[-1]) + len(tokens)))
+        begin, end = len(inputs[-1]) + len(prompt), len(inputs[-1]) + len(tokens)
+        edges = [begin, *(min(begin + place, end) for part in skipped for place in part), end]
+        spans += [(len(inputs) - 1, *part) for part in zip(edges[::2], edges[1::2], strict=True)]
         inputs[-1] += tokens
     x = pad_right(inputs, width=2).astype(np.int32)
     row, first, after = np.array(spans, np.int64).reshape(-1, 3).T

@@ -1,7 +1,7 @@
 """Define Request, what a caller wants; Sequence, a text that an engine continues; and Step, its new token."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,21 @@ class Sequence:
         if len(self.ids) - self.begin > context:
             half = max(1, context // 2)
             self.begin, self.unread = len(self.ids) - half, half - 1
+
+    def tell(self, ids: list[int], last: list[int], text: TextStream) -> None:
+        """Append tokens that were not drawn, such as a tool's result; the next step reads only these.
+
+        last: what replaces the last token, of which a caller may take only a part. text: a new stream of what
+        is drawn from here on. max_tokens does not count what is told. Call it between two steps of an engine,
+        for a sequence that has not ended.
+        """
+        new, more = [*last, *ids], len(last) + len(ids) - 1
+        if self.request.logprobs:
+            self.logprobs += [None] * more
+        if self.request.top_logprobs:
+            self.top_logprobs += [None] * more
+        self.request = replace(self.request, max_tokens=self.request.max_tokens + more)
+        self.ids[-1:], self.unread, self.text = new, self.unread + more, text
 
     def score(self, at: int, table: np.ndarray, tokens: Any) -> None:
         """Store the log-probabilities of n tokens, taken from `table`, those of all tokens (n or more, V).

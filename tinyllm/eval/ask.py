@@ -5,13 +5,15 @@ other items are in the batch.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from tinyllm.data import rows, two_texts
+from tinyllm.decode.choose import NAN
 from tinyllm.decode.engine import Engine
+from tinyllm.decode.fill import classes
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.eval.task import Item, Task, behind
@@ -23,105 +25,165 @@ from tinyllm.runs import Opened
 POOL = 500  # shots are drawn from the first 500 training items
 BATCH = 32  # how many texts a pass of `likeliest` reads
 SPARE = 16  # an answer may have twice the tokens of the right one, and this many more
+SIZES: dict[str, Callable[[str, list[int]], int]] = {  # what the log-probability of a choice is divided by
+    "whole": lambda text, ids: 1,
+    "token": lambda text, ids: len(ids),
+    "char": lambda text, ids: len(text),
+    "byte": lambda text, ids: len(text.encode()),
+}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer to an item of a task, and its score."""
+    """A model's answer to an item of a task, and its score.
+
+    confidence: the probability that the model gives its text, or its choice among the choices of the item.
+    ended: False if the text was cut off.
+    shots: how many solved items stood before the question.
+    tokens: how many tokens the model read and wrote.
+    """
 
     item: Item
     text: str
     score: float
+    confidence: float = 1.0
+    ended: bool = True
+    shots: int = 0
+    tokens: int = 0
 
 
-def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, n: int = 1, seed: int = 0,
-            **options: Any) -> list[Answer]:
+def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, first: int = 0, n: int = 1,
+            seed: int = 0, **options: Any) -> list[Answer]:
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
-    Before each question stand `shots` training items with their answers, drawn with `seed`. options: those of
-    a `Request`, such as sampling and max_tokens; by default the likeliest tokens, up to twice the length of
-    the right answer plus SPARE. Raises UserError when a question with its shots does not fit into the model's
-    context, or the tokenizer cannot write the right answer.
+    Before each question stand `shots` training items with their answers, drawn with `seed`, or as many as fit
+    into the context. first: the place of the first item in a longer list. options: those of a `Request`, such
+    as sampling and max_tokens; by default the likeliest tokens, up to twice the length of the right answer
+    plus `spare`, which is SPARE. An option follow(sequence, text) is called after each token; it returns the
+    answer so far, perhaps with what it told the sequence.
+
+    Raises UserError when a question does not fit into the model's context, or the tokenizer cannot write the
+    right answer.
     """
     items, asked = list(items), []
+    follow, spare = options.pop("follow", None), options.pop("spare", SPARE)
     engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
-    usual = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop"}
-    for i, (item, prompt) in enumerate(zip(items, prompts(opened, task, items, shots, seed), strict=True)):
-        room = options.get("max_tokens", 2 * len(_spelt(opened.tokenizer, item.answer)) + SPARE)
+    usual = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop",
+             "logprobs": True}
+    told = prompts(opened, task, items, shots, seed, first)
+    for i, (item, (prompt, shown)) in enumerate(zip(items, told, strict=True), first):
+        room = options.get("max_tokens", 2 * len(_spelt(opened.tokenizer, item.answer)) + spare)
         wanted: dict[str, Any] = usual | {"max_tokens": room} | options
         wanted |= opened.lay_out(prompt, room, item.suffix or None, item.picture, suffix_first=True)
-        for sample in range(n * i, n * (i + 1)):
-            engine.add(sample=sample, **wanted)
-            asked.append(item)
+        asked += [(item, shown, engine.add(sample=sample, **wanted)) for sample in range(n * i, n * (i + 1))]
     texts = [""] * len(asked)
     for step in engine:
         if step.sequence.error:
             raise UserError(step.sequence.error)
-        texts[step.sequence.index] += step.text
-    return [Answer(item, text, task.score(item, text)) for item, text in zip(asked, texts, strict=True)]
+        texts[step.index] += step.text
+        if follow:
+            texts[step.index] = follow(step.sequence, texts[step.index])
+    return [Answer(item, text, task.score(item, text), math.exp(math.fsum(filter(None, s.logprobs))),
+                   s.finish == "stop", shown, len(s.ids))
+            for text, (item, shown, s) in zip(texts, asked, strict=True)]
 
 
-def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *,
-              seed: int = 0) -> list[Answer]:
+def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, first: int = 0,
+              seed: int = 0, per: str = "whole") -> list[Answer]:
     """Choose the likeliest of each item's choices under a model -> the answers, in the order of the items.
 
-    Of equally likely choices the first is taken. Shots and errors are those of `answers`; an item without
-    choices is an error, too.
+    per: "whole" compares the log-probabilities of the choices; "token", "char" and "byte" divide them by the
+    length of the choice. Of equally likely choices the first is taken. A model that was made for
+    classification chooses among its classes. Shots and errors are those of `answers`; an item without choices
+    is an error.
     """
-    items, tokenizer, pairs = list(items), opened.tokenizer, []
-    for item, prompt in zip(items, prompts(opened, task, items, shots, seed), strict=True):
-        if not item.choices:
-            raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
-        choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
+    items, tokenizer, pairs, sizes = list(items), opened.tokenizer, [], []
+    if wanting := [item for item in items if not item.choices]:
+        raise UserError(f"{task.name} has no choices to compare, as for {wanting[0].question[-40:]!r}: let "
+                        "the model write its answers")
+    if opened.model.objective == "masked" and getattr(opened.model.config, "labels", None):
+        return [_classified(opened, task, item) for item in items]
+    told = prompts(opened, task, items, shots, seed, first)
+    for item, (prompt, _) in zip(items, told, strict=True):
         begun = [*tokenizer.encode(prompt), *opened.model.end_ids] if isinstance(prompt, str) else prompt
-        pairs += [(begun, _spelt(tokenizer, choice)) for choice in choices]
+        for choice in item.choices:
+            ids = _spelt(tokenizer, behind(f" {choice}", opened.frame))
+            pairs.append((begun, ids))
+            sizes.append(SIZES[per](choice, ids))
     context, apart = opened.model.config.context, opened.model.is_encoder_decoder
     for begun, choice in pairs:
         longest = max(len(begun), len(choice)) if apart else len(begun) + len(choice)
         if longest > context:
             raise UserError(f"a choice of {task.name} does not fit behind its question: the context is "
                             f"{context}")
-    scores, found = iter(log_probs(opened.model, pairs)), []
-    for item in items:
-        chances = list(islice(scores, len(item.choices)))
-        best = item.choices[chances.index(max(chances))]
-        found.append(Answer(item, best, task.score(item, best)))
+    scores = iter([x / size for x, size in zip(log_probs(opened.model, pairs), sizes, strict=True)])
+    lengths, found = iter([len(begun) + len(choice) for begun, choice in pairs]), []
+    for item, (_, shown) in zip(items, told, strict=True):
+        chances, read = [*islice(scores, len(item.choices))], sum(islice(lengths, len(item.choices)))
+        best = chances.index(max(chances))
+        sure = 1 / math.fsum(math.exp(x - chances[best]) for x in chances)
+        text = item.choices[best]
+        found.append(Answer(item, text, task.score(item, text), sure, True, shown, read))
     return found
 
 
-def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
-            seed: int = 0) -> list[Any]:
-    """Return the prompt for each item: its question after `shots` other items with their answers.
+def _classified(opened, task, item):
+    """Return a classifier's answer to an item."""
+    guesses = [guess for guess in classes(opened.model, opened.tokenizer, item.question) if
+               guess[0] in item.choices]
+    if len(guesses) < len(item.choices):
+        raise UserError(f"{task.name} has the choices {', '.join(item.choices)}, and this model the classes "
+                        f"{', '.join(opened.model.config.labels)}")
+    text, sure = guesses[0]
+    return Answer(item, text, task.score(item, text), sure, True, 0,
+                  len(opened.tokenizer.encode(item.question)))
 
-    With a chat template, these are turns, and the prompts are ids; else they are texts. Raises UserError when
-    they do not fit into the model's context.
+
+def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, seed: int = 0,
+            first: int = 0) -> list[tuple[Any, int]]:
+    """Return for each item its prompt, the question after `shots` other items with their answers, and shots.
+
+    With a chat template, these are turns, and the prompts are ids; else they are texts. Shots that do not fit
+    into the model's context are left out, the last first. Raises UserError when a question does not fit.
     """
     if not items:
         raise UserError(f"{task.name} has no items to ask about")
-    model, tokenizer, found = opened.model, opened.tokenizer, list[Any]()
+    model, found = opened.model, []
     if model.silent:
         raise UserError(model.silent)
     if shots and any(item.picture is not None for item in items):
         raise UserError(f"{task.name} shows a picture with each question: ask without shots")
     pool = list(islice(task.items("train"), POOL if shots else 0))
-    for i, item in enumerate(items):
+    for i, item in enumerate(items, first):
         others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
-        told, frame = Random(seed, "shots", i).shuffle(others)[:shots], opened.frame
-        is_turn, ids = frame.chat and not item.suffix, list[int]()
-        for x in told:
-            ids += frame.prompt(tokenizer, x.question, ids)
-            ids += frame.answer(tokenizer, behind(x.answer, frame))
-        ids += frame.prompt(tokenizer, item.question, ids) + model.end_ids
-        found.append(ids if is_turn else task.prompt(item, told, frame))
-        tokens = len(ids if is_turn else tokenizer.encode(found[-1]))
-        needed = tokens + (1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer)))
-        if needed > model.config.context and not item.suffix:  # the text around a gap is cut to fit
-            raise UserError(f"{shots} shots of {task.name}, a question and its answer are {needed} tokens: "
-                            f"the context is {model.config.context}")
+        drawn = Random(seed, "shots", i).shuffle(others)[:shots]
+        found.append(next(fitting for n in range(shots, -1, -1)
+                          if (fitting := _fitting(opened, task, item, drawn[:n]))))
     return found
+
+
+def _fitting(opened, task, item, shots):
+    """Return the prompt for an item and the number of its shots, or None if fewer shots could fit."""
+    model, tokenizer, frame = opened.model, opened.tokenizer, opened.frame
+    if frame.chat and not item.suffix:
+        prompt: Any = []
+        for x in shots:
+            prompt += frame.prompt(tokenizer, x.question, prompt)
+            prompt += frame.answer(tokenizer, behind(x.answer, frame))
+        prompt += [*frame.prompt(tokenizer, item.question, prompt), *model.end_ids]
+    else:
+        prompt = task.prompt(item, shots, frame)
+    answer = 1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer))
+    needed = len(prompt if isinstance(prompt, list) else tokenizer.encode(prompt)) + answer
+    if needed <= model.config.context or item.suffix:  # the text around a gap is cut to fit
+        return prompt, len(shots)
+    if not shots:
+        raise UserError(f"a question of {task.name} and its answer are {needed} tokens: the context is "
+                        f"{model.config.context}")
+    return None
 
 
 def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
@@ -134,32 +196,9 @@ def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[
             batch = layout(before, after, context)
             losses = model.token_losses(batch.tokens, batch.targets, seen=Seen(lengths=batch.lengths)).data
             found += [-math.fsum(row) for row in losses.tolist()]  # exact: padding changes nothing
+    if any(map(math.isnan, found)):
+        raise UserError(NAN)
     return found
-
-
-def measure(opened: Opened, task: Task, shots: int = 0, limit: int = 200, likelihood: bool = False,
-            seed: int = 0) -> dict[str, Any]:
-    """Ask a model the first test items of a task -> {"task", "score", "low", "high", "chance", "n"}.
-
-    The score is a mean from 0 to 1, low to high its 95 % interval, chance the mean score of guessing, n the
-    number of items. `likelihood` compares the choices of an item; otherwise the model writes. Raises
-    UserError for fewer than 0 shots or 1 item, and where `answers` or `likeliest` do.
-    """
-    if shots < 0 or limit < 1:
-        raise UserError(f"shots must be at least 0, limit at least 1; got {shots} and {limit}")
-    ask = likeliest if likelihood else answers
-    scores = [x.score for x in ask(opened, task, islice(task.items("test"), limit), shots, seed=seed)]
-    low, high = interval(scores)
-    return {"task": task.name, "score": sum(scores) / len(scores), "low": low, "high": high,
-            "chance": task.chance, "n": len(scores)}
-
-
-def interval(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean of scores from 0 to 1 (Wilson, 1927)."""
-    n, z = len(scores), 1.959964
-    mean = math.fsum(scores) / n
-    centre, half = mean + z * z / (2 * n), z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
-    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
 
 def _spelt(tokenizer, answer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from tinyllm.errors import UserError
 from tinyllm.eval.task import Item, WorldTask
 from tinyllm.ops import split_middle
 from tinyllm.rng import Random
@@ -26,6 +27,9 @@ def anywhere(text: str, random: Random) -> tuple[str, str]:
     return before, after
 
 
+CUTS = {"body": body, "line": line, "anywhere": anywhere}
+
+
 class Gaps(WorldTask):
     """Programs with a part cut out: the question ends at the gap, and the answer is what was cut out.
 
@@ -34,6 +38,8 @@ class Gaps(WorldTask):
     """
 
     def __init__(self, name: str, cut: Callable[[str, Random], tuple[str, str]], ahead: bool = True):
+        if name.partition(",")[0] != "world:program":
+            raise UserError(f"only programs have parts to cut out: ask world:program in place of {name}")
         super().__init__(name)
         self.cut, self.ahead = cut, ahead
 

@@ -1,16 +1,25 @@
 """Define Task, a set of questions whose answers can be scored; each kind of text of the world is one."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
+from tinyllm.files import parse_json, read_text
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.world import KINDS
 from tinyllm.world.corpus import PREFIX, SEPARATOR, read_name
 from tinyllm.world.pictures import shown
+from tinyllm.world.prose import Prose
+
+CHOICES = 4  # of `Endings`
+SHOWN = 500  # characters of a text at most, from the beginning of a sentence
+_LAST = re.compile(r"(?s)(.*[.!?]\"?) (\S.*)")  # a text up to its last sentence, and this sentence
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +79,26 @@ def behind(answer: str, frame: Frame) -> str:
     return answer[1:] if any(frame) else answer
 
 
-class WorldTask(Task):
-    """The questions of a kind of text, found by a name such as world:parity,size=8."""
+class Documents(Task):
+    """A task that is made of a kind of text, found by a name such as world:parity,size=8."""
 
     def __init__(self, name: str):
         self.name, self._named = name, read_name(name)
-        if self._named.name == "mix" or not next(self.documents("all")).prompt:
-            raise UserError(f"{name} asks nothing, so no answer can be scored: take a kind with questions")
-        self.kind, self.world = KINDS[self._named.name], self._named.world
-        self.end, self.chance = self.kind.end, self.kind.chance(self._named.dials)
 
     def documents(self, split: str) -> Iterator[Any]:
         """Yield the documents of a split. Raises UserError if there are none."""
         return replace(self._named, options=replace(self._named.options, split=split)).documents()
+
+
+class WorldTask(Documents):
+    """The questions of a kind of text of the world."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        if self._named.name == "mix" or not next(self.documents("all")).prompt:
+            raise UserError(f"{name} asks nothing, so no answer can be scored: take a kind with questions")
+        self.kind, self.world = KINDS[self._named.name], self._named.world
+        self.end, self.chance = self.kind.end, self.kind.chance(self._named.dials)
 
     def items(self, split: str) -> Iterator[Item]:
         """Yield the documents of a split as items; a document's wrong answer is replaced by the right one."""
@@ -98,8 +114,66 @@ class WorldTask(Task):
         return self.kind.score_answer(answer, item.source)
 
 
+class Endings(Documents):
+    """Texts of the world without their last sentence, which is to be told from those of the next texts.
+
+    (As in the Story Cloze Test, Mostafazadeh et al. 2016.)
+    """
+
+    chance = 1 / CHOICES
+
+    def items(self, split: str) -> Iterator[Item]:
+        """Yield the texts of a split whose last sentence differs from that of the next three."""
+        found = map(_LAST.fullmatch, (document.text for document in self.documents(split)))
+        cut = (match.groups() for match in found if match)
+        while len(texts := [*islice(cut, CHOICES)]) == CHOICES:
+            (text, end), *others = texts
+            if len(ends := {end, *(other for _, other in others)}) == CHOICES:
+                shown = text if len(text) <= SHOWN else text[-SHOWN:].partition(". ")[2]
+                yield Item(shown, f" {end}", end, tuple(sorted(ends)))
+
+
+class RecordTask(Task):
+    """The questions of a JSONL file: each line has `question`, `answer` and perhaps `choices`.
+
+    All are test items; the others of them serve as shots. An answer is right if it is equal, apart from white
+    space at its ends. Raises UserError, naming the line, for a line that is not of this form.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.found = name, []
+        for number, line in enumerate(read_text(name).split("\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                said = parse_json(line)
+                conform(said, {"question": str, "answer": str} | ({"choices": [str]} if "choices" in said
+                                                                  else {}))
+                if not said["question"].strip() or not said["answer"].strip():
+                    raise UserError("has an empty question or answer")
+                choices = tuple(each.strip() for each in said.get("choices", ()))
+                if choices and said["answer"].strip() not in choices:
+                    raise UserError("has an answer that is not one of its choices")
+            except (UserError, TypeError) as error:
+                raise UserError(f"{name} line {number} {error}") from None
+            truth = said["answer"].strip()
+            self.found.append(Item(said["question"], f" {truth}", truth, choices))
+        if not self.found:
+            raise UserError(f"{name} has no questions: write lines such as "
+                            '{"question": "2 + 2 =", "answer": "4", "choices": ["3", "4"]}')
+        self.chance = sum(1 / len(x.choices) for x in self.found if x.choices) / len(self.found)
+
+    def items(self, split: str) -> Iterator[Item]:
+        """Yield all items, whatever the split."""
+        yield from self.found
+
+
 def find_task(name: str) -> Task:
-    """Return a task by its name. Raises UserError when there is none."""
+    """Return a task by its name, or by its file of JSONL. Raises UserError when there is none."""
+    if name.endswith(".jsonl"):
+        return RecordTask(name)
     if not name.startswith(PREFIX):
-        raise UserError(f"there is no task {name!r}: write {PREFIX}KIND, such as {PREFIX}parity,size=8")
-    return WorldTask(name)
+        raise UserError(f"there is no task {name!r}: write {PREFIX}KIND, such as {PREFIX}parity,size=8, or "
+                        "a file that ends in .jsonl")
+    kind = read_name(name).name
+    return Endings(name) if kind != "mix" and isinstance(KINDS[kind], Prose) else WorldTask(name)

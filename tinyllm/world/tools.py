@@ -16,7 +16,7 @@ from tinyllm.world.interpreter import evaluate
 
 MAX_CALL = 80  # characters between the brackets
 CARD = {"lives_in": "Home", "works_as": "Job", "likes": "Food", "best_friend": "Friend", "mother": "Mother"}
-_CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]")
+CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]")
 
 
 def call(world: Any, text: str) -> str:
@@ -24,7 +24,7 @@ def call(world: Any, text: str) -> str:
 
     Raises UserError for a text without a call, an unknown tool, or input that the tool refuses.
     """
-    found = _CALL.findall(text[-1000:])
+    found = CALL.findall(text[-1000:])
     if not found:
         raise UserError(f"there is no call such as [calc 27 * 43] in {text[-40:]!r}")
     tool, given = found[-1]

@@ -1,7 +1,8 @@
-"""Fine-tune on pairs of prompt and answer (SFT); only the answers count in the loss."""
+"""Fine-tune on pairs of prompt and answer (SFT); only the answers count in the loss, without tool results."""
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,24 @@ def texts(config: Any, corpus: Any) -> bytes:
 
 
 def encode_pairs(parts: Parts, marks: list[int]) -> list[tuple]:
-    """Return [(ids of the prompt, ids of the answer, picture or None)]; each prompt begins with `marks`."""
+    """Return [(ids of the prompt, ids of the answer, picture or None, told)]; prompts begin with `marks`.
+
+    told: [begin, end] of each part of the answer's ids that is a tool's result, with the arrow before it.
+    """
     frame, tokenizer, last = parts.frame, parts.tokenizer, parts.model.end_ids
     pairs = parts.corpus.shown if marks else [
         (None, pair["prompt"], pair["answer"]) for pair in read_records(parts.corpus, "prompt", "answer")]
-    return [([*marks, *frame.prompt(tokenizer, prompt), *last],
-             [*frame.answer(tokenizer, answer), *last], picture) for picture, prompt, answer in pairs]
+    results = [[place - len(x.text) for begin, end in x.labels.get("results", ())
+                for place in (begin - len(" => "), end)] for x in parts.corpus.documents]
+    found = []
+    for (picture, prompt, answer), places in zip(pairs, results or [[]] * len(pairs), strict=True):
+        asked = [*marks, *frame.prompt(tokenizer, prompt), *last]
+        pieces = [answer[a:b] for a, b in pairwise((None, *places, None))]  # results are encoded alone
+        ids = [frame.answer(tokenizer, text, ended=i == len(pieces)) for i, text in enumerate(pieces, 1)]
+        ends = [*accumulate(map(len, ids))]
+        told = tuple(zip(ends[:-1:2], ends[1::2], strict=True))
+        found.append((asked, [*chain(*ids), *last], picture, told))
+    return found
 
 
 def frame_of(config: Any, inherited: Frame) -> Frame:
@@ -70,12 +83,12 @@ def sft(parts: Parts) -> Plan:
         raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
 
     def layout(chosen, packed=False):
-        *texts, pictures = zip(*chosen, strict=True)
-        batch = two_texts(*texts, context) if apart else rows(*texts, context, packed=packed)
+        *texts, pictures, told = zip(*chosen, strict=True)
+        batch = two_texts(*texts, context) if apart else rows(*texts, context, packed, told)
         return dataclasses.replace(batch, pictures=np.stack(pictures)) if marks else batch
 
     def describe(model):
-        prompt, answer, picture = halves[1][0]
+        prompt, answer, picture, _ = halves[1][0]
         given = {"cache": model.read(picture[None]), "sampling": Sampling(temperature=0),
                  "tokenizer": tokenizer, "stop": Opened(model, tokenizer, parts.frame).stops}
         ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]

@@ -1,0 +1,54 @@
+"""Change the questions of a task, to see whether a model's answers change with them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+from tinyllm.errors import UserError, did_you_mean
+from tinyllm.eval.gaps import CUTS, Gaps
+from tinyllm.eval.task import Item, Task
+from tinyllm.rng import Random
+
+SLIPS = 0.05  # of the letters of a question
+
+
+def typos(text: str, random: Random) -> str:
+    """Exchange some letters inside words with their neighbours."""
+    letters = list(text)
+    for i in range(1, len(letters) - 2):
+        if letters[i].isalpha() and letters[i + 1].isalpha() and random.happens(SLIPS):
+            letters[i], letters[i + 1] = letters[i + 1], letters[i]
+    return "".join(letters)
+
+
+def capitals(text: str, random: Random) -> str:
+    """Write a question in capital letters."""
+    return text.upper()
+
+
+def aside(text: str, random: Random) -> str:
+    """Put a sentence before a question that has nothing to do with it."""
+    weather = random.choice(("It rained all night.", "The market opens at nine.", "A cat sat on the wall."))
+    return f"{weather} {text}"
+
+
+SHOTS = "shots"  # not the question changes, but the solved items before it
+CHANGES: dict[str, Callable[[str, Random], str]] = {"typos": typos, "capitals": capitals, "aside": aside}
+
+
+def changed(task: Task, name: str, limit: int) -> tuple[Task, list[Item]]:
+    """Return a task whose questions are changed, and its first test items; "" and SHOTS change nothing.
+
+    Raises UserError when there is no change of this name, or the task has no programs to cut.
+    """
+    known = [*CHANGES, *CUTS, SHOTS]
+    if name and name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UserError(f"there is no change of questions called {name!r}{hint}")
+    if name in CUTS:
+        task = Gaps(task.name, CUTS[name])
+    items = [*islice(task.items("test"), limit)]
+    if name in CHANGES:
+        items = [replace(item, question=CHANGES[name](item.question, Random(i, name)))
+                 for i, item in enumerate(items)]
+    return task, items

@@ -1,0 +1,137 @@
+"""List the metrics of evaluations: how a model is asked, and which number its answers give."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError, did_you_mean
+from tinyllm.eval.agent import with_tools
+from tinyllm.eval.ask import Answer, answers, likeliest
+from tinyllm.eval.statistics import by_accident, interval, resampled
+from tinyllm.world.kinds.refusal import refuses
+
+DRAWN = Sampling(temperature=0.8)  # how several answers to the same question are drawn
+
+
+def _unknown(guessed, found):
+    return None
+
+
+def _guessed(guessed, found):
+    return guessed
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good answers are.
+
+    each(answers): returns the scores of items, from 0 to 1; the number is their mean.
+    whole(confidence, right): takes two arrays (n,) instead, and returns the number, which may be NaN.
+    ask: `answers` or `likeliest`; options: how it is called.
+    chance(guessed, answers): returns what guessing reaches, or None if nobody knows; guessed is the share of
+        right guesses.
+    error: `whole` is above 0 by accident even if a model's confidence is right.
+    compared: an answer is right if it is that to the unchanged question.
+    """
+
+    help: str
+    each: Callable[[Sequence[Answer]], list[float]] | None = None
+    whole: Callable[[np.ndarray, np.ndarray], float] | None = None
+    ask: Callable[..., list[Answer]] = answers
+    options: dict[str, Any] = field(default_factory=dict)
+    chance: Callable[[float, Sequence[Answer]], float | None] = _unknown
+    error: bool = False
+    compared: bool = False
+
+    def measure(self, found: Sequence[Answer], seed: int = 0) -> tuple[dict[str, Any], list[float]]:
+        """Return {"score", "low", "high", "n"}, and the scores of the items, if it is a mean of them."""
+        if self.each:
+            scores = self.each(found)
+            low, high = interval(scores)
+            score = math.fsum(scores) / len(scores)
+        else:
+            scores, whole = [], self.whole or (lambda confidence, right: math.nan)
+            sure, right = (np.array([getattr(x, name) for x in found]) for name in ("confidence", "score"))
+            score = whole(sure, right)
+            low, high = resampled(lambda at: whole(sure[at], right[at]), len(found), seed)
+            if self.error:
+                low = max(0.0, score - by_accident(whole, sure, seed))
+        numbers: dict[str, Any] = {"score": score, "low": low, "high": high}
+        numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
+        return numbers | {"n": len(found) // self.options.get("n", 1)}, scores
+
+
+def _right(found):
+    return [x.score for x in found]
+
+
+def _refused(found):
+    return [float(refuses(x.text)) for x in found]
+
+
+def _f1(found):
+    return [ops.token_f1(x.text, x.item.truth) for x in found]
+
+
+def _f1_of_others(guessed, found):
+    """Return the mean f1 of giving the right answer to the next question of the list."""
+    truths = [x.item.truth for x in found]
+    pairs = zip(truths[1:] + truths[:1], truths, strict=True)
+    return math.fsum(ops.token_f1(*pair) for pair in pairs) / len(truths) if len(truths) > 1 else None
+
+
+def _passing(n, k):
+    """Return the metric pass@k, estimated from n answers to each item."""
+    def each(found):
+        rows = [found[i : i + n] for i in range(0, len(found), n)]
+        return [ops.pass_at_k([sum(x.score == 1 for x in row)], n, k) for row in rows]
+
+    return Metric(f"probability that one of {k} drawn answers is right", each,
+                  options={"n": n, "sampling": DRAWN}, chance=lambda guessed, found: 1 - (1 - guessed) ** k)
+
+
+METRICS = {
+    "right": Metric("share of right answers", _right, chance=_guessed),
+    "f1": Metric("words that an answer shares with the right one (SQuAD)", _f1, chance=_f1_of_others),
+    "tools": Metric("share of right answers with tools to call", _right, ask=with_tools, chance=_guessed),
+    "choice": Metric("share of right choices, by their log-probability", _right, ask=likeliest,
+                     chance=_guessed),
+    **{f"choice_{per}": Metric(f"the same, for each {words}", _right, ask=likeliest, options={"per": per},
+                               chance=_guessed)
+       for per, words in (("token", "token"), ("char", "character (acc_norm of lm-eval)"),
+                          ("byte", "byte (acc_bytes of lm-eval)"))},
+    "agreement": Metric("share of answers that stay the same when the question is changed", _right,
+                        compared=True),
+    "refused": Metric("share of requests that the model refuses, whatever reason it gives", _refused),
+    "ended": Metric("share of answers that end by themselves", lambda found: [float(x.ended) for x in found]),
+    "ece": Metric("how far confidence is from the share that is right", error=True,
+                  whole=lambda sure, right: ops.expected_calibration_error(sure, right, 10)),
+    "brier": Metric("squared distance of confidence from 1 or 0",
+                    whole=lambda sure, right: ops.brier_score(sure, right)),
+    "auroc": Metric("probability that a right answer is surer than a wrong one",
+                    chance=lambda guessed, found: 0.5, whole=lambda sure, right: ops.auroc(sure, right)),
+}
+
+
+def find_metric(name: str) -> Metric:
+    """Return a metric by its name; pass@K is one for any K, and NAME:choice measures choices by NAME.
+
+    Raises UserError when there is none.
+    """
+    plain, colon, asked = name.partition(":")
+    if match := re.fullmatch(r"pass@([1-9]\d?)", name):
+        k = int(match[1])
+        return _passing(max(10, 2 * k), k)
+    if plain not in METRICS:
+        hint = did_you_mean(plain, METRICS) or f"; there are {', '.join(METRICS)}, and pass@K"
+        raise UserError(f"there is no metric {plain!r}{hint}")
+    found = METRICS[plain]
+    if colon and (asked != "choice" or found.ask is likeliest):
+        raise UserError(f"there is no metric {name!r}: write NAME:choice, such as ece:choice")
+    return replace(found, ask=likeliest) if asked else found

@@ -1,0 +1,167 @@
+"""Run suites: tables of tasks with metrics, in TOML files, which one call asks a model."""
+
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tinyllm.config import check, conform, setting
+from tinyllm.errors import UserError, did_you_mean
+from tinyllm.eval.ask import POOL, Answer
+from tinyllm.eval.changes import SHOTS, changed
+from tinyllm.eval.kept import Kept, ask_all, fingerprint, name_of
+from tinyllm.eval.metrics import Metric, find_metric
+from tinyllm.eval.task import find_task
+from tinyllm.files import read_text
+from tinyllm.runs import Opened
+
+FOLDER = Path(__file__).parent / "suites"
+EXAMPLES = 2  # questions of a row that a page shows with their answers
+LIMIT = 200  # items of a row, unless the table or the caller says another number
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a suite: what is asked, and what is measured.
+
+    change: how questions are changed, see `changes`; with the metric "agreement", answers to the changed
+        questions are compared with those to the unchanged ones.
+    family: the group under which tables show the row; note: what it shows, in a few words.
+    ceiling: what the best model could reach.
+    """
+
+    task: str
+    metric: str = "right"
+    shots: int = setting(0, min=0)
+    change: str = ""
+    limit: int = setting(0, min=0)
+    family: str = ""
+    note: str = ""
+    ceiling: float = 1.0
+
+    def __post_init__(self):
+        check(self)
+        if find_metric(self.metric).compared and not self.change:
+            raise UserError(f"{self.metric} compares answers to changed questions: say which change")
+        changed(find_task(self.task), self.change, 0)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named table of rows."""
+
+    name: str
+    help: str
+    rows: tuple[Row, ...]
+
+
+def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
+    """Read a suite that comes with tinyllm, or a TOML file. Raises UserError for what is wrong in it.
+
+    The file has `help`, and `rows`, a table for each `Row`; perhaps `usual`, the fields that most rows have,
+    and `include`, other suites whose rows come first. above: the suites that include it.
+    """
+    if name in above:
+        raise UserError(f"{name} includes itself")
+    known = sorted(file.stem for file in FOLDER.glob("*.toml"))
+    if not name.endswith(".toml") and name not in known:
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UserError(f"there is no suite {name!r}{hint}; or give a file that ends in .toml")
+    path = FOLDER / f"{name}.toml" if name in known else Path(name)
+    try:
+        content = {"include": [], "usual": {}} | tomllib.loads(read_text(path))
+        conform(content, {"help": str, "include": [str], "usual": {}, "rows": [{"task": str}]})
+        own = tuple(Row(**_known(i, content["usual"] | row)) for i, row in enumerate(content["rows"], 1))
+    except (UserError, tomllib.TOMLDecodeError, TypeError) as error:
+        raise UserError(f"{path}: {error}") from None
+    rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
+    if not rows:
+        raise UserError(f"{path} has no rows: write rows = [ {{ task = \"world:parity\" }} ]")
+    return Suite(path.stem, content["help"], rows)
+
+
+def _known(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    names = [f.name for f in fields(Row)]
+    if odd := [name for name in row if name not in names]:
+        raise UserError(f"row {number} has a field {odd[0]}{did_you_mean(odd[0], names)}")
+    return row
+
+
+@dataclass
+class Evaluation:
+    """A model that is asked the rows of a suite.
+
+    folder: where answers are kept, or None. limit: items of a row. tick(done, total): is called with the
+    thousandths of rows that are done. Answers that two rows share are asked once.
+    """
+
+    opened: Opened
+    folder: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    tick: Callable[[int, int], None] = lambda done, total: None
+    scores: dict[Row, list[float]] = field(default_factory=dict)  # of the items of a row
+    asked: dict[tuple, list[Answer]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.model = fingerprint(self.opened) if self.folder else ""
+        self.place = 0, 1  # this row, of how many
+
+    def answers(self, row: Row, metric: Metric, change: str) -> list[Answer]:
+        """Return the answers to a row's questions, changed by `change`."""
+        options = metric.options
+        key = (row.task, metric.ask.__name__, repr(options), change, row.shots, self._limit(row))
+        if key not in self.asked:
+            task, items = changed(find_task(row.task), change, self._limit(row))
+            seed = self.seed + (change == SHOTS)
+            pool = islice(task.items("train"), POOL if self.folder and row.shots else 0)
+            about = {"model": self.model, "asked": key[:-1], "seed": seed, "pool": [*map(name_of, pool)]}
+            kept = Kept(self.folder, f"{row.task} {change}".strip(), about) if self.folder else None
+            self.asked[key] = ask_all(self.opened, task, items, metric.ask, kept=kept, shots=row.shots,
+                                      seed=seed, tick=lambda done: self._moved(done / len(items)),
+                                      **options)
+        return self.asked[key]
+
+    def _moved(self, share: float) -> None:
+        at, count = self.place
+        self.tick(round(1000 * (at + share)), 1000 * count)
+
+    def _limit(self, row: Row) -> int:
+        return self.limit or row.limit or LIMIT
+
+    def measure(self, row: Row) -> dict[str, Any]:
+        """Return what a row shows, in the form of `tinyllm eval --json`.
+
+        Raises UserError when the model cannot be asked.
+        """
+        began, metric = time.perf_counter(), find_metric(row.metric)
+        changes = ("", row.change) if metric.compared else (row.change,)
+        *plain, found = (self.answers(row, metric, change) for change in changes)
+        if plain:
+            found = [replace(y, score=float(x.text.strip() == y.text.strip()))
+                     for x, y in zip(*plain, found, strict=True)]
+        numbers, self.scores[row] = metric.measure(found, self.seed)
+        chance = metric.chance(find_task(row.task).chance, found)
+        return {"task": row.task, "metric": row.metric, **numbers, "chance": chance, "ceiling": row.ceiling,
+                "shots": row.shots, "change": row.change, "family": row.family,
+                "fewer_shots": sum(x.shots < row.shots for x in found),
+                "cut_off": sum(not x.ended for x in found), "tokens": sum(x.tokens for x in found),
+                "examples": [[x.item.question, x.text, x.score] for x in found[:EXAMPLES]],
+                "seconds": round(time.perf_counter() - began, 3)}
+
+    def rows(self, table: Sequence[Row]) -> list[dict[str, Any]]:
+        """Measure all rows; one that this model cannot be asked has the score None, and says `why`."""
+        found = []
+        for i, row in enumerate(table):
+            self.place = i, len(table)
+            try:
+                found.append(self.measure(row))
+            except UserError as error:
+                empty = dict.fromkeys(("score", "low", "high", "chance"))
+                found.append({"task": row.task, "metric": row.metric, **empty, "n": 0, "shots": row.shots,
+                              "change": row.change, "family": row.family, "seconds": 0.0,
+                              "why": str(error)})
+        return found
