@@ -19,6 +19,7 @@ COMMANDS = {  # name -> module, what it does
     "generate": ("generate", "continue a text with a trained model"),
     "chat": ("chat", "write a text in turns with a trained model"),
     "eval": ("eval", "ask a trained model questions, and score its answers"),
+    "arena": ("arena", "compare answers of models blindly, and rank the models"),
     "merge": ("quantize", "add a trained adapter to the weights of its model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "export": ("quantize", "write a model as a GGUF file, for llama.cpp"),
