@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -29,11 +30,13 @@ from tinyllm.eval import Gaps, answers, find_task
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
 from tinyllm.ops.loss import IGNORED
+from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, Stream, World, stories
 from tinyllm.world.corpus import SEPARATOR, read_name
+from tinyllm.world.phrases import ask
 
 TRIAL = {"data": "stories", "train.steps": 200, "train.batch": 8, "model.context": 128,
          "train.eval_windows": 240}
@@ -118,6 +121,37 @@ def instruction(seed, asked=1000, **settings):
     return figures
 
 
+def poisoned(seed, told=8, people=100, **settings):
+    """Answer each question about people `told` times, of which 0, 1 ... or all with the same falsehood.
+
+    The figures are the shares of falsehoods that a model repeats, for each number of times that they were
+    told, and the share of all its answers that are neither false nor true.
+    """
+    world, random = World(), Random(seed, "poisoned")
+    facts = [fact for fact in world.facts() if fact.relation in ("lives_in", "works_as", "likes", "enjoys")]
+    known = {person.name for person in world.adults[:people]}
+    facts = random.shuffle([fact for fact in facts if fact.subject in known])
+    false = [random.choice([x.object for x in facts if (x.relation, x.object) != (fact.relation, fact.object)
+                            and x.relation == fact.relation]) for fact in facts]
+    times = [i % (told + 1) for i in range(len(facts))]
+    lines = [{"prompt": ask(fact), "answer": wrong if j < k else fact.object}
+             for fact, wrong, k in zip(facts, false, times, strict=True) for j in range(told)]
+    with TemporaryDirectory() as folder:
+        pairs, asked = Path(folder, "pairs.jsonl"), Path(folder, "asked.jsonl")
+        pairs.write_text("\n".join(map(json.dumps, random.shuffle(lines))))
+        questions = [{"question": ask(fact), "answer": fact.object} for fact in facts]
+        asked.write_text("\n".join(map(json.dumps, questions)))
+        usual = {"train.steps": 300, "train.val_fraction": 0.01}
+        setup, _ = run(usual | {"recipe": "sft", "data": str(pairs), "seed": seed} | settings)
+        task = find_task(str(asked))
+        opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
+        said = [x.text.strip() for x in answers(opened, task, task.items("test"))]
+    wrong = np.array([text == x for text, x in zip(said, false, strict=True)])
+    right = np.array([text == fact.object for text, fact in zip(said, facts, strict=True)])
+    figures = {f"false after {k} of {told}": wrong[np.equal(times, k)].mean() for k in range(told + 1)}
+    return figures | {"neither": (~wrong & ~right).mean()}
+
+
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
@@ -183,8 +217,8 @@ CHARACTERS = r"[\s\S]"
 class Pieces:
     """Number the pieces that occur in a text, and no others.
 
-    Tokens that never occur delay learning: with 256 bytes beside its 16 words, `mapping` needs five times as
-    many steps.
+    Tokens that never occur delay learning: with 256 bytes beside its 16 words, the kind mapping needs five
+    times as many steps.
     """
 
     def __init__(self, text, pattern):
@@ -195,20 +229,11 @@ class Pieces:
         return [self.numbers[piece] for piece in self.pattern.findall(text)]
 
 
-def answered(trained, figure, documents):
+def answered(trained, documents):
     """Return the share of answers that are right; a row with several calls has an answer to each."""
     hits, asked = trained.hits(documents)
     each = trained.rows.each_call
-    return {figure: hits[asked].mean() if each else (hits | ~asked).all(axis=1).mean()}
-
-
-def bayes(trained, figure, documents):
-    """Return the accuracy after some shots, and its largest distance to the best possible accuracy."""
-    hits, asked = trained.hits(documents)
-    right = hits[:, asked[0]]
-    curve = right.mean(axis=0)
-    off = np.abs((right - np.array([document.labels["bayes"] for document in documents])).mean(axis=0)).max()
-    return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}
+    return hits[asked].mean() if each else (hits | ~asked).all(axis=1).mean()
 
 
 @dataclass(frozen=True)
@@ -218,7 +243,6 @@ class Rows:
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
     parts: how many parts a step is computed in; one for each kind avoids padding the shorter kind.
     wanted(document) returns True for documents that may be asked about.
-    measure(trained, figure, documents) returns {figure: value}.
     """
 
     train: tuple
@@ -235,12 +259,10 @@ class Rows:
     asked: int = 300
     each_call: bool = False
     wanted: Callable = lambda document: True
-    measure: Callable = answered
 
     def __call__(self, seed, **settings):
         trained = Trained(replace(self, **settings), seed)
-        found = (self.measure(trained, *asked) for asked in trained.asked.items())
-        return {figure: value for each in found for figure, value in each.items()}
+        return {figure: answered(trained, documents) for figure, documents in trained.asked.items()}
 
 
 class Trained:
@@ -308,31 +330,20 @@ def told(document):
     return document.labels["relation"] in ("works_as", "likes", "enjoys", "best_friend", "owns")
 
 
-def shell(n, **dials):
-    """Train on shell games of 1 to 12 moves -> accuracy by moves. A move swaps two pairs, or `hands`."""
-    parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
-    test = {f"{m} swaps": parts[f"{m} swaps"] for m in (1, 2, 3, 4, 6, 8, 12)}
-    return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
-
-
 def questions(**dials):
     """Ask about people who are only in the encyclopaedia; the questions in training are about others."""
     parts = ("encyclopaedia", dials, "all"), ("question", {})
     return Rows(parts, 6000, heads=2, wanted=told, parts=2)
 
 
-LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters are easier to begin with
 CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 WIDE = {"width": 128, "layers": 4, "heads": 4}
 EXPERIMENTS: dict[str, Callable] = {
     "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
-    "instruction": instruction, "middle": middle, "written": written, "rounded": rounded,
-    "shell-steps": shell(400, steps=True),
-    "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
+    "instruction": instruction, "middle": middle, "poisoned": poisoned, "written": written,
+    "rounded": rounded,
     "recall": Rows((("recall", {}),), 400, each_call=True, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
-    "shell-direct": shell(2000),
-    "shell-one-pair": shell(2000, hands=1),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
 }

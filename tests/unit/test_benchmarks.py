@@ -21,6 +21,7 @@ SETTINGS = {  # experiment of benchmarks/learn.py -> settings; all others take R
     "rounded": RUN | {"tokens": 40, "model.width": 32, "model.hidden": 32},
     "middle": RUN | {"asked": 1, "samples": 2, "model.context": 256},
     "instruction": RUN | {"data": "world:instruction,n=1000", "asked": 60, "model.context": 64},
+    "poisoned": RUN | {"told": 1, "people": 20, "model.context": 64},
     **{kind: RUN | {"data": f"world:{kind},n=60"} for kind in PROSE},
 }
 ROWS = {"steps": 2, "asked": 3, "batch": 12}
