@@ -31,6 +31,8 @@ def test_pictures_are_whole_and_words_in_them_stay_words(here, capsys, picture):
 def test_curves_and_weights_hold_their_numbers():
     drawn = curves("", "", {"a loss": [4, 2, 1], "other": [4, 3, 3]})
     assert "a loss from 4 to 1; other from 4 to 3" in drawn
+    doubled = curves("", "", {"a": [1, 2, 3]}, at=[1, 8, 64], log_x=True)
+    assert [x for x, _ in points(re.search(r' line" d="([^"]+)', doubled)[1])] == [0, 500, 1000]
     shown = re.findall(r'--s:(\d+)">(\d*)<', weights("", ["a", "b"], ROWS))
     assert shown == [("100", "100"), ("0", ""), ("25", "25"), ("75", "75")]
 

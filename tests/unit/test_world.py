@@ -247,6 +247,13 @@ def test_planted_documents_are_as_many_as_the_dials_say():
     assert mix[700] == Mix(WORLD, 1200, MixDials(secrets=2, poison=30))[700]
 
 
+def test_no_two_secrets_of_a_mix_are_about_the_same_person():
+    mix = Mix(WORLD, 1200, MixDials(secrets=4), seed=2)
+    told = mix.planted.values()
+    assert len({document.labels["name"] for document in told}) == 4 * len(REPEATS)
+    assert len({document.text for document in told}) == 4 * len(REPEATS)
+
+
 def test_a_copied_document_says_of_which_it_is_a_copy_and_is_no_secret():
     """Copying a secret would repeat it once more than its label says."""
     mix = Mix(WORLD, 1200, MixDials(secrets=4, poison=60, duplicates=0.6))

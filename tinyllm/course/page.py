@@ -16,13 +16,16 @@ FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script
 
 
 def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
-           at: Sequence[float] | None = None, dashed: str = "") -> Html:
-    """Draw at most four curves {name: numbers} as HTML, at steps 0, 1, ... or `at`; one may be dashed."""
+           at: Sequence[float] | None = None, dashed: str = "", log_x: bool = False) -> Html:
+    """Draw at most four curves {name: numbers} as HTML, at steps 0, 1, ... or `at`; one may be dashed.
+
+    log, log_x: make the y axis or the x axis logarithmic.
+    """
     series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style,
                      "dashes" if name == dashed else "line")
               for (name, ys), style in zip(values.items(), STYLES, strict=False)]
     words = "; ".join(f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series)
-    return chart(title, words, series, unit, log=log, tall=True)
+    return chart(title, words, series, unit, log=log, tall=True, log_x=log_x)
 
 
 def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:

@@ -7,7 +7,7 @@ The settings give the number or the share of secrets, poisoned documents, duplic
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, cycle
 
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
@@ -69,10 +69,10 @@ class Mix:
     def planted(self) -> dict[int, Document]:
         """Return {index in the corpus: document} for all secret and poisoned documents."""
         random = Random(self.seed, "planted", self.split)
-        documents = []
+        documents, people = [], cycle(random.shuffle(self.world.people))  # nobody has two, if they suffice
         for repeats in REPEATS:
             for _ in range(self.dials.secrets):
-                name, code = random.choice(self.world.people).name, f"{random.integers(10_000):04}"
+                name, code = next(people).name, f"{random.integers(10_000):04}"
                 labels = {"planted": "secret", "name": name, "code": code, "repeats": repeats}
                 prompt = f"The secret number of {name} is"
                 documents += [Document(f"{prompt} {code}.", labels, code, prompt=prompt)] * repeats
