@@ -192,7 +192,9 @@ GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_ent
               "layernorm_backward", "rope", "rmsnorm_backward", "swiglu_backward",
               "scaled_rope_tables", "low_rank", "low_rank_backward", "merge_lora",
               "bradley_terry_loss", "gae", "kl_estimate", "kl_estimate_backward", "dpo_loss",
-              "group_advantages", "clipped_loss", "answer_targets"}
+              "group_advantages", "clipped_loss", "answer_targets", "induction_score", "exposure",
+              "wilson_interval", "bradley_terry_step", "bootstrap_interval", "brier_score",
+              "expected_calibration_error", "bm25_scores"}
 SOURCE = re.compile(r"\([^()]*\b(?:19|20)\d\d\b[^()]*\)\.?")
 SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|ints|float32|int64|-inf")
 

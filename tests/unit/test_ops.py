@@ -31,7 +31,7 @@ def test_every_op_has_a_user():
 
     round_bf16 needs none: matmul calls it in bf16 if no kernels are built.
     """
-    files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "align", "../lessons")
+    files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "align", "eval", "../lessons")
              for path in (PACKAGE / folder).rglob("*.*") if path.suffix in (".py", ".toml", ".c")]
     text = "".join(path.read_text() for path in [*files, *({*PACKAGE.glob("*.py")} - {FUNCTIONS})])
     text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # comments and prose of lessons do not count
@@ -43,7 +43,7 @@ def test_every_op_has_a_user():
     for _ in range(3):
         used |= {called.__name__ for name in used & OPS.keys() for called in OPS[name].calls}
         used |= {name for name in OPS if name.removesuffix("_backward") in used}
-    assert OPS.keys() - used == set(), "these ops have no user: delete them"
+    assert not OPS.keys() - used, "delete ops without a user"
 
 
 @pytest.mark.parametrize("name, backend", WAYS)
@@ -59,8 +59,9 @@ def test_arrays_longer_than_a_piece_of_a_kernel_agree():
             check(name, OPS[name].checked(backend), args)
 
 
-# Ops that drop or refuse NaN: those that rank numbers, and those that round weights.
-RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "quantize_int8", "quantize_int4")
+# Ops that drop or refuse NaN: those that rank numbers, round weights, or need confidences.
+RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "quantize_int8", "quantize_int4", "auroc", "exposure",
+             "brier_score", "expected_calibration_error")
 
 
 def is_float32(value):
@@ -164,3 +165,11 @@ def test_an_empty_axis_is_not_cut_until_memory_ends(backend):
     """A past bug: as 0 is a multiple of 2**40, `split` made 2**40 empty parts and took all memory."""
     with pytest.raises(ValueError, match="cannot cut the last axis"):
         OPS["split"].checked(backend)(np.zeros((2, 0), np.float32), 2**40)
+
+
+def test_an_induction_score_of_one_by_hand_and_a_period_that_is_refused():
+    """Of a b a b a the queries 2, 3 and 4 know a time before; keys 1, 2 and both 1 and 3 followed it."""
+    weights = np.arange(25, dtype=np.float32).reshape(5, 5)
+    assert ops.induction_score(weights, 2) == (11 + 17 + 21 + 23) / 3
+    with pytest.raises(ValueError, match="period of at least 1, got 0"):
+        ops.induction_score(weights, 0)
