@@ -230,7 +230,7 @@ def read(reader, items, given):
 
 
 def true(answer):
-    """Say if an answer is true in the world, whatever its passage says."""
+    """Return True if an answer is true in the world, not in its passage."""
     return answer.text.startswith(f"{answer.item.source.labels['right']} [")
 
 

@@ -227,7 +227,8 @@ def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
                     'rows = [ { task = "world:parity", metric = "choice" } ]\n')
     assert read_suite(str(file)).rows == (*read_suite("code").rows, Row("world:parity", "choice", 1))
     for text, message in (
-        ("help = 1", "mine.toml: holds a whole number as help"), ("a", "mine.toml: "),
+        ("help = 1", "mine.toml: holds a whole number as help"), ("a", "mine.toml is not valid TOML"),
+        ("a = " + "[" * 500 + "]" * 500, "mine.toml is nested too deeply"),
         ('help = "a"\nrows = [ {} ]', "lacks rows.0..task"),
         ('help = "a"\nrows = [ { task = "b", metrik = "c" } ]', "1 has a field metrik; did you mean metric"),
         ('help = "a"\nrows = [ { task = "b", metric = "c" } ]', "there is no metric 'c'"),

@@ -30,7 +30,7 @@ def opened(tokenizer=BYTES, context=512):
 
 
 def writing(tokenizer, *texts):
-    """Return a mask that makes a model write one of these texts, whatever it is told on the way."""
+    """Return a mask that makes a model write one of these texts between the results of its tools."""
     paths = [tokenizer.encode(text) for text in texts]
 
     def mask(ids):

@@ -1,7 +1,7 @@
 """Ask a model the questions of a task: let it write answers, or choose the likeliest of some answers.
 
-An answer depends on the model, the item, its place in the list and the seed. It has the same bits whatever
-other items are in the batch.
+An answer depends on the model, the item, its place in the list and the seed. Other items in the batch do not
+change its bits.
 """
 
 import math

@@ -108,7 +108,7 @@ METRICS = {
                           ("byte", "byte (acc_bytes of lm-eval)"))},
     "agreement": Metric("share of answers that stay the same when the question is changed", _right,
                         compared=True),
-    "refused": Metric("share of requests that the model refuses, whatever reason it gives", _refused),
+    "refused": Metric("share of requests that the model refuses, for any reason", _refused),
     "ended": Metric("share of answers that end by themselves", lambda found: [float(x.ended) for x in found]),
     "ece": Metric("how far confidence is from the share that is right", error=True,
                   whole=lambda sure, right: ops.expected_calibration_error(sure, right, 10)),

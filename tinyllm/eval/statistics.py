@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.ops import wilson_interval
+from tinyllm.ops import bootstrap_interval, wilson_interval
 from tinyllm.rng import Random
 
 DRAWS = 1000  # of the bootstrap, and of the paired test
@@ -54,7 +54,8 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> di
     NLP", 2018.)
     """
     each = np.subtract(second, first)
-    low, high = resampled(lambda places: float(each[places].mean()), len(each), seed)
+    drawn = Random(seed, "bootstrap").integers(len(each), (DRAWS, len(each)))
+    low, high = bootstrap_interval(each, drawn)
     signs = 2 * Random(seed, "signs").integers(2, (DRAWS, len(each))) - 1
     as_large = np.abs((signs * each).mean(axis=1)) >= abs(each.mean()) - 1e-12
     return {"difference": float(each.mean()), "low": low, "high": high,

@@ -1,7 +1,6 @@
 """Run suites: tables of tasks with metrics, in TOML files, which one call asks a model."""
 
 import time
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
@@ -15,7 +14,7 @@ from tinyllm.eval.changes import SHOTS, changed
 from tinyllm.eval.kept import Kept, ask_all, fingerprint, name_of
 from tinyllm.eval.metrics import Metric, find_metric
 from tinyllm.eval.task import find_task
-from tinyllm.files import read_text
+from tinyllm.files import read_toml
 from tinyllm.runs import Opened
 
 FOLDER = Path(__file__).parent / "suites"
@@ -71,11 +70,11 @@ def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
         hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
         raise UserError(f"there is no suite {name!r}{hint}; or give a file that ends in .toml")
     path = FOLDER / f"{name}.toml" if name in known else Path(name)
+    content = {"include": [], "usual": {}} | read_toml(path)
     try:
-        content = {"include": [], "usual": {}} | tomllib.loads(read_text(path))
         conform(content, {"help": str, "include": [str], "usual": {}, "rows": [{"task": str}]})
         own = tuple(Row(**_known(i, content["usual"] | row)) for i, row in enumerate(content["rows"], 1))
-    except (UserError, tomllib.TOMLDecodeError, TypeError) as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
     rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
     if not rows:

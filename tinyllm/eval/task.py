@@ -164,7 +164,7 @@ class RecordTask(Task):
         self.chance = sum(1 / len(x.choices) for x in self.found if x.choices) / len(self.found)
 
     def items(self, split: str) -> Iterator[Item]:
-        """Yield all items, whatever the split."""
+        """Yield all items: a file has no splits."""
         yield from self.found
 
 
