@@ -65,9 +65,8 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     Raises UserError when a question does not fit into the model's context, or the tokenizer cannot write the
     right answer.
     """
-    items, asked = list(items), []
+    items, asked, engine = list(items), [], Engine(opened.model, opened.tokenizer)
     follow, spare = options.pop("follow", None), options.pop("spare", SPARE)
-    engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
     usual = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop",
              "logprobs": True}
@@ -98,33 +97,29 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
     classification chooses among its classes. Shots and errors are those of `answers`; an item without choices
     is an error.
     """
-    items, tokenizer, pairs, sizes = list(items), opened.tokenizer, [], []
+    items, model, tokenizer, pairs, found = list(items), opened.model, opened.tokenizer, [], []
     if wanting := [item for item in items if not item.choices]:
         raise UserError(f"{task.name} has no choices to compare, as for {wanting[0].question[-40:]!r}: let "
                         "the model write its answers")
-    if opened.model.objective == "masked" and getattr(opened.model.config, "labels", None):
+    if model.objective == "masked" and getattr(model.config, "labels", None):
         return [_classified(opened, task, item) for item in items]
     told = prompts(opened, task, items, shots, seed, first)
     for item, (prompt, _) in zip(items, told, strict=True):
-        begun = [*tokenizer.encode(prompt), *opened.model.end_ids] if isinstance(prompt, str) else prompt
-        for choice in item.choices:
-            ids = _spelt(tokenizer, behind(f" {choice}", opened.frame))
-            pairs.append((begun, ids))
-            sizes.append(SIZES[per](choice, ids))
-    context, apart = opened.model.config.context, opened.model.is_encoder_decoder
-    for begun, choice in pairs:
-        longest = max(len(begun), len(choice)) if apart else len(begun) + len(choice)
-        if longest > context:
-            raise UserError(f"a choice of {task.name} does not fit behind its question: the context is "
-                            f"{context}")
-    scores = iter([x / size for x, size in zip(log_probs(opened.model, pairs), sizes, strict=True)])
-    lengths, found = iter([len(begun) + len(choice) for begun, choice in pairs]), []
+        begun = [*tokenizer.encode(prompt), *model.end_ids] if isinstance(prompt, str) else prompt
+        pairs += [(begun, _spelt(tokenizer, behind(f" {x}", opened.frame))) for x in item.choices]
+    longest = max(max(map(len, pair)) if model.is_encoder_decoder else sum(map(len, pair)) for pair in pairs)
+    if longest > model.config.context:
+        raise UserError(f"a choice of {task.name} does not fit behind its question: the context is "
+                        f"{model.config.context}")
+    scored = zip(pairs, log_probs(model, pairs), strict=True)
     for item, (_, shown) in zip(items, told, strict=True):
-        chances, read = [*islice(scores, len(item.choices))], sum(islice(lengths, len(item.choices)))
+        read, own = zip(*islice(scored, len(item.choices)), strict=True)
+        sizes = [SIZES[per](text, ids) for text, (_, ids) in zip(item.choices, read, strict=True)]
+        chances = [x / size for x, size in zip(own, sizes, strict=True)]
         best = chances.index(max(chances))
-        sure = 1 / math.fsum(math.exp(x - chances[best]) for x in chances)
-        text = item.choices[best]
-        found.append(Answer(item, text, task.score(item, text), sure, True, shown, read))
+        sure, text = 1 / math.fsum(math.exp(x - chances[best]) for x in chances), item.choices[best]
+        tokens = sum(len(ids) for pair in read for ids in pair)
+        found.append(Answer(item, text, task.score(item, text), sure, True, shown, tokens))
     return found
 
 
@@ -149,7 +144,7 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
     """
     if not items:
         raise UserError(f"{task.name} has no items to ask about")
-    model, found = opened.model, []
+    model, tokenizer, found = opened.model, opened.tokenizer, []
     if model.silent:
         raise UserError(model.silent)
     if shots and any(item.picture is not None for item in items):
@@ -160,30 +155,28 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
         drawn = Random(seed, "shots", i).shuffle(others)[:shots]
-        found.append(next(fitting for n in range(shots, -1, -1)
-                          if (fitting := _fitting(opened, task, item, drawn[:n]))))
+        answer = 1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer))
+        for count in range(shots, -1, -1):
+            prompt = _laid_out(opened, task, item, drawn[:count])
+            needed = len(prompt if isinstance(prompt, list) else tokenizer.encode(prompt)) + answer
+            if needed <= model.config.context or item.suffix:  # the text around a gap is cut to fit
+                break
+        else:
+            raise UserError(f"a question of {task.name} and its answer are {needed} tokens: the context is "
+                            f"{model.config.context}")
+        found.append((prompt, count))
     return found
 
 
-def _fitting(opened, task, item, shots):
-    """Return the prompt for an item and the number of its shots, or None if fewer shots could fit."""
-    model, tokenizer, frame = opened.model, opened.tokenizer, opened.frame
-    if frame.chat and not item.suffix:
-        prompt: Any = []
-        for x in shots:
-            prompt += frame.prompt(tokenizer, x.question, prompt)
-            prompt += frame.answer(tokenizer, behind(x.answer, frame))
-        prompt += [*frame.prompt(tokenizer, item.question, prompt), *model.end_ids]
-    else:
-        prompt = task.prompt(item, shots, frame)
-    answer = 1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer))
-    needed = len(prompt if isinstance(prompt, list) else tokenizer.encode(prompt)) + answer
-    if needed <= model.config.context or item.suffix:  # the text around a gap is cut to fit
-        return prompt, len(shots)
-    if not shots:
-        raise UserError(f"a question of {task.name} and its answer are {needed} tokens: the context is "
-                        f"{model.config.context}")
-    return None
+def _laid_out(opened, task, item, shots):
+    """Return the prompt for an item after some shots: a text, or the ids of turns."""
+    tokenizer, frame, ids = opened.tokenizer, opened.frame, []
+    if not frame.chat or item.suffix:
+        return task.prompt(item, shots, frame)
+    for x in shots:
+        ids += frame.prompt(tokenizer, x.question, ids)
+        ids += frame.answer(tokenizer, behind(x.answer, frame))
+    return [*ids, *frame.prompt(tokenizer, item.question, ids), *opened.model.end_ids]
 
 
 def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
