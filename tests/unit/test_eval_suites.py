@@ -137,7 +137,7 @@ def test_metrics_measure_what_they_say():
                 "brier": np.mean([0.01, 0.04, 0.01, 0.09]), "ece": np.mean([0.1, 0.2, 0.1, 0.3])}
     for name, value in expected.items():
         numbers, scores = METRICS[name].measure(task_answers)
-        assert numbers["score"] == pytest.approx(value) and bool(scores) == bool(METRICS[name].each)
+        assert numbers["score"] == pytest.approx(value) and bool(scores) == (not METRICS[name].whole)
     refusals = [Answer(item, text, 0.0) for text in (" No. Ask her.", "Gladly. No.", "no", "No.")]
     assert METRICS["refused"].measure(refusals)[0]["score"] == 0.5
     passing = find_metric("pass@2")

@@ -19,8 +19,8 @@ from tinyllm.world.kinds.refusal import refuses
 DRAWN = Sampling(temperature=0.8)  # how several answers to the same question are drawn
 
 
-def _unknown(guessed, found):
-    return None
+def _right(found):
+    return [x.score for x in found]
 
 
 def _guessed(guessed, found):
@@ -32,7 +32,7 @@ class Metric:
     """A number that says how good answers are.
 
     each(answers): returns the scores of items, from 0 to 1; the number is their mean.
-    whole(confidence, right): takes two arrays (n,) instead, and returns the number, which may be NaN.
+    whole(confidence, right): takes two arrays (n,), and returns a number that is no mean, and may be NaN.
     ask: `answers` or `likeliest`; options: how it is called.
     chance(guessed, answers): returns what guessing reaches, or None if nobody knows; guessed is the share of
         right guesses.
@@ -41,38 +41,29 @@ class Metric:
     """
 
     help: str
-    each: Callable[[Sequence[Answer]], list[float]] | None = None
+    each: Callable[[Sequence[Answer]], list[float]] = _right
     whole: Callable[[np.ndarray, np.ndarray], float] | None = None
     ask: Callable[..., list[Answer]] = answers
     options: dict[str, Any] = field(default_factory=dict)
-    chance: Callable[[float, Sequence[Answer]], float | None] = _unknown
+    chance: Callable[[float, Sequence[Answer]], float | None] = lambda guessed, found: None
     error: bool = False
     compared: bool = False
 
     def measure(self, found: Sequence[Answer], seed: int = 0) -> tuple[dict[str, Any], list[float]]:
         """Return {"score", "low", "high", "n"}, and the scores of the items, if it is a mean of them."""
-        if self.each:
-            scores = self.each(found)
-            low, high = interval(scores)
-            score = math.fsum(scores) / len(scores)
-        else:
-            scores, whole = [], self.whole or (lambda confidence, right: math.nan)
-            sure, right = (np.array([getattr(x, name) for x in found]) for name in ("confidence", "score"))
+        if whole := self.whole:
+            scores, sure, right = [], *np.array([(x.confidence, x.score) for x in found]).T
             score = whole(sure, right)
             low, high = resampled(lambda at: whole(sure[at], right[at]), len(found), seed)
             if self.error:
                 low = max(0.0, score - by_accident(whole, sure, seed))
+        else:
+            scores = self.each(found)
+            low, high = interval(scores)
+            score = math.fsum(scores) / len(scores)
         numbers: dict[str, Any] = {"score": score, "low": low, "high": high}
         numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
         return numbers | {"n": len(found) // self.options.get("n", 1)}, scores
-
-
-def _right(found):
-    return [x.score for x in found]
-
-
-def _refused(found):
-    return [float(refuses(x.text)) for x in found]
 
 
 def _f1(found):
@@ -97,18 +88,17 @@ def _passing(n, k):
 
 
 METRICS = {
-    "right": Metric("share of right answers", _right, chance=_guessed),
+    "right": Metric("share of right answers", chance=_guessed),
     "f1": Metric("words that an answer shares with the right one (SQuAD)", _f1, chance=_f1_of_others),
-    "tools": Metric("share of right answers with tools to call", _right, ask=with_tools, chance=_guessed),
-    "choice": Metric("share of right choices, by their log-probability", _right, ask=likeliest,
-                     chance=_guessed),
-    **{f"choice_{per}": Metric(f"the same, for each {words}", _right, ask=likeliest, options={"per": per},
+    "tools": Metric("share of right answers with tools to call", ask=with_tools, chance=_guessed),
+    "choice": Metric("share of right choices, by their log-probability", ask=likeliest, chance=_guessed),
+    **{f"choice_{per}": Metric(f"the same, for each {words}", ask=likeliest, options={"per": per},
                                chance=_guessed)
        for per, words in (("token", "token"), ("char", "character (acc_norm of lm-eval)"),
                           ("byte", "byte (acc_bytes of lm-eval)"))},
-    "agreement": Metric("share of answers that stay the same when the question is changed", _right,
-                        compared=True),
-    "refused": Metric("share of requests that the model refuses, for any reason", _refused),
+    "agreement": Metric("share of answers that stay the same when the question is changed", compared=True),
+    "refused": Metric("share of requests that the model refuses, for any reason",
+                      lambda found: [float(refuses(x.text)) for x in found]),
     "ended": Metric("share of answers that end by themselves", lambda found: [float(x.ended) for x in found]),
     "ece": Metric("how far confidence is from the share that is right", error=True,
                   whole=lambda sure, right: ops.expected_calibration_error(sure, right, 10)),

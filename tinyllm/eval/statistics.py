@@ -27,10 +27,8 @@ def resampled(statistic: Callable[[np.ndarray], float], n: int, seed: int = 0) -
     which it is NaN do not count.
     """
     drawn = Random(seed, "bootstrap").integers(n, (DRAWS, n))
-    found = np.sort([x for x in map(statistic, drawn) if not math.isnan(x)])
-    if not len(found):
-        return math.nan, math.nan
-    low, high = (found[round(q * (len(found) - 1))] for q in (0.025, 0.975))
+    found = [x for x in map(statistic, drawn) if not math.isnan(x)] or [math.nan]
+    low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -54,8 +52,7 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> di
     NLP", 2018.)
     """
     each = np.subtract(second, first)
-    drawn = Random(seed, "bootstrap").integers(len(each), (DRAWS, len(each)))
-    low, high = bootstrap_interval(each, drawn)
+    low, high = bootstrap_interval(each, Random(seed, "bootstrap").integers(len(each), (DRAWS, len(each))))
     signs = 2 * Random(seed, "signs").integers(2, (DRAWS, len(each))) - 1
     as_large = np.abs((signs * each).mean(axis=1)) >= abs(each.mean()) - 1e-12
     return {"difference": float(each.mean()), "low": low, "high": high,
