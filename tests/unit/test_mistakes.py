@@ -17,6 +17,7 @@ from tinyllm.testing.edits import build, edit_trees, parse, readable
 from tinyllm.testing.operators import OPERATORS, TABLES, apply_rules, same_kind
 
 OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
+UNLISTED = sorted(set(OPS) - set(MISTAKES))  # no exercises: no answer of a student is compared with mistakes
 
 
 def edited(name, *changes):
@@ -51,11 +52,11 @@ def test_every_right_variant_is_accepted(name):
             check(name, function, args)
 
 
-@pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "adamw_step", "backpropagate"])
+@pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "adamw_step", "backpropagate", *UNLISTED])
 def test_operators_make_most_mistakes(name):
     """Every edit compiles, and many of them change some result."""
-    assert all(callable(getattr(function, "function", function)) for _, function in every_edit(name))
-    some = [function for _, function in every_edit(name)][::9]
+    edits = [getattr(function, "function", function) for _, function in every_edit(name)]
+    some = edits[:: max(9, len(edits) // 40)]
     wrong = sum(any(caught(name, function, args) for args in draw_cases(name)) for function in some)
     assert wrong > len(some) / 2
 

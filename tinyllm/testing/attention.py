@@ -128,7 +128,6 @@ BOUNDS |= {
 SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
-UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, lse)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
 mistake("attention", "scores divided by D, not by sqrt(D)", SCALE, "q.shape[3] ** -1.0")
@@ -155,17 +154,6 @@ mistake("attention", "softmax over the queries, where it must be over the keys",
         "softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)")
 mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
         "scores.max(axis=-1, initial=-np.inf)")
-mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
-mistake("attention_backward", "a gradient that forgets the causal mask", *UNSEEN,
-        SEEN, "attention_mask(q, k, False, lengths)")
-mistake("attention_backward", "a gradient that ignores lengths", *UNSEEN,
-        SEEN, "attention_mask(q, k, causal, None)")
-mistake("attention_backward", "a causal mask for queries that are the first S tokens of the keys", *UNSEEN,
-        "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
-mistake("attention_ranges", "a bias that is scaled by 1/sqrt(D) together with the scores", "scores + bias",
-        "scores + bias * q.shape[3] ** -0.5")
-mistake("attention_ranges_backward", "a gradient of the bias scaled by 1/sqrt(D), as that of q . k is",
-        "sum_to_shape(dscores, bias.shape)", "sum_to_shape(dscores, bias.shape) * q.shape[3] ** -0.5")
 
 
 @variant("attention")

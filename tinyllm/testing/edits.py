@@ -5,7 +5,7 @@
 
 An edit changes the syntax tree of the specification, and raises an error if the old code does not exist. A
 mistake that uses another algorithm is written as a function instead. `operators` makes more edits by rule;
-a mistake is listed even if a rule makes it, too, where the rule's sentence says too little.
+an exercise lists a mistake even if a rule makes it, too, where the rule's sentence says too little.
 """
 
 import ast

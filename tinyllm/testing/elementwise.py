@@ -68,11 +68,6 @@ mistake("swiglu_backward", "dgate with the derivative of sigmoid for that of sil
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)
 mistake("add", "the sum computed in float64 and left there", "x + y", "x.astype(np.float64) + y", breaks=FORM)
 mistake("add", "every sum of an x and a y, a table of them", "x + y", "np.add.outer(x, y)")
-mistake("dropout", "one mask for every place of the stream: the counter is left out", "", "key = key[0], 0")
-mistake("dropout", "one row's mask for every row", "keep_mask(key, x.shape, p)",
-        "np.broadcast_to(keep_mask(key, x.shape[-1:], p), x.shape)")
-mistake("dropout_backward", "a mask drawn afresh, where the gradient needs that of the forward pass", "",
-        "key = key[0], (key[1] + (dy.size + 3) // 4) % 2**64")
 
 
 variant("swiglu")(lambda gate, up: gate * (0.5 * (1 + np.tanh(0.5 * gate))) * up)

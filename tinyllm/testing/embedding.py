@@ -24,10 +24,6 @@ mistake("embedding", "the sum of the looked up rows, one vector for all ids", "w
 mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[ids]",
         "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")
 mistake("embedding", "columns of the table looked up, not its rows", "w[ids]", "w[:, ids]")
-mistake("embedding_backward", "the gradients of equal ids averaged, not summed", "return dw",
-        "return dw / np.maximum(np.bincount(ids.ravel(), minlength=vocab_size), 1).astype(dw.dtype)[:, None]")
-mistake("embedding_backward", "a table that is only as long as the largest id", "(vocab_size, dy.shape[-1])",
-        "(int(ids.max(initial=-1)) + 1, dy.shape[-1])")
 
 
 variant("embedding")(lambda w, ids: (

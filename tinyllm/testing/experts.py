@@ -99,14 +99,6 @@ mistake("grouped_linear", "each start at the last count alone: the counts of all
         "[slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]",
         "[slice(begin, begin + n) for begin, n in zip([0, *counts.tolist()], counts.tolist())]")
 
-mistake("combine_experts", "results that are not brought back to their tokens", "y[places]",
-        "y.reshape(*places.shape, y.shape[1])")
-mistake("combine_experts", "weights in the order of the experts: they belong to the places",
-        "weights[..., None]", "weights.reshape(-1)[places][..., None]")
-mistake("combine_experts_backward", "dy left in the order of the tokens",
-        "dy[places] = weights[..., None] * dz[:, None]",
-        "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
-
 
 @variant("balance_loss")
 def balance_loss_by_tokens(p, chosen):

@@ -130,19 +130,6 @@ mistake("cross_entropy_backward", "a gradient divided by all targets, the ignore
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
 mistake("cross_entropy_backward", "softmax alone, without the 1 that is subtracted at each target",
         "dlogits[kept, targets[kept]] -= 1", "")
-mistake("token_losses", "ignored targets scored as if they were tokens",
-        "losses[kept] = lse[kept] - logits[kept, targets[kept]]", f"losses[...] = {FROM_THE_END}")
-mistake("token_losses", "every loss divided by the number of targets that count", NLL,
-        f"({NLL}) / max(int(kept.sum()), 1)")
-mistake("token_losses_backward", "one gradient for all tokens, the mean of theirs", "",
-        "dlosses = np.full_like(dlosses, dlosses.mean() if dlosses.size else 0)")
-mistake("token_losses_backward", "the 1 at the target subtracted after dlosses is multiplied in",
-        "dlogits[~kept] = 0", "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] += dlosses[kept] - 1")
-mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others",
-        "dx, dw = matmul_backward(dlogits, rows(x), w, transpose_b=True)", """
-half = len(dlogits) // 2
-dx = matmul(dlogits, w)
-dw = matmul(dlogits[half:], rows(x)[half:], transpose_a=True)""")
 
 
 @variant("cross_entropy")

@@ -1,10 +1,9 @@
-"""Provide test cases, common mistakes and correct variants for rounding to bfloat16."""
+"""Provide test cases for rounding to bfloat16."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import CASES, floats, leading, sizes
-from tinyllm.testing.edits import mistake
 
 # Halves of a unit (ties), the largest numbers (which round to infinity), subnormals, infinities and NaN.
 BITS = (
@@ -24,12 +23,3 @@ def numbers(draw):
 
 
 CASES["round_bf16"] = st.tuples(st.one_of(numbers(), corners))
-
-mistake("round_bf16", "the lower 16 bits cut off, which rounds towards zero", "bits + 0x7FFF + last_kept",
-        "bits")
-mistake("round_bf16", "ties rounded up, where they go to the even neighbour", "bits + 0x7FFF + last_kept",
-        "bits + 0x8000")
-mistake("round_bf16", "float16, which has more digits and less range than bfloat16", "",
-        "return x.astype(np.float16).astype(x.dtype)")
-mistake("round_bf16", "8 mantissa bits kept, where bfloat16 has 7", "(bits >> 16) & 1", "(bits >> 15) & 1",
-        "(bits + 0x7FFF + last_kept) & 0xFFFF0000", "(bits + 0x3FFF + last_kept) & 0xFFFF8000")

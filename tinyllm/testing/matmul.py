@@ -93,24 +93,9 @@ mistake("linear", "a bias that holds a 0 taken for none", "y if b is None else y
 mistake("linear_backward", "dW averaged over the rows: the loss has already divided",
         "matmul(rows(x), rows(dy), transpose_a=True)",
         "matmul(rows(x), rows(dy), transpose_a=True) / max(len(rows(x)), 1)")
-mistake("linear_gelu", "the bias added after gelu_tanh", "gelu_tanh(h)",
-        "gelu_tanh(linear(x, w)) + (0 if b is None else b)")
-mistake("linear_gelu", "the activation of x, before it is multiplied", "gelu_tanh(h)",
-        "linear(gelu_tanh(x), w, b)")
-mistake("linear_gelu_backward", "the slope of gelu_tanh taken at y, not at h", "gelu_tanh_backward(dy, h)",
-        "gelu_tanh_backward(dy, gelu_tanh(h))")
-mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh",
-        "linear_backward(gelu_tanh_backward(dy, h), x, w)",
-        "(*linear_backward(gelu_tanh_backward(dy, h), x, w)[:2], rows(dy).sum(axis=0))")
 
 
 variant("linear")(lambda x, w, b=None: np.einsum("...i,io->...o", x, w) + (0 if b is None else b))
-
-
-@variant("matmul")
-def matmul_by_einsum(a, b, transpose_a=False, transpose_b=False):
-    left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
-    return np.einsum(f"...{left},...{right}->...ij", a, b)
 
 
 def undo(gradient, shape):

@@ -41,9 +41,7 @@ BOUNDS["kl_estimate"] = of_terms(lambda y, new, reference, kind: 4 * (  # in "k3
 
 CLIPPED = "np.clip(ratio, 1 - float(low), 1 + float(high))"
 SMALLER = "np.minimum(free, bounded)"
-NEAR = "np.clip(values, old - float(clip), old + float(clip))"
 K3 = "expm1(-d) + d"
-COUNTS = '{"sequence": 1, "token": lengths, "constant": most}'
 
 mistake("clipped_loss", "the larger of both terms, where the smaller belongs", SMALLER,
         "np.maximum(free, bounded)")
@@ -61,27 +59,12 @@ mistake("clipped_loss", "a ratio bounded from above alone, whatever the sign of 
         "np.minimum(np.exp(new - old), 1 + float(high)) * advantages")
 mistake("clipped_loss", "True wherever the ratio is outside the limits, also where the free term is smaller",
         "bounded < free", "bounded != free")
-mistake("clipped_loss_backward", "dnew without the ratio, as in REINFORCE", "dloss * loss",
-        "-dloss * advantages")
-mistake("value_loss", "the smaller of both squares, where the larger belongs", "np.maximum", "np.minimum")
-mistake("value_loss", "values clipped around the returns, not around their old values", NEAR,
-        "np.clip(values, returns - float(clip), returns + float(clip))")
-mistake("value_loss", "limits that are shares of the old values, like those of a ratio", NEAR,
-        "np.clip(values, old - float(clip) * np.abs(old), old + float(clip) * np.abs(old))")
-mistake("value_loss_backward", "0 for all values that moved far, also away from the returns",
-        "value_loss(values, old, returns, clip) > 0.5 * (values - returns) ** 2", "abs(values - old) > clip")
 mistake("kl_estimate", "k3 with the sign of d turned", K3, "np.expm1(d) - d")
 mistake("kl_estimate", "k3 without the 1 that is subtracted", K3, "np.exp(-d) + d")
 mistake("kl_estimate", "exp(-d) - 1 + d, where expm1(-d) + d keeps more digits", K3, "np.exp(-d) - 1 + d")
 mistake("kl_estimate", "an estimate that is multiplied by exp(new), with which the tokens were already drawn",
         "return d", "return np.exp(new) * d")
 mistake("kl_estimate_backward", "the slope of k1 for k3", "-expm1(reference - new)", "1")
-mistake("answer_weights", "padding counted", "before_end(lengths, T)", "np.ones((len(lengths), T), bool)")
-mistake("answer_weights", "1 / T where 1 / length belongs", "np.maximum(lengths, 1)[:, None]", "T")
-mistake("answer_weights", "the longest answer's length as the count of every answer", COUNTS,
-        COUNTS.replace("lengths", "lengths.max(initial=0)"))
-mistake("answer_weights", "no count for empty answers, though they are answers", COUNTS,
-        COUNTS.replace("1", "lengths > 0"))
 
 
 @variant("clipped_loss")
@@ -90,6 +73,3 @@ def clipped_loss_by_sign(new, old, advantages, low=0.2, high=0.2):
     limit = np.where(advantages > 0, 1 + np.float64(high), 1 - np.float64(low))
     clipped = np.where(advantages > 0, ratio > limit, (ratio < limit) & (advantages < 0))
     return (-np.where(clipped, limit, ratio) * advantages).astype(new.dtype), clipped
-
-variant("value_loss")(lambda values, old, returns, clip=0.2: np.maximum(
-    np.abs(values - returns), np.abs(old + np.clip(values - old, -clip, clip) - returns)) ** 2 / 2)

@@ -31,8 +31,6 @@ mistake("bradley_terry_loss", UNSTABLE, BEHIND, "-np.log(sigmoid(chosen - reject
 mistake("bradley_terry_loss", "a probability, without the logarithm", BEHIND, "sigmoid(rejected - chosen)")
 mistake("bradley_terry_loss", "each score on its own, not their difference", BEHIND,
         "softplus(-chosen) + softplus(rejected)")
-mistake("bradley_terry_loss_backward", "the derivative of the sigmoid, not of its logarithm",
-        "sigmoid(rejected - chosen)", "sigmoid(rejected - chosen) * sigmoid(chosen - rejected)")
 mistake("dpo_loss", UNSTABLE, SIGMOID, "-np.log(sigmoid(margins))", breaks=EXTREME)
 mistake("dpo_loss", "the reference left out", H, "chosen - rejected")
 mistake("dpo_loss", "a probability, without the logarithm", SIGMOID, "-sigmoid(margins)")
@@ -41,9 +39,6 @@ mistake("dpo_loss", "beta outside the logarithm, where it belongs inside", SIGMO
 mistake("dpo_loss", "beta inside the logarithm twice", SIGMOID, "softplus(-float(beta) * margins)")
 mistake("dpo_loss", "ipo with the margin's distance from 1 / 2, not that of h from 1 / (2 beta)",
         "(h - 0.5 / float(beta)) ** 2", "(margins - 0.5) ** 2")
-mistake("dpo_loss_backward", "the derivative of the sigmoid, not of its logarithm",
-        "sigmoid(-float(beta) * h)", "sigmoid(-float(beta) * h) * sigmoid(float(beta) * h)")
-mistake("dpo_loss_backward", "the reference left out", H, "chosen - rejected")
 
 variant("bradley_terry_loss")(lambda chosen, rejected: np.logaddexp(0, rejected - chosen))
 

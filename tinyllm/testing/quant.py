@@ -9,7 +9,6 @@ from tinyllm.ops.quant import dequantize
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, axis, cases, floats, leading, recipes, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, largest
-from tinyllm.testing.edits import mistake
 from tinyllm.testing.relations import run_spec
 
 inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # near multiples of 32, the block size
@@ -64,35 +63,3 @@ def product_bound(bits, args, results):
 for width in (8, 4):
     CASES[f"linear_int{width}"] = layer(width)
     BOUNDS[f"linear_int{width}"] = functools.partial(product_bound, width)
-
-SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"
-WHOLE = "interleave(rounded(blocks, scale, -8, 7).astype(np.int8))"
-NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
-BLOCK_SIZES = "np.max(np.abs(x), axis=-1, initial=0)"
-PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
-          " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
-
-mistake("quantize_int8", "one scale for all weights, so that one outlier costs every block its digits",
-        SCALES, f"{SCALES}\nhalves = np.full_like(halves, halves.max(initial=0))")
-mistake("quantize_int8", "blocks along the outputs, where a product sums over the inputs", "",
-        "w = np.ascontiguousarray(w.T)")
-mistake("quantize_int4", "the two numbers of a byte exchanged", NIBBLES,
-        "halves[:, :, 4:] | halves[:, :, :4] << np.uint8(4)")
-mistake("quantize_int4", "negative numbers kept as they are, where 8 is to be added",
-        f"({WHOLE} + np.int8(8)).astype(np.uint8)", f"{WHOLE}.astype(np.uint8) & np.uint8(15)")
-mistake("quantize_int4", "two neighbours in a byte, where the numbers of one byte lie 16 inputs apart",
-        NIBBLES, "halves[:, :, ::2] | halves[:, :, 1::2] << np.uint8(4)")
-mistake("quantize_int4", "the scale of 8 bits, max |w| / 127", "ordered(bfloat16(scale))",
-        "ordered(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127)))")
-mistake("quantize_rows", "one scale for a row, not one for each block of 32", BLOCK_SIZES,
-        "np.broadcast_to(np.max(np.abs(x), axis=(-2, -1), initial=0)[..., None], x.shape[:-1])")
-mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
-        "np.where(finite, scales, np.float32(np.nan))",
-        "np.where(finite & (scales > 0), scales, np.float32(np.nan))")
-mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
-        "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
-        f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
-mistake("linear_int8", "bfloat16 scales read as float16",
-        "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
-        "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
-mistake("linear_int4", "only the lower number of each byte", "q >> np.uint8(4)", "np.full_like(q, 8)")

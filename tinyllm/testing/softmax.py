@@ -66,8 +66,6 @@ mistake("log_softmax", "the logarithm to base 2", "x - m - np.log(np.maximum(tot
         "(x - m - np.log(np.maximum(total, 1))) / 0.6931471805599453")
 mistake("log_softmax", "x minus the log of the sum of x, without exp", "",
         "return x - np.log(np.abs(x.sum(axis=-1, keepdims=True)))")
-mistake("log_softmax_backward", "the gradient of softmax, not of its logarithm", "",
-        "return np.exp(y) * (dy - (dy * np.exp(y)).sum(axis=-1, keepdims=True))")
 
 
 @variant("softmax")
