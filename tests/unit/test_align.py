@@ -10,7 +10,8 @@ from tiny_models import DECODERS, MODELS
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.align.advantages import by_group, by_value, weighted
-from tinyllm.align.losses import of_answers, policy_loss, preference_loss
+from tinyllm.align.losses import policy_loss, preference_loss
+from tinyllm.align.pairs import mean
 from tinyllm.align.policy import report, rewards
 from tinyllm.align.questions import OWN, Question, read_questions, with_end
 from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out
@@ -130,7 +131,7 @@ def test_every_kind_that_asks_has_rewards_for_its_answers():
         assert not learnt & held_out and learnt | held_out == set(asked)
         assert with_end(settings, NO_FRAME).end == KINDS[name].end
         assert len(held_out) == round(len(asked) / 4) and held_out != set(asked[-len(held_out):])
-        assert found.tokens == [sum(len(f"{x.prompt}=".encode()) for x in part) for part in found[:2]]
+        assert [*found.tokens] == [sum(len(f"{x.prompt}=".encode()) for x in part) for part in found[:2]]
         prompts = [document.labels.get("question", document.prompt) for document in corpus.documents]
         assert sorted(x.prompt for x in found.learnt + found.held_out) == sorted(prompts)
         for question in found.learnt:
@@ -285,5 +286,5 @@ def test_a_mean_of_answers_is_weighted_by_the_batch():
     rollout = drawn_by(tiny())
     counted = rollout.targets != IGNORED
     x = np.random.default_rng(0).normal(size=counted.shape) * counted
-    assert of_answers(rollout, x) == pytest.approx(x.sum() / counted.sum())
+    assert mean(rollout, x) == pytest.approx(x.sum() / counted.sum())
     assert ops.answer_weights(counted.sum(axis=1), counted.shape[1], "token", 5)[1].sum() == counted.sum()

@@ -42,13 +42,7 @@ def policy_loss(model: Any, batch: Rollout, clip: float, beta: float = 0.0) -> R
     if beta:
         losses = losses + F.kl_estimate(new, batch.reference) * beta
     total = batch.shares.sum()  # `count` may be larger: "constant" counts max_tokens for every answer
-    return of_answers(batch, losses), {k: float((x * batch.shares).sum() / total) for k, x in numbers.items()}
-
-
-def of_answers(batch: Rollout, x: Any) -> Any:
-    """Return the mean of numbers (B, T), weighted by the batch: a Tensor, or a float if x is an array."""
-    total = (x * batch.shares).sum() / float(batch.count)
-    return total if isinstance(x, Tensor) else float(total)
+    return mean(batch, losses), {k: float((x * batch.shares).sum() / total) for k, x in numbers.items()}
 
 
 class WithValue(Module):
@@ -65,7 +59,7 @@ class WithValue(Module):
         loss, numbers = self.policy(model, batch)
         expected = self.value.eval().scores(batch.tokens)
         losses = F.value_loss(expected, batch.values, batch.returns, self.limit)
-        more = of_answers(batch, losses)
+        more = mean(batch, losses)
         numbers |= {"loss/policy_avg": loss.item(), "loss/value_avg": more.item()}
         return loss + more * self.weight, numbers
 
@@ -86,5 +80,4 @@ def preference_loss(model: Any, reference: Any, batch: Batch, beta: float, kind:
     numbers = {"rewards/margins": margins, "rewards/accuracies": margins > 0}
     for i, name in enumerate(ANSWERS):
         numbers |= {f"rewards/{name}": rewards[:, i], f"logps/{name}": now.data[:, i]}
-    total = (losses * batch.weights).sum() / float(batch.count)
-    return total, {name: mean(batch, x) for name, x in numbers.items()}
+    return mean(batch, losses), {name: mean(batch, x) for name, x in numbers.items()}

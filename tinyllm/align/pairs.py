@@ -9,6 +9,7 @@ from tinyllm.data import Batch, rows
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.examples import hold_out, plan_of, read_records
 from tinyllm.runs.plan import Plan
+from tinyllm.tensor import Tensor
 
 ANSWERS = "chosen", "rejected"
 
@@ -52,6 +53,7 @@ def flat(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     return batch.tokens.reshape(-1, T), batch.targets.reshape(-1, T)
 
 
-def mean(batch: Batch, x: np.ndarray) -> float:
-    """Return the mean of a number of each pair (N,), over the pairs that count."""
-    return float((x * batch.weights).sum() / batch.count)
+def mean(batch: Batch, x: Any) -> Any:
+    """Return the mean of a number of each pair (N,), or drawn token (B, T): a float if x is an array."""
+    total = (x * getattr(batch, "shares", batch.weights)).sum() / float(batch.count)
+    return total if isinstance(x, Tensor) else float(total)

@@ -49,9 +49,10 @@ class Questions(NamedTuple):
     ids: dict[str, list[int]]  # prompt -> its tokens, the text before an answer included
 
     @property
-    def tokens(self) -> list[int]:
+    def tokens(self) -> tuple[int, int]:
         """Return how many tokens the prompts of both parts have."""
-        return [sum(len(self.ids[each.prompt]) for each in part) for part in self[:2]]
+        learnt, held_out = (sum(len(self.ids[each.prompt]) for each in part) for part in self[:2])
+        return learnt, held_out
 
 
 def read_questions(parts: Any) -> Questions:
