@@ -27,8 +27,8 @@ HEALTHY = {  # the numbers of the line `doctor`
     "frac_reward_zero_std": (0.0, 0.9, "all answers to a prompt earn the same, which teaches nothing: "
                                        "other questions, or a better start"),
 }
-REWARD = "points (minus the mean reward)"  # of the loss in validation
 LEARNING = {"train.optimizer": "adamw", "train.lr": 3e-4, "train.batch": 64, "train.weight_decay": 0.0}
+ON_POLICY = {"unit": "points (minus the mean reward)", "defaults": LEARNING, "frame": with_end}
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,9 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
         return own | {f"val_{name}": x for name, x in numbers.items()}
 
     unknown = {"true_reward": not learnt[0].truth, "frac_reward_zero_std": group == 1}
-    tokens, known = questions.tokens
     healthy = {name: line for name, line in HEALTHY.items() if not unknown.get(name)}
-    return Plan(Rollouts(collect, config.seed, options.epochs, options.pieces), loss, measure, tokens, known,
-                encoded[held_out[0].prompt], healthy, report)
+    draws = Rollouts(collect, config.seed, options.epochs, options.pieces)
+    return Plan(draws, loss, measure, *questions.tokens, encoded[held_out[0].prompt], healthy, report)
 
 
 def rewards(asked: Sequence[Question], drawn: Sequence[Drawn], judge: Opened | None,

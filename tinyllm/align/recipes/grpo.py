@@ -5,7 +5,7 @@ from functools import partial
 
 from tinyllm.align.advantages import by_group, weighted
 from tinyllm.align.losses import policy_loss
-from tinyllm.align.policy import LEARNING, REWARD, PolicyConfig, plan_of_answers
+from tinyllm.align.policy import ON_POLICY, PolicyConfig, plan_of_answers
 from tinyllm.align.rollout import Rollout
 from tinyllm.config import setting
 from tinyllm.runs.plan import Plan
@@ -24,8 +24,7 @@ class GRPOConfig(PolicyConfig):
     leave_one_out: bool = setting(False, help="compare with the mean of the other answers only")
 
 
-@recipe("grpo", "earn rewards, by comparing answers to a prompt", GRPOConfig, unit=REWARD, defaults=LEARNING,
-        frame=lambda config, inherited: inherited)
+@recipe("grpo", "earn rewards, by comparing answers to a prompt", GRPOConfig, **ON_POLICY)
 def grpo(parts: Parts) -> Plan:
     """Return a plan that draws a group of answers to each prompt; no value model is needed.
 

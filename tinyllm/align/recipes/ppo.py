@@ -5,7 +5,7 @@ from functools import partial
 
 from tinyllm.align.advantages import by_value, weighted
 from tinyllm.align.losses import WithValue, policy_loss
-from tinyllm.align.policy import LEARNING, REWARD, PolicyConfig, plan_of_answers
+from tinyllm.align.policy import ON_POLICY, PolicyConfig, plan_of_answers
 from tinyllm.align.rollout import Rollout
 from tinyllm.config import setting
 from tinyllm.runs.plan import Plan
@@ -25,8 +25,7 @@ class PPOConfig(PolicyConfig):
     whiten: bool = setting(True, help="scale the advantages to variance 1")
 
 
-@recipe("ppo", "earn rewards of a reward model, near the start", PPOConfig, unit=REWARD, defaults=LEARNING,
-        frame=lambda config, inherited: inherited)
+@recipe("ppo", "earn rewards of a reward model, near the start", PPOConfig, **ON_POLICY)
 def ppo(parts: Parts) -> Plan:
     """Return a plan that draws an answer to each prompt, and judges every token by a value model.
 
