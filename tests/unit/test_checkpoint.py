@@ -228,6 +228,7 @@ STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
     (STATE, "progress.seconds", 10**400, "number that is too long"), (STATE, "progress", [], "as progress"),
     (STATE, "progress.unlogged", {"steps": -1, "tokens": 1}, "unlogged.steps"),  # a past bug: a division by 0
     (STATE, "progress.unlogged", {"steps": 1, "tokens": None}, "unlogged.tokens"),
+    (STATE, "progress.unlogged_steps", {"loss": 0}, "unlogged_steps.loss"),
     (STATE, "progress.unlogged", {"steps": 1, "tokens": 1, "loss": "x"}, "unlogged.loss"),
     (STATE, "progress.step", 5, "as progress.step, where one of 12"),  # a past bug: the log repeated steps
     (STATE, "step", 10**30, "as step, where one of 12 belongs"), (STATE, "sha256", {}, "SHA-256 differs"),

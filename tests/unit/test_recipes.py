@@ -268,6 +268,15 @@ def test_preferences_make_the_chosen_likelier_and_drops_equal_answers(tmp_path, 
         assert log[-1]["val_rewards/margins"] > before and log[-1]["dropped"] == 0.1
 
 
+def test_the_log_has_means_over_the_steps_that_have_a_number(tmp_path, data):
+    """The recipe constitutional once logged nothing of its pairs, which its first steps lack."""
+    run = begun(tmp_path, data, "constitutional", {"constitutional.revisions": 1, "train.steps": 2})
+    happened = list(run)
+    first, second = (event.numbers for event in happened if isinstance(event, events.Stepped))
+    last = happened[-1].record
+    assert "rewards/margins" not in first and last["rewards/margins"] == second["rewards/margins"]
+
+
 def test_a_tokenizer_that_is_given_gets_the_special_tokens_of_the_family(data):
     """A past bug: the recipe raised a KeyError, because only new tokenizers got them."""
     settings = RUNS["denoise"] | {"recipe": "denoise", "data": str(data / "text.txt")}

@@ -241,6 +241,7 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
         conform(state, {"progress": known, "log_bytes": bounded(int, min=0)})
         if sums := state["progress"]["unlogged"]:
             conform(sums, SUMS, "progress.unlogged")
+        conform(state["progress"].get("unlogged_steps", {}), {str: SUMS["steps"]}, "progress.unlogged_steps")
         try:
             return Progress(**state["progress"]), state["log_bytes"]
         except TypeError as error:  # an unknown field

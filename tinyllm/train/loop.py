@@ -43,6 +43,7 @@ class Progress:
     best_step: int | None = setting(None, min=0)
     best_val_loss: float | None = None
     unlogged: dict[str, float | None] = field(default_factory=dict)  # sums since the last line of the log
+    unlogged_steps: dict[str, int] = field(default_factory=dict)  # how many steps had each of these numbers
     unlogged_seconds: float = setting(0.0, min=0)
     seconds: float = setting(0.0, min=0)  # spent in training, pauses between resumed parts excluded
 
@@ -59,16 +60,17 @@ class Progress:
         for name, number in (counted | done.numbers).items():
             total = math.nan if (before := self.unlogged.get(name, 0)) is None else before + number
             self.unlogged[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
+            self.unlogged_steps[name] = self.unlogged_steps.get(name, 0) + 1
 
     def take_means(self) -> dict[str, Any]:
         """Return the means and the tokens per second since the last line of the log, and reset the sums."""
         sums: dict[str, Any] = self.unlogged
-        seconds = self.unlogged_seconds
-        self.unlogged, self.unlogged_seconds = {}, 0.0
+        counts, seconds = self.unlogged_steps, self.unlogged_seconds
+        self.unlogged, self.unlogged_steps, self.unlogged_seconds = {}, {}, 0.0
         if not sums:
             return {}
         steps, tokens = sums.pop("steps"), sums.pop("tokens")
-        means = {name: None if total is None else total / steps for name, total in sums.items()}
+        means = {name: None if x is None else x / counts.get(name, steps) for name, x in sums.items()}
         return means | {"tokens_per_second": round(tokens / seconds, 1)}
 
 

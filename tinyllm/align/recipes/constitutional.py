@@ -41,12 +41,11 @@ def constitutional(parts: Parts) -> Plan:
     def loss(model, batch):
         if batch.tokens.ndim == 2:
             return next_token(model.eval(), batch)
-        return preference_loss(model, batches.reference, batch, options.beta)[0]
+        return preference_loss(model, batches.reference, batch, options.beta)
 
     def measure(model):
         return judge(parts, own, held_out[: config.train.eval_windows], config.seed)
 
     healthy = {"violations": (0.0, 1.0, ""), "helpful": (0.5, 1.0, "rules are kept by saying nothing"),
                "learnable": (0.1, 1.0, "most answers get no revision, or break as many rules as another")}
-    learnable, known = questions.tokens
-    return Plan(batches, loss, measure, learnable, known, own.ids(held_out[0]), healthy, batches.report)
+    return Plan(batches, loss, measure, *questions.tokens, own.ids(held_out[0]), healthy, batches.report)
