@@ -118,6 +118,10 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
     with pytest.raises(UserError, match=r"of lora.rank=2 with lora.alpha=8: give the same to train it on"):
         begun(tmp_path / "next", tuned, text, **LORA | {"lora.alpha": 9.0})
+    for where in ("c_attn", "c_attn,c_proj"):  # once ignored
+        with pytest.raises(UserError, match=f"of other layers than lora.where={where}: leave"):
+            begun(tmp_path / "next", tuned, text, **LORA | {"lora.where": where})
+    assert nn.adapters(begun(tmp_path / "on", tuned, text, **LORA | {"lora.where": None})[1].model)
     assert same(begun(tmp_path / "next", tuned, text, **LORA)[1].reference(), open_model(tuned).model)
     run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights of the merged model
     list(itertools.islice(setup.train(run), 5))

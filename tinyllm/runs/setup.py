@@ -238,6 +238,12 @@ def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: O
     if bits_of(model) and not lora.rank:
         raise UserError(f"{config.start} holds quantised weights, which cannot be trained: train an adapter "
                         "(--set lora.rank=8), or start from the run that they were made from")
+    if lora.where and (had := adapters(model)):
+        with without_memory():
+            asked = adapters(adapt(build(model.config, seed=None), where=lora.where.split(",")))
+        if had.keys() != asked.keys():
+            raise UserError(f"{config.start} is an adapter of other layers than lora.where={lora.where}: "
+                            "leave that out to train it on, or first `tinyllm merge` it")
     model = recipe.adapt(model, corpus)
     if not (lora.rank and start) or adapters(model):
         return model
