@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
 from tinyllm.eval.kept import Kept, ask_all, fingerprint, name_of
 from tinyllm.eval.metrics import Metric, find_metric
-from tinyllm.eval.task import find_task
+from tinyllm.eval.statistics import paired
+from tinyllm.eval.task import Task, find_task
 from tinyllm.files import read_toml
 from tinyllm.runs import Opened
 
 FOLDER = Path(__file__).parent / "suites"
 EXAMPLES = 2  # questions of a row that a page shows with their answers
 LIMIT = 200  # items of a row, unless the table or the caller says another number
+NOTHING: dict[str, Any] = {  # what a row shows that this model cannot be asked
+    "score": None, "low": None, "high": None, "n": 0, "chance": None, "fewer_shots": 0, "cut_off": 0,
+    "tokens": 0, "examples": [], "seconds": 0.0}
 
 
 @dataclass(frozen=True)
@@ -109,47 +113,39 @@ class Evaluation:
         self.model = fingerprint(self.opened) if self.folder else ""
         self.place = 0, 1  # this row, of how many
 
-    def answers(self, row: Row, metric: Metric, change: str) -> list[Answer]:
-        """Return the answers to a row's questions, changed by `change`."""
-        options = metric.options
-        key = (row.task, metric.ask.__name__, repr(options), change, row.shots, self._limit(row))
+    def answers(self, row: Row, task: Task, metric: Metric, change: str) -> list[Answer]:
+        """Return the answers to a row's questions of a task, changed by `change`."""
+        options, limit = metric.options, self.limit or row.limit or LIMIT
+        key = (row.task, metric.ask.__name__, repr(options), change, row.shots, limit)
         if key not in self.asked:
-            task, items = changed(find_task(row.task), change, self._limit(row))
-            seed = self.seed + (change == SHOTS)
-            pool = islice(task.items("train"), POOL if self.folder and row.shots else 0)
+            asked, items = changed(task, change, limit)
+            seed, (at, count) = self.seed + (change == SHOTS), self.place
+            pool = islice(asked.items("train"), POOL if self.folder and row.shots else 0)
             about = {"model": self.model, "asked": key[:-1], "seed": seed, "pool": [*map(name_of, pool)]}
             kept = Kept(self.folder, f"{row.task} {change}".strip(), about) if self.folder else None
-            self.asked[key] = ask_all(self.opened, task, items, metric.ask, kept=kept, shots=row.shots,
-                                      seed=seed, tick=lambda done: self._moved(done / len(items)),
-                                      **options)
+            self.asked[key] = ask_all(
+                self.opened, asked, items, metric.ask, kept=kept, shots=row.shots, seed=seed, **options,
+                tick=lambda done: self.tick(round(1000 * (at + done / len(items))), 1000 * count))
         return self.asked[key]
-
-    def _moved(self, share: float) -> None:
-        at, count = self.place
-        self.tick(round(1000 * (at + share)), 1000 * count)
-
-    def _limit(self, row: Row) -> int:
-        return self.limit or row.limit or LIMIT
 
     def measure(self, row: Row) -> dict[str, Any]:
         """Return what a row shows, in the form of `tinyllm eval --json`.
 
         Raises UserError when the model cannot be asked.
         """
-        began, metric = time.perf_counter(), find_metric(row.metric)
+        began, metric, task = time.perf_counter(), find_metric(row.metric), find_task(row.task)
         changes = ("", row.change) if metric.compared else (row.change,)
-        *plain, found = (self.answers(row, metric, change) for change in changes)
+        *plain, found = (self.answers(row, task, metric, change) for change in changes)
         if plain:
             found = [replace(y, score=float(x.text.strip() == y.text.strip()))
                      for x, y in zip(*plain, found, strict=True)]
         numbers, self.scores[row] = metric.measure(found, self.seed)
-        chance = metric.chance(find_task(row.task).chance, found)
-        return {"task": row.task, "metric": row.metric, **numbers, "chance": chance, "ceiling": row.ceiling,
-                "shots": row.shots, "change": row.change, "family": row.family,
-                "fewer_shots": sum(x.shots < row.shots for x in found),
-                "cut_off": sum(not x.ended for x in found), "tokens": sum(x.tokens for x in found),
-                "examples": [[x.item.question, x.text, x.score] for x in found[:EXAMPLES]],
-                "seconds": round(time.perf_counter() - began, 3)}
+        return asdict(row) | numbers | {
+            "chance": metric.chance(task.chance, found),
+            "fewer_shots": sum(x.shots < row.shots for x in found),
+            "cut_off": sum(not x.ended for x in found), "tokens": sum(x.tokens for x in found),
+            "examples": [[x.item.question, x.text, x.score] for x in found[:EXAMPLES]],
+            "seconds": round(time.perf_counter() - began, 3)}
 
     def rows(self, table: Sequence[Row]) -> list[dict[str, Any]]:
         """Measure all rows; one that this model cannot be asked has the score None, and says `why`."""
@@ -159,8 +155,18 @@ class Evaluation:
             try:
                 found.append(self.measure(row))
             except UserError as error:
-                empty = dict.fromkeys(("score", "low", "high", "chance"))
-                found.append({"task": row.task, "metric": row.metric, **empty, "n": 0, "shots": row.shots,
-                              "change": row.change, "family": row.family, "seconds": 0.0,
-                              "why": str(error)})
+                found.append(asdict(row) | NOTHING | {"why": str(error)})
         return found
+
+
+def compare(found: list[dict], scores: list[list[list[float]]], seed: int = 0) -> list[dict[str, Any]]:
+    """Compare each later model with the first, on all rows whose scores are means over the same items.
+
+    found: {"model": name, "rows": what `rows` returned} of each; scores: those of each row's items.
+    """
+    names = [model["model"] for model in found]
+    return [{"row": i, "first": names[0], "second": name, "task": row["task"], "metric": row["metric"]}
+            | paired(first, second, seed)
+            for name, own in zip(names[1:], scores[1:], strict=True)
+            for i, (row, first, second) in enumerate(zip(found[0]["rows"], scores[0], own, strict=True))
+            if first and len(first) == len(second)]

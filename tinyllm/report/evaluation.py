@@ -1,77 +1,141 @@
-"""Draw the page of an evaluation: each task's score with its interval, beside chance and ceiling."""
+"""Show an evaluation, as lines of text or as a page: each task's score with its interval, beside chance."""
 
+import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
-from tinyllm.report.page import Html, assemble, cards, section, table, tag
+from tinyllm.report import page as parts
+from tinyllm.report.page import Html, section, tag
 from tinyllm.report.svg import Series, chart
+from tinyllm.report.terminal import columns, paragraph, printable, table
 
 WIDE, HIGH = 220, 16  # of the bar in a row; with more than one model, bars are shorter
 
 
+def lines(models: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> list[str]:
+    """Return the scores of models, and how they differ from those of the first, as lines of text."""
+    said, apart, head = [], _apart(pairs), ["task", "metric", "score", "95 %", "chance", "n"]
+    for model in models:
+        cells = [_cells(row, apart.get((model["model"], i))) for i, row in enumerate(model["rows"])]
+        room = max(16, columns() - max(sum(map(len, others)) for _, *others in [head, *cells]) - 14)
+        cells = [[printable(name if len(name) <= room else f"{name[: room - 3]}..."), *others]
+                 for name, *others in cells]
+        said += [f"{printable(model['model'])}, {model['parameters']:,} parameters",
+                 *table(head, cells, "<<<<>>"), *map(paragraph, map(printable, _notes(model["rows"]))), ""]
+    if not pairs:
+        return said[:-1]
+    return [*said, paragraph(f"better, worse: than {printable(models[0]['model'])} on the same questions "
+                             "(p < 0.05 by a paired test, each row for itself)", further=0)]
+
+
+def spread(models: list[dict[str, Any]], configs: list[Any]) -> list[str]:
+    """Return the mean, the lowest and the highest score of runs that differ in their seed only, as lines."""
+    seeds = {config.seed for config in configs if config}
+    if not 1 < len(models) == len(seeds) or len({repr(replace(config, seed=0)) for config in configs}) > 1:
+        return []
+    rows = []
+    for first, *others in zip(*(model["rows"] for model in models), strict=True):
+        known = [row["score"] for row in (first, *others) if row["score"] is not None]
+        if len(known) == len(models):
+            mean = math.fsum(known) / len(known)
+            rows.append([*_cells(first)[:2], f"{mean:.3f}", f"{min(known):.3f} to {max(known):.3f}"])
+    return ["", *table([f"{len(models)} seeds", "metric", "mean", "lowest to highest"], rows, "<<<<")]
+
+
 def page(suite: Any, models: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
     """Return the page of one or more models that were asked the same suite."""
-    names = [model["model"] for model in models]
+    names, rows, families = [model["model"] for model in models], models[0]["rows"], defaultdict(list)
     facts = [(model["model"], f"{model['parameters']:,}",
               f"parameters; {sum(row['seconds'] for row in model['rows']):,.0f} s, "
-              f"{sum(row.get('tokens', 0) for row in model['rows']):,} tokens") for model in models]
-    families = defaultdict(list)
-    for i, row in enumerate(suite.rows):
-        families[row.family or "tasks"].append(i)
-    body = [cards(facts)]
-    body += [section(family, None, _table(suite, models, pairs, places)) for family, places in
+              f"{sum(row['tokens'] for row in model['rows']):,} tokens") for model in models]
+    for i, row in enumerate(rows):
+        families[row["family"] or "tasks"].append(i)
+    body = [parts.cards(facts)]
+    body += [section(family, None, _scores(models, _apart(pairs), places)) for family, places in
              families.items()]
     if len(models) > 2:
         body.append(section("Score by size", "Which tasks grow with the model, which jump, which never come",
-                            tag("div", [_curve(suite.rows[i], i, models) for i in range(len(suite.rows))],
-                                class_="trio")))
+                            tag("div", [_curve(models, i) for i in range(len(rows))], class_="trio")))
     body.append(section("Asked and answered", "The first questions of each task; calls of tools in brackets",
-                        _examples(suite, models)))
-    missing = {why: row["task"] for model in models for row in model["rows"] if (why := row.get("why"))}
-    if missing:
-        body.append(section("Missing", "Why some models could not be asked",
-                            tag("ul", [tag("li", f"{task}: {why}") for why, task in missing.items()])))
-    return assemble(f"{suite.name}: {', '.join(names)}", suite.help, body,
-                    "Bars are scores, lines 95 % intervals, dashes what guessing reaches, strokes what the "
-                    "best model could reach. Made by tinyllm.")
+                        _examples(models)))
+    notes = [tag("li", f"{model['model']}: {note}") for model in models for note in _notes(model["rows"])]
+    if notes:
+        body.append(section("Notes", "What is missing, cut off, or asked with fewer shots", tag("ul", notes)))
+    return parts.assemble(f"{suite.name}: {', '.join(names)}", suite.help, body,
+                          "Bars are scores, lines 95 % intervals, dashes what guessing reaches, strokes what "
+                          "the best model could reach. Made by tinyllm.")
 
 
-def _table(suite, models, pairs, places):
-    """Return a table of some rows of the suite, with a column for each model."""
-    rows = []
+def _apart(pairs):
+    """Return {(model, place of a row): the test} where a model differs from the first one."""
+    return {(pair["second"], pair["row"]): pair for pair in pairs if pair["p"] < 0.05}
+
+
+def _name(row):
+    """Return what a row asks, in a few words."""
+    return row["task"].removeprefix("world:") + (f" ({row['change']})" if row["change"] else "")
+
+
+def _interval(row):
+    return "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+
+
+def _cells(row, differs=None):
+    """Return a row's name, metric, score, interval, chance and number of questions as texts."""
+    name = _name(row) + (f" {row['shots']}-shot" if row["shots"] else "")
+    score, chance = ("" if row[key] is None else f"{row[key]:.3f}" for key in ("score", "chance"))
+    if differs:
+        score += " better" if differs["difference"] > 0 else " worse"
+    return [name, row["metric"], score or "-", _interval(row), chance, str(row["n"] or "")]
+
+
+def _notes(rows):
+    """Return sentences about rows that are missing, cut off, or asked with fewer shots."""
+    notes = defaultdict(list)
+    for row in rows:
+        name = _name(row)
+        if "why" in row:
+            notes[f"missing: {row['why']}"].append(name)
+        if row["fewer_shots"]:
+            notes["fewer shots, because not all fit into the context"].append(
+                f"{name} ({row['fewer_shots']} questions)")
+        if row["cut_off"] > row["n"] / 10:
+            notes["answers cut off before their end"].append(f"{name} ({row['cut_off']})")
+    return [f"{', '.join(names[:4])}{', ...' if names[4:] else ''}: {why}" for why, names in notes.items()]
+
+
+def _scores(models, apart, places):
+    """Return a table of some rows, with a column for each model."""
+    rows, wide = [], min(WIDE, 4 * WIDE // (1 + 2 * len(models)))
     for i in places:
-        row = suite.rows[i]
-        cells = [_cell(model["rows"][i], next((pair for pair in pairs if pair["row"] == i
-                                               and pair["second"] == model["model"]), None),
-                       min(WIDE, 4 * WIDE // (1 + 2 * len(models))))
-                 for model in models]
-        name = f"{row.task.removeprefix('world:')}{f' ({row.change})' if row.change else ''}"
-        rows.append([[name, tag("small", f" {row.note}" if row.note else "")], row.metric, row.shots, *cells])
-    return table("scores", ["task", "metric", "shots", *(model["model"] for model in models)], rows, "wrap")
+        row = models[0]["rows"][i]
+        cells = [_cell(model["rows"][i], apart.get((model["model"], i)), wide) for model in models]
+        note = tag("small", f" {row['note']}" if row["note"] else "")
+        rows.append([[_name(row), note], row["metric"], row["shots"], *cells])
+    head = ["task", "metric", "shots", *(model["model"] for model in models)]
+    return parts.table("scores", head, rows, "wrap")
 
 
-def _examples(suite, models):
+def _examples(models):
     """Return a table of a few questions of each task, with the models' answers."""
     rows = []
-    for row, *same in zip(suite.rows, *(model["rows"] for model in models), strict=True):
-        for k, (question, _, _) in enumerate(next(filter(None, (x.get("examples") for x in same)), [])):
-            said = [x["examples"][k] for x in same if x.get("examples")]
+    for same in zip(*(model["rows"] for model in models), strict=True):
+        for asked in zip(*(x["examples"] for x in same if x["examples"]), strict=False):
             answers = [[text.strip() or "(nothing)", tag("small", " right" if score == 1 else " wrong")]
-                       for _, text, score in said]
-            rows.append([f"{row.task.removeprefix('world:')}, {row.metric}", question[-400:], *answers])
-    return table("answers", ["task", "question", *(model["model"] for model in models)], rows, "wrap")
+                       for _, text, score in asked]
+            rows.append([f"{_name(same[0])}, {same[0]['metric']}", asked[0][0][-400:], *answers])
+    return parts.table("answers", ["task", "question", *(model["model"] for model in models)], rows, "wrap")
 
 
-def _cell(row, pair, wide):
+def _cell(row, differs, wide):
     """Return a score as a bar with its interval and chance, or say why it is missing."""
     if row["score"] is None:
         return tag("span", "missing", title=row.get("why", "no number"), class_="unit")
-    said, interval = f"{row['score']:.3f}, n {row['n']}", ""
-    if row["low"] is not None:
-        interval = f"{row['low']:.3f} to {row['high']:.3f}"
-    if pair and pair["p"] < 0.05:
-        said += f"; {pair['difference']:+.3f}, p {pair['p']:.3f}"
-    return [_bar(row, wide), tag("div", tag("small", said)), tag("div", tag("small", interval))]
+    said = f"{row['score']:.3f}, n {row['n']}"
+    if differs:
+        said += f"; {differs['difference']:+.3f}, p {differs['p']:.3f}"
+    return [_bar(row, wide), tag("div", tag("small", said)), tag("div", tag("small", _interval(row)))]
 
 
 def _bar(row, wide):
@@ -84,7 +148,7 @@ def _bar(row, wide):
     if row["low"] is not None:
         shapes.append(tag("path", d=f"M{x(row['low'])} {HIGH / 2}H{x(row['high'])}", stroke="var(--ink)",
                           stroke_width=1.5))
-    for value, dash in ((row["chance"], "3 2"), (row.get("ceiling"), None)):
+    for value, dash in ((row["chance"], "3 2"), (row["ceiling"], None)):
         if value is not None:
             shapes.append(tag("path", d=f"M{x(value)} 0V{HIGH}", stroke="var(--val)", stroke_width=1.5,
                               stroke_dasharray=dash))
@@ -93,15 +157,15 @@ def _bar(row, wide):
                role="img", aria_label=f"score {row['score']:.3f}")
 
 
-def _curve(row, i, models):
+def _curve(models, i):
     """Return a chart of a task's score over the parameters of the models, or nothing if some are missing."""
+    row = models[0]["rows"][i]
     points = sorted((model["parameters"], model["rows"][i]["score"]) for model in models
                     if model["rows"][i]["score"] is not None)
     if len({x for x, _ in points}) < 3:
         return Html()
     words = f"from {points[0][1]:.3f} to {points[-1][1]:.3f}"
-    chance = models[0]["rows"][i]["chance"]
     series = [Series("score", points, "train")]
-    if chance is not None:
-        series.append(Series("chance", [(x, chance) for x, _ in points], "floor"))
-    return chart(row.task.removeprefix("world:"), words, series, f"{row.metric}, by parameters", log_x=True)
+    if row["chance"] is not None:
+        series.append(Series("chance", [(x, row["chance"]) for x, _ in points], "floor"))
+    return chart(_name(row), words, series, f"{row['metric']}, by parameters", log_x=True)
