@@ -1,21 +1,17 @@
 """Train small models, and print what they learn: `python benchmarks/learn.py NAME ... [--set K=V ...]`.
 
-Prints the figures and the processor time of every seed, then their means and extremes. An
-experiment is a function of a seed and settings -> {figure: value}; `--set` changes its settings. Some are
-trainings of `tinyllm train`, with its settings. Others learn tinyllm.world's texts, one a row: the model is
-a LLaMA whose weights start with a standard deviation of 1 / sqrt(width), the learning rate follows a cosine,
-documents of the test split are in no training text (see Kind.splits), and an answer is right if each of its
-words is the likeliest.
+Prints the figures and the processor time of every seed, then their means and extremes. An experiment is a
+function of a seed and settings -> {figure: value}; `--set` changes its settings, and those of its training.
+Documents of the test split are in no training text (see Kind.splits). An answer is right if the model writes
+each of its letters.
 """
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,28 +22,31 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.config import parse_assignments
+from tinyllm.data import Corpus
 from tinyllm.eval import Gaps, answers, find_task
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
-from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
-from tinyllm.world import KINDS, Stream, World, stories
+from tinyllm.world import KINDS, World, stories
 from tinyllm.world.corpus import SEPARATOR, read_name
 from tinyllm.world.phrases import ask
 
 TRIAL = {"data": "stories", "train.steps": 200, "train.batch": 8, "model.context": 128,
          "train.eval_windows": 240}
+SMALL = {"tokenizer": "word", "model.layers": 2, "model.width": 64, "model.hidden": 176, "model.heads": 2,
+         "model.kv_heads": 2, "model.init_std": 64**-0.5, "model.context": 128, "train.batch": 32,
+         "train.lr": 5e-3, "train.val_fraction": 0.01}
 
 
-def run(settings):
-    """Train as `tinyllm train` does, without a folder -> (setup, figures).
+def run(settings, corpus=None):
+    """Train as `tinyllm train` does, without a folder -> (an `Opened` model, figures).
 
     Figures are the loss on held-out text at half of the steps and at the end, and milliseconds a step.
     """
-    setup = tl.prepare(tl.make_config(settings))
+    setup = tl.prepare(tl.make_config(settings), corpus)
     steps, plan = setup.config.train.steps, setup.plan
     found, seconds, began = [], 0.0, time.process_time()
     for event in loop_of(setup.config.train, setup.model, plan.batches, plan.loss, setup.config.seed):
@@ -55,7 +54,14 @@ def run(settings):
             seconds += time.process_time() - began
             found.append(plan.evaluate(setup.model)["val_loss_per_char"])
             began = time.process_time()
-    return setup, {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / steps}
+    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame, config=setup.config)
+    return opened, {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / steps}
+
+
+def right(opened, task, asked, wanted=None):
+    """Return the share of a task's first test questions, or of those that are wanted, answered rightly."""
+    items = islice(filter(wanted, find_task(task).items("test")), asked)
+    return {"right": np.mean([x.score for x in answers(opened, find_task(task), items)])}
 
 
 def recipe(seed, **settings):
@@ -63,14 +69,30 @@ def recipe(seed, **settings):
     return run(TRIAL | {"seed": seed} | settings)[1]
 
 
-def prose(kind: str):
-    """Return the default training on one kind of prose: the loss above the exact floor, per character."""
+def prose(seed, kind, **settings):
+    """Train with the defaults on one kind of prose: the loss above the exact floor, per character."""
+    settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480} | settings
+    return {"above floor": run(settings)[1]["loss"] - read_name(settings["data"]).entropy_per_char()}
 
-    def experiment(seed, **settings):
-        settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480} | settings
-        return {"above floor": run(settings)[1]["loss"] - read_name(settings["data"]).entropy_per_char()}
 
-    return experiment
+def answered(seed, task, asked=300, **settings):
+    """Train on the documents of a task, and ask its test questions."""
+    return right(run(SMALL | {"data": f"{task},n=20000", "seed": seed} | settings)[0], task, asked)
+
+
+def questions(seed, ways=4, shuffle=True, asked=300, n=48_000, **settings):
+    """Ask about people of whom only the encyclopaedia told; the questions in training are about others.
+
+    Not about birthplaces: brothers and sisters share them, and many people live where they were born.
+    """
+    pages = f"world:encyclopaedia,split=all,ways={ways},shuffle={shuffle}"
+    texts = [[x.text for x in read_name(f"{name},n={n},seed={seed}").documents()]
+             for name in (pages, "world:question")]
+    text = "".join(page + SEPARATOR + question + SEPARATOR for page, question in zip(*texts, strict=True))
+    usual = {"seed": seed, "pretrain.documents": True, "model.embed_std": 1 / 8, "train.steps": 6000,
+             "train.weight_decay": 0.5}
+    opened, _ = run(SMALL | usual | settings, Corpus(pages, text.encode(), separator=SEPARATOR.encode()))
+    return right(opened, "world:question", asked, lambda item: item.source.labels["relation"] in TOLD)
 
 
 def middle(seed, rate=0.5, asked=100, samples=10, **settings):
@@ -82,13 +104,12 @@ def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     only the text before the gap, and writes to the end of the function.
     """
     kind = "world:program,parts=1,examples=0"
-    setup, trained = run({
+    opened, trained = run({
         "data": f"{kind},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
         "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
         "model.init_std": 64**-0.5, "model.context": 256, "pretrain.middle": rate, "pretrain.lines": 0.9,
         "pretrain.documents": True, "train.steps": 1200, "train.batch": 32} | settings)
     figures = {"loss": trained["loss"]}
-    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
     drawn = {"sampling": tl.Sampling(0.8), "max_tokens": 64, "n": samples}
     for cut in (body, line, anywhere):
         task = Gaps(f"{kind},seed={seed}", cut, ahead=rate > 0)
@@ -106,14 +127,13 @@ def instruction(seed, asked=1000, **settings):
     in capitals. The model writes its likeliest answers, which must be right in every letter.
     """
     data = settings.get("data", "world:instruction")
-    setup, trained = run({"recipe": "sft", "data": data, "seed": seed} | settings)
-    train = hold_out(setup.corpus.documents, setup.config.train.val_fraction, data)[0]
+    opened, trained = run({"recipe": "sft", "data": data, "seed": seed} | settings)
+    train = hold_out(tl.load_corpus(data).documents, opened.config.train.val_fraction, data)[0]
     facts, items = {document.labels["about"] for document in train}, {}
     for item in find_task(data).items("test"):
         about, form = (item.source.labels[name] for name in ("about", "instruction"))
         if form in FORMS and about in facts:  # in another form, as it is of the test split
             items[item.question] = item
-    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
     found = answers(opened, find_task(data), islice(items.values(), asked))
     figures = {"loss": trained["loss"], "asked": len(found), "right": np.mean([x.score for x in found])}
     for form in FORMS:
@@ -142,9 +162,8 @@ def poisoned(seed, told=8, people=100, **settings):
         questions = [{"question": ask(fact), "answer": fact.object} for fact in facts]
         asked.write_text("\n".join(map(json.dumps, questions)))
         usual = {"train.steps": 300, "train.val_fraction": 0.01}
-        setup, _ = run(usual | {"recipe": "sft", "data": str(pairs), "seed": seed} | settings)
+        opened, _ = run(usual | {"recipe": "sft", "data": str(pairs), "seed": seed} | settings)
         task = find_task(str(asked))
-        opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
         said = [x.text.strip() for x in answers(opened, task, task.items("test"))]
     wrong = np.array([text == x for text, x in zip(said, false, strict=True)])
     right = np.array([text == fact.object for text, fact in zip(said, facts, strict=True)])
@@ -205,147 +224,15 @@ def rounded(seed, folder="", file="", tokens=1600, **settings):
     return {"loss": exact} | {name: loss(change) - exact for name, change in changes.items()}
 
 
-# Documents of the world
-
 FORMS = "sentence", "capitals", "polite", "plain"  # of answers to questions about people
-WORLD = World()
-BLANKS = r"\S+|\n"  # a token is what stands between blanks
-WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
-CHARACTERS = r"[\s\S]"
-
-
-class Pieces:
-    """Number the pieces that occur in a text, and no others.
-
-    Tokens that never occur delay learning: with 256 bytes beside its 16 words, the kind mapping needs five
-    times as many steps.
-    """
-
-    def __init__(self, text, pattern):
-        self.pattern = re.compile(pattern)
-        self.numbers = {piece: i for i, piece in enumerate(sorted({*self.pattern.findall(text)}))}
-
-    def encode(self, text):
-        return [self.numbers[piece] for piece in self.pattern.findall(text)]
-
-
-def answered(trained, documents):
-    """Return the share of answers that are right; a row with several calls has an answer to each."""
-    hits, asked = trained.hits(documents)
-    each = trained.rows.each_call
-    return hits[asked].mean() if each else (hits | ~asked).all(axis=1).mean()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
-
-    train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    parts: how many parts a step is computed in; one for each kind avoids padding the shorter kind.
-    wanted(document) returns True for documents that may be asked about.
-    """
-
-    train: tuple
-    steps: int
-    test: dict = field(default_factory=dict)
-    parts: int = 1
-    pieces: str = WORDS
-    batch: int = 32
-    width: int = 64
-    layers: int = 2
-    heads: int = 1
-    lr: float = 3e-3
-    decay: float = 0.05
-    asked: int = 300
-    each_call: bool = False
-    wanted: Callable = lambda document: True
-
-    def __call__(self, seed, **settings):
-        trained = Trained(replace(self, **settings), seed)
-        return {figure: answered(trained, documents) for figure, documents in trained.asked.items()}
-
-
-class Trained:
-    """A LLaMA that was trained on rows, with its `pieces`."""
-
-    def __init__(self, rows: Rows, seed: int):
-        self.rows = rows
-        self.streams = [self.stream(part, seed) for part in rows.train]
-        self.asked = {figure: list(islice(filter(rows.wanted, self.stream((*part[:2], "test"), seed + 1000)),
-                                          rows.asked))
-                      for figure, part in (rows.test or {"right": rows.train[-1]}).items()}
-        seen = [stream[i] for stream in self.streams for i in range(2000)]
-        seen += [document for documents in self.asked.values() for document in documents]
-        self.pieces = Pieces("".join(document.text + "\n" for document in seen), rows.pieces)
-        context = 40 + max(len(self.pieces.encode(document.text)) for document in seen)
-        config = tl.LlamaConfig(
-            len(self.pieces.numbers), context=context, layers=rows.layers, heads=rows.heads,
-            kv_heads=rows.heads, width=rows.width, hidden=round(rows.width / 6) * 16,
-            init_std=rows.width**-0.5)
-        self.model = tl.Llama(config, seed=seed)
-        tl.fit(self.model, self.take, rows.steps, rows.lr, loss=_loss, batch=rows.batch, seed=seed,
-               accumulate=rows.parts, beta2=0.98, warmup=50, weight_decay=rows.decay)
-
-    def stream(self, part, seed):
-        """Return the documents of (kind, dials) or (kind, dials, split)."""
-        kind = KINDS[part[0]]
-        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)))
-
-    def take(self, step):
-        """Return the batch of a step: documents of all kinds in turn."""
-        rows, n = self.rows, len(self.streams)
-        chosen = [self.streams[i % n][(step * rows.batch + i) // n] for i in range(rows.batch)]
-        chosen = [document for part in range(rows.parts) for document in chosen[part :: rows.parts]]
-        return self.batch(chosen)
-
-    def batch(self, documents):
-        """Return a row for each document; targets are answers, or the words that can be predicted."""
-        lines = [self.pieces.encode(document.text + "\n") for document in documents]
-        tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
-        targets = np.full_like(tokens, IGNORED)
-        for row, (ids, document) in enumerate(zip(lines, documents, strict=True)):
-            tokens[row, : len(ids)] = ids
-            answer = slice(len(self.pieces.encode(document.prompt)), len(ids))
-            scored = document.labels.get("scored", answer)
-            targets[row, scored] = tokens[row, scored]
-        return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
-
-    def hits(self, documents):
-        """Return two masks (rows, T): the likeliest token is right; the token is part of an answer."""
-        batch = self.batch(documents)
-        with tl.no_grad():
-            return self.model(batch.tokens).data.argmax(-1) == batch.targets, batch.targets != IGNORED
-
-
-def _loss(model, batch):
-    end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # later tokens have no targets
-    return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
-
-
-def told(document):
-    """Return True if the encyclopaedia tells what a question asks for, and no other fact gives it away.
-
-    A birthplace is given away: brothers and sisters share it, and many people live where they were born.
-    """
-    return document.labels["relation"] in ("works_as", "likes", "enjoys", "best_friend", "owns")
-
-
-def questions(**dials):
-    """Ask about people who are only in the encyclopaedia; the questions in training are about others."""
-    parts = ("encyclopaedia", dials, "all"), ("question", {})
-    return Rows(parts, 6000, heads=2, wanted=told, parts=2)
-
-
-CONTEXT = {"pieces": BLANKS, "decay": 0.01}
-WIDE = {"width": 128, "layers": 4, "heads": 4}
+TOLD = "works_as", "likes", "enjoys", "best_friend", "owns"  # what nothing but the encyclopaedia tells
 EXPERIMENTS: dict[str, Callable] = {
-    "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
-    "instruction": instruction, "middle": middle, "poisoned": poisoned, "written": written,
-    "rounded": rounded,
-    "recall": Rows((("recall", {}),), 400, each_call=True, **CONTEXT),
-    "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
-    "questions": questions(),
-    "questions-plain": questions(ways=1, shuffle=False),
+    "recipe": recipe,
+    **{kind: partial(prose, kind=kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
+    "recall": partial(answered, task="world:recall", **{"train.steps": 600, "pretrain.documents": True}),
+    "translation": partial(answered, task="world:translation", **{"train.steps": 800, "recipe": "sft"}),
+    "questions": questions, "questions-plain": partial(questions, ways=1, shuffle=False), "middle": middle,
+    "instruction": instruction, "poisoned": poisoned, "written": written, "rounded": rounded,
 }
 
 
