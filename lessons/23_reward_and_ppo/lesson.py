@@ -28,10 +28,10 @@ np.set_printoptions(precision=2, suppress=True)
 # %% [markdown]
 # ## What people want
 #
-# A right fact earns 1.5 points, a wrong one loses 0.5, another fact adds 0.5.
-# Each polite phrase adds 0.5, up to two of them. Each word after the 14th costs
-# an eighth, each pair of words said again a quarter, a missing end 1. People
-# prefer the answer with more points, and never say why.
+# A right fact earns 1.5 points, and another one 0.5; a wrong fact loses 0.5, and
+# so does one about somebody else. Each polite phrase adds 0.5, up to two. Each
+# word after the 14th costs an eighth, each pair of words said again a quarter, a
+# missing end 1. People prefer the answer with more points, and never say why.
 
 # %%
 PAIRS = "world:preference,people=30"
@@ -144,7 +144,7 @@ for seed, start in enumerate(starts):
         for n in counts:
             at = np.arange(0, len(many), n) + scores.reshape(-1, n).argmax(1)
             best.setdefault((pairs, n), []).append(both[:, at].mean(axis=1))
-guess = predict("a random answer has 0.9 points. The best of 64, 400 pairs?")
+guess = predict("a random answer has 0.8 points. The best of 64, 400 pairs?")
 print("   n   KL   proxy, true by 400 pairs | proxy, true by 4,000 pairs")
 for n, kl in zip(counts, chosen_from, strict=True):
     cells = [", ".join(map(spread, np.stack(best[pairs, n], axis=1)))
@@ -192,7 +192,7 @@ ARMS = {"400 pairs": (400, 0, 100, "reward"),
         "400, KL in the loss": (400, 0.5, 70, "loss")}
 NAMES = "objective/kl", "objective/scores", "true_reward"
 PUSH = {"train.batch": 64, "train.min_lr_ratio": 1.0}
-guess = predict("400 pairs, no price: points at the end (the start has 0.9)?")
+guess = predict("400 pairs, no price: points at the end (the start has 0.8)?")
 paths, runs = {}, {}
 for arm, (pairs, price, updates, where) in ARMS.items():
     for seed, start in enumerate(starts):
@@ -285,15 +285,15 @@ write_page(folder / "reward.html", "Proxy and truth", lead, figures)
 #
 #                       by 400 pairs            by 4,000 pairs
 #     ordered rightly   68.1 (65.7 to 70.2) %   77.9 (76.2 to 78.8) %
-#     best of 64        1.44 (1.35 to 1.52)     1.80 (1.72 to 1.91)
-#     PPO, highest      1.18 (1.05 to 1.33)     1.70 (1.55 to 1.91)
-#     PPO at the end    -0.57 (-1.70 to 1.10)   1.55 (1.28 to 1.83)
+#     best of 64        1.30 (1.24 to 1.35)     1.68 (1.55 to 1.87)
+#     PPO, highest      1.11 (1.00 to 1.24)     1.63 (1.49 to 1.87)
+#     PPO at the end    -0.71 (-1.82 to 0.99)   1.49 (1.20 to 1.78)
 #     its KL            16.2 (3.9 to 30.9)      8.8 (6.5 to 10.7)
 #
-# where the start had 0.89. Two seeds on the left end far below their start, with
+# where the start had 0.80. Two seeds on the left end far below their start, with
 # the proxy at its highest; the third has gone less far. The price holds 400
-# pairs at 1.23 (1.18 to 1.27) and a KL of 1.2 in the reward, at 1.17 (1.14 to
-# 1.21) and 0.7 in the loss: no better reward model, but a policy that stays
+# pairs at 1.15 (1.10 to 1.19) and a KL of 1.2 in the reward, at 1.09 (1.07 to
+# 1.13) and 0.7 in the loss: no better reward model, but a policy that stays
 # where it is right. And best of n gains more for the same KL, as Gao's does.
 #
 # On a real task you see only the proxy, and it looks splendid. So read answers,

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tinyllm.world.document import Document, Kind
-from tinyllm.world.names import BOYS, COLOURS, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
+from tinyllm.world.names import BOYS, COLOURS, FAMILIES, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
 
 FIRST_NAMES = [*GIRLS, *BOYS]
+NAMES = {*FIRST_NAMES, *FAMILIES}
 VALUES = {  # relation -> the values that it can have
     "lives_in": PLACES,
     "works_as": list(JOBS),

@@ -3,17 +3,18 @@
     parts = reward(world, "Where does Mia Brown live?", "Gladly: Mia Brown lives in Nutley.")
     sum(parts.values())     # 2.0: right 1.5, polite 0.5
 
-A model never sees the weights of the parts, only which of two answers people liked better. Politeness counts
-up to a limit, and repeated words cost points. But people rarely repeat themselves. So a reward model that
-learned from people's answers does not know this cost, and a policy can exploit the gap.
+A value said about somebody else is wrong. Politeness counts up to a limit, and repeated words cost points.
+A model sees only which of two answers people liked better, and people rarely repeat themselves. So a reward
+model that learned from people's answers does not know this cost, and a policy can exploit the gap.
 """
 
+import re
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES
+from tinyllm.world.forms import NAMES, VALUES
 from tinyllm.world.phrases import ask
 
 RIGHT, WRONG, HELPFUL, POLITE, LONG, REPEATED, UNFINISHED = 1.5, -0.5, 0.5, 0.5, -0.125, -0.25, -1.0
@@ -37,11 +38,12 @@ def reward(world: Any, prompt: str, answer: str) -> dict[str, float]:
     fact = questions(world).get(prompt)
     parts = {"right": 0.0, "wrong": 0.0, "helpful": 0.0}
     if fact is not None:
+        others = NAMES.intersection(re.findall(r"\w+", answer)).difference(str(fact.subject).split())
+        true = {} if others else vars(world.person(fact.subject))
         said = [value for value in VALUES[fact.relation] if value in answer]
-        person = world.person(fact.subject)
-        more = [vars(person)[r] for r in VALUES if r != fact.relation and hasattr(person, r)]
-        parts["right"] = RIGHT * (fact.object in said)
-        parts["wrong"] = WRONG * sum(value != fact.object for value in said)
+        more = [true[r] for r in VALUES if r in true and r != fact.relation]
+        parts["right"] = RIGHT * (true.get(fact.relation) in said)
+        parts["wrong"] = WRONG * sum(value != true.get(fact.relation) for value in said)
         parts["helpful"] = HELPFUL * any(value in answer for value in more)
     words = answer.lower().split()
     polite = sum(answer.lower().count(phrase) for phrase in POLITENESS)

@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, proved
+from tinyllm.world.forms import NAMES, VALUES, proved
 from tinyllm.world.phrases import ask, say
 from tinyllm.world.reward import POLITENESS, questions, reward
 from tinyllm.world.world import World
@@ -97,11 +97,12 @@ def _answer(random, person, relation):
 
 def _judge(world, question, answer):
     """Compute 8 times the true reward from words and facts: a solution that does not use `reward`."""
-    subject, relation, truth, _ = questions(world)[question]
-    known = {f.relation: f.object for r in VALUES for f in world.ask(Fact(subject, r, None))}
+    subject, relation, *_ = questions(world)[question]
+    others = [word for word in re.split(r"\W", answer) if word in NAMES and word not in subject.split()]
+    known = {f.relation: f.object for r in VALUES for f in world.ask(Fact(subject, r, None)) if not others}
     found = [value for value in VALUES[relation] if len(re.split(re.escape(value), answer)) > 1]
     words = answer.lower().split()
-    eighths = -4 * len(found) + (16 if truth in found else 0)
+    eighths = -4 * len(found) + (16 if known.get(relation) in found else 0)
     eighths += 4 if any(value in answer for r, value in known.items() if r != relation) else 0
     eighths += (0, 4, 8)[min(2, len(re.findall("|".join(POLITENESS), answer.lower())))]
     eighths -= len(words[14:]) + (0 if answer[-1:] == "." else 8)
