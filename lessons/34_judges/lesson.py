@@ -118,7 +118,7 @@ for duel in contests[0][:5]:
 
 # %% [markdown]
 # "Gladly." has a reward of 0.5: polite, and nothing wrong. The model of 150 steps
-# tells facts about somebody else, and a wrong one costs 0.5. A vote says which of
+# tells facts about somebody else, and that costs 0.5. A vote says which of
 # *these two* answers is better, not that one of them is good.
 #
 # ## 3. How sure is it?
@@ -287,13 +287,13 @@ print(compare(guess, float(np.mean(k))))
 # With SEEDS = 3 the mean points were, lowest and highest seed in brackets,
 #
 #                 careful              half by length       controlled
-#     steps-40      13 (-8 to 34)      -100 (-110 to -87)     5 (-9 to 19)
-#     steps-150   -116 (-147 to -86)    -50 (-61 to -29)    -69 (-90 to -46)
-#     steps-400    114 (109 to 120)      53 (51 to 54)       60 (53 to 68)
-#     talker       -12 (-62 to 35)       98 (80 to 116)       3 (-4 to 16)
+#     steps-40      24 (4 to 41)        -97 (-108 to -80)    11 (-7 to 28)
+#     steps-150   -141 (-180 to -104)   -61 (-73 to -38)    -81 (-106 to -56)
+#     steps-400    122 (116 to 131)      55 (52 to 58)       63 (54 to 73)
+#     talker        -5 (-56 to 45)      103 (85 to 123)       8 (0 to 21)
 #
-# The talker wins from a share of 36 % (27 to 43). By 100 votes, 60 % (54 to 68)
-# of the rankings are right. Always first, steps-150 got 88 points (71 to 109).
+# The talker wins from a share of 35 % (26 to 43). By 100 votes, 65 % (62 to 67)
+# of the rankings are right. Always first, steps-150 got 78 points (60 to 100).
 # Now be the judge yourself:
 #
 #     tinyllm arena runs/steps-40-0 runs/steps-400-0 runs/talker-0 \
