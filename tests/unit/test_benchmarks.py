@@ -15,9 +15,8 @@ from tinyllm.ops.registry import OPS, use
 
 RUN = {"train.steps": 2, "train.batch": 2, "train.eval_windows": 2, "model.width": 16, "model.layers": 1,
        "model.heads": 2, "model.kv_heads": 1, "model.hidden": 16, "model.context": 16}
-PROSE = ("stories", "encyclopaedia", "letters", "dialogues")
 ASK = RUN | {"asked": 3, "model.context": 128}
-SETTINGS = {  # experiment of benchmarks/learn.py -> settings
+SETTINGS = {  # experiment of benchmarks/learn.py -> settings; others learn a kind of prose
     "recipe": RUN, "written": {"count": 2},
     "rounded": RUN | {"tokens": 40, "model.width": 32, "model.hidden": 32},
     "middle": RUN | {"asked": 1, "samples": 2, "model.context": 256},
@@ -25,7 +24,6 @@ SETTINGS = {  # experiment of benchmarks/learn.py -> settings
     "poisoned": RUN | {"told": 1, "people": 20, "model.context": 64},
     **dict.fromkeys(("questions", "questions-plain"), ASK | {"n": 200}),
     **{kind: ASK | {"data": f"world:{kind},n=200"} for kind in ("recall", "translation")},
-    **{kind: RUN | {"data": f"world:{kind},n=60"} for kind in PROSE},
 }
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
@@ -35,10 +33,11 @@ sys.path.pop(0)
 
 @pytest.mark.parametrize("name", learn.EXPERIMENTS)
 def test_every_experiment_trains_and_prints_its_figures(name, capsys):
-    for what, figure in learn.EXPERIMENTS[name](0, **SETTINGS[name]).items():
+    settings = SETTINGS.get(name, RUN | {"data": f"world:{name},n=60"})
+    for what, figure in learn.EXPERIMENTS[name](0, **settings).items():
         assert np.ndim(figure) == 0 and what
     if name == "recall":
-        learn.main([name, "--seeds", "2", "--set", *(f"{key}={x}" for key, x in SETTINGS[name].items())])
+        learn.main([name, "--seeds", "2", "--set", *(f"{key}={x}" for key, x in settings.items())])
         said = capsys.readouterr().out
         assert "recall 1 right" in said and "seconds" in said and "mean" in said
 

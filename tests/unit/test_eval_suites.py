@@ -11,24 +11,12 @@ from test_eval import ANSWERS, opened, oracle
 import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.decode.engine import Engine
-from tinyllm.eval import (
-    METRICS,
-    Answer,
-    Evaluation,
-    Item,
-    Row,
-    answers,
-    find_metric,
-    find_task,
-    interval,
-    likeliest,
-    paired,
-    read_suite,
-)
+from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, find_task
+from tinyllm.eval.ask import answers, likeliest
 from tinyllm.eval.changes import CHANGES, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
-from tinyllm.eval.statistics import resampled
-from tinyllm.eval.suite import FOLDER
+from tinyllm.eval.statistics import interval, paired, resampled
+from tinyllm.eval.suite import FOLDER, read_suite
 from tinyllm.report.evaluation import page
 from tinyllm.runs import Opened
 from tinyllm.tokenizer.text import add_markers
