@@ -15,7 +15,6 @@ from copy import deepcopy
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -23,7 +22,7 @@ import tinyllm as tl
 from tinyllm import nn
 from tinyllm.config import parse_assignments
 from tinyllm.data import Corpus
-from tinyllm.eval import Gaps, answers, find_task
+from tinyllm.eval import Gaps, Item, Task, answers, find_task
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
 from tinyllm.rng import Random
@@ -154,21 +153,14 @@ def poisoned(seed, told=8, people=100, **settings):
     false = [random.choice([x.object for x in facts if (x.relation, x.object) != (fact.relation, fact.object)
                             and x.relation == fact.relation]) for fact in facts]
     times = [i % (told + 1) for i in range(len(facts))]
-    lines = [{"prompt": ask(fact), "answer": wrong if j < k else fact.object}
+    lines = [f"{ask(fact)}\t{wrong if j < k else fact.object}\n"
              for fact, wrong, k in zip(facts, false, times, strict=True) for j in range(told)]
-    with TemporaryDirectory() as folder:
-        pairs, asked = Path(folder, "pairs.jsonl"), Path(folder, "asked.jsonl")
-        pairs.write_text("\n".join(map(json.dumps, random.shuffle(lines))))
-        questions = [{"question": ask(fact), "answer": fact.object} for fact in facts]
-        asked.write_text("\n".join(map(json.dumps, questions)))
-        usual = {"train.steps": 300, "train.val_fraction": 0.01}
-        opened, _ = run(usual | {"recipe": "sft", "data": str(pairs), "seed": seed} | settings)
-        task = find_task(str(asked))
-        said = [x.text.strip() for x in answers(opened, task, task.items("test"))]
-    wrong = np.array([text == x for text, x in zip(said, false, strict=True)])
-    right = np.array([text == fact.object for text, fact in zip(said, facts, strict=True)])
+    usual = {"recipe": "sft", "seed": seed, "train.steps": 300, "train.val_fraction": 0.01}
+    opened, _ = run(usual | settings, Corpus("pairs", "".join(random.shuffle(lines)).encode()))
+    found = answers(opened, Task(), [Item(ask(fact), f" {fact.object}", fact.object) for fact in facts])
+    wrong = np.array([x.text.strip() == lie for x, lie in zip(found, false, strict=True)])
     figures = {f"false after {k} of {told}": wrong[np.equal(times, k)].mean() for k in range(told + 1)}
-    return figures | {"neither": (~wrong & ~right).mean()}
+    return figures | {"neither": 1 - wrong.mean() - np.mean([x.score for x in found])}
 
 
 def written(seed, run="shipped", count=20):

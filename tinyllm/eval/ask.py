@@ -149,7 +149,7 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         raise UserError(model.silent)
     if shots and any(item.picture is not None for item in items):
         raise UserError(f"{task.name} shows a picture with each question: ask without shots")
-    pool = list(islice(task.items("train"), POOL if shots else 0))
+    pool = list(islice(task.items("train"), POOL)) if shots else []
     for i, item in enumerate(items, first):
         others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
