@@ -67,17 +67,9 @@ mistake("corrupt_spans", "no sentinel for a span of length 0", "read += [stays, 
         "mark = mark[: len(goes)]\nread += [stays, mark]")
 
 
-@variant("mask_tokens")
-def mask_tokens_in_steps(tokens, draws, how, other, mask, rate):
-    seen, targets = np.array(tokens), np.full(tokens.shape, -100)
-    for at in np.argwhere(draws < rate).tolist():
-        at = tuple(at)
-        targets[at] = tokens[at]
-        if how[at] < 0.8:
-            seen[at] = mask
-        elif how[at] < 0.9:
-            seen[at] = other[at]
-    return seen, targets
+variant("mask_tokens")(lambda tokens, draws, how, other, mask, rate: (
+    np.select([draws >= rate, how < 0.8, how < 0.9], [tokens, mask, other], tokens),
+    np.where(draws >= rate, -100, tokens)))
 
 
 @variant("corrupt_spans")
