@@ -73,10 +73,7 @@ def gelu(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def gelu_backward(dy: Array, x: Array) -> Array:
-    """Compute dx = dy (Phi(x) + x phi(x)), with the normal distribution Phi and its density phi.
-
-    dy, x (...) -> (...).
-    """
+    """Compute dx = dy (Phi(x) + x phi(x)), for the normal distribution Phi and its density phi: all (...)."""
     z = bounded(x)
     density = np.exp(-0.5 * z * z) * (2 * np.pi) ** -0.5
     return dy * (0.5 * (1 + erf(x * 0.5**0.5)) + z * density)
@@ -179,8 +176,5 @@ def dropout(x: Array, key: tuple[int, int], p: float) -> Array:
 
 @op(check=check_dropout)
 def dropout_backward(dy: Array, key: tuple[int, int], p: float) -> Array:
-    """Compute dx = dy keep / (1 - p), where the mask `keep` is drawn again from the key.
-
-    dy (...), key and p as in dropout -> (...).
-    """
+    """Compute dx = dy keep / (1 - p), where `keep` is drawn again from the key: dy (...) -> dx (...)."""
     return dropout(dy, key, p)

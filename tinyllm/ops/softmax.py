@@ -54,8 +54,5 @@ def log_softmax(x: Array) -> Array:
 
 @op(shapes="dy (...), y (...)")
 def log_softmax_backward(dy: Array, y: Array) -> Array:
-    """Compute the gradient of log_softmax: dx_i = dy_i - exp(y_i) sum_j dy_j.
-
-    dy, y (..., n) -> dx (..., n).
-    """
+    """Compute dx_i = dy_i - exp(y_i) sum_j dy_j, log_softmax's gradient: dy, y (..., n) -> dx (..., n)."""
     return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)
