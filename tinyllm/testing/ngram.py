@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import axis, cases, floats, ints, leading, scores, sizes
-from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_terms
+from tinyllm.testing.bounds import BOUNDS, EPS, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -34,16 +34,11 @@ def probabilities(draw):
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 
 
-@bound("perplexity")
-def perplexity_bound(args, results):
-    """Bound the float32 error of exp(mean of -ln p) by the error of this mean, times the perplexity."""
-    (p,), (y,) = args, results
-    with np.errstate(divide="ignore"):
-        total = np.abs(np.log(p)).sum() / max(p.size, 1)
-    return (np.where(np.isfinite(y), EPS * (8 + (p.size + 4) * total) * y, 0) + TINY,)
-
-
-BOUNDS["entropy"] = of_terms(lambda results, p: (p.shape[-1] + 8) * (results[0] + EPS * p.shape[-1]))
+BOUNDS |= {
+    "perplexity": of_terms(lambda y, p: np.where(  # the error of the mean of -ln p, times the perplexity
+        np.isfinite(y[0]), (8 + (p.size + 4) * np.abs(np.log(p)).sum() / max(p.size, 1)) * y[0], 0)),
+    "entropy": of_terms(lambda results, p: (p.shape[-1] + 8) * (results[0] + EPS * p.shape[-1])),
+}
 
 PAIRS = "(ids[:-1], ids[1:])"
 
