@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import MODEST, USUAL, axis, cases, floats, ints, leading, sizes
+from tinyllm.testing.arrays import CASES, MODEST, USUAL, axis, cases, floats, ints, leading, sizes
 from tinyllm.testing.bounds import BOUNDS, of_sizes, ulps
 from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import declared_cases
 
 SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
@@ -70,15 +71,8 @@ def pack_int8_by_rows(x):
 variant("unpack_int8")(lambda q, scales: np.einsum("...d,...->...d", q.astype(scales.dtype), scales))
 
 
-@cases("latent_scores")
-def latent_scores(draw):
-    """Draw queries with a few heads, up to five latent vectors, and the matrix that turns these into keys."""
-    H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
-    L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(axis(3, 1, 5, 0))
-    return (floats(draw, (*draw(leading), H, D), MODEST), floats(draw, (N, L), MODEST),
-            floats(draw, (L, H, D), MODEST))
-
-
+WIDTHS = {"H": axis(2, 1, 3), "D": axis(4, 2, 1, 8), "L": axis(6, 4, 1, 8, 2), "N": axis(3, 1, 5, 0)}
+CASES["latent_scores"] = declared_cases("latent_scores", WIDTHS, q=MODEST, c=MODEST, w=MODEST)
 BOUNDS["latent_scores"] = of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])
 
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'

@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, MODEST, axis, cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, of_sizes
 from tinyllm.testing.edits import mistake, variant
-from tinyllm.testing.relations import backward_cases
+from tinyllm.testing.relations import backward_cases, declared_cases
 
 experts = st.sampled_from((2, 1, 3, 4, 8, 17))
 rows = axis(2, 1, 3, 0, 16, 33)  # numbers of tokens: one batch in six is empty
@@ -22,20 +22,10 @@ def route(draw):
     return p, scores, draw(st.integers(1, count))
 
 
-@cases("balance_loss")
-def balance_loss(draw):
-    """Draw probabilities of experts, and the chosen experts of each token; an expert may have no token."""
-    n, count = draw(rows), draw(experts)
-    order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
-    return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
-
-
-@cases("balance_bias")
-def balance_bias(draw):
-    """Draw a bias and a count for each expert, and a step size; a count may equal the mean."""
-    count = draw(experts)
-    counts = ints(draw, (count,), 4)
-    return floats(draw, (count,)), counts, draw(st.sampled_from((0.25, 0.0, 0.001)))
+def chosen_experts(draw, n):
+    """Draw the chosen experts of each token, as many for each token; an expert may have no token."""
+    order = Random(draw(seeds), "chosen").uniform((n["N"], n["E"])).argsort(axis=1)
+    return np.array(order[:, : draw(st.integers(1, n["E"]))], np.int32)
 
 
 @cases("grouped_linear")
@@ -57,7 +47,13 @@ def combine_experts(draw):
     return floats(draw, (n * top, c)), floats(draw, (n, top)), places
 
 
-CASES["balance_loss_backward"] = backward_cases("balance_loss", balance_loss(), MODEST)
+CASES |= {
+    "balance_loss": (losses := declared_cases("balance_loss", {"N": rows, "E": experts, "K": few}, p=MODEST,
+                                              chosen=chosen_experts)),
+    "balance_loss_backward": backward_cases("balance_loss", losses, MODEST),
+    "balance_bias": declared_cases("balance_bias", {"E": experts}, rate=st.sampled_from((0.25, 0.0, 0.001)),
+                                   counts=lambda draw, n: ints(draw, (n["E"],), 4)),  # some equal the mean
+}
 BOUNDS |= {
     "combine_experts": of_sizes("combine_experts", lambda weights, **_: 2 + weights.shape[1]),
     "combine_experts_backward": of_sizes("combine_experts_backward", lambda dz, **_: 2 + dz.shape[1]),

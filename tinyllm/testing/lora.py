@@ -6,23 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops.shapes import rows
-from tinyllm.testing.arrays import CASES, few, floats, leading, sizes
+from tinyllm.testing.arrays import CASES, few
 from tinyllm.testing.bounds import BOUNDS, of_sizes
 from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import declared_cases
 
-
-@st.composite
-def adapter(draw, merged):
-    """Draw inputs or a matrix, the two factors of an adapter, sometimes all square, and its scale."""
-    n_in, rank, n_out = draw(sizes), draw(few), draw(sizes)
-    if draw(st.sampled_from((False, False, True))):
-        n_in = n_out = rank
-    factors = floats(draw, (n_in, rank)), floats(draw, (rank, n_out))
-    first = (n_in, n_out) if merged else (*draw(leading), n_in)
-    return floats(draw, first), *factors, draw(st.sampled_from((2.0, 0.5, 4.0, 1.0)))
-
-
-CASES |= {"low_rank": adapter(False), "merge_lora": adapter(True)}
+scales = st.sampled_from((2.0, 0.5, 4.0, 1.0))
+CASES |= {name: declared_cases(name, {"r": few}, "rIO", scale=scales) for name in ("low_rank", "merge_lora")}
 BOUNDS |= {
     "low_rank": of_sizes("low_rank", lambda a, **_: 8 + sum(a.shape)),
     "low_rank_backward": of_sizes("low_rank_backward",

@@ -5,10 +5,11 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import SIZES, axis, cases, floats, leading, sizes
+from tinyllm.ops import sum_to_shape
+from tinyllm.testing.arrays import CASES, SIZES, axis, cases, floats, leading, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes, of_terms
 from tinyllm.testing.edits import mistake, variant
-from tinyllm.testing.relations import run_spec
+from tinyllm.testing.relations import declared_cases, run_spec
 
 inner = axis(*SIZES, 130, 257, 400)  # 400 is longer than a block of the kernel's sums
 
@@ -36,14 +37,9 @@ def _broadcasts(stack):
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
 
-@cases("linear", "linear_gelu")
-def linear(draw):
-    """Draw an input with one or more axes, a matrix of weights, and a bias or None."""
-    wide, narrow = draw(inner), draw(sizes)
-    if draw(st.sampled_from((False, False, True))):
-        wide = narrow  # there a forgotten transpose does not change the shape
-    b = floats(draw, (narrow,)) if draw(st.booleans()) else None
-    return floats(draw, (*draw(leading), wide)), floats(draw, (wide, narrow)), b
+layers = declared_cases("linear", {"I": inner}, "OI", b=lambda draw, n: (
+    floats(draw, (n["O"],)) if draw(st.booleans()) else None))
+CASES |= dict.fromkeys(("linear", "linear_gelu"), layers)
 
 
 @bound("linear_gelu")
@@ -98,16 +94,9 @@ mistake("linear_backward", "dW averaged over the rows: the loss has already divi
 variant("linear")(lambda x, w, b=None: np.einsum("...i,io->...o", x, w) + (0 if b is None else b))
 
 
-def undo(gradient, shape):
-    """Sum a gradient over the axes along which broadcasting repeated an input."""
-    extra = gradient.ndim - len(shape)
-    gradient = gradient.sum(axis=tuple(range(extra)))
-    return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)
-
-
 @variant("matmul_backward")
 def matmul_backward_by_einsum(dy, a, b, transpose_a=False, transpose_b=False):
     left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
     da = np.einsum(f"...ij,...{right}->...{left}", dy, b)
     db = np.einsum(f"...ij,...{left}->...{right}", dy, a)
-    return undo(da, a.shape), undo(db, b.shape)
+    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)

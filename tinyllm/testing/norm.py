@@ -3,29 +3,21 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.ops import rmsnorm_backward
 from tinyllm.ops.shapes import rows
-from tinyllm.testing.arrays import MODEST, USUAL, cases, floats, leading, sizes
+from tinyllm.testing.arrays import CASES, MODEST, USUAL, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, largest, mean, of_terms
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.relations import declared_cases
 
 widths = sizes.map(lambda n: n or 1)
 epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
 
 
-@cases("layernorm")
-def layernorm(draw):
-    """Draw rows, weights, biases and eps; some rows are constant or far from zero, where digits are lost."""
-    shape, width = draw(leading), draw(widths)
-    w, b = floats(draw, (width,), kinds=MODEST), floats(draw, (width,), kinds=MODEST)
-    return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
-
-
-@cases("rmsnorm")
-def rmsnorm(draw):
-    """Draw rows of any kind of numbers, weights and eps."""
-    shape, width = draw(leading), draw(widths)
-    return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
+ROWS = (*USUAL, "far from zero")  # in a row that is constant or far from zero, digits are lost
+CASES |= {"layernorm": declared_cases("layernorm", {"C": widths}, x=ROWS, w=MODEST, b=MODEST, eps=epsilons),
+          "rmsnorm": declared_cases("rmsnorm", {"C": widths}, w=MODEST, eps=epsilons)}
 
 
 @bound("layernorm")
@@ -60,17 +52,11 @@ def layernorm_backward_bound(args, results):
     return dx + TINY, dw + TINY, EPS * (N + 1) * rows(np.abs(dy)).sum(axis=0) + TINY
 
 
-@bound("rmsnorm_backward")
-def rmsnorm_backward_bound(args, results):
-    """Bound the errors of dx and dw by C + 8 and N + 4 times 2^-23 times the sums of their absolute terms."""
-    dy, x, w, rstd = args
-    rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
-    normal, dn = np.abs(x) * rstd, np.abs(dy * w)
-    dx = EPS * (C + 8) * (dn + normal * mean(dn * normal)) * rstd
-    return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
-
-
-BOUNDS["rmsnorm"] = of_terms(lambda results, x, *_: tuple((x.shape[-1] + 8) * np.abs(y) for y in results))
+BOUNDS |= {
+    "rmsnorm": of_terms(lambda results, x, *_: tuple((x.shape[-1] + 8) * np.abs(y) for y in results)),
+    "rmsnorm_backward": lambda args, results: layernorm_backward_bound(  # with the mean 0
+        (*args[:3], 0 * args[3], args[3]), results)[:2],
+}
 
 VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"
 DN_MEANS = "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)"
@@ -106,22 +92,11 @@ def rmsnorm_by_float64(x, w, eps=1e-5):
 
 
 @variant("layernorm_backward")
-def layernorm_backward_by_projection(dy, x, w, mean, rstd):
-    C = x.shape[-1]
-    n = (x - mean[..., None]) * rstd[..., None]
-    dn = dy * w
-    along_n = np.einsum("...c,...c->...", dn, n)[..., None]
-    dx = (C * dn - dn.sum(-1, keepdims=True) - n * along_n) * rstd[..., None] / x.dtype.type(C)
-    flat = (dy * n).reshape(-1, C), dy.reshape(-1, C)
-    return dx, flat[0].sum(0), flat[1].sum(0)
+def layernorm_backward_by_rmsnorm(dy, x, w, mean, rstd):
+    dx, dw = rmsnorm_backward(dy, x - mean[..., None], w, rstd)
+    return dx - dx.mean(axis=-1, keepdims=True), dw, rows(dy).sum(axis=0)
 
 
-@variant("rmsnorm_backward")
-def rmsnorm_backward_row_by_row(dy, x, w, rstd):
-    C = x.shape[-1]
-    dx, dw = np.empty_like(x), np.zeros_like(w)
-    for at in np.ndindex(x.shape[:-1]):
-        r, dn = rstd[at], dy[at] * w
-        dx[at] = r * dn - x[at] * r**3 * (np.dot(dn, x[at]) / max(C, 1))
-        dw += dy[at] * x[at] * r
-    return dx, dw
+variant("rmsnorm_backward")(lambda dy, x, w, rstd: (
+    rstd[..., None] * dy * w - x * (rstd**3 * (dy * w * x).mean(axis=-1))[..., None],
+    np.einsum("nc,nc,n->c", rows(dy), rows(x), rstd.reshape(-1))))

@@ -4,21 +4,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops.preference import KINDS
-from tinyllm.testing.arrays import CASES, floats, sizes
+from tinyllm.testing.arrays import CASES
 from tinyllm.testing.bounds import BOUNDS, of_rounding
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
+from tinyllm.testing.relations import declared_cases
 
-
-@st.composite
-def pairs(draw, count, *settings):
-    """Draw `count` arrays of one length, scores or log-probabilities of answers, and settings."""
-    N = draw(sizes)
-    return *(floats(draw, (N,)) for _ in range(count)), *map(draw, settings)
-
-
-CASES |= {"bradley_terry_loss": pairs(2),
-          "dpo_loss": pairs(4, st.sampled_from((0.5, 0.1, 1.0, 0.01)), st.sampled_from(KINDS))}
+betas, kinds = st.sampled_from((0.5, 0.1, 1.0, 0.01)), st.sampled_from(KINDS)
+CASES |= {"bradley_terry_loss": declared_cases("bradley_terry_loss"),
+          "dpo_loss": declared_cases("dpo_loss", beta=betas, kind=kinds)}
 BOUNDS |= {name: of_rounding(name) for stem in ("bradley_terry_loss", "dpo_loss")
            for name in (stem, f"{stem}_backward")}
 

@@ -9,16 +9,13 @@ from tinyllm.ops.quant import dequantize
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, axis, cases, floats, leading, recipes, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, largest
-from tinyllm.testing.relations import run_spec
+from tinyllm.testing.relations import declared_cases, run_spec
 
 inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # near multiples of 32, the block size
 MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # each block of inputs is multiplied by one of these
 
 
-@cases("quantize_int8", "quantize_int4")
-def weights(draw):
-    """Draw a matrix of weights."""
-    return (floats(draw, (draw(inner), draw(sizes))),)
+CASES |= {name: declared_cases(name, {"I": inner}) for name in ("quantize_int8", "quantize_int4")}
 
 
 @cases("quantize_rows")

@@ -1,4 +1,4 @@
-"""Make the cases of backward ops from the cases of forward ops, matching arguments by name.
+"""Make cases from the shapes that an op declares, and those of backward ops from those of forward ops.
 
 `layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` under the
 same names, and returns a gradient for each differentiable input. `outputs` and `grads` in the decorator of
@@ -7,14 +7,15 @@ the forward op list these names, so no backward op needs cases of its own.
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops import OPS, override, use
-from tinyllm.testing.arrays import USUAL, floats
+from tinyllm.testing.arrays import USUAL, floats, leading, sizes
 
 SUFFIX = "_backward"
 FORWARDS = tuple(name for name in OPS if name + SUFFIX in OPS)
@@ -77,3 +78,31 @@ def backward_cases(draw: Any, name: str, cases: st.SearchStrategy, kinds: Sequen
     args = draw(cases)
     result = run_spec(name, args)
     return backward_args(name, args, result, floats(draw, first(result).shape, kinds))
+
+
+@st.composite
+def declared_cases(draw: Any, name: str, axes: Mapping[str, Any] = {}, square: str = "",
+                   **given: Any) -> tuple:
+    """Draw a case of an op: float arrays of the shapes that it declares, as in shapes="x (..., I), w (I, O)".
+
+    axes: {axis: a strategy for its length}; the others have `sizes`, and "..." has `leading`.
+    square: axes that are equally long in one case of three, where a forgotten transpose keeps the shape.
+    given: for an argument, the kinds of its numbers, a strategy of its values, or a function of draw and
+        {axis: length} that draws it.
+    """
+    declared = dict(zip(parameters(name), OPS[name].check.axes, strict=False))
+    letters = dict.fromkeys(axis for each in declared.values() for axis in each or ())
+    n = {axis: draw(axes.get(axis, leading if axis == "..." else sizes)) for axis in letters}
+    if square and draw(st.sampled_from((False, False, True))):
+        n |= dict.fromkeys(square, n[square[0]])
+    args = []
+    for argument in parameters(name):
+        how = given.get(argument, USUAL)
+        if isinstance(how, st.SearchStrategy):
+            args.append(draw(how))
+        elif callable(how):
+            args.append(how(draw, n))
+        else:
+            lengths = (np.ravel(n[axis]).tolist() for axis in declared[argument])
+            args.append(floats(draw, itertools.chain(*lengths), how))
+    return tuple(args)
