@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
-from tinyllm.world.interpreter import evaluate, run
+from tinyllm.world.interpreter import run
 
 GOOD = '''
 def best(names, k):
@@ -32,6 +32,9 @@ def test_it_computes_what_python_computes():
     assert run(GOOD, "best", [["Ada", "Linus", "Otto", "Pia"], 3]) == ["LINUS", "OTTO", 9, 1, 2, 3, 6, -4, 10]
     assert run(GOOD, "best", [["Ada", "stop"], 3]) == [3]
     assert run("def f(x):\n    x", "f", [1]) is None
+    calls = "def f(x):\n if x < 2:\n  return 1\n return x * f(x - 1)\ndef g(x):\n x.append(f(len(x)))"
+    assert run(f"{calls}\ny = [0, 0, 0]\ng(y)\ng(y)\nx = 1; y + [x]") == [0, 0, 0, 6, 24, 1]
+    assert run("for x in range(9):\n if x * x > 30:\n  return x\n0") == 6
     given = [1, 2]
     run("def f(x):\n    x.append(3)", "f", [given])
     assert given == [1, 2], "the caller's list stays as it was"
@@ -43,7 +46,7 @@ def test_it_computes_what_python_computes():
     "str(12)[::-1]", "1 < 3 > 2 != 2", "any([0, 1]) and all([])", "int('12') + abs(-3)", "None == 0",
 ])
 def test_expressions_equal_those_of_python(expression):
-    assert repr(evaluate(expression)) == repr(eval(expression))
+    assert repr(run(expression)) == repr(eval(expression))
 
 
 REFUSED = [
@@ -54,14 +57,15 @@ REFUSED = [
     "'a' * 'b'", "len(1)", "x", "", "1 1", "'a'[::0]", "[0][1]", "'abc'[1, 2]", "1 // 0", "sorted([1, 'a'])",
     "sorted([1], reverse=True)", "min([])", "[x for x in 'a' for y in 'b']", "\0", "-" * 3000 + "1",
     "(" * 250 + "1" + ")" * 250, "1" * 5000, "{1: 2}[1]", "len(*[1])", "zip([1])", "1 if", "*[1]",
-    "[x async for x in y]", "[1 for x in range(900) for y in [1]]",
+    "[x async for x in y]", "x = 1", "def f(x): return x", "def f(x): return y\ny = 1\nf(1)", "f = 1\nf(1)",
+    "def f(x): return f(x)\nf(1)", "def f(x): return x\nf()", "[1 for x in range(900) for y in [1]]",
 ]
 
 
 @pytest.mark.parametrize("expression", REFUSED, ids=range(len(REFUSED)))
 def test_anything_else_is_refused_in_one_line(expression):
     with pytest.raises(UserError) as error:
-        evaluate(expression)
+        run(expression)
     assert "\n" not in str(error.value) and "UserError" not in str(error.value)
 
 
@@ -107,7 +111,7 @@ def test_no_text_raises_anything_but_a_user_error(text, budget):
     for source in (text, f"def f(x):\n return {text}"):
         try:
             run(source, "f", [1], budget)
-            evaluate(text, budget)
+            run(text, budget=budget)
         except UserError as error:
             assert "\n" not in str(error)
 
@@ -118,17 +122,17 @@ def test_no_text_raises_anything_but_a_user_error(text, budget):
     ("{} * -1 - 0", 10**12, "beyond"), ("len([1] * 500 + [1] * ({} - 500))", 1000, "longer than"),
 ])
 def test_sizes_are_bounded_exactly(form, inside, why):
-    assert abs(evaluate(form.format(inside), 10_000)) == inside
+    assert abs(run(form.format(inside))) == inside
     with pytest.raises(UserError, match=why):
-        evaluate(form.format(inside + 1), 10_000)
+        run(form.format(inside + 1))
 
 
 def test_the_budget_is_exact():
-    assert evaluate("1 + 1", 4) == 2
+    assert run("1 + 1", budget=4) == 2
     with pytest.raises(UserError, match="more than 3 steps"):
-        evaluate("1 + 1", 3)
+        run("1 + 1", budget=3)
     with pytest.raises(UserError, match="more than 60 steps"):
-        evaluate("max([0] * 100)", 60)
+        run("max([0] * 100)", budget=60)
 
 
 WORLD, PROGRAM = World(), KINDS["program"]

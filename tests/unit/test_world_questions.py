@@ -67,27 +67,25 @@ def test_every_thing_is_recognised_in_every_quarter_through_noise():
 
 
 BAD = [
-    "", "no call", "[calc", "[calc 1 + ]", "[calc 1 / 2]", "[calc 9 ** 9 ** 9]", "[calc 'a' * 3]",
-    "[calc 1 < 2]", "[calc x]", "[sing a song]", f"[calc {'1' * 90}]", "[weekday 31 May 4]", "[weekday ]",
-    "[days 3 May 41]", "[days 3 May 41 to tomorrow]", "[after 3 May 41]", "[after 3 May 41 + -4]",
-    "[after 3 May 41 + 9999999]", "[look Nobody Atall]", "[look ]", "[calc [1]]", "[calc 1\n]", "[CALC 1]",
+    "calc", "calc 1 + ", "calc 1 / 2", "calc 9 ** 9 ** 9", "calc 'a' * 3", "calc 1 < 2", "calc x", "calc [1]",
+    f"calc {'1' * 90}", "weekday 31 May 4", "weekday ", "days 3 May 41", "days 3 May 41 to tomorrow",
+    "after 3 May 41", "after 3 May 41 + -4", "after 3 May 41 + 9999999", "look Nobody Atall", "look ",
 ]
 
 
-@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
-def test_a_call_that_fails_says_so_in_one_line(text):
+@pytest.mark.parametrize("said", BAD, ids=range(len(BAD)))
+def test_a_call_that_fails_says_so_in_one_line(said):
     with pytest.raises(UserError) as error:
-        call(WORLD, text)
+        call(WORLD, said)
     assert "\n" not in str(error.value)
 
 
-def test_the_last_call_of_a_text_counts():
-    assert call(WORLD, "Two? [calc 1 + 1] => 2 and three? [calc 2 + 1] =>") == "3"
-    assert call(WORLD, "[calc 27 * 43]") == str(27 * 43)
-    assert call(WORLD, "[weekday 1 January 0]") == "Monday"
-    assert call(WORLD, "[days 1 January 0 to 1 January 1]") == "360"
-    assert call(WORLD, "[after 30 December 0 + 1]") == "1 January 1"
-    assert call(WORLD, f"[look {WORLD.people[0].name}]").startswith(WORLD.people[0].name)
+def test_a_call_gives_what_its_tool_finds():
+    assert call(WORLD, "calc 27 * 43") == str(27 * 43)
+    assert call(WORLD, "weekday 1 January 0") == "Monday"
+    assert call(WORLD, "days 1 January 0 to 1 January 1") == "360"
+    assert call(WORLD, "after 30 December 0 + 1") == "1 January 1"
+    assert call(WORLD, f"look {WORLD.people[0].name}").startswith(WORLD.people[0].name)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.group == "tools"])
@@ -98,7 +96,8 @@ def test_the_labels_say_where_results_stand_and_calls_give_them(name):
         document = kind(WORLD, Random(i), dials)
         assert len(document.labels["results"]) == document.text.count(" => ") == getattr(dials, "hops", 1)
         for start, end in document.labels["results"]:
-            assert call(WORLD, document.text[:start]) == document.text[start:end]
+            said = document.text[: start - len("] => ")].rpartition("[")[2]
+            assert call(WORLD, said) == document.text[start:end]
         silent = kind(WORLD, Random(i), kind.dials(**{**vars(dials), "steps": False}))
         assert silent.text == f"{document.prompt} {document.truth}" and silent.labels["results"] == []
 

@@ -6,82 +6,63 @@ The model writes up to the `]`; the loop runs the tool and adds ` => 1161`, and 
 new tokens are read. What a tool says is text: a call inside of it is not run.
 """
 
-import os
-from collections import Counter
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from signal import SIGKILL
-from subprocess import DEVNULL, PIPE, Popen
-from threading import Timer
+from threading import Thread
 from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.eval.ask import Answer, answers
-from tinyllm.eval.retrieval import encyclopaedia
+from tinyllm.eval.retrieval import Index, passages_of
 from tinyllm.eval.task import Item, Task
 from tinyllm.runs import Opened
 from tinyllm.tokenizer.text import TextStream
 from tinyllm.world import World
-from tinyllm.world.interpreter import evaluate
-from tinyllm.world.tools import CALL, MAX_CALL, TOOLS
+from tinyllm.world.interpreter import run
+from tinyllm.world.tools import TOOLS
 
+CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]$")
 CALLS, RESULT = 8, 200  # calls in an answer, characters of a result
+SECONDS = 5.0  # until a tool must have a result
 ROOM = 200  # tokens that an answer may need beside those of the right one, for calls
 MARK = " => "  # stands before a result
 Tools = Mapping[str, Callable[[str], Any]]
 
 
 def tools_of(world: Any) -> Tools:
-    """Return the tools that know a world: those of world/tools.py, code, and a search in its encyclopaedia.
+    """Return the tools that know a world: those of world/tools.py, code, and a search in its facts.
 
-    None can hang: `code` computes an expression of the small Python of world/interpreter.py, which counts
-    steps and lengths, and the others read tables.
+    `code` runs a program in the small Python of world/interpreter.py, as the suite `code` does. The result is
+    the value of its last line.
     """
     known = {name: partial(tool, world) for name, tool in TOOLS.items()}
-    return known | {"code": evaluate, "search": lambda given: encyclopaedia(world).best(given)}
-
-
-def program(command: list[str], seconds: float = 5.0) -> Callable[[str], str]:
-    """Return a tool that runs a program, which reads the input and writes the result.
-
-    It is ended after `seconds`, or when it has written more than a result may have.
-    """
-    def run(given):
-        try:
-            with Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True) as process:
-                kill = partial(os.killpg, process.pid, SIGKILL)  # its own programs, too, which hold the pipe
-                timer = Timer(seconds, kill)
-                timer.start()
-                with suppress(BrokenPipeError):  # it reads no input
-                    process.stdin.write(given.encode())
-                    process.stdin.close()
-                found, late = process.stdout.read(4 * RESULT + 1), not timer.is_alive()
-                timer.cancel()
-                kill()
-        except OSError as error:
-            raise UserError(f"cannot run {command[0]}: {error.strerror or error}") from None
-        if late:
-            raise UserError(f"no result after {seconds:g} s")
-        return found.decode(errors="replace")
-
-    return run
+    return known | {"code": run, "search": Index(passages_of(world)).best}
 
 
 def result(tools: Tools, name: str, given: str) -> str:
-    """Run a tool -> its result, or what is wrong: one line of at most RESULT characters."""
+    """Run a tool -> one line of at most RESULT characters: its result, or what is wrong."""
+    said: list[str] = []
+    thread = Thread(target=lambda: said.append(_answered(tools, name, given)), daemon=True)
+    thread.start()
+    thread.join(SECONDS)  # a thread cannot be ended, but nobody has to wait for it
+    (text,) = said or [f"error: no result after {SECONDS:g} s"]
+    text = " ".join(text[: 4 * RESULT].split())
+    return text if len(text) <= RESULT else f"{text[: RESULT - 3]}..."
+
+
+def _answered(tools, name, given):
     try:
         if name not in tools:
             raise UserError(f"there is no tool called {name}; there are {', '.join(tools)}")
-        if len(given) > MAX_CALL:
-            raise UserError(f"a call has at most {MAX_CALL} characters, this one has {len(given)}")
-        said = str(tools[name](given))
+        return str(tools[name](given))
     except UserError as error:
-        said = f"error: {error}"
+        return f"error: {error}"
     except Exception as error:  # a tool of the caller's
-        said = f"error: {type(error).__name__}: {error}"
-    said = " ".join(said[: 4 * RESULT].split())
-    return said if len(said) <= RESULT else f"{said[: RESULT - 3]}..."
+        return f"error: {type(error).__name__}: {error}"
 
 
 def with_tools(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, calls: int = CALLS,
@@ -93,28 +74,38 @@ def with_tools(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0
     """
     tokenizer, room = opened.tokenizer, opened.model.config.context
     known = tools_of(getattr(task, "world", None) or World()) if tools is None else tools
-    made: Counter[int] = Counter()  # calls of each sequence
+    told: dict[int, list[list[int]]] = defaultdict(list)  # of each sequence: where its results stand
 
     def follow(sequence, text):
         """Look for a call that the newest token completes, and tell the sequence its result."""
-        last = tokenizer.decode(sequence.ids[-1:])
+        last, places = tokenizer.decode(sequence.ids[-1:]), told[sequence.index]
         kept, _, more = last.partition("]")
         before = text.removesuffix(more)
-        call = CALL.search(before, max(0, before.rfind("[")))
-        if sequence.finish or "]" not in last or not before.endswith("]") or not call:
+        call = _completed(before[places[-1][1] if places else 0 :])
+        if sequence.finish or "]" not in last or not call:
             return text
-        made[sequence.index] += 1
-        told = _written(tokenizer, MARK + result(known, *call.groups()))
-        new = tokenizer.encode(told)
+        said = _written(tokenizer, MARK + result(known, *call))
+        new = tokenizer.encode(said)
         last = tokenizer.encode(f"{kept}]") if more else sequence.ids[-1:]
-        if made[sequence.index] > calls or len(sequence.ids) + len(last) + len(new) > room:
+        if len(places) == calls or len(sequence.ids) + len(last) + len(new) > room:
             sequence.finish = "length"
             return before
         stream = TextStream(tokenizer, sequence.text.stop, [*sequence.ids[:-1], *last, *new])
         sequence.tell(new, last, stream)
-        return before + told
+        places.append([len(before), len(before + said)])
+        return before + said
 
-    return answers(opened, task, items, shots, follow=follow, spare=ROOM, **options)
+    found = answers(opened, task, items, shots, follow=follow, spare=ROOM, **options)
+    return [replace(answer, told=told[i]) for i, answer in enumerate(found)]
+
+
+def _completed(text):
+    """Return the tool and the input of the call that ends a text, or None. A program may have brackets."""
+    code = text[text.find("[code ") :]
+    if code.startswith("[code "):
+        return ("code", code[6:-1]) if code.count("[") == code.count("]") else None
+    call = CALL.search(text, max(0, text.rfind("[")))
+    return call and call.groups()
 
 
 def _written(tokenizer, text):

@@ -6,7 +6,7 @@ change its bits.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -41,6 +41,7 @@ class Answer:
     ended: False if the text was cut off.
     shots: how many solved items stood before the question.
     tokens: how many tokens the model read and wrote.
+    told: where in the text results of tools stand, as [start, end].
     """
 
     item: Item
@@ -50,6 +51,7 @@ class Answer:
     ended: bool = True
     shots: int = 0
     tokens: int = 0
+    told: list[list[int]] = field(default_factory=list)
 
 
 def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, first: int = 0, n: int = 1,

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -63,12 +62,6 @@ def passages_of(world: Any) -> list[str]:
     adults = {person.name for person in world.adults}
     facts = [fact for fact in world.facts() if fact.subject in adults and fact.relation in RELATIONS]
     return [say(fact, i % 4) for i, fact in enumerate(facts)]
-
-
-@cache
-def encyclopaedia(world: Any) -> Index:
-    """Return an index of the passages of a world."""
-    return Index(passages_of(world))
 
 
 def attribution(found: Sequence[Answer]) -> dict[str, float]:

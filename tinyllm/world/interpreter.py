@@ -40,34 +40,35 @@ FUNCTIONS = {
 }
 
 
-def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> Any:
+def run(source: str, name: str = "", arguments: Sequence = (), budget: int = 10_000) -> Any:
     """Call a function of a program and return its result; values are numbers, texts, and lists of these.
 
+    Without a name, run the program's lines, and return the value of the last one, which may call functions.
     budget: the largest number of steps. Raises UserError for an error in the program, or for anything unsafe.
     """
     with _errors():
-        functions = {}
-        for node in _parse(source, "exec").body:
-            if not isinstance(node, ast.FunctionDef):
-                raise UserError(f"line {node.lineno}: {type(node).__name__} is not allowed outside functions")
-            functions[node.name] = node
-        if name not in functions:
+        machine, body = _Machine(budget), _parse(source.strip()).body
+        machine.functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+        lines = [node for node in body if not isinstance(node, ast.FunctionDef)]
+        if name and lines:
+            what = f"line {lines[0].lineno}: {type(lines[0]).__name__}"
+            raise UserError(f"{what} is not allowed outside functions")
+        if name and name not in machine.functions:
             raise UserError(f"there is no function {name}")
-        return _Machine(budget).call(functions[name], arguments)
+        if name:
+            return machine.call(name, [list(x) if isinstance(x, list) else x for x in arguments])
+        if not lines or not isinstance(lines[-1], ast.Expr):
+            raise UserError("the last line must be the result of the program, such as a name")
+        returned = machine.block(lines[:-1])
+        return returned[0] if returned else machine.value(lines[-1].value)
 
 
-def evaluate(expression: str, budget: int = 1_000) -> Any:
-    """Compute the value of one expression, with numbers, texts and lists as in `run`."""
-    with _errors():
-        return _Machine(budget).value(_parse(expression.strip(), "eval").body)
-
-
-def _parse(source, mode):
+def _parse(source):
     if len(source) > MAX_SOURCE:
         raise UserError(f"the program has {len(source):,} characters, at most {MAX_SOURCE:,} are allowed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(source, mode=mode)
+        return ast.parse(source)
 
 
 @contextmanager
@@ -84,10 +85,10 @@ def _errors():
 
 
 class _Machine:
-    """The state of a run: {variable: value}, and how many steps are left."""
+    """The state of a run: {variable: value}, {name: function}, and how many steps are left."""
 
     def __init__(self, budget):
-        self.names, self.budget, self.steps = {}, budget, budget
+        self.names, self.functions, self.budget, self.steps = {}, {}, budget, budget
 
     def spend(self, *values):
         """Count one step, and one more for every item or character of these values."""
@@ -95,15 +96,16 @@ class _Machine:
         if self.steps < 0:
             raise UserError(f"the program takes more than {self.budget:,} steps")
 
-    def call(self, function, arguments):
-        """Run a function with these arguments, and return its result."""
+    def call(self, name, arguments):
+        """Run a function with these arguments, and return its result; it sees no names from outside."""
+        function, outside = self.functions[name], self.names
         names = [argument.arg for argument in function.args.args]
         plain = ast.unparse(function.args) == ", ".join(names) and not function.decorator_list
         if not plain or len(names) != len(arguments):
             raise UserError(f"{function.name} must take {len(arguments)} plain arguments, without types")
-        copies = [list(value) if isinstance(value, list) else value for value in arguments]
-        self.names = dict(zip(names, copies, strict=True))
+        self.names = dict(zip(names, arguments, strict=True))
         returned = self.block(function.body)
+        self.names = outside
         return returned[0] if returned else None
 
     def block(self, body):
@@ -205,9 +207,11 @@ class _Machine:
         return OPERATORS[type(op)](*values)
 
     def invoke(self, function, arguments):
-        """Call a method, or one of FUNCTIONS."""
+        """Call a function of the program, a method, or one of FUNCTIONS."""
         self.spend(*arguments)
         match function:
+            case ast.Name(name) if name in self.functions:
+                return self.call(name, arguments)
             case ast.Name(name) if name in FUNCTIONS:
                 return FUNCTIONS[name](*arguments)
             case ast.Attribute(owner, method):

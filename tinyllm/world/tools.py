@@ -1,42 +1,29 @@
 """Run the tools that a model can call inside its text: a calculator, the calendar, the encyclopaedia.
 
-    call(world, "... How many apples are that? [calc 27 * 43]")   # "1161"
+    call(world, "calc 27 * 43")   # "1161"
 
-A call in square brackets has the name of a tool and its input. The result of a call is written after `=>`.
+In texts a call stands in square brackets, and its result after `=>`.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.world.calendar import Date
 from tinyllm.world.facts import Fact
-from tinyllm.world.interpreter import evaluate
+from tinyllm.world.interpreter import run
 
-MAX_CALL = 80  # characters between the brackets
 CARD = {"lives_in": "Home", "works_as": "Job", "likes": "Food", "best_friend": "Friend", "mother": "Mother"}
-CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]")
 
 
-def call(world: Any, text: str) -> str:
-    """Run the last call in a text and return the tool's result, which has one line.
-
-    Raises UserError for a text without a call, an unknown tool, or input that the tool refuses.
-    """
-    found = CALL.findall(text[-1000:])
-    if not found:
-        raise UserError(f"there is no call such as [calc 27 * 43] in {text[-40:]!r}")
-    tool, given = found[-1]
-    if tool not in TOOLS:
-        raise UserError(f"there is no tool called {tool}; there are {', '.join(TOOLS)}")
-    if len(given) > MAX_CALL:
-        raise UserError(f"a call has at most {MAX_CALL} characters, this one has {len(given)}")
-    return TOOLS[tool](world, given)
+def call(world: Any, said: str) -> str:
+    """Return the result of a call such as "calc 27 * 43". Raises UserError if the tool refuses its input."""
+    name, _, given = said.partition(" ")
+    return TOOLS[name](world, given)
 
 
 def _calc(world, given):
-    value = evaluate(given)
+    value = run(given)
     if not isinstance(value, int) or isinstance(value, bool):
         raise UserError(f"calc works with numbers only, got {given!r}")
     return str(value)

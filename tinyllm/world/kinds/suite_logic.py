@@ -1,6 +1,6 @@
 """Write small tasks about steps: a walk on a grid, and the truth of a logical statement."""
 
-from tinyllm.world.interpreter import evaluate
+from tinyllm.world.interpreter import run
 from tinyllm.world.question import asks
 
 WINDS = ("north", "east", "south", "west")
@@ -61,7 +61,7 @@ def _rounds(statement):
 @asks("The judge says: {statement}. So it is", "Is this true or false: {statement}?",
       size=(3, "how many words true and false are in it", 1, 10), choices=VALUES,
       draw=lambda random, size: {"statement": _statement(random, random.integers(2), size)},
-      second=lambda statement: VALUES[evaluate(statement.replace("true", "1").replace("false", "0")) > 0],
+      second=lambda statement: VALUES[run(statement.replace("true", "1").replace("false", "0")) > 0],
       working=lambda statement: ", ".join(_rounds(statement)))
 def logic(statement: str) -> str:
     """Say if a logical statement is true or false."""

@@ -10,7 +10,7 @@ from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import words
 from tinyllm.world.phrases import QUESTIONS, chain
 from tinyllm.world.question import asks, dials, given
-from tinyllm.world.tools import CARD, call
+from tinyllm.world.tools import CARD, call, card
 from tinyllm.world.world import World
 
 FRUITS = words("apples nuts cherries plums pears acorns beans pebbles buttons shells candles biscuits")
@@ -52,7 +52,7 @@ def _with_tool(forms, **more):
         *[question for question, _, _ in forms],
         group="tools",
         working=lambda truth, way, fields: f"[{forms[way][1].format_map(fields)}] => {truth(way, fields)}",
-        second=lambda world, way, fields: call(world, f"[{forms[way][1].format_map(fields)}]"),
+        second=lambda world, way, fields: call(world, forms[way][1].format_map(fields)),
         labels=lambda way, fields, document: {"way": way, **fields, "results": results(document)},
         **more,
     )
@@ -129,13 +129,13 @@ def _read_cards(world, s, way):
     """Solve independently: look up one entry after another, and cut the answer out of the text."""
     person, *hops = s
     for hop in [*hops, RELATIONS[way]]:
-        person = call(world, f"[look {person}]").partition(f" {CARD[hop]}: ")[2].partition(".")[0]
+        person = card(world, person).partition(f" {CARD[hop]}: ")[2].partition(".")[0]
     return person
 
 
 @asks(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="tools",
       draw=_person, second=_read_cards,
-      working=lambda world, s, way: " ".join(f"[look {person}] => {call(world, f'[look {person}]')}"
+      working=lambda world, s, way: " ".join(f"[look {person}] => {card(world, person)}"
                                              for person in _path(world, s, way)[:-1]),
       labels=lambda s, way, document: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                        "results": results(document)},
