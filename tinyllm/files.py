@@ -95,6 +95,30 @@ def remove_leftovers(folder: Path | str) -> None:
 
 
 @contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Keep other processes out of a file or folder inside a `with` block.
+
+    A file that is missing is made, and deleted if it stays empty. Raises UserError when another process has
+    locked the path. A lock ends with its process, even one that is killed. Windows has no such locks.
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(path, os.O_RDONLY | (0 if os.path.isdir(path) else os.O_CREAT), 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"another process is writing to {path}: wait for it, or choose another") from None
+    finally:
+        if not os.path.isdir(path) and not os.path.getsize(path):
+            os.unlink(path)
+        os.close(handle)
+
+
+@contextmanager
 def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file for reading in binary mode, as a context manager.
 

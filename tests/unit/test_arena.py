@@ -1,15 +1,20 @@
 """Check the arena: duels of models, votes of judges and people, and the ranking that follows from them."""
 
 import json
+import os
+import sys
+from signal import SIGINT
 
 import numpy as np
 import pytest
+from terminal import CTRL_C, at_terminal
 from test_eval import ANSWERS, opened
 
 from tinyllm.cli import main
 from tinyllm.cli.arena import _ask
 from tinyllm.eval import find_task
 from tinyllm.eval.arena import Duel, Preferred, duels, judged, rank, strengths
+from tinyllm.files import locked
 from tinyllm.rng import Random
 
 MODELS = {name: opened(ANSWERS, width=width) for name, width in (("a", 8), ("b", 12), ("c", 16))}
@@ -34,16 +39,16 @@ def test_strengths_are_the_likeliest_ones_and_those_of_choix():
 
 
 def test_a_ranking_finds_the_order_and_says_which_votes_are_missing():
-    truth, n = np.array([200.0, 0.0, -200.0]), 240
-    contests, held, at = turns(n), [], {"a": 0, "b": 1, "c": 2}
-    for trial in range(20):
-        leads = np.array([truth[at[x]] - truth[at[y]] for x, y in (duel.models for duel in contests)])
+    truth, n = dict(zip("abc", (200.0, 0.0, -200.0), strict=True)), 240
+    contests, held = turns(n), []
+    leads = np.array([truth[x] - truth[y] for x, y in (duel.models for duel in contests)])
+    for trial in range(200):
         first = Random("votes", trial).uniform(n) < 1 / (1 + 10 ** (-leads / 400))
-        rows = rank("abc", contests, ["1" if won else "2" for won in first], trial)
+        rows = rank("abc", contests, ["1" if won else "2" for won in first])
         assert [row["model"] for row in rows] == ["a", "b", "c"] and sum(row["wins"] for row in rows) == n
         assert rows[0]["missing"] == rows[1]["missing"] == 0 and rows[2]["missing"] is None
-        held += [row["low"] < truth[at[row["model"]]] < row["high"] for row in rows]
-    assert 0.85 < np.mean(held) <= 1
+        held += [row["low"] < truth[row["model"]] < row["high"] for row in rows]
+    assert 0.93 < np.mean(held) < 0.98  # 0.95 is promised; 600 intervals, three of which share their votes
     assert [row["missing"] for row in rank("ab", turns(10, "ab"), ["tie"] * 10)] == [None, None]
     two, said = turns(100, "ab"), ["1", "tie"] * 2 + ["1"] * 96  # a wins 51 of 100
     assert 6000 < rank("ab", two, said)[0]["missing"] < 14_000  # 9,604 votes, by the formula for shares
@@ -101,10 +106,35 @@ def test_a_person_votes_leaves_and_goes_on(call, here):
     assert votes == ["1", "tie", "2", "2"] and sum(row["wins"] for row in said["ranking"]) == 4
     assert call("--out", "none.jsonl")[:1] == (0,) and not (here / "none.jsonl").exists()
     whole = (here / "votes.jsonl").read_text()
-    for old, new in (('"a"', '"nobody"'), ('{"q', '{q'), ('"tie"', '"both"'), ("person", "length")):
+    for old, new, why in (('"a"', '"nobody"', "has the models"), ('{"q', '{q', "is not JSON"),
+                          ('"tie"', '"both"', "holds 'both' as vote"), ("person", "length", "has the judge")):
         (here / "votes.jsonl").write_text(whole.replace(old, new))
         code, _, error = call("--items", 5)
-        assert code == 2 and error.count("\n") == 1 and "votes.jsonl line" in error and "--out" in error
+        assert code == 2 and error.count("\n") == 1 and "votes.jsonl line" in error and why in error
+    (here / "votes.jsonl").write_text(whole[:-5])  # killed while it wrote the last line
+    assert "3 votes" in call("--items", 5)[1] and whole.startswith((here / "votes.jsonl").read_text())
+    with locked(here / "votes.jsonl"):
+        code, _, error = call("--items", 5)
+    assert code == 2 and error.count("\n") == 1 and "another process is writing to votes.jsonl" in error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+def test_one_key_is_a_vote_and_an_interrupt_leaves_the_terminal_as_it_was():
+    program = """if True:
+        import sys, termios
+        from tinyllm.cli import arena
+        from tinyllm.eval.arena import Duel
+        before = termios.tcgetattr(0)
+        try:
+            for i in range(4):
+                print("vote", arena._ask(Duel("Why?", ["a", "b"], ["x", "y"], [0, 0]), "1 of 4"))
+        finally:
+            print("restored" if termios.tcgetattr(0) == before else "changed")"""
+    keys = [("leave): ", key) for key in ("1", "é", "\n", "=", "\x04", CTRL_C)]
+    shown, code = at_terminal([sys.executable, "-c", program], keys)
+    assert [line for line in shown.splitlines() if line.startswith(("vote", "there"))] == [
+        "vote 1", "there is no answer 'é'", "there is no answer ''", "vote tie", "vote "]
+    assert "leave): restored" in shown and code == -SIGINT
 
 
 def test_wrong_arguments_are_one_line_and_judges_write_no_file_unasked(call, here):

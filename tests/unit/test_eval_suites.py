@@ -17,6 +17,7 @@ from tinyllm.eval.changes import CHANGES, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
 from tinyllm.eval.statistics import interval, paired, resampled
 from tinyllm.eval.suite import FOLDER, read_suite
+from tinyllm.files import locked
 from tinyllm.report.evaluation import page
 from tinyllm.runs import Opened
 from tinyllm.tokenizer.text import add_markers
@@ -96,7 +97,7 @@ def test_answers_are_kept_and_go_on_where_they_were_killed(tmp_path):
     items = [x.item for x in found]
     assert [*map(told, kept.read(task, items, 1))] == [*map(told, found[:2])]
     assert name_of(items[0]) != name_of(items[1])
-    with pytest.raises(tl.UserError, match="line 1 answers another question: the task has changed"):
+    with pytest.raises(tl.UserError, match=f"line 1 has the item {name_of(items[0])}, but this call"):
         kept.read(task, items[1:], 1)
 
 
@@ -264,6 +265,10 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
     assert main(["eval", "GOOD", *words[2:], "--html", str(tmp_path / "no" / "page.html")]) == 2
     said = capsys.readouterr()
     assert "make its folder first" in said.err and not said.out
+    assert main([*words, "--out", str(tmp_path / "new")]) == 0 and len([*(tmp_path / "new").iterdir()]) == 1
+    with locked(tmp_path / "new"):
+        assert main([*words, "--out", str(tmp_path / "new")]) == 2
+    assert "another process is writing to" in capsys.readouterr().err
     config = tl.make_config({"data": "stories"})
     models.update({f"seed{i}": replace(model, config=replace(config, seed=i)) for i in range(3)})
     assert main(["eval", "seed0", "seed1", "seed2", *words[2:-1]]) == 0

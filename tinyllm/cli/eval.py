@@ -1,11 +1,13 @@
 """Implement `tinyllm eval`, which asks trained models questions whose answers can be scored."""
 
+from contextlib import nullcontext
 from json import dumps
 from pathlib import Path
 
 from tinyllm.cli.command import command
 from tinyllm.cli.opening import Which, chosen
 from tinyllm.errors import UserError
+from tinyllm.files import locked
 from tinyllm.report.terminal import progress_bar
 
 SUITE = "understanding, many, code, trust, all, or a TOML file"
@@ -68,15 +70,18 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
     for place in places:
         find_origin(place)  # also first: a wrong name would fail after others were asked
     found, scores, configs = [], [], []
-    for place in places:
-        opened = open_model(place, which)
-        with progress_bar("asked") as move:
-            asking = Evaluation(opened, Path(out) if out else None, limit, seed, move)
-            measured = asking.rows(rows.rows) if suite else [asking.measure(rows.rows[0])]
-        found.append({"model": str(place), "suite": rows.name, "parameters": opened.model.num_parameters(),
-                      "rows": measured})
-        scores.append([asking.scores.get(row, []) for row in rows.rows])
-        configs.append(opened.config)
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    with locked(out) if out else nullcontext():
+        for place in places:
+            opened = open_model(place, which)
+            with progress_bar("asked") as move:
+                asking = Evaluation(opened, Path(out) if out else None, limit, seed, move)
+                measured = asking.rows(rows.rows) if suite else [asking.measure(rows.rows[0])]
+            found.append({"model": str(place), "suite": rows.name,
+                          "parameters": opened.model.num_parameters(), "rows": measured})
+            scores.append([asking.scores.get(row, []) for row in rows.rows])
+            configs.append(opened.config)
     pairs = compare(found, scores, seed)
     print("\n".join([*evaluation.lines(found, pairs), *evaluation.spread(found, configs)]))
     if html:

@@ -2,24 +2,22 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, islice
-from json import dumps
-from pathlib import Path
+from itertools import combinations, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.errors import UserError
+from tinyllm.config import bounded
 from tinyllm.eval.ask import answers
-from tinyllm.eval.statistics import DRAWS
 from tinyllm.eval.task import Item, Task, WorldTask
-from tinyllm.files import read_text
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 from tinyllm.world.reward import reward
 
 VOTES = {"1": 1.0, "2": 0.0, "tie": 0.5}  # what the first answer wins
+VOTE = {"question": str, "models": [str], "answers": [str], "judge": str,
+        "vote": bounded(str, choices=tuple(VOTES))}  # a line of a file of votes
 
 
 class Duel(NamedTuple):
@@ -29,11 +27,6 @@ class Duel(NamedTuple):
     models: list[str]
     answers: list[str]
     rewards: list[float]
-
-    def line(self, judge: str, vote: str) -> str:
-        """Return a vote on the duel as a line of JSON."""
-        return dumps({"question": self.question, "models": self.models, "answers": self.answers,
-                      "judge": judge, "vote": vote})
 
 
 class Preferred(WorldTask):
@@ -57,16 +50,14 @@ def duels(models: Mapping[str, Opened], task: Task, n: int, seed: int = 0) -> li
     """
     items, turns = list(islice(task.items("test"), n)), list(combinations(models, 2))
     pairs = [Random(seed, "order", i).shuffle(turns[i % len(turns)]) for i in range(len(items))]
-    found: list[dict] = [{} for _ in items]
+    said = {}
     for k, (name, opened) in enumerate(models.items()):
-        own = [i for i, pair in enumerate(pairs) if name in pair]
-        said = answers(opened, task, [items[i] for i in own], seed=len(models) * seed + k,
-                       sampling=opened.sampling) if own else []
-        for i, answer in zip(own, said, strict=True):
-            found[i][name] = answer
-    return [Duel(item.question, pair, [each[name].text.strip() for name in pair],
-                 [each[name].score for name in pair])
-            for item, pair, each in zip(items, pairs, found, strict=True)]
+        own = [item for item, pair in zip(items, pairs, strict=True) if name in pair]
+        said[name] = iter(answers(opened, task, own, seed=len(models) * seed + k,
+                                  sampling=opened.sampling) if own else [])
+    both = [[next(said[name]) for name in pair] for pair in pairs]
+    return [Duel(item.question, pair, [x.text.strip() for x in found], [x.score for x in found])
+            for item, pair, found in zip(items, pairs, both, strict=True)]
 
 
 JUDGES: dict[str, Any] = {  # what is compared of two answers
@@ -80,17 +71,6 @@ def judged(duel: Duel, judge: str, bias: Mapping[str, float], random: Random) ->
     """Return a judge's vote, "1", "2" or "tie"; with the bias {"length": 0.3}, length decides 30 %."""
     first, second = JUDGES[next((x for x, share in bias.items() if random.happens(share)), judge)](duel)
     return "tie" if first == second else "1" if first > second else "2"
-
-
-def read_votes(path: Path, contests: Sequence[Duel], judge: str) -> list[str]:
-    """Return a file's votes on the first of some duels. Raises UserError, naming a line that is wrong."""
-    votes, lines = [], read_text(path).splitlines() if path.exists() else []
-    for number, (line, duel) in enumerate(zip(lines, contests, strict=False), 1):
-        votes += [vote for vote in VOTES if duel.line(judge, vote) == line]
-        if len(votes) < number:
-            raise UserError(f"{path} line {number} is no vote of the judge {judge} on {duel.models[0]} and "
-                            f"{duel.models[1]} with this seed, data and these models: give another --out")
-    return votes
 
 
 def strengths(wins: np.ndarray, ties: float = 0.0) -> np.ndarray:
@@ -107,37 +87,32 @@ def strengths(wins: np.ndarray, ties: float = 0.0) -> np.ndarray:
     return found
 
 
-def rank(names: Sequence[str], contests: Sequence[Duel], votes: Sequence[str], seed: int = 0) -> list[dict]:
+def rank(names: Sequence[str], contests: Sequence[Duel], votes: Sequence[str]) -> list[dict]:
     """Rank models by the votes on the first of some duels -> a row for each model, the best first.
 
     A row has "model", "wins" (a tie is half a win), "points" (400 log10(strength), with mean 0), and the ends
-    "low" and "high" of their 95 % interval by a parametric bootstrap: other votes are drawn, as likely as the
-    strengths say. Each pair gets one more tie. "missing": about how many more votes tell the model from the
-    next one, 0 if they are told apart, None if no number does.
+    "low" and "high" of their 95 % interval. Each pair gets one more tie. "missing": about how many more votes
+    tell the model from the next one, 0 if they are told apart, None if no number does.
+
+    The intervals are those of a normal distribution whose covariance is the inverse of Fisher's information:
+    a vote between models that win with probability p and 1 - p tells p (1 - p) about the difference of their
+    log-strengths.
     """
-    n, count = len(votes), len(names)
-    first, second = np.array([[names.index(x) for x in duel.models] for duel in contests[:n]]).T
-
-    def fit(scores):
-        wins = np.zeros((count, count))
-        np.add.at(wins, (first, second), scores)
-        np.add.at(wins, (second, first), 1 - scores)
-        points = 400 * np.log10(strengths(wins, ties=1))
-        return wins.sum(axis=1), points - points.mean()
-
-    wins, found = fit(np.array([VOTES[vote] for vote in votes]))
-    sure = 1 / (1 + 10 ** ((found[second] - found[first]) / 400))
-    order, random = np.argsort(-found, kind="stable"), Random(seed, "bootstrap")
-    drawn = np.stack([fit(random.uniform(n) < sure)[1][order] for _ in range(DRAWS)])
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    ends = np.quantile(drawn[:, :-1] - drawn[:, 1:], (0.025, 0.975), axis=0)  # of the leads
-    missing = [*map(_missing, *ends, -np.diff(found[order]), [n] * count), None]
-    return [{"model": names[i], "wins": wins[i], "points": found[i], "low": low[k], "high": high[k],
-             "missing": missing[k]} for k, i in enumerate(order)]
-
-
-def _missing(low, high, lead, n):
-    """Return how many more votes move the low end of a lead above 0: its interval shrinks as 1 / sqrt(n)."""
-    if low > 0 or lead == 0:
-        return 0 if low > 0 else None
-    return max(1, math.ceil(n * ((high - low) / 2 / lead) ** 2) - n)
+    wins = np.zeros((len(names), len(names)))
+    for duel, vote in zip(contests, votes, strict=False):
+        first, second = map(names.index, duel.models)
+        wins[first, second] += VOTES[vote]
+        wins[second, first] += 1 - VOTES[vote]
+    found, unit = strengths(wins, ties=1), 400 / math.log(10)
+    sure = found[:, None] / (found[:, None] + found)
+    told = (wins + wins.T + 1) * sure * (1 - sure)
+    covariance = unit**2 * np.linalg.pinv(np.diag(told.sum(axis=1)) - told)
+    points, width = unit * (np.log(found) - np.log(found).mean()), 1.96 * np.sqrt(np.diag(covariance))
+    rows = [{"model": name, "wins": wins[i].sum(), "points": points[i], "low": points[i] - width[i],
+             "high": points[i] + width[i], "missing": None} for i, name in enumerate(names)]
+    order = np.argsort(-points, kind="stable").tolist()
+    for i, j in pairwise(order):
+        if (lead := points[i] - points[j]) > 1e-6:
+            variance = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
+            rows[i]["missing"] = max(0, math.ceil(len(votes) * (1.96**2 * variance / lead**2 - 1)))
+    return [rows[i] for i in order]

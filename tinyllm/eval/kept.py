@@ -13,14 +13,14 @@ from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.eval.ask import Answer
 from tinyllm.eval.task import Item, Task
-from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
+from tinyllm.files import parse_json, read_bytes
 from tinyllm.runs import Opened
 from tinyllm.runs.log import RunLog
 
 CHUNK = 32  # items are asked, and kept, in lists of this length
-SHARE = bounded(float, min=0, max=1)
-LINE = {"item": str, "text": str, "confidence": SHARE, "ended": bool, "shots": bounded(int, min=0),
-        "tokens": bounded(int, min=0)}
+ANSWER = {"text": str, "confidence": bounded(float, min=0, max=1), "ended": bool,
+          "shots": bounded(int, min=0), "tokens": bounded(int, min=0), "told": [[bounded(int, min=0)]]}
+LINE = {"item": str} | ANSWER
 
 
 def fingerprint(opened: Opened) -> str:
@@ -40,50 +40,55 @@ def name_of(item: Item) -> str:
 
 
 class Kept:
-    """The answers of a model to a task, in a file of a folder; each line of JSON has an answer.
+    """The answers of a model to a task, in a file of a folder.
 
     The file's name has a digest of `about`, such as the model's SHA-256, the metric and the shots.
     """
 
     def __init__(self, folder: Path, title: str, about: Any):
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([about, *LINE], sort_keys=True).encode()).hexdigest()
         words = "".join(c if c.isalnum() else "-" for c in title)[:60]
         self.path = folder / f"{words}-{digest[:16]}.jsonl"
 
     def read(self, task: Task, items: Sequence[Item], n: int) -> list[Answer]:
-        """Return the kept answers, n to each item; a last line that was cut off is forgotten.
-
-        Raises UserError, naming the line, when a line is damaged or answers another question.
-        """
-        if not os.path.lexists(self.path):
-            return []
-        whole, _, rest = read_bytes(self.path).rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
-        if rest or len(lines) % n:
-            lines = lines[: len(lines) - len(lines) % n]
-            atomic_write_bytes(self.path, b"".join(line + b"\n" for line in lines))
-        found = []
-        for number, line in enumerate(lines[: n * len(items)]):
-            item = items[number // n]
-            try:
-                said = parse_json(line)
-                conform(said, LINE)
-                if said.pop("item") != name_of(item):
-                    raise UserError("answers another question: the task has changed; give another --out")
-                found.append(Answer(item, score=task.score(item, said["text"]), **{k: said[k] for k in said}))
-            except (UserError, TypeError) as error:
-                raise UserError(f"{self.path} line {number + 1} {error}") from None
-        return found
+        """Return the kept answers, n to each item. Errors are those of `read_records`."""
+        asked = [item for item in items for _ in range(n)]
+        lines = read_records(self.path, LINE, [{"item": name_of(item)} for item in asked], n)
+        return [Answer(item, score=task.score(item, said["text"]), **{name: said[name] for name in ANSWER})
+                for item, said in zip(asked, lines, strict=False)]
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Append answers to the file. Raises UserError when it cannot be written."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot keep answers in {self.path}: {error.strerror or error}") from error
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         for x in answers:
-            said = {name: getattr(x, name) for name in LINE if name != "item"}
-            RunLog(self.path).append({"item": name_of(x.item)} | said)
+            RunLog(self.path).append({"item": name_of(x.item)} | {name: getattr(x, name) for name in ANSWER})
+
+
+def read_records(path: Path, fields: Any, due: Sequence[dict[str, Any]], n: int = 1) -> list[dict[str, Any]]:
+    """Return the records of a file: each is a line of JSON, and has all values of the record that is due.
+
+    fields: what they have, as for `conform`. A last line that was cut off is removed, and lines behind the
+    last whole group of n. Raises UserError, naming the line, when one is damaged or has another value.
+    """
+    if not os.path.lexists(path):
+        return []
+    whole, _, rest = read_bytes(path).rpartition(b"\n")
+    lines = whole.split(b"\n") if whole else []
+    if rest or len(lines) % n:
+        lines = lines[: len(lines) - len(lines) % n]
+        os.truncate(path, sum(len(line) + 1 for line in lines))
+    found = []
+    for number, (line, values) in enumerate(zip(lines, due, strict=False), 1):
+        try:
+            conform(said := parse_json(line), fields)
+            for name in values:
+                if said[name] != values[name]:
+                    raise UserError(f"has the {name} {str(said[name])[:60]}, but this call asks about "
+                                    f"{str(values[name])[:60]}: give another --out")
+            found.append(said)
+        except UserError as error:
+            raise UserError(f"{path} line {number} {error}") from None
+    return found
 
 
 def ask_all(opened: Opened, task: Task, items: Sequence[Item], ask: Callable[..., list[Answer]], *,
