@@ -1,6 +1,7 @@
 """Check tools that a model calls while it answers, passages that it reads, and the sources that it names."""
 
 import math
+import re
 import time
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +15,7 @@ from tinyllm.eval import (
     Evaluation,
     Index,
     Row,
+    Suite,
     agent,
     attribution,
     find_task,
@@ -24,6 +26,7 @@ from tinyllm.eval import (
 from tinyllm.eval.agent import RESULT, result
 from tinyllm.eval.ask import Answer, log_probs
 from tinyllm.models.bert import Bert, BertConfig
+from tinyllm.report.evaluation import page
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer.bpe import BPETokenizer
@@ -156,6 +159,19 @@ def test_a_suite_may_ask_with_tools_and_a_tokenizer_may_lack_letters_of_a_result
     row = Row("world:calculator", metric="tools")
     numbers = Evaluation(opened(), limit=2).measure(row)
     assert numbers["metric"] == "tools" and numbers["n"] == 2
+
+
+def test_a_page_shows_each_transcript_turn_by_turn_and_marks_errors():
+    text = "[calc <1>] => error: no [calc 2] => 2 answer: 2"
+    examples = [["Two & two?", text, 0.0, [[10, 23], [32, 37]]], ["Three?", "none", 1.0, []]]
+    asked = Evaluation(opened(), limit=2).measure(Row("world:calculator", metric="tools"))
+    rows = [asked | {"examples": examples}]
+    shown = page(Suite("x", "", ()), [{"model": "m", "parameters": 1, "rows": rows}], [])
+    _, part = shown.split("<h2>Transcript: calculator, m</h2>")
+    assert re.findall(r"<h3>(.*?)</h3><p(.*?)</p>", part) == [
+        ("question", ">Two &amp; two?"), ("model", ">[calc &lt;1&gt;]"),
+        ("tool", ' class="found"><samp>=&gt; error: no</samp>'), ("model", ">[calc 2]"),
+        ("tool", "><samp>=&gt; 2</samp>"), ("model", ">answer: 2")]
 
 
 def test_results_of_tools_are_no_targets():

@@ -144,7 +144,7 @@ class Evaluation:
             "chance": metric.chance(task.chance, found),
             "fewer_shots": sum(x.shots < row.shots for x in found),
             "cut_off": sum(not x.ended for x in found), "tokens": sum(x.tokens for x in found),
-            "examples": [[x.item.question, x.text, x.score] for x in found[:EXAMPLES]],
+            "examples": [[x.item.question, x.text, x.score, x.told] for x in found[:EXAMPLES]],
             "seconds": round(time.perf_counter() - began, 3)}
 
     def rows(self, table: Sequence[Row]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from dataclasses import replace
+from itertools import chain, cycle, pairwise
 from typing import Any
 
 from tinyllm.report import page as parts
@@ -59,6 +60,7 @@ def page(suite: Any, models: list[dict[str, Any]], pairs: list[dict[str, Any]]) 
                             tag("div", [_curve(models, i) for i in range(len(rows))], class_="trio")))
     body.append(section("Asked and answered", "The first questions of each task; calls of tools in brackets",
                         _examples(models)))
+    body += _transcripts(models)
     notes = [tag("li", f"{model['model']}: {note}") for model in models for note in _notes(model["rows"])]
     if notes:
         body.append(section("Notes", "What is missing, cut off, or asked with fewer shots", tag("ul", notes)))
@@ -123,9 +125,29 @@ def _examples(models):
     for same in zip(*(model["rows"] for model in models), strict=True):
         for asked in zip(*(x["examples"] for x in same if x["examples"]), strict=False):
             answers = [[text.strip() or "(nothing)", tag("small", " right" if score == 1 else " wrong")]
-                       for _, text, score in asked]
+                       for _, text, score, _ in asked]
             rows.append([f"{_name(same[0])}, {same[0]['metric']}", asked[0][0][-400:], *answers])
     return parts.table("answers", ["task", "question", *(model["model"] for model in models)], rows, "wrap")
+
+
+def _transcripts(models):
+    """Yield a section for each of these answers in which tools were called, with a block for each turn."""
+    for model in models:
+        for row in model["rows"]:
+            for question, text, score, told in row["examples"]:
+                ends, who = [0, *chain(*told), len(text)], chain(["question"], cycle(["model", "tool"]))
+                turns = [question, *(text[start:end].strip() for start, end in pairwise(ends))]
+                if told:
+                    yield section(f"Transcript: {_name(row)}, {model['model']}",
+                                  f"The answer is {'right' if score == 1 else 'wrong'}",
+                                  [_turn(*turn) for turn in zip(who, turns, strict=False)])
+
+
+def _turn(who, said):
+    """Return a block of a transcript; what a tool said has other letters, and an error a bar beside it."""
+    bar = "found" if said.startswith("=> error: ") else None
+    content = tag("samp", said) if who == "tool" else said
+    return tag("div", tag("h3", who), tag("p", content, class_=bar), class_="sample")
 
 
 def _cell(row, differs, wide):
