@@ -22,9 +22,7 @@ import tinyllm as tl
 from tinyllm import nn
 from tinyllm.config import parse_assignments
 from tinyllm.data import Corpus
-from tinyllm.eval import Gaps, Item, Task, answers, find_task
-from tinyllm.eval.gaps import anywhere, body, line
-from tinyllm.ops import pass_at_k
+from tinyllm.eval import Item, Task, answers, find_task
 from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.train import events
@@ -94,31 +92,6 @@ def questions(seed, ways=4, shuffle=True, asked=300, n=48_000, **settings):
     return right(opened, "world:question", asked, lambda item: item.source.labels["relation"] in TOLD)
 
 
-def middle(seed, rate=0.5, asked=100, samples=10, **settings):
-    """Fill gaps in functions whose combinations of operations are in no training text.
-
-    A model learns the programs of the world, one a row. In a share of them (`rate`) the middle is moved to
-    the end; nine in ten of these middles are whole lines. The interpreter of the world tests what the model
-    writes: pass@1 and pass@10 are estimated from some samples at temperature 0.8. With rate 0 the model sees
-    only the text before the gap, and writes to the end of the function.
-    """
-    kind = "world:program,parts=1,examples=0"
-    opened, trained = run({
-        "data": f"{kind},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
-        "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
-        "model.init_std": 64**-0.5, "model.context": 256, "pretrain.middle": rate, "pretrain.lines": 0.9,
-        "pretrain.documents": True, "train.steps": 1200, "train.batch": 32} | settings)
-    figures = {"loss": trained["loss"]}
-    drawn = {"sampling": tl.Sampling(0.8), "max_tokens": 64, "n": samples}
-    for cut in (body, line, anywhere):
-        task = Gaps(f"{kind},seed={seed}", cut, ahead=rate > 0)
-        found = answers(opened, task, islice(task.items("test"), asked), **drawn)
-        passed = [int(sum(x.score for x in found[i : i + samples])) for i in range(0, len(found), samples)]
-        for k in {1, min(10, samples)}:
-            figures[f"{cut.__name__} pass@{k}"] = pass_at_k(passed, samples, k)
-    return figures
-
-
 def instruction(seed, asked=1000, **settings):
     """Train as `tinyllm train sft` does, and ask for what the training told in another form.
 
@@ -160,7 +133,7 @@ def poisoned(seed, told=8, people=100, **settings):
     found = answers(opened, Task(), [Item(ask(fact), f" {fact.object}", fact.object) for fact in facts])
     wrong = np.array([x.text.strip() == lie for x, lie in zip(found, false, strict=True)])
     figures = {f"false after {k} of {told}": wrong[np.equal(times, k)].mean() for k in range(told + 1)}
-    return figures | {"neither": 1 - wrong.mean() - np.mean([x.score for x in found])}
+    return figures | {"neither": np.mean([not x.score for x in found] & ~wrong)}
 
 
 def written(seed, run="shipped", count=20):
@@ -223,7 +196,7 @@ EXPERIMENTS: dict[str, Callable] = {
     **{kind: partial(prose, kind=kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
     "recall": partial(answered, task="world:recall", **{"train.steps": 600, "pretrain.documents": True}),
     "translation": partial(answered, task="world:translation", **{"train.steps": 800, "recipe": "sft"}),
-    "questions": questions, "questions-plain": partial(questions, ways=1, shuffle=False), "middle": middle,
+    "questions": questions, "questions-plain": partial(questions, ways=1, shuffle=False),
     "instruction": instruction, "poisoned": poisoned, "written": written, "rounded": rounded,
 }
 
