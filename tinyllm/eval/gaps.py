@@ -33,24 +33,22 @@ CUTS = {"body": body, "line": line, "anywhere": anywhere}
 class Gaps(WorldTask):
     """Programs with a part cut out: the question ends at the gap, and the answer is what was cut out.
 
-    cut: a function of a program's body and a Random, such as `line`. With `ahead`, the model reads what comes
-    after the gap; else it sees only what is before, and writes to the end of the function.
+    cut: a function of a program's body and a Random, such as `line`.
     """
 
-    def __init__(self, name: str, cut: Callable[[str, Random], tuple[str, str]], ahead: bool = True):
+    def __init__(self, name: str, cut: Callable[[str, Random], tuple[str, str]]):
         if name.partition(",")[0] != "world:program":
             raise UserError(f"only programs have parts to cut out: ask world:program in place of {name}")
         super().__init__(name)
-        self.cut, self.ahead = cut, ahead
+        self.cut = cut
 
     def items(self, split: str) -> Iterator[Item]:
         """Yield the programs of a split, each with a gap."""
         for i, document in enumerate(self.documents(split)):
             before, after = self.cut(document.answer, Random(i, self.cut.__name__))
-            after, suffix = (after, after + SEPARATOR) if self.ahead else ("", "")
             middle = document.answer[len(before) : len(document.answer) - len(after)]
             source = document, before, after
-            yield Item(document.prompt + before, middle, middle, suffix=suffix, source=source)
+            yield Item(document.prompt + before, middle, middle, suffix=after + SEPARATOR, source=source)
 
     def score(self, item: Item, answer: str) -> float:
         """Return 1.0 if the program with the answer in its gap passes its tests, else 0.0."""
