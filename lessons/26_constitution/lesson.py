@@ -101,8 +101,8 @@ for name, setup in (("before", before), ("after", after)):
 
 # %% [markdown]
 # With SEEDS = 3, 68.4 of 100 answers broke a rule before (66.0 to 70.7 by seed)
-# and 4.9 after (4.0 to 5.3), while 75.8 and 84.7 said the fact (73.3 to 77.3,
-# 80.0 to 92.0): the rules are not kept by silence. Revising is easier than
+# and 4.9 after (4.0 to 5.3), while 71.8 and 81.8 said the fact (68.7 to 74.0,
+# 78.0 to 88.7): the rules are not kept by silence. Revising is easier than
 # answering well, as the draft is there to look at; training moves that skill
 # from the second try to the first, most of it within 40 steps.
 #
