@@ -15,7 +15,7 @@ from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, fi
 from tinyllm.eval.ask import answers, likeliest
 from tinyllm.eval.changes import CHANGES, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
-from tinyllm.eval.statistics import interval, paired, resampled
+from tinyllm.eval.statistics import paired, resampled
 from tinyllm.eval.suite import FOLDER, read_suite
 from tinyllm.files import locked
 from tinyllm.report.evaluation import page
@@ -24,8 +24,6 @@ from tinyllm.tokenizer.text import add_markers
 
 
 def test_intervals_and_paired_tests():
-    assert interval([0.0, 1.0] * 5) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert interval([1.0] * 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     x = np.arange(100.0)
     low, high = resampled(lambda at: x[at].mean(), 100)
     assert low == pytest.approx(49.5 - 1.96 * 2.89, abs=0.5) and high == pytest.approx(49.5 + 5.66, abs=0.5)
@@ -245,7 +243,7 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
     monkeypatch.setattr("tinyllm.runs.run.find_origin", lambda place: None)
     assert main(words) == 0
     *_, row, last = capsys.readouterr().out.splitlines()
-    low, high = interval([1.0] * 30)
+    low, high = tl.ops.wilson_interval(30, 30)
     assert row.split() == ["parity,size=4", "right", "1.000", f"{low:.3f}", "to", "1.000", "0.500", "30"]
     said = json.loads(last)
     assert said["model"] == "GOOD" and said["suite"] == "world:parity,size=4"

@@ -5,10 +5,10 @@ from tinyllm.eval.ask import Answer, answers, likeliest
 from tinyllm.eval.gaps import Gaps
 from tinyllm.eval.metrics import METRICS, find_metric
 from tinyllm.eval.retrieval import Index, attribution, passages_of
-from tinyllm.eval.statistics import interval, paired
+from tinyllm.eval.statistics import paired
 from tinyllm.eval.suite import Evaluation, Row, Suite, compare, read_suite
 from tinyllm.eval.task import Item, RecordTask, Task, WorldTask, find_task
 
 __all__ = ["METRICS", "Answer", "Evaluation", "Gaps", "Index", "Item", "RecordTask", "Row", "Suite",
-           "Task", "WorldTask", "answers", "attribution", "compare", "find_metric", "find_task", "interval",
+           "Task", "WorldTask", "answers", "attribution", "compare", "find_metric", "find_task",
            "likeliest", "paired", "passages_of", "read_suite", "tools_of", "with_tools"]

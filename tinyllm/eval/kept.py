@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,24 +88,4 @@ def read_records(path: Path, fields: Any, due: Sequence[dict[str, Any]], n: int 
             found.append(said)
         except UserError as error:
             raise UserError(f"{path} line {number} {error}") from None
-    return found
-
-
-def ask_all(opened: Opened, task: Task, items: Sequence[Item], ask: Callable[..., list[Answer]], *,
-            kept: Kept | None = None, tick: Callable[[int], None] = lambda done: None,
-            **options: Any) -> list[Answer]:
-    """Ask all items of a task that have no kept answers -> all answers, in the order of the items.
-
-    tick(done): is called with the number of items that are answered, after each CHUNK.
-    """
-    if not items:
-        raise UserError(f"{task.name} has no items to ask about")
-    n = options.get("n", 1)
-    found = kept.read(task, items, n) if kept else []
-    for i in range(len(found) // n, len(items), CHUNK):
-        tick(i)
-        new = ask(opened, task, items[i : i + CHUNK], first=i, **options)
-        if kept:
-            kept.add(new)
-        found += new
     return found

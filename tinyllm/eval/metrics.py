@@ -13,7 +13,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.eval.agent import with_tools
 from tinyllm.eval.ask import Answer, answers, likeliest
-from tinyllm.eval.statistics import by_accident, interval, resampled
+from tinyllm.eval.statistics import by_accident, resampled
 from tinyllm.world.kinds.refusal import refuses
 
 DRAWN = Sampling(temperature=0.8)  # how several answers to the same question are drawn
@@ -59,8 +59,8 @@ class Metric:
                 low = max(0.0, score - by_accident(whole, sure, seed))
         else:
             scores = self.each(found)
-            low, high = interval(scores)
             score = math.fsum(scores) / len(scores)
+            low, high = ops.wilson_interval(math.fsum(scores), len(scores))  # wide if scores are not 0 or 1
         numbers: dict[str, Any] = {"score": score, "low": low, "high": high}
         numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
         return numbers | {"n": len(found) // self.options.get("n", 1)}, scores

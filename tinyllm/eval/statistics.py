@@ -6,18 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.ops import bootstrap_interval, wilson_interval
+from tinyllm.ops import bootstrap_interval
 from tinyllm.rng import Random
 
 DRAWS = 1000  # of the bootstrap, and of the paired test
-
-
-def interval(scores: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of a mean of scores from 0 to 1 (Wilson, 1927).
-
-    It is wider than need be if scores lie between 0 and 1.
-    """
-    return wilson_interval(math.fsum(scores), len(scores))
 
 
 def resampled(statistic: Callable[[np.ndarray], float], n: int, seed: int = 0) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from tinyllm.config import check, conform, setting
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
-from tinyllm.eval.kept import Kept, ask_all, fingerprint, name_of
+from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
 from tinyllm.eval.metrics import Metric, find_metric
 from tinyllm.eval.statistics import paired
 from tinyllm.eval.task import Task, find_task
@@ -119,13 +119,20 @@ class Evaluation:
         key = (row.task, metric.ask.__name__, repr(options), change, row.shots, limit)
         if key not in self.asked:
             asked, items = changed(task, change, limit)
-            seed, (at, count) = self.seed + (change == SHOTS), self.place
+            if not items:
+                raise UserError(f"{row.task} has no items to ask about")
+            seed, (at, count), n = self.seed + (change == SHOTS), self.place, options.get("n", 1)
             pool = islice(asked.items("train"), POOL if self.folder and row.shots else 0)
             about = {"model": self.model, "asked": key[:-1], "seed": seed, "pool": [*map(name_of, pool)]}
             kept = Kept(self.folder, f"{row.task} {change}".strip(), about) if self.folder else None
-            self.asked[key] = ask_all(
-                self.opened, asked, items, metric.ask, kept=kept, shots=row.shots, seed=seed, **options,
-                tick=lambda done: self.tick(round(1000 * (at + done / len(items))), 1000 * count))
+            found = kept.read(asked, items, n) if kept else []
+            for i in range(len(found) // n, len(items), CHUNK):
+                self.tick(round(1000 * (at + i / len(items))), 1000 * count)
+                found += metric.ask(self.opened, asked, items[i : i + CHUNK], row.shots, first=i, seed=seed,
+                                    **options)
+                if kept:
+                    kept.add(found[n * i :])
+            self.asked[key] = found
         return self.asked[key]
 
     def measure(self, row: Row) -> dict[str, Any]:
