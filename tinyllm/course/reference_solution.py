@@ -1,14 +1,13 @@
 """Turn the library's own code into solutions, for the self-test of the checker and for `tinyllm solution`."""
 
 import ast
-import inspect
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinyllm.course.syllabus import Exercise
 from tinyllm.ops.registry import OPS, Op
-from tinyllm.testing.edits import strip_types, tree_of
+from tinyllm.testing.edits import tree_of
 
 STANDARD = """import heapq
 import math
@@ -42,9 +41,8 @@ def collect(function: Callable[..., Any], found: dict[str, Any], ops: bool = Tru
     Each comes after everything that uses it. ops: True to add the specifications of called ops, too.
     """
     found[function.__name__] = function
-    tree = parsed(function)
     own = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - own
+    names = {node.id for node in ast.walk(tree_of(function, True)) if isinstance(node, ast.Name)} - own
     for name in sorted(names & function.__globals__.keys()):
         value = function.__globals__[name]
         value = value.reference if isinstance(value, Op) and ops else value
@@ -57,16 +55,6 @@ def collect(function: Callable[..., Any], found: dict[str, Any], ops: bool = Tru
     return found
 
 
-def parsed(function: Callable[..., Any]) -> Any:
-    """Return the syntax tree of a function without decorators and types."""
-    tree: Any = ast.parse(inspect.getsource(function))
-    if isinstance(tree.body[0], ast.Expr):  # a lambda
-        return ast.fix_missing_locations(tree_of(function))
-    tree.body[0].decorator_list = []
-    strip_types(tree.body[0])
-    return tree
-
-
 def text_of(name: str, value: Any) -> str:
     """Return the definition of a function or a constant as text."""
-    return ast.unparse(parsed(value)) if callable(value) else f"{name} = {value!r}"
+    return ast.unparse(tree_of(value, True)) if callable(value) else f"{name} = {value!r}"

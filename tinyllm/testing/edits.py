@@ -108,14 +108,6 @@ def edit_trees(name: str, *changes: str) -> dict[Any, ast.FunctionDef]:
     return trees
 
 
-def strip_types(tree: Any) -> None:
-    """Remove a function's type hints in place, because it may be compiled where the types are unknown."""
-    tree.returns = None
-    for node in ast.walk(tree.args):
-        if isinstance(node, ast.arg):
-            node.annotation = None
-
-
 class Unguarded(ast.NodeTransformer):
     """Remove the checks of arguments from a function, so that a mistake runs and gives a result."""
 
@@ -127,15 +119,18 @@ class Unguarded(ast.NodeTransformer):
 
 
 @functools.cache
-def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
-    """Return a function's syntax tree without decorators, type hints and checks of arguments."""
-    tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
+def tree_of(function: Callable[..., Any], guarded: bool = False) -> ast.FunctionDef:
+    """Return a function's syntax tree without decorators, type hints and, if not `guarded`, checks."""
+    tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    tree = (tree if guarded else Unguarded().visit(tree)).body[0]
     if isinstance(tree, ast.Expr):  # variant("add")(lambda x, y: y + x)
         form = next(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
         tree = ast.parse(f"def {function.__name__}(): return 0").body[0]
         tree.args, tree.body[0].value = form.args, form.body
-    tree.decorator_list = []
-    strip_types(tree)
+    tree.decorator_list, tree.returns = [], None
+    for node in ast.walk(tree.args):
+        if isinstance(node, ast.arg):
+            node.annotation = None  # the function may be compiled where its types are unknown
     return tree
 
 
