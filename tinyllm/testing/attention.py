@@ -203,8 +203,6 @@ mistake("induction_score", "the weight after the last earlier occurrence only, n
         "(query + 1 - key) % period == 0", "query + 1 - key == period")
 mistake("induction_score", "a mean over all queries, though those of the first period can repeat nothing",
         "max(weights.shape[-1] - period, 1)", "weights.shape[-1]")
-mistake("induction_score", "rows taken for keys and columns for queries", "",
-        "weights = weights.swapaxes(-1, -2)")
 variant("induction_score")(lambda weights, period: sum(
     (weights[:, s, range(s - period + 1, 0, -period)].sum(1) for s in range(period, weights.shape[2])),
     np.zeros(len(weights), weights.dtype)) / max(weights.shape[2] - period, 1))

@@ -145,8 +145,6 @@ for names, old, wrong in (  # old: the code that is replaced, by the code after 
             "np.where(votes == votes.max(axis=1, keepdims=True), answers, 99).argmin(axis=1)",
         "the first answer, without a vote": "0 * votes.argmax(axis=1)",
         "the rarest answer": "votes.argmin(axis=1)"}),
-    (["majority_vote"], "votes.max(axis=1) / answers.shape[1]", {
-        "how often the winner was given, not the share": "votes.max(axis=1)"}),
 ):
     for name, sentence in itertools.product(names, wrong):
         mistake(name, sentence, old, wrong[sentence])
