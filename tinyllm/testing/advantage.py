@@ -7,20 +7,20 @@ from tinyllm.rng import Random
 from tinyllm.testing.arrays import CASES, cases, few, floats, ints, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
-from tinyllm.testing.relations import run_spec
+from tinyllm.testing.relations import bind, declared_cases, run_spec
 
 discounts = st.sampled_from((0.5, 1.0, 0.99, 0.0))
 
 
 @st.composite
-def padded(draw, count, *settings):
-    """Draw `count` arrays (B, T), lengths (B,) from 0 to T, settings; what is behind the ends may be NaN."""
-    B, T = draw(few), draw(sizes)
-    lengths = Random(draw(seeds), "lengths").integers(T + 1, B)
-    arrays = [floats(draw, (B, T)) for _ in range(count)]
-    if draw(st.booleans()):
-        arrays = [np.where(np.arange(T) < lengths[:, None], x, np.float32(np.nan)) for x in arrays]
-    return *arrays, lengths, *map(draw, settings)
+def padded(draw, name, T=sizes, least=0, **settings):
+    """Draw a case of an op on texts of `least` to T tokens; what is behind their ends may be NaN."""
+    args = draw(declared_cases(name, {"B": few, "T": T}, **settings, lengths=lambda draw, n: (
+        least + Random(draw(seeds), "lengths").integers(n["T"] + 1 - least, n["B"]))))
+    lengths, nan = bind(name, args)["lengths"], np.float32(np.nan)
+    return args if draw(st.booleans()) else tuple(
+        np.ascontiguousarray(np.where(np.arange(x.shape[1])[:, None] < lengths, x.T, nan).T)
+        if np.ndim(x) > 1 else x for x in args)
 
 
 @cases("group_advantages")
@@ -52,8 +52,8 @@ def group_advantages_bound(args, results):
     return (off + TINY,)
 
 
-CASES |= {"discounted_returns": padded(1, discounts),
-          "gae": padded(2, discounts, st.sampled_from((0.5, 0.95, 1.0, 0.0)))}
+CASES |= {"discounted_returns": padded("discounted_returns", gamma=discounts),
+          "gae": padded("gae", gamma=discounts, lam=st.sampled_from((0.5, 0.95, 1.0, 0.0)))}
 BOUNDS["discounted_returns"] = of_sizes("discounted_returns", lambda rewards, **_: 4 + rewards.shape[1])
 
 GIVEN = "np.where(before_end(lengths, rewards.shape[1]), rewards, 0)"
@@ -82,7 +82,6 @@ mistake("gae", "the value before each step, where the value after it belongs", F
         "np.concatenate([np.zeros_like(values[:, :1]), values[:, :-1]], axis=1)")
 mistake("gae", "gamma multiplied with the value of step t, not of step t + 1",
         "rewards + float(gamma) * following - values", "rewards + following - float(gamma) * values")
-mistake("gae", "gamma forgotten beside lam", "float(gamma) * float(lam)", "float(lam)")
 mistake("gae", "returns that add up rewards, where advantages + values belong", "advantages + values",
         "discounted_returns(rewards, lengths, gamma)")
 mistake("gae", "advantages minus their mean, which is for the caller to take away",

@@ -6,33 +6,22 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops import sigmoid, silu
-from tinyllm.testing.arrays import CASES, MODEST, USUAL, cases, floats, leading, sizes
+from tinyllm.testing.arrays import CASES, MODEST, USUAL, leading, sizes
 from tinyllm.testing.bounds import BOUNDS, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, PURE
+from tinyllm.testing.relations import declared_cases
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
-KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF)
-shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))
+KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF), (0, 1, 7, 2**64 - 3)  # a seed, and a counter
+shapes = {"...": st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))}
 
-
-@st.composite
-def arrays(draw, count, kinds=USUAL):
-    """Draw `count` arrays of one shape."""
-    shape = draw(shapes)
-    return tuple(floats(draw, shape, kinds) for _ in range(count))
-
-
-@cases("dropout")
-def dropout(draw):
-    """Draw an array, a key (seed, counter) of random numbers, and a probability, for dropout."""
-    key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
-    return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
-
-
-CASES["exp"] = arrays(1, MODEST)  # its results do not overflow in float32
-CASES |= dict.fromkeys((*ACTIVATIONS, "log", "tanh", "sigmoid"), arrays(1, (*USUAL, "huge")))
-CASES |= dict.fromkeys(("swiglu", "add"), arrays(2))
+CASES |= {name: declared_cases(name, shapes, x=(*USUAL, "huge")) for name in (
+    *ACTIVATIONS, "log", "tanh", "sigmoid")}
+CASES |= {name: declared_cases(name, shapes) for name in ("swiglu", "add")}
+CASES["exp"] = declared_cases("exp", shapes, x=MODEST)  # its results do not overflow in float32
+CASES["dropout"] = declared_cases("dropout", shapes, p=st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)),
+                                  key=st.tuples(*map(st.sampled_from, KEYS)))
 BOUNDS |= dict.fromkeys(("exp", "log", "tanh", "sigmoid"), ulps(8))
 BOUNDS |= {
     # 1 + erf and 1 - sigmoid lose digits, and slopes have terms as large as x.

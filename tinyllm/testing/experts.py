@@ -13,15 +13,6 @@ experts = st.sampled_from((2, 1, 3, 4, 8, 17))
 rows = axis(2, 1, 3, 0, 16, 33)  # numbers of tokens: one batch in six is empty
 
 
-@cases("route")
-def route(draw):
-    """Draw probabilities, scores (sometimes the same array), and the number of experts to choose."""
-    n, count = draw(rows), draw(experts)
-    p = floats(draw, (n, count))
-    scores = p if draw(st.booleans()) else floats(draw, (n, count))
-    return p, scores, draw(st.integers(1, count))
-
-
 def chosen_experts(draw, n):
     """Draw the chosen experts of each token, as many for each token; an expert may have no token."""
     order = Random(draw(seeds), "chosen").uniform((n["N"], n["E"])).argsort(axis=1)
@@ -48,6 +39,8 @@ def combine_experts(draw):
 
 
 CASES |= {
+    "route": declared_cases("route", {"N": rows, "E": experts},
+                            top=lambda draw, n: draw(st.integers(1, n["E"]))),
     "balance_loss": (losses := declared_cases("balance_loss", {"N": rows, "E": experts, "K": few}, p=MODEST,
                                               chosen=chosen_experts)),
     "balance_loss_backward": backward_cases("balance_loss", losses, MODEST),
@@ -67,12 +60,9 @@ BOUNDS |= {
 CHOSEN = 'np.argsort(-scores, axis=1, kind="stable")[:, :top]'
 COUNTS = "expert_counts(chosen, experts).astype(p.dtype)"
 MEAN = "load * p.sum(axis=0) / max(n, 1)"
-WEIGHTS = "np.take_along_axis(p, chosen, axis=1)"
 
 mistake("route", "the chosen in the order of their numbers, not the best first", CHOSEN,
         f"np.sort({CHOSEN}, axis=1)")
-mistake("route", "weights that are divided by their sum: that is for the caller to decide", WEIGHTS,
-        f"({WEIGHTS} / {WEIGHTS}.sum(axis=1, keepdims=True)).astype(p.dtype)")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "a loss above 0 where there are no tokens", MEAN, f"{MEAN} + (n == 0) / experts")

@@ -3,7 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import CASES, floats, leading, sizes
+from tinyllm.testing.arrays import CASES
+from tinyllm.testing.elementwise import shapes
+from tinyllm.testing.relations import declared_cases
 
 # Halves of a unit (ties), the largest numbers (which round to infinity), subnormals, infinities and NaN.
 BITS = (
@@ -14,12 +16,4 @@ BITS = (
 )
 bits = st.lists(st.sampled_from(BITS), max_size=20)
 corners = bits.map(lambda words: np.array(words, np.uint32).view(np.float32))
-
-
-@st.composite
-def numbers(draw):
-    """Draw a float32 array with any kind of numbers and any memory layout."""
-    return floats(draw, (*draw(leading), draw(sizes)))
-
-
-CASES["round_bf16"] = st.tuples(st.one_of(numbers(), corners))
+CASES["round_bf16"] = st.one_of(declared_cases("round_bf16", shapes), st.tuples(corners))

@@ -3,22 +3,11 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.rng import Random
-from tinyllm.testing.arrays import MODEST, cases, few, floats, seeds, sizes
+from tinyllm.testing.advantage import padded
+from tinyllm.testing.arrays import CASES, MODEST, cases, few, floats, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_terms, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bound, logits_of
-
-
-@cases("mean_pool")
-def mean_pool(draw):
-    """Draw the vectors of padded texts, and the texts' lengths; the padding may be NaN."""
-    B, T, C = draw(few), draw(few) or 1, draw(sizes)
-    lengths = 1 + Random(draw(seeds), "lengths").integers(T, B)
-    x = floats(draw, (B, T, C))
-    if draw(st.booleans()):
-        x = np.where((np.arange(T) < lengths[:, None])[..., None], x, np.float32(np.nan))
-    return x, lengths
 
 
 @cases("contrastive_loss")
@@ -54,6 +43,7 @@ def contrastive_loss_backward_bound(args, results):
     return da + TINY, each.T @ np.abs(a) + EPS * (2 + N) * size.T @ np.abs(a) + TINY
 
 
+CASES["mean_pool"] = padded("mean_pool", few.map(lambda n: n or 1), least=1)
 BOUNDS |= {
     "mean_pool": of_terms(lambda _, x, lengths: (2 + x.shape[1]) * np.where(
         (np.arange(x.shape[1]) < lengths[:, None])[..., None], np.abs(x), 0).sum(axis=1) / lengths[:, None]),

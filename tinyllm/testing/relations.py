@@ -85,12 +85,14 @@ def declared_cases(draw: Any, name: str, axes: Mapping[str, Any] = {}, square: s
                    **given: Any) -> tuple:
     """Draw a case of an op: float arrays of the shapes that it declares, as in shapes="x (..., I), w (I, O)".
 
+    An op that declares none takes one array of any shape.
+
     axes: {axis: a strategy for its length}; the others have `sizes`, and "..." has `leading`.
     square: axes that are equally long in one case of three, where a forgotten transpose keeps the shape.
     given: for an argument, the kinds of its numbers, a strategy of its values, or a function of draw and
         {axis: length} that draws it.
     """
-    declared = dict(zip(parameters(name), OPS[name].check.axes, strict=False))
+    declared = dict(zip(parameters(name), getattr(OPS[name].check, "axes", [["..."]]), strict=False))
     letters = dict.fromkeys(axis for each in declared.values() for axis in each or ())
     n = {axis: draw(axes.get(axis, leading if axis == "..." else sizes)) for axis in letters}
     if square and draw(st.sampled_from((False, False, True))):
