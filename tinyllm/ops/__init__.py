@@ -3,6 +3,9 @@
 The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and
 inputs are not changed. NumPy's RuntimeWarning stays on where an infinity turns into NaN, so users see it.
 
+X_backward takes the gradient dy of the first result of X, and what X was given and returned, in its shapes.
+It returns a gradient for each of the `grads` of X, in the shape of that argument.
+
 Every file of this folder is imported here, and every registered op is an attribute of this module.
 """
 

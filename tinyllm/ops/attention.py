@@ -43,8 +43,6 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
                        lengths: Array | None = None) -> tuple[Array, Array, Array]:
     """Compute the gradients of attention with respect to queries, keys and values.
 
-    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
-    -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
     The probabilities are computed again, p = exp(score - lse). The sum of dp * p over a row of scores, inside
     softmax_backward, equals dy . y, so a kernel that never stores a whole row of p can compute the sum from y
     (Dao et al. 2022, appendix B).

@@ -92,10 +92,7 @@ def gelu_tanh(x: Array) -> Array:
 
 @op(shapes="dy (...), x (...)")
 def gelu_tanh_backward(dy: Array, x: Array) -> Array:
-    """Compute dx = dy (1 + t + x (1 - t^2) u') / 2, t = tanh(u), u = sqrt(2 / pi) (x + 0.044715 x^3).
-
-    dy, x (...) -> (...).
-    """
+    """Compute dx = dy (1 + t + x (1 - t^2) u') / 2, t = tanh(u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     scale, cubic = GELU_TANH
     z = bounded(x)
     t = np.tanh(scale * (z + cubic * z * z * z))

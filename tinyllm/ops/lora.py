@@ -21,8 +21,6 @@ def low_rank_backward(dy: Array, x: Array, a: Array, b: Array, scale: float) -> 
     """Compute the gradients of low_rank: dx = dh a^T, da = x^T dh, db = h^T dy.
 
     Here h = scale x a and dh = scale dy b^T; the sums are over all rows.
-
-    dy (..., O), x (..., I), a (I, r), b (r, O) -> dx (..., I), da (I, r), db (r, O).
     """
     h = linear(x, a) * float(scale)
     dh, db, _ = linear_backward(dy, h, b)

@@ -109,10 +109,7 @@ def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Arra
 
 @op(shapes="dy (..., O), x (..., I), w (I, O), h (..., O)", follows="matmul")
 def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
-    """Compute the gradients of linear_gelu: go back through gelu_tanh at h, then through linear.
-
-    dy and h (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
-    """
+    """Compute the gradients of linear_gelu: go back through gelu_tanh at h, then through linear."""
     return linear_backward(gelu_tanh_backward(dy, h), x, w)
 
 

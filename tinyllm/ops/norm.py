@@ -21,9 +21,8 @@ def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, A
 def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) -> tuple[Array, Array, Array]:
     """Compute the gradients of layernorm: dx = rstd (dn - mean(dn) - n mean(dn n)).
 
-    dy, x (..., C), w (C,), mean, rstd (...) -> dx (..., C), dw (C,), db (C,). Here n = (x - mean) rstd is the
-    normalised row and dn = dy w. The two subtracted terms come from the row's mean and variance, which depend
-    on every channel.
+    Here n = (x - mean) rstd is the normalised row and dn = dy w. The two subtracted terms come from the row's
+    mean and variance, which depend on every channel.
     """
     normal = (x - mean[..., None]) * rstd[..., None]
     dn = dy * w
@@ -44,10 +43,7 @@ def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
 
 @op(shapes="dy (..., C), x (..., C), w (C,), rstd (...)")
 def rmsnorm_backward(dy: Array, x: Array, w: Array, rstd: Array) -> tuple[Array, Array]:
-    """Compute the gradients of rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd and dn = dy w.
-
-    dy, x (..., C), w (C,), rstd (...) -> dx (..., C), dw (C,).
-    """
+    """Compute the gradients of rmsnorm: dx = rstd (dn - n mean(dn n)), where n = x rstd and dn = dy w."""
     normal = x * rstd[..., None]
     dn = dy * w
     dx = (dn - normal * (dn * normal).mean(axis=-1, keepdims=True)) * rstd[..., None]

@@ -43,8 +43,5 @@ def place(x: Array, vectors: Array, at: Array) -> Array:
 
 @op(shapes="dy (B, T, C), at (B, T)")
 def place_backward(dy: Array, at: Array) -> tuple[Array, Array]:
-    """Compute the gradients of place: dy goes to dvectors where `at` is True, and to dx elsewhere.
-
-    dy (B, T, C), at (B, T) booleans -> dx (B, T, C), dvectors (N, C).
-    """
+    """Compute the gradients of place: dy goes to dvectors where `at` is True, and to dx elsewhere."""
     return np.where(at[..., None], dy.dtype.type(0), dy), dy[at]

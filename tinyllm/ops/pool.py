@@ -22,10 +22,7 @@ def mean_pool(x: Array, lengths: Array) -> Array:
 
 @op(shapes="dy (B, C), x (B, T, C), lengths (B)")
 def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
-    """Divide the gradient of each mean equally among the averaged positions.
-
-    dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for padding.
-    """
+    """Divide the gradient of each mean equally among the averaged positions."""
     share = dy / lengths[:, None].astype(dy.dtype)
     return np.where(before_end(lengths, x.shape[1], 1)[..., None], share[:, None], dy.dtype.type(0))
 
@@ -47,9 +44,6 @@ def contrastive_loss(a: Array, b: Array, temperature: float) -> tuple[Array, Arr
 @op(shapes="dloss (), a (N, C), b (N, C), logits (N, N), lse (N)")
 def contrastive_loss_backward(dloss: Array, a: Array, b: Array, temperature: float, logits: Array, lse: Array,
                               ) -> tuple[Array, Array]:
-    """Compute the gradients of contrastive_loss.
-
-    dloss (), a (N, C), b (N, C), logits (N, N), lse (N,) -> da (N, C), db (N, C).
-    """
+    """Compute the gradients da and db of contrastive_loss."""
     dlogits = cross_entropy_backward(dloss, logits, np.arange(len(a)), lse) / float(temperature)
     return matmul_backward(dlogits, a, b, transpose_b=True)
