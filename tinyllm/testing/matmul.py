@@ -5,7 +5,6 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.ops import sum_to_shape
 from tinyllm.testing.arrays import CASES, SIZES, axis, cases, floats, leading, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes, of_terms
 from tinyllm.testing.edits import mistake, variant
@@ -94,9 +93,16 @@ mistake("linear_backward", "dW averaged over the rows: the loss has already divi
 variant("linear")(lambda x, w, b=None: np.einsum("...i,io->...o", x, w) + (0 if b is None else b))
 
 
+def undo(gradient, shape):
+    """Sum a gradient over the axes along which broadcasting repeated an input."""
+    extra = gradient.ndim - len(shape)
+    gradient = gradient.sum(axis=tuple(range(extra)))
+    return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)
+
+
 @variant("matmul_backward")
 def matmul_backward_by_einsum(dy, a, b, transpose_a=False, transpose_b=False):
     left, right = "ki" if transpose_a else "ik", "jk" if transpose_b else "kj"
     da = np.einsum(f"...ij,...{right}->...{left}", dy, b)
     db = np.einsum(f"...ij,...{left}->...{right}", dy, a)
-    return sum_to_shape(da, a.shape), sum_to_shape(db, b.shape)
+    return undo(da, a.shape), undo(db, b.shape)
