@@ -26,9 +26,10 @@ ANSWERS = Frame("\n", "\n\n")  # the frame of a model that has learnt answers of
 SIZES = {"vocab_size": BYTES.vocab_size, "context": 4096, "width": 8, "layers": 1}
 
 
-def opened(frame=NO_FRAME, **sizes):
+def opened(frame=NO_FRAME, tokenizer=BYTES, **sizes):
     """Return a model with random weights, and its tokenizer, as an `Opened`."""
-    return Opened(shaken(tl.GPT(tl.GPTConfig(**SIZES | {"heads": 2} | sizes), seed=None)), BYTES, frame)
+    config = tl.GPTConfig(**SIZES | {"heads": 2, "vocab_size": tokenizer.vocab_size} | sizes)
+    return Opened(shaken(tl.GPT(config, seed=None)), tokenizer, frame)
 
 
 class Told:
@@ -50,17 +51,21 @@ class Capitals(Task):
                 for i, (x, town) in enumerate(self.towns.items())]
 
 
-def oracle(task, items, found):
-    """Return a mask that allows only the right answer and the end of answers."""
-    end = found.frame.end or task.end
-    texts = [(task.prompt(x, (), found.frame) + behind(x.answer, found.frame) + end).encode()
-             for x in items]
+def writing(tokenizer, *texts):
+    """Return a mask that makes a model write one of these texts between the results of its tools."""
+    paths = [tokenizer.encode(text) for text in texts]
 
     def mask(ids):
-        (text,) = {text for text in texts if text.startswith(bytes(ids))}
-        return [text[len(ids)]]
+        (path,) = {tuple(path) for path in paths if path[: len(ids)] == list(ids)}
+        return [path[len(ids)]]
 
     return mask
+
+
+def oracle(task, items, found):
+    """Return a mask that allows only the right answer and the end of answers."""
+    frame, end = found.frame, found.frame.end or task.end
+    return writing(BYTES, *(task.prompt(x, (), frame) + behind(x.answer, frame) + end for x in items))
 
 
 @pytest.mark.parametrize("frame", [NO_FRAME, ANSWERS])
@@ -83,7 +88,7 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
 def test_what_was_cut_out_of_a_program_passes_its_tests(cut, monkeypatch):
     task, tokenizer, asked = Gaps("world:program,parts=1", cut), tl.ByteTokenizer(), []
     add_markers(tokenizer)
-    model = Opened(opened(vocab_size=tokenizer.vocab_size).model, tokenizer)
+    model = opened(tokenizer=tokenizer)
     monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given) or Told(**given))
     items = list(islice(task.items("test"), 3))
     answers(model, task, items, n=2)

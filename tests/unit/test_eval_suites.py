@@ -19,7 +19,6 @@ from tinyllm.eval.statistics import paired, resampled
 from tinyllm.eval.suite import FOLDER, read_suite
 from tinyllm.files import locked
 from tinyllm.report.evaluation import page
-from tinyllm.runs import Opened
 from tinyllm.tokenizer.text import add_markers
 
 
@@ -103,8 +102,7 @@ def test_answers_are_kept_and_go_on_where_they_were_killed(tmp_path):
 def test_every_row_of_a_suite_asks_and_gives_a_number_or_says_why(name):
     tokenizer = tl.ByteTokenizer()
     add_markers(tokenizer)
-    sizes = {"width": 2, "heads": 1, "vocab_size": tokenizer.vocab_size}
-    suite, model = read_suite(name), Opened(opened(**sizes).model, tokenizer)
+    suite, model = read_suite(name), opened(tokenizer=tokenizer, width=2, heads=1)
     found = Evaluation(model, limit=2).rows(suite.rows)
     for row, numbers in zip(suite.rows, found, strict=True):
         assert "why" not in numbers, numbers

@@ -4,27 +4,19 @@ import math
 import re
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import pytest
-from tiny_gpt import shaken
+from test_eval import BYTES, writing
+from test_eval import opened as random_model
 
 import tinyllm as tl
 from tinyllm.errors import UserError
-from tinyllm.eval import (
-    Evaluation,
-    Index,
-    Row,
-    Suite,
-    agent,
-    attribution,
-    find_task,
-    passages_of,
-    tools_of,
-    with_tools,
-)
-from tinyllm.eval.agent import RESULT, result
+from tinyllm.eval import Evaluation, Row, Suite, agent, find_task
+from tinyllm.eval.agent import RESULT, result, tools_of, with_tools
 from tinyllm.eval.ask import Answer, log_probs
+from tinyllm.eval.retrieval import Index, attribution, passages_of
 from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.report.evaluation import page
 from tinyllm.runs import Opened
@@ -32,24 +24,7 @@ from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.world import World
 
-BYTES = tl.ByteTokenizer()
-
-
-def opened(tokenizer=BYTES, context=512):
-    """Return a model with random weights that has learnt answers of one line."""
-    sizes = {"vocab_size": tokenizer.vocab_size, "context": context, "width": 8, "layers": 2, "heads": 2}
-    return Opened(shaken(tl.GPT(tl.GPTConfig(**sizes), seed=None)), tokenizer, Frame(" ", "\n"))
-
-
-def writing(tokenizer, *texts):
-    """Return a mask that makes a model write one of these texts between the results of its tools."""
-    paths = [tokenizer.encode(text) for text in texts]
-
-    def mask(ids):
-        (path,) = {tuple(path) for path in paths if path[: len(ids)] == list(ids)}
-        return [path[len(ids)]]
-
-    return mask
+opened = partial(random_model, Frame(" ", "\n"))  # one that has learnt answers of one line
 
 
 def told(item, answer):
