@@ -70,14 +70,11 @@ def read_records(path: Path, fields: Any, due: Sequence[dict[str, Any]], n: int 
     fields: what they have, as for `conform`. A last line that was cut off is removed, and lines behind the
     last whole group of n. Raises UserError, naming the line, when one is damaged or has another value.
     """
-    if not os.path.lexists(path):
-        return []
-    whole, _, rest = read_bytes(path).rpartition(b"\n")
-    lines = whole.split(b"\n") if whole else []
-    if rest or len(lines) % n:
-        lines = lines[: len(lines) - len(lines) % n]
-        os.truncate(path, sum(len(line) + 1 for line in lines))
-    found = []
+    data, found = read_bytes(path) if os.path.lexists(path) else b"", []
+    lines = data.split(b"\n")[:-1]
+    lines = lines[: len(lines) - len(lines) % n]
+    if (size := sum(len(line) + 1 for line in lines)) < len(data):
+        os.truncate(path, size)
     for number, (line, values) in enumerate(zip(lines, due, strict=False), 1):
         try:
             conform(said := parse_json(line), fields)

@@ -26,14 +26,13 @@ class Index:
         if encoder and not hasattr(encoder.model, "embed_sentences"):
             raise UserError(f"a {type(encoder.model).__name__} makes no vectors of texts: take a BERT")
         self.passages, self.encoder = list(passages), encoder
-        self._words = [words(text) for text in passages]
-        self._vectors = self._embed(passages) if encoder else None
+        self._known = self._embed(passages) if encoder else [words(text) for text in passages]
 
     def scores(self, query: str) -> np.ndarray:
         """Return how well each passage fits a query (N,)."""
         if self.encoder:
-            return self._vectors @ self._embed([query])[0]
-        return ops.bm25_scores(self._words, words(query))
+            return self._known @ self._embed([query])[0]
+        return ops.bm25_scores(self._known, words(query))
 
     def search(self, query: str, k: int = 3) -> list[int]:
         """Return the places of the k passages that fit best, the best first; of equal ones the first."""
