@@ -1,10 +1,12 @@
 """Check rank-one edits: the formula, that weights come back, and what is measured before and after."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from tiny_gpt import shaken
+from test_eval import BYTES
+from test_eval import opened as random_model
 
 import tinyllm as tl
 from tinyllm import nn
@@ -12,25 +14,16 @@ from tinyllm.eval.ask import log_probs
 from tinyllm.eval.editing import Edit, Editor, recalled
 from tinyllm.runs import Opened
 
-BYTES = tl.ByteTokenizer()
 TEXTS = ["Mia Reed is a baker.", "Tom Lock is a fisher.", "The job of Ida Hill is miller."]
 EDIT = Edit("Mia", ["Mia", "The job of Mia"], "x", ["By trade, Mia"], [("Mia lives in", " R")],
             [("Tom is", " a"), ("Ida is", " b")])
-SIZES = {"vocab_size": BYTES.vocab_size, "context": 64, "width": 16, "layers": 2, "heads": 2}
+LLAMA = {"model_type": "llama", "hidden": 48, "kv_heads": 2}
+small = partial(random_model, context=64, width=16, layers=2)
 
 
-def small(kind):
-    """Return a model with random weights, as an `Opened`."""
-    sizes = SIZES if kind == "gpt" else SIZES | {"hidden": 48, "kv_heads": 2}
-    model = tl.GPT(tl.GPTConfig(**sizes), seed=None) if kind == "gpt" else tl.Llama(
-        tl.LlamaConfig(**sizes), seed=None)
-    return Opened(shaken(model), BYTES)
-
-
-@pytest.mark.parametrize(("kind", "layer"), [("gpt", "h.0.mlp.c_proj"),
-                                             ("llama", "model.layers.0.mlp.down_proj")])
-def test_a_change_has_rank_one_gives_the_key_its_value_and_is_taken_back(kind, layer):
-    opened = small(kind)
+@pytest.mark.parametrize("sizes, layer", [({}, "h.0.mlp.c_proj"), (LLAMA, "model.layers.0.mlp.down_proj")])
+def test_a_change_has_rank_one_gives_the_key_its_value_and_is_taken_back(sizes, layer):
+    opened = small(**sizes)
     editor, before = Editor(opened, TEXTS), opened.model.state_dict()
     assert editor.layer == layer
     change = editor.find(EDIT, steps=100, lr=0.3, decay=0.0)
@@ -57,7 +50,7 @@ def test_a_change_has_rank_one_gives_the_key_its_value_and_is_taken_back(kind, l
 
 
 def test_recalled_is_what_greedy_generation_writes():
-    opened = small("gpt")
+    opened = small()
     prompts = [f"{name} is" for name in ("Mia", "Tom", "Ida Hill", "Leo")] * 12  # more than a batch
     found = tl.generate(opened.model, prompts, max_tokens=3, sampling=tl.Sampling(temperature=0),
                         tokenizer=BYTES)
@@ -70,7 +63,7 @@ def test_recalled_is_what_greedy_generation_writes():
 
 
 def test_measures_count_only_what_the_model_knew():
-    opened = small("llama")
+    opened = small(**LLAMA)
     editor = Editor(opened, TEXTS, block=1)
     assert editor.layer == "model.layers.1.mlp.down_proj"
     asked = [(f"Tom {a}", chr(b)) for a in "abcdefgh" for b in range(32, 127)]

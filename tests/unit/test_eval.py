@@ -23,13 +23,13 @@ from tinyllm.world import KINDS, World
 BYTES = tl.ByteTokenizer()
 ASKING = [name for name, kind in KINDS.items() if kind(World(), Random(0)).prompt]
 ANSWERS = Frame("\n", "\n\n")  # the frame of a model that has learnt answers of several lines
-SIZES = {"vocab_size": BYTES.vocab_size, "context": 4096, "width": 8, "layers": 1}
+SIZES = {"model_type": "gpt2", "context": 4096, "width": 8, "layers": 1, "heads": 2}
 
 
 def opened(frame=NO_FRAME, tokenizer=BYTES, **sizes):
     """Return a model with random weights, and its tokenizer, as an `Opened`."""
-    config = tl.GPTConfig(**SIZES | {"heads": 2, "vocab_size": tokenizer.vocab_size} | sizes)
-    return Opened(shaken(tl.GPT(config, seed=None)), tokenizer, frame)
+    sizes = SIZES | {"vocab_size": tokenizer.vocab_size} | sizes
+    return Opened(shaken(tl.build(sizes, seed=None)), tokenizer, frame)
 
 
 class Told:
@@ -116,10 +116,9 @@ def test_an_answer_depends_on_no_other_item():
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
 def test_the_likeliest_choice_is_that_of_the_logits(family):
-    model, task, best = opened(context=128), Capitals(), []
-    if family == "t5":
-        sizes = {"model_type": "t5", "heads": 2, "hidden": 16, "head_width": 4, "start": 0, "end": 1} | SIZES
-        model = Opened(shaken(tl.build(sizes | {"context": 128}, seed=None)), BYTES)
+    task, best = Capitals(), []
+    sizes = {"hidden": 16, "head_width": 4, "start": 0, "end": 1} if family == "t5" else {}
+    model = opened(model_type=family, context=128, **sizes)
     items = task.items("test")
     for item, (prompt, _) in zip(items, prompts(model, task, items, 1), strict=True):
         chances = []
@@ -183,7 +182,7 @@ def test_what_cannot_be_asked_is_one_line():
     spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFH"))
     blind = Opened(model.model, tl.ByteTokenizer())
     blind.tokenizer.decode = lambda ids: "?"
-    bert = Opened(tl.build({"model_type": "bert", "heads": 2, "hidden": 16} | SIZES, seed=None), BYTES)
+    bert = opened(model_type="bert", hidden=16)
     long = [replace(item, choices=(item.truth, "x" * 60)) for item in items]  # too long for the model
     pictures = find_task("world:picture_question")
     broken = opened()
