@@ -41,7 +41,8 @@ SMALL = {"tokenizer": "word", "model.layers": 2, "model.width": 64, "model.hidde
 def run(settings, corpus=None):
     """Train as `tinyllm train` does, without a folder -> (an `Opened` model, figures).
 
-    Figures are the loss on held-out text at half of the steps and at the end, and milliseconds a step.
+    Figures are the loss on held-out text at half of the steps and at the end, what it is above the exact
+    floor per character, if that is known, and milliseconds a step.
     """
     setup = tl.prepare(tl.make_config(settings), corpus)
     steps, plan = setup.config.train.steps, setup.plan
@@ -52,7 +53,9 @@ def run(settings, corpus=None):
             found.append(plan.evaluate(setup.model)["val_loss_per_char"])
             began = time.process_time()
     opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame, config=setup.config)
-    return opened, {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / steps}
+    floor = setup.corpus.entropy_per_char
+    above = {} if floor is None else {"above floor": found[-1] - floor}
+    return opened, {"half": found[0], "loss": found[-1], **above, "ms a step": 1000 * seconds / steps}
 
 
 def right(opened, task, asked, wanted=None):
@@ -61,15 +64,9 @@ def right(opened, task, asked, wanted=None):
     return {"right": np.mean([x.score for x in answers(opened, find_task(task), items)])}
 
 
-def recipe(seed, **settings):
-    """Train with some settings, by default 200 steps on the stories."""
-    return run(TRIAL | {"seed": seed} | settings)[1]
-
-
-def prose(seed, kind, **settings):
-    """Train with the defaults on one kind of prose: the loss above the exact floor, per character."""
-    settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480} | settings
-    return {"above floor": run(settings)[1]["loss"] - read_name(settings["data"]).entropy_per_char()}
+def train(seed, **settings):
+    """Train with some settings -> the figures of `run`."""
+    return run({"seed": seed} | settings)[1]
 
 
 def answered(seed, task, asked=300, **settings):
@@ -100,8 +97,8 @@ def instruction(seed, asked=1000, **settings):
     """
     data = settings.get("data", "world:instruction")
     opened, trained = run({"recipe": "sft", "data": data, "seed": seed} | settings)
-    train = hold_out(tl.load_corpus(data).documents, opened.config.train.val_fraction, data)[0]
-    facts, items = {document.labels["about"] for document in train}, {}
+    known = hold_out(tl.load_corpus(data).documents, opened.config.train.val_fraction, data)[0]
+    facts, items = {document.labels["about"] for document in known}, {}
     for item in find_task(data).items("test"):
         about, form = (item.source.labels[name] for name in ("about", "instruction"))
         if form in FORMS and about in facts:  # in another form, as it is of the test split
@@ -192,8 +189,9 @@ def rounded(seed, folder="", file="", tokens=1600, **settings):
 FORMS = "sentence", "capitals", "polite", "plain"  # of answers to questions about people
 TOLD = "works_as", "likes", "enjoys", "best_friend", "owns"  # what nothing but the encyclopaedia tells
 EXPERIMENTS: dict[str, Callable] = {
-    "recipe": recipe,
-    **{kind: partial(prose, kind=kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
+    "recipe": partial(train, **TRIAL),
+    **{kind: partial(train, data=f"world:{kind},n=20000", **{"train.eval_windows": 480})
+       for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
     "recall": partial(answered, task="world:recall", **{"train.steps": 600, "pretrain.documents": True}),
     "translation": partial(answered, task="world:translation", **{"train.steps": 800, "recipe": "sft"}),
     "questions": questions, "questions-plain": partial(questions, ways=1, shuffle=False),
