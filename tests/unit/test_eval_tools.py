@@ -57,15 +57,16 @@ def test_what_a_tool_says_is_read_and_not_counted_as_drawn():
     assert found.tokens == len(start + first + middle + last)
 
 
-def test_a_token_that_goes_on_after_a_call_is_cut():
-    tokenizer = BPETokenizer.whole_words(b"how many? [calc 2 * 3]. => 6 then 6\n")
+@pytest.mark.parametrize("call, end", [("[calc 2 * 3", "]"), ("[code max([4, 6", "])]")])
+def test_a_token_that_goes_on_after_a_call_is_cut(call, end):
+    tokenizer = BPETokenizer.whole_words(f"how many? {call}{end}. => 6 then 6\n".encode())
     task = replace_items("how many?", "6")
-    ids = [*tokenizer.encode("how many? "), *tokenizer.encode("[calc 2 * 3].")]
-    assert tokenizer.decode(ids[-1:]) == "]."
-    rest = [*ids[:-1], *tokenizer.encode("]"), *tokenizer.encode(" => 6"), *tokenizer.encode(" then 6\n")]
+    ids = [*tokenizer.encode("how many? "), *tokenizer.encode(f"{call}{end}.")]
+    assert tokenizer.decode(ids[-1:]) == f"{end}."
+    rest = [*ids[:-1], *tokenizer.encode(end), *tokenizer.encode(" => 6"), *tokenizer.encode(" then 6\n")]
     mask = lambda now: [(ids if now == ids[: len(now)] and len(now) < len(ids) else rest)[len(now)]]  # noqa: E731
     (found,) = with_tools(opened(tokenizer), task, task.items("test"), mask=mask)
-    assert found.text == "[calc 2 * 3] => 6 then 6" and found.ended
+    assert found.text == f"{call}{end} => 6 then 6" and found.ended
 
 
 def replace_items(question, truth):

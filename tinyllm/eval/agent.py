@@ -79,14 +79,18 @@ def with_tools(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0
     def follow(sequence, text):
         """Look for a call that the newest token completes, and tell the sequence its result."""
         last, places = tokenizer.decode(sequence.ids[-1:]), told[sequence.index]
-        kept, _, more = last.partition("]")
-        before = text.removesuffix(more)
-        call = _completed(before[places[-1][1] if places else 0 :])
-        if sequence.finish or "]" not in last or not call:
+        begin = places[-1][1] if places else 0
+        for end in [i for i, character in enumerate(last, 1) if character == "]"]:
+            before, more = text.removesuffix(last[end:]), last[end:]
+            if call := _completed(before[begin:]):
+                break
+        else:  # no call is completed
+            return text
+        if sequence.finish:
             return text
         said = _written(tokenizer, MARK + result(known, *call))
         new = tokenizer.encode(said)
-        last = tokenizer.encode(f"{kept}]") if more else sequence.ids[-1:]
+        last = tokenizer.encode(last[:end]) if more else sequence.ids[-1:]
         if len(places) == calls or len(sequence.ids) + len(last) + len(new) > room:
             sequence.finish = "length"
             return before
