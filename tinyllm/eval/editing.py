@@ -5,8 +5,8 @@ weight gives the key of one name another value, and keys unlike it nearly their 
 Andonian and Belinkov, "Locating and editing factual associations in GPT", 2022.)
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from tinyllm.data import rows
 from tinyllm.errors import UserError
 from tinyllm.eval.ask import BATCH
-from tinyllm.nn import Linear, Parameter, inference, tap
+from tinyllm.nn import Linear, Module, Parameter, inference, tap
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs import Opened
 from tinyllm.tensor import Tensor
@@ -121,15 +121,9 @@ class Editor:
                 p.requires_grad = True
         return np.outer(along, delta.data)
 
-    @contextmanager
-    def changed(self, change: np.ndarray) -> Iterator[None]:
-        """Add a change to the layer's weight inside a `with` block."""
-        before = self.linear.weight.data.copy()
-        self.linear.weight.data += change
-        try:
-            yield
-        finally:
-            self.linear.weight.data[:] = before
+    def changed(self, change: np.ndarray) -> AbstractContextManager[Module]:
+        """Let the layer compute as with a changed weight, x (W + change), inside a `with` block."""
+        return tap(self.model, self.layer, lambda x, y: y + Tensor(x.data @ change))
 
     def measure(self, edits: Sequence[Edit], **settings: Any) -> dict[str, list[float]]:
         """Make each edit alone -> for each the share of its questions that get the wanted answer.
