@@ -109,8 +109,7 @@ def attention_ranges_backward(dy: Array, q: Array, k: Array, v: Array, starts: A
                               lse: Array) -> tuple[Array, Array, Array, Array | None]:
     """Compute the gradients of attention_ranges with respect to q, k, v and the bias.
 
-    dy, y (B, S, H, D), lse (B, H, S), the rest as in attention_ranges -> dq (B, S, H, D), dk and dv
-    (B, T, K, D), dbias of bias's shape (a sum over the batch and broadcast axes), or None without a bias.
+    That of the bias is a sum over the batch and the axes along which it was broadcast; None without a bias.
     """
     lse = np.where(lse == -np.inf, 0, lse)
     p = np.exp(range_scores(q, k, starts, ends, bias) - lse[..., None])

@@ -20,8 +20,7 @@ def embedding(w: Array, ids: Array) -> Array:
 def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
     """Sum the gradients of all tokens with one id, in order of occurrence, into the id's row of dw.
 
-    dy (..., C), ids (...) ints -> dw (vocab_size, C); rows of ids that do not occur are 0. Raises
-    IndexError when an id is outside 0..vocab_size-1.
+    Rows of ids that do not occur are 0. Raises IndexError when an id is outside 0..vocab_size-1.
     """
     ids_below("embedding", ids, vocab_size)
     dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)

@@ -30,10 +30,7 @@ def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
 
 @op(shapes="dweights (N, K), p (N, E), chosen (N, K)")
 def route_backward(dweights: Array, p: Array, chosen: Array) -> Array:
-    """Compute the gradient of route with respect to p, which is 0 for experts that were not chosen.
-
-    dweights (N, top), p (N, E), chosen (N, top) -> dp (N, E). The choice itself has no gradient.
-    """
+    """Compute the gradient of route with respect to p, 0 for experts not chosen; the choice has none."""
     ids_below("route", chosen, max(p.shape[1], 1))
     dp = np.zeros_like(p, order="C")
     np.put_along_axis(dp, chosen, dweights, axis=1)
@@ -61,10 +58,7 @@ def balance_loss(p: Array, chosen: Array) -> Array:
 
 @op(shapes="p (N, E), chosen (N, K)")
 def balance_loss_backward(dloss: Array, p: Array, chosen: Array) -> Array:
-    """Compute the gradient of balance_loss with respect to p, treating the loads as constants.
-
-    dloss (), p (N, E), chosen (N, top) -> dp (N, E), the same for every token.
-    """
+    """Compute the gradient of balance_loss with respect to p, equal for all tokens; loads are constants."""
     n, experts = p.shape
     load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)
     return np.zeros_like(p, order="C") + dloss * load * experts / max(n, 1)
@@ -118,11 +112,7 @@ def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
 
 @op(check=check_grouped_backward, follows="matmul")
 def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple[Array, Array]:
-    """Compute the gradients of grouped_linear: for each group, the gradients of linear.
-
-    dy (N, O), x (N, I), w: E matrices (I, O), counts (E,) -> dx (N, I), dw (E, I, O). The gradient of a
-    matrix is 0 if its group is empty.
-    """
+    """Compute the gradients of grouped_linear: for each group, those of linear; dw is 0 if it is empty."""
     dx = [matmul(dy[rows], matrix, transpose_b=True) for rows, matrix in zip(groups(counts), w, strict=True)]
     dw = [matmul(x[rows], dy[rows], transpose_a=True) for rows in groups(counts)]
     return np.concatenate(dx), np.stack(dw)
@@ -153,10 +143,7 @@ def combine_experts(y: Array, weights: Array, places: Array) -> Array:
 
 @op(shapes=f"dz (N, C), {COMBINED}", check=lambda dz, *rest: check_combine(*rest))
 def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array) -> tuple[Array, Array]:
-    """Compute the gradients of combine_experts with respect to the results and their weights.
-
-    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights[n, k] = dz[n] . y[places[n, k]].
-    """
+    """Compute the gradients of combine_experts: dy, and dweights[n, k] = dz[n] . y[places[n, k]]."""
     dy = np.empty(y.shape, y.dtype)
     dy[places] = weights[..., None] * dz[:, None]
     return dy, (dz[:, None] * y[places]).sum(axis=-1)

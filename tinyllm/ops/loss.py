@@ -37,10 +37,7 @@ def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tu
 @op(shapes="dloss (), logits (..., V), targets (...), lse (...)")
 def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Array,
                            ignore_index: int = -100) -> Array:
-    """Compute the gradient of cross_entropy: dlogits = (softmax(logits) - onehot) dloss / count.
-
-    dloss (), logits (..., V), targets (...), lse (...) -> dlogits (..., V); rows of ignored targets are 0.
-    """
+    """Compute dlogits = (softmax(logits) - onehot) dloss / count, and 0 in rows whose target is ignored."""
     kept = kept_targets(logits, targets, ignore_index)
     dlogits = np.exp(logits - lse[..., None])
     dlogits[kept, targets[kept]] -= 1
@@ -66,8 +63,7 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
                           ignore_index: int = -100) -> Array:
     """Compute the gradient of token_losses: dlogits = (softmax(logits) - onehot) dlosses.
 
-    dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows. The
-    gradient is not divided by the number of targets, because the losses are not averaged.
+    Ignored rows get 0. No gradient is divided by the number of targets, as the losses are not averaged.
     """
     kept = kept_targets(logits, targets, ignore_index)
     count = logits.dtype.type(kept.sum())
@@ -91,10 +87,7 @@ def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = 
 @op(shapes="dlosses (...), x (..., C), w (V, C), targets (...), lse (...)", follows="matmul")
 def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array,
                                  ignore_index: int = -100) -> tuple[Array, Array]:
-    """Compute the gradients of linear_token_losses; the logits are computed again.
-
-    dlosses (...), x (..., C), w (V, C), targets (...), lse (...) -> dx (..., C), dw (V, C).
-    """
+    """Compute the gradients dx and dw of linear_token_losses; the logits are computed again."""
     logits = matmul(rows(x), w, transpose_b=True)
     flat = (each.reshape(-1) for each in (targets, lse))
     dlogits = token_losses_backward(dlosses.reshape(-1), logits, *flat, ignore_index)

@@ -87,10 +87,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
 
 @op(shapes="dy (..., O), x (..., I), w (I, O)", follows="matmul")
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Compute the gradients of linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
-
-    dy (..., O), x (..., I), w (I, O) -> dx (..., I), dw (I, O), db (O,).
-    """
+    """Compute the gradients of linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows."""
     dx = matmul(rows(dy), w, transpose_b=True).reshape(x.shape)
     dw = matmul(rows(x), rows(dy), transpose_a=True)
     return dx, dw, rows(dy).sum(axis=0)

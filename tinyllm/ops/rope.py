@@ -122,7 +122,6 @@ def rope(x: Array, cos: Array, sin: Array) -> Array:
 def rope_backward(dy: Array, cos: Array, sin: Array) -> Array:
     """Compute the gradient of rope: rotate dy by the opposite angle.
 
-    dy (B, T, H, D), cos and sin (T, D/2) or (B, T, D/2) -> dx (B, T, H, D). The gradient of a linear map is
-    its transpose, and the transpose of a rotation is its inverse.
+    The gradient of a linear map is its transpose, and the transpose of a rotation is its inverse.
     """
     return rope(dy, cos, -sin)
