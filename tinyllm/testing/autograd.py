@@ -8,14 +8,12 @@ from tinyllm.testing.arrays import axis, cases, floats, seeds
 from tinyllm.testing.bounds import BOUNDS, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
-MILD = ("whole", "normal", "equal", "zero")
-
 
 @cases("backpropagate")
 def graphs(draw):
     """Draw a computation graph of up to 12 scalars; a node may be used many times, once or never."""
     n = draw(axis(2, 3, 4, 1, 0, 5, 8, 12))
-    local = floats(draw, (n, n), MILD)
+    local = floats(draw, (n, n), ("whole", "normal", "equal", "zero"))
     used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
     return (np.where(np.tril(used, -1), local, np.float32(0)),)
 

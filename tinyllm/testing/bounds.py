@@ -15,6 +15,7 @@ from tinyllm.testing.relations import bind, run_spec
 
 EPS = 2.0**-23  # the distance from 1 to the next float32
 BOUNDS: dict = {}  # op -> a function of arguments and expected results in float64: a tolerance per result
+NEIGHBOURS: dict = {}  # op -> a function of a case: other cases, whose results are right for it, too
 TINY = 1e-37  # float32 numbers much below this are subnormal, or 0 in fast kernels
 
 

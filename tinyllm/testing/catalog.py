@@ -20,16 +20,14 @@ from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
 from tinyllm.testing.arrays import CASES, one_empty, ordinary
-from tinyllm.testing.bounds import BOUNDS
+from tinyllm.testing.bounds import BOUNDS, NEIGHBOURS
 from tinyllm.testing.edits import MISTAKES, VARIANTS
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind, specs_only
 
 __all__ = ["BOUNDS", "CASES", "MISTAKES", "NEIGHBOURS", "VARIANTS", "draw_cases"]
 
-NEIGHBOURS: dict = {}
 for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.values()}):
-    part = import_module(f"tinyllm.testing.{stem}")
-    NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
+    import_module(f"tinyllm.testing.{stem}")
 for name in FORWARDS:
     CASES.setdefault(name + SUFFIX, backward_cases(name, CASES[name]))
 

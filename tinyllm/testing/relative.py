@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, arrange, cases, leading, seeds
+from tinyllm.testing.bounds import NEIGHBOURS
 from tinyllm.testing.edits import mistake, variant
 
 
@@ -19,13 +20,8 @@ def relative_buckets(draw):
     return arrange(distance, draw(st.sampled_from(ANY_LAYOUT))), buckets, limit, draw(st.booleans())
 
 
-def other_side_of_an_edge(args):
-    """Return the case twice: with max_distance times 1 - 1e-6, and with max_distance times 1 + 1e-6."""
-    distance, buckets, limit, causal = args
-    return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
-
-
-NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
+NEIGHBOURS |= {"relative_buckets": lambda args: [  # with a slightly smaller, and a larger max_distance
+    (*args[:2], args[2] * (1 + change), args[3]) for change in (-1e-6, 1e-6)]}
 
 mistake("relative_buckets", "no half of the buckets for each side: both share all",
         "buckets //= 1 if causal else 2", "",

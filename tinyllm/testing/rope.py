@@ -105,7 +105,6 @@ mistake("scaled_rope_tables", "llama3 with its fast pairs slowed down and its sl
 
 @variant("scaled_rope_tables")
 def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
-    """Compute the frequency of each pair of channels from its wavelength, like Hugging Face's code."""
     kind, factor, pair = scaling["rope_type"], scaling["factor"], np.arange(width // 2)
     context, growth, slowed = scaling.get("original_max_position_embeddings"), 1.0, 1.0
     if kind == "ntk":

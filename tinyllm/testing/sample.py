@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.ops import softmax
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, cases, ints, leading, scores, seeds, sizes
-from tinyllm.testing.bounds import BOUNDS, ulps
+from tinyllm.testing.bounds import BOUNDS, NEIGHBOURS, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -80,11 +80,7 @@ def beam_step(draw):
 
 
 def near(args, distance, least, most):
-    """List two neighbours of a case, for NEIGHBOURS: results of a neighbour are accepted, too.
-
-    In a neighbour, the second argument is larger or smaller by `distance`, and kept between `least` and
-    `most`: a rounding error could have the same effect.
-    """
+    """List two cases in which the second argument is off by `distance`, but between `least` and `most`."""
     return [(args[0], np.clip(args[1] + step, least, most)) for step in (-distance, distance)]
 
 
@@ -100,7 +96,7 @@ CASES |= {
     "min_p": with_number(0.5, 0.1, 0.0, 1.0, 0.01),
 }
 BOUNDS |= {"temperature": ulps(4), "repetition_penalty": ulps(4)}
-NEIGHBOURS = {
+NEIGHBOURS |= {
     "top_p": lambda args: [] if exact_sums(run_spec("softmax", args[:1]), args[1])
         else near(args, 1e-5, 1e-6, 1.0),
     "min_p": lambda args: near(args, 1e-5, 0.0, 1.0),
@@ -184,13 +180,6 @@ def beam_step_by_sorting(scores, logprobs, count):
     return beams, tokens, np.array([-way[0] for way in best], scores.dtype)
 
 
-@variant("top_k")
-def top_k_by_rank(logits, k):
-    order = np.argsort(-logits, axis=-1, kind="stable")
-    rank = np.argsort(order, axis=-1, kind="stable")
-    return np.where(rank < k, logits, logits.dtype.type(-np.inf))
-
-
 @variant("top_p")
 def top_p_one_by_one(logits, p):
     y = np.full_like(logits, -np.inf)
@@ -216,6 +205,9 @@ def sample_by_searchsorted(probs, u):
     return ids
 
 
+variant("top_k")(lambda logits, k: np.where(
+    np.argsort(np.argsort(-logits, axis=-1, kind="stable"), axis=-1, kind="stable") < k,
+    logits, logits.dtype.type(-np.inf)))
 variant("temperature")(lambda logits, t: (logits.astype(np.float64) / t).astype(logits.dtype))
 
 
