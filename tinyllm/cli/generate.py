@@ -51,7 +51,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     if bool(by) != (best_of > 0) or (by and (samples > 1 or beams or suffix is not None or picture)):
         raise UserError("--best-of needs a number above 0 and --by REWARD, and no --samples, --beams, "
                         "--suffix or --picture")
-    judge = open_judge(find_origin(by)) if by else None
+    judge, n = open_judge(find_origin(by)) if by else None, best_of or samples
     opened, drawn = open_to_write(run, which, values, bool(beams))
     if opened.model.objective == "masked" and not picture:
         if suffix is not None or beams or samples > 1 or by:
@@ -64,12 +64,10 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     is_turn, said = opened.frame.chat and asked and suffix is None, typed(asked).decode("utf-8", "replace")
     given = opened.frame.prompt(opened.tokenizer, said) + opened.model.end_ids if is_turn else typed(prompt)
     laid_out = opened.lay_out(given, tokens, None if suffix is None else typed(suffix), shown)
-    options: dict[str, Any] = {"max_tokens": tokens, "n": best_of or samples, "tokenizer": opened.tokenizer}
-    options |= drawn | laid_out | {"stop": drawn["stop"] + laid_out.get("stop", [])}
-    given = options.pop("prompt")
-    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(best_of or samples)]
-    if beams:
-        texts = _searched(opened, given, beams, options)
+    options: dict[str, Any] = {"max_tokens": tokens, "n": n, "tokenizer": opened.tokenizer} | drawn | laid_out
+    options["stop"], given = drawn["stop"] + laid_out.get("stop", []), options.pop("prompt")
+    texts: list[dict] = _searched(opened, given, beams, options) if beams else [
+        {"text": "", "tokens": [], "finish": "length"} for _ in range(n)]
     steps = iter(()) if beams else stream(opened.model, [given], **options)
     say = _keep if json else write
     try:
@@ -79,12 +77,12 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         return INTERRUPTED
     if judge:
         written, ended = [x["text"] for x in texts], [x["finish"] == "stop" for x in texts]
-        scores = score_texts(judge, [asked] * best_of, written, ended).tolist()
+        scores = score_texts(judge, [asked] * n, written, ended).tolist()
         texts = [texts[scores.index(max(scores))] | {"score": max(scores)}]
         _show(prompt, "", (), texts, say)
     if json:
-        around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
-        print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
+        around = {"prompt": prompt, "suffix": suffix, "seed": values["seed"], "samples": texts}
+        print(dumps({name: x for name, x in around.items() if x is not None}, ensure_ascii=False))
     return 0
 
 
@@ -105,8 +103,8 @@ def _searched(opened, prompt, beams, options):
         stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends
         text = TextStream(tokenizer, before=before)  # decoded alone, the first token may lose its space
         shown = "".join(map(text.push, ids[:-1] if stopped else ids)) + text.finish()
-        finish = "stop" if stopped else "length"
-        texts.append({"text": shown, "tokens": ids, "score": score, "finish": finish})
+        texts.append({"text": shown, "tokens": ids, "score": score,
+                      "finish": "stop" if stopped else "length"})
     return texts
 
 
