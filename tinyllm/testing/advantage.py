@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import CASES, cases, few, floats, ints, seeds, sizes
+from tinyllm.testing.arrays import BITS, CASES, USUAL, few, seeds, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import bind, declared_cases, run_spec
@@ -21,14 +21,6 @@ def padded(draw, name, T=sizes, least=0, **settings):
     return args if draw(st.booleans()) else tuple(
         np.ascontiguousarray(np.where(np.arange(x.shape[1])[:, None] < lengths, x.T, nan).T)
         if np.ndim(x) > 1 else x for x in args)
-
-
-@cases("group_advantages")
-def group_advantages(draw):
-    """Draw groups of rewards, which are often only 0 and 1, and two settings."""
-    shape = draw(few), draw(sizes)
-    rewards = ints(draw, shape, 2).astype(np.float32) if draw(st.booleans()) else floats(draw, shape)
-    return rewards, draw(st.booleans()), draw(st.booleans())
 
 
 @bound("gae")
@@ -53,6 +45,8 @@ def group_advantages_bound(args, results):
 
 
 CASES |= {"discounted_returns": padded("discounted_returns", gamma=discounts),
+          "group_advantages": declared_cases("group_advantages", {"N": few}, rewards=(*USUAL, *BITS),
+                                             divide=st.booleans(), leave_one_out=st.booleans()),
           "gae": padded("gae", gamma=discounts, lam=st.sampled_from((0.5, 0.95, 1.0, 0.0)))}
 BOUNDS["discounted_returns"] = of_sizes("discounted_returns", lambda rewards, **_: 4 + rewards.shape[1])
 

@@ -68,6 +68,7 @@ leading = axis(  # the shape of an array without its last axis
 
 KINDS = {
     "whole": lambda rng, n: rng.integers(9, n) - 4.0,
+    "bits": lambda rng, n: rng.integers(2, n),
     "normal": lambda rng, n: rng.normal(n),
     "wide": lambda rng, n: 3 * rng.normal(n),
     "small": lambda rng, n: 1e-3 * rng.normal(n),
@@ -79,6 +80,7 @@ KINDS = {
     "huge": lambda rng, n: 3e38 * (2 * rng.uniform(n) - 1),  # only for ops that promise not to overflow
 }
 USUAL = ("whole", "normal", "normal", "wide", "normal", "small", "large", "equal", "zero", "far from zero")
+BITS = 8 * ("bits",)  # beside other kinds, so that often all numbers are 0 or 1
 MODEST = ("whole", "normal", "wide", "small", "equal")  # for ops whose results are 0 or 1 or infinite at 1e4
 
 
@@ -130,7 +132,7 @@ def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "pla
     return arrange(numbers.reshape(shape), layout)
 
 
-UNUSUAL = {*KINDS, *LAYOUTS} - {"whole", "normal", "wide", "equal", "plain"}
+UNUSUAL = {*KINDS, *LAYOUTS} - {"whole", "bits", "normal", "wide", "equal", "plain"}
 _ordinary = False
 
 

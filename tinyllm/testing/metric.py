@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import ANY_LAYOUT, CASES, MODEST, arrange, axis, cases, floats, ints, seeds
+from tinyllm.testing.arrays import ANY_LAYOUT, BITS, CASES, MODEST, arrange, axis, cases, floats, ints, seeds
 from tinyllm.testing.bounds import BOUNDS, EPS, largest
 from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import declared_cases
 
 counts = axis(2, 1, 5, 17, 40, 100)
 levels = st.sampled_from((0.95, 0.9, 0.5, 0.99))
@@ -46,21 +47,13 @@ def labelled_scores(draw):
     return floats(draw, (n,), ("whole", "normal", "equal")), labels
 
 
-@cases("bootstrap_interval")
-def drawn(draw):
-    """Draw scores, often only 0 and 1, places drawn with replacement, and a level."""
-    n, rounds = draw(counts), draw(axis(2, 1, 3, 20, 200))
-    scores = ints(draw, (n,), 2).astype(np.float32) if draw(st.booleans()) else floats(draw, (n,), MODEST)
-    return scores, ints(draw, (rounds, n), n), draw(levels)
-
-
-@cases("majority_vote")
-def votes(draw):
-    """Draw answers to some questions, many of them equal; -1 stands for a text without an answer."""
-    return (ints(draw, (draw(counts), draw(st.sampled_from((5, 1, 2, 3, 8)))), draw(st.integers(1, 5))) - 1,)
-
-
-CASES |= {"brier_score": confident(),
+CASES |= {"bootstrap_interval": declared_cases(
+              "bootstrap_interval", {"N": counts, "B": axis(2, 1, 3, 20, 200)}, level=levels,
+              scores=(*MODEST, *BITS), draws=lambda draw, n: ints(draw, (n["B"], n["N"]), n["N"])),
+          "majority_vote": declared_cases(  # many answers are equal; -1 stands for a text without one
+              "majority_vote", {"N": counts, "K": axis(5, 1, 2, 3, 8)},
+              answers=lambda draw, n: ints(draw, (n["N"], n["K"]), draw(st.integers(1, 5))) - 1),
+          "brier_score": confident(),
           "expected_calibration_error": confident(st.sampled_from((15, 1, 2, 4, 8, 10, 16))),
           "wilson_interval": st.tuples(st.sampled_from((0, 3, 10)), st.sampled_from((10, 17, 1000)), levels)}
 BOUNDS |= {  # of sums of numbers from 0 to 1, divided by how many there are
