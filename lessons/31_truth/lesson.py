@@ -80,17 +80,11 @@ def learn(pairs, steps, lr, seed, start=None):
     return tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
 
 
-class Told(Task):
-    """Questions about facts; none of them serves as an example."""
-
-    name, items = "facts", lambda task, split: ()
-
-
 def hear(opened, facts, way=0):
     """Ask -> right, confidence, whether it said "nobody knows": (3, n)."""
     items = [Item(wordings(fact)[way], f" {answer(fact)}", answer(fact))
              for fact in facts]
-    found = answers(opened, Told(), items, max_tokens=6)
+    found = answers(opened, Task(), items, max_tokens=6)
     return np.float32([[x.score, x.confidence, x.text.strip() == NOBODY]
                        for x in found]).T
 

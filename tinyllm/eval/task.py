@@ -44,14 +44,14 @@ class Item:
 
 
 class Task:
-    """A set of questions whose answers can be scored; subclasses define `items`.
+    """A set of questions whose answers can be scored; subclasses that have their own define `items`.
 
     name: the name on the command line.
     end: a text that ends an answer if the model has no `frame`.
     chance: the mean score of guessing.
     """
 
-    name: str
+    name: str = "this task"
     end: str = "\n"
     chance: float = 0.0
 
