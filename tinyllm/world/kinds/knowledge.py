@@ -6,9 +6,9 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
-from tinyllm.world.names import FAMILIES, GIRLS
-from tinyllm.world.phrases import HOPS, QUESTIONS, answer, chain, read_statements, say
-from tinyllm.world.question import asks, dials
+from tinyllm.world.names import FAMILIES, GIRLS, PLACES
+from tinyllm.world.phrases import HOPS, QUESTIONS, STATEMENTS, answer, chain, read_statements, say
+from tinyllm.world.question import NO_YES, asks, dials
 from tinyllm.world.world import World
 
 RELATIONS = ("lives_in", "born_in", "works_as", "likes", "enjoys", "owns", "best_friend", "married_to")
@@ -124,3 +124,26 @@ def question(world: World, s: list[str], way: int) -> str:
     """Answer a question about a fact of the world by heart; one to three facts lead to the answer."""
     proof = _proof(world, s, way)
     return answer(proof[-1]) if proof else NOBODY
+
+
+PLACED = "lives_in", "born_in"  # the third wording of each names the place first
+
+
+def _draw_claim(world, random, negated, wording):
+    about, relation = random.choice(world.people).name, random.integers(2)
+    (fact,) = world.ask(Fact(about, PLACED[relation], None))
+    place = fact.object if random.happens(0.5) else random.choice(PLACES)
+    return {"s": about, "o": place, "way": 8 * negated + 4 * relation + wording}
+
+
+@asks(*[f"Is it {word} that {text[0].lower()}{text[1:-1]}?" for word in ("true", "false")
+        for relation in PLACED for text in STATEMENTS[relation]],
+      slots={"o": PLACES}, group="knowledge", marker="", choices=NO_YES, draw=_draw_claim,
+      second=lambda world, s, o, way: NO_YES[
+          (way >= 8) != any(fact[:3] == (s, PLACED[way // 4 % 2], o) for fact in world.facts())],
+      splits={"entity": lambda d: d.labels["s"]},
+      Dials=dials(negated=setting(False, help="ask if it is false"),
+                  wording=setting(0, help="which of four: 2 names the place first", min=0, max=3)))
+def claim(world: World, s: str, o: str, way: int) -> str:
+    """Say by heart whether it is true that somebody lives, or was born, in some place."""
+    return NO_YES[(way >= 8) != bool(world.ask(Fact(s, PLACED[way // 4 % 2], o)))]
