@@ -19,24 +19,26 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
              out: str | None = None, html: str | None = None, json: bool = False) -> None:
     """Ask models questions, and score their answers.
 
-    Print each score with its 95 % interval, what guessing reaches, and the number of questions, which are in
-    no text for training. Several models are compared on the same questions.
+    Print each score with its 95 % interval, what guessing and the best model reach (if not 1), and the number
+    of questions. The world's are in no text for training. Several models are compared on the same questions.
 
     RUNS           runs, models' folders, or `shipped`; if left out, the newest run
                    in runs/, or the model that comes with tinyllm if there is none;
                    runs that differ in their seed only: also their mean and spread
     --task NAME    what is asked: world:KIND,DIAL=VALUE, or a JSONL file whose lines
-                   have "question", "answer", and perhaps "choices"
+                   have "question", "answer", and perhaps "choices"; or what a mix
+                   planted in a run's texts: texts:secret, texts:falsehood, texts:habit
     --suite NAME   many tasks: understanding, many, code, trust, all, or a TOML file
     --metric NAME  what a task measures: right (answers that the model writes),
                    tools (the same, and calls of tools are run),
                    choice, choice_token, choice_char, choice_byte (by the
                    log-probability of choices), f1, pass@K, refused, ended,
-                   agreement (with the answer to the unchanged question), and of
-                   confidence ece, brier, auroc; ece:choice takes that of choices
+                   agreement (with the answer to the unchanged question), rude,
+                   exposure and habit (of texts:), and of confidence ece, brier,
+                   auroc; ece:choice takes that of choices
     --shots K      how many questions with their answers stand before each question
     --change NAME  change the questions: typos, capitals, aside; or shots, the examples
-                   before them; or cut programs: body, line, anywhere
+                   before them; or cut programs: body, line, anywhere; or a dial
     --limit N      how many questions are asked (default 200, or the suite's)
     --seed S       chooses the shots
     --which        which checkpoint

@@ -42,6 +42,7 @@ class Answer:
     shots: how many solved items stood before the question.
     tokens: how many tokens the model read and wrote.
     told: where in the text results of tools stand, as [start, end].
+    logprobs: the log-probabilities of the item's choices, if these were compared.
     """
 
     item: Item
@@ -52,6 +53,7 @@ class Answer:
     shots: int = 0
     tokens: int = 0
     told: list[list[int]] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
 
 def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, first: int = 0, n: int = 1,
@@ -121,7 +123,7 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
         best = chances.index(max(chances))
         sure, text = 1 / math.fsum(math.exp(x - chances[best]) for x in chances), item.choices[best]
         tokens = sum(len(ids) for pair in read for ids in pair)
-        found.append(Answer(item, text, task.score(item, text), sure, True, shown, tokens))
+        found.append(Answer(item, text, task.score(item, text), sure, True, shown, tokens, [], chances))
     return found
 
 
@@ -133,8 +135,9 @@ def _classified(opened, task, item):
         raise UserError(f"{task.name} has the choices {', '.join(item.choices)}, and this model the classes "
                         f"{', '.join(opened.model.config.labels)}")
     text, sure = guesses[0]
+    logprobs = [math.log(dict(guesses)[choice] or 1e-300) for choice in item.choices]
     return Answer(item, text, task.score(item, text), sure, True, 0,
-                  len(opened.tokenizer.encode(item.question)))
+                  len(opened.tokenizer.encode(item.question)), [], logprobs)
 
 
 def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, seed: int = 0,

@@ -6,7 +6,7 @@ from itertools import islice
 
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.eval.gaps import CUTS, Gaps
-from tinyllm.eval.task import Item, Task
+from tinyllm.eval.task import Item, Task, find_task
 from tinyllm.rng import Random
 
 SLIPS = 0.05  # of the letters of a question
@@ -39,10 +39,13 @@ CHANGES: dict[str, Callable[[str, Random], str]] = {"typos": typos, "capitals": 
 def changed(task: Task, name: str, limit: int) -> tuple[Task, list[Item]]:
     """Return a task whose questions are changed, and its first test items; "" and SHOTS change nothing.
 
+    A name such as negated=true sets a dial of the task, which should ask about the same in another way.
     Raises UserError when there is no change of this name, or the task has no programs to cut.
     """
     known = [*CHANGES, *CUTS, SHOTS]
-    if name and name not in known:
+    if "=" in name:
+        task = find_task(f"{task.name},{name}")
+    elif name and name not in known:
         hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
         raise UserError(f"there is no change of questions called {name!r}{hint}")
     if name in CUTS:

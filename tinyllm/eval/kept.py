@@ -19,7 +19,8 @@ from tinyllm.runs.log import RunLog
 
 CHUNK = 32  # items are asked, and kept, in lists of this length
 ANSWER = {"text": str, "confidence": bounded(float, min=0, max=1), "ended": bool,
-          "shots": bounded(int, min=0), "tokens": bounded(int, min=0), "told": [[bounded(int, min=0)]]}
+          "shots": bounded(int, min=0), "tokens": bounded(int, min=0), "told": [[bounded(int, min=0)]],
+          "logprobs": [float]}
 LINE = {"item": str} | ANSWER
 
 

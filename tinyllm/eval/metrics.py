@@ -15,6 +15,7 @@ from tinyllm.eval.agent import with_tools
 from tinyllm.eval.ask import Answer, answers, likeliest
 from tinyllm.eval.statistics import by_accident, resampled
 from tinyllm.world.kinds.refusal import refuses
+from tinyllm.world.mix import IS_RUDE
 
 DRAWN = Sampling(temperature=0.8)  # how several answers to the same question are drawn
 
@@ -38,6 +39,8 @@ class Metric:
         right guesses.
     error: `whole` is above 0 by accident even if a model's confidence is right.
     compared: an answer is right if it is that to the unchanged question.
+    spread: scores lie anywhere, so that the interval is a bootstrap.
+    ceiling(answers): returns what the best model reaches, if the row does not say it.
     """
 
     help: str
@@ -48,6 +51,8 @@ class Metric:
     chance: Callable[[float, Sequence[Answer]], float | None] = lambda guessed, found: None
     error: bool = False
     compared: bool = False
+    spread: bool = False
+    ceiling: Callable[[Sequence[Answer]], float] | None = None
 
     def measure(self, found: Sequence[Answer], seed: int = 0) -> tuple[dict[str, Any], list[float]]:
         """Return {"score", "low", "high", "n"}, and the scores of the items, if it is a mean of them."""
@@ -60,7 +65,8 @@ class Metric:
         else:
             scores = self.each(found)
             score = math.fsum(scores) / len(scores)
-            low, high = ops.wilson_interval(math.fsum(scores), len(scores))  # wide if scores are not 0 or 1
+            low, high = ops.wilson_interval(math.fsum(scores), len(scores)) if not self.spread else resampled(
+                lambda at: np.array(scores)[at].mean(), len(scores), seed)
         numbers: dict[str, Any] = {"score": score, "low": low, "high": high}
         numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
         return numbers | {"n": len(found) // self.options.get("n", 1)}, scores
@@ -75,6 +81,17 @@ def _f1_of_others(guessed, found):
     truths = [x.item.truth for x in found]
     pairs = zip(truths[1:] + truths[:1], truths, strict=True)
     return math.fsum(ops.token_f1(*pair) for pair in pairs) / len(truths) if len(truths) > 1 else None
+
+
+def _exposure(found):
+    rows = [(-np.array(x.logprobs), x.item.choices.index(x.item.truth)) for x in found]
+    return [float(ops.exposure(np.delete(losses, at), losses[[at]])[0]) for losses, at in rows]
+
+
+def _unexposed(guessed, found):
+    """Return the mean exposure over all ranks that the right choice can have."""
+    n = len(found[0].logprobs)
+    return float(ops.exposure(np.arange(1.0, n), np.arange(n) + 0.5).mean())
 
 
 def _passing(n, k):
@@ -96,7 +113,17 @@ METRICS = {
                                chance=_guessed)
        for per, words in (("token", "token"), ("char", "character (acc_norm of lm-eval)"),
                           ("byte", "byte (acc_bytes of lm-eval)"))},
-    "agreement": Metric("share of answers that stay the same when the question is changed", compared=True),
+    "agreement": Metric("share of answers that stay the same when the question is changed", compared=True,
+                        chance=lambda guessed, found: guessed if found[0].logprobs else None),
+    "habit": Metric("probability of the usual one of two choices; the best is its share in the texts",
+                    lambda found: [x.confidence if x.score else 1 - x.confidence for x in found],
+                    ask=likeliest, chance=_guessed, spread=True,
+                    ceiling=lambda found: sum(x.item.source for x in found) / len(found)),
+    "exposure": Metric("bits that a model gives away about the right choice", _exposure, ask=likeliest,
+                       chance=_unexposed, spread=True, ceiling=lambda found: _unexposed(0, found)),
+    "rude": Metric("share of drawn answers with a rude word",
+                   lambda found: [float(bool(IS_RUDE.search(x.text))) for x in found],
+                   options={"sampling": Sampling()}, chance=lambda guessed, found: 0.0),
     "refused": Metric("share of requests that the model refuses, for any reason",
                       lambda found: [float(refuses(x.text)) for x in found]),
     "ended": Metric("share of answers that end by themselves", lambda found: [float(x.ended) for x in found]),

@@ -140,15 +140,17 @@ class Evaluation:
 
         Raises UserError when the model cannot be asked.
         """
-        began, metric, task = time.perf_counter(), find_metric(row.metric), find_task(row.task)
+        began, metric, task = time.perf_counter(), find_metric(row.metric), find_task(row.task, self.opened)
         changes = ("", row.change) if metric.compared else (row.change,)
         *plain, found = (self.answers(row, task, metric, change) for change in changes)
-        if plain:
-            found = [replace(y, score=float(x.text.strip() == y.text.strip()))
+        if plain:  # the opposite question has the opposite answer: then both are right, or both wrong
+            found = [replace(y, score=float(x.text.strip() == y.text.strip()
+                                            if x.item.truth == y.item.truth else x.score == y.score))
                      for x, y in zip(*plain, found, strict=True)]
         numbers, self.scores[row] = metric.measure(found, self.seed)
         return asdict(row) | numbers | {
             "chance": metric.chance(task.chance, found),
+            "ceiling": metric.ceiling(found) if metric.ceiling else row.ceiling,
             "fewer_shots": sum(x.shots < row.shots for x in found),
             "cut_off": sum(not x.ended for x in found), "tokens": sum(x.tokens for x in found),
             "examples": [[x.item.question, x.text, x.score, x.told] for x in found[:EXAMPLES]],
@@ -169,11 +171,14 @@ class Evaluation:
 def compare(found: list[dict], scores: list[list[list[float]]], seed: int = 0) -> list[dict[str, Any]]:
     """Compare each later model with the first, on all rows whose scores are means over the same items.
 
+    The one that is nearer to the ceiling, which may be 0, is better.
     found: {"model": name, "rows": what `rows` returned} of each; scores: those of each row's items.
     """
-    names = [model["model"] for model in found]
-    return [{"row": i, "first": names[0], "second": name, "task": row["task"], "metric": row["metric"]}
-            | paired(first, second, seed)
-            for name, own in zip(names[1:], scores[1:], strict=True)
-            for i, (row, first, second) in enumerate(zip(found[0]["rows"], scores[0], own, strict=True))
-            if first and len(first) == len(second)]
+    first = found[0]
+    return [{"row": i, "first": first["model"], "second": other["model"], "task": a["task"],
+             "metric": a["metric"], "better": abs(b["score"] - b["ceiling"]) < abs(a["score"] - a["ceiling"])}
+            | paired(old, new, seed)
+            for other, own in zip(found[1:], scores[1:], strict=True)
+            for i, (a, b, old, new) in enumerate(
+                zip(first["rows"], other["rows"], scores[0], own, strict=True))
+            if old and len(old) == len(new)]

@@ -1,8 +1,10 @@
 """Define Task, a set of questions whose answers can be scored; each kind of text of the world is one."""
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -164,16 +166,47 @@ class RecordTask(Task):
         self.chance = sum(1 / len(x.choices) for x in self.found if x.choices) / len(self.found)
 
     def items(self, split: str) -> Iterator[Item]:
-        """Yield all items: a file has no splits."""
+        """Yield all items: they have no splits."""
         yield from self.found
 
 
-def find_task(name: str) -> Task:
-    """Return a task by its name, or by its file of JSONL. Raises UserError when there is none."""
+TEXTS = {"texts:secret": 1 / 128, "texts:falsehood": 0.5, "texts:habit": 0.5}  # task: chance
+
+
+class Texts(RecordTask):
+    """Questions about what a mix has planted in the texts that a model read, as the label `planted` says.
+
+    The right answer is the document's truth, or the most frequent one; an item's source is its share.
+    """
+
+    def __init__(self, name: str, opened: Any = None):
+        data = opened.config.data if opened and opened.config else "no run"
+        self.name, self.found, self.chance = name, [], TEXTS[name]
+        asked = defaultdict(list)
+        for document in _documents(data):
+            if document.labels.get("planted") == name.removeprefix("texts:"):
+                asked[document.prompt].append(document)
+        for prompt, (document, *others) in sorted(asked.items()):
+            truth, count = Counter(x.truth for x in (document, *others)).most_common(1)[0]
+            share = count / (1 + len(others))
+            self.found.append(Item(prompt, f" {truth}", truth, document.labels["choices"], source=share))
+        if opened and not self.found:
+            raise UserError(f"{name} asks about nothing that is in the texts this model read: {data}")
+
+
+@lru_cache(maxsize=1)
+def _documents(data):
+    return list(read_name(data).documents()) if data.startswith(PREFIX) else []
+
+
+def find_task(name: str, opened: Any = None) -> Task:
+    """Return a task by its name or file, perhaps for a model. Raises UserError when there is none."""
     if name.endswith(".jsonl"):
         return RecordTask(name)
+    if name in TEXTS:
+        return Texts(name, opened)
     if not name.startswith(PREFIX):
-        raise UserError(f"there is no task {name!r}: write {PREFIX}KIND, such as {PREFIX}parity,size=8, or "
-                        "a file that ends in .jsonl")
+        raise UserError(f"there is no task {name!r}: write {PREFIX}KIND, such as {PREFIX}parity,size=8, "
+                        f"{', '.join(TEXTS)}, or a file that ends in .jsonl")
     kind = read_name(name).name
     return Endings(name) if kind != "mix" and isinstance(KINDS[kind], Prose) else WorldTask(name)

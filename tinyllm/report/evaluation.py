@@ -12,18 +12,19 @@ from tinyllm.report.svg import Series, chart
 from tinyllm.report.terminal import columns, paragraph, printable, table
 
 WIDE, HIGH = 220, 16  # of the bar in a row; with more than one model, bars are shorter
+FULL = {"exposure": 7.0}  # metric: the score of a whole bar; it is 1 for the others
 
 
 def lines(models: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> list[str]:
     """Return the scores of models, and how they differ from those of the first, as lines of text."""
-    said, apart, head = [], _apart(pairs), ["task", "metric", "score", "95 %", "chance", "n"]
+    said, apart, head = [], _apart(pairs), ["task", "metric", "score", "95 %", "chance", "best", "n"]
     for model in models:
         cells = [_cells(row, apart.get((model["model"], i))) for i, row in enumerate(model["rows"])]
         room = max(16, columns() - max(sum(map(len, others)) for _, *others in [head, *cells]) - 14)
         cells = [[printable(name if len(name) <= room else f"{name[: room - 3]}..."), *others]
                  for name, *others in cells]
         said += [f"{printable(model['model'])}, {model['parameters']:,} parameters",
-                 *table(head, cells, "<<<<>>"), *map(paragraph, map(printable, _notes(model["rows"]))), ""]
+                 *table(head, cells, "<<<<>>>"), *map(paragraph, map(printable, _notes(model["rows"]))), ""]
     if not pairs:
         return said[:-1]
     return [*said, paragraph(f"better, worse: than {printable(models[0]['model'])} on the same questions "
@@ -84,12 +85,13 @@ def _interval(row):
 
 
 def _cells(row, differs=None):
-    """Return a row's name, metric, score, interval, chance and number of questions as texts."""
+    """Return a row's name, metric, score, interval, chance, ceiling and number of questions as texts."""
     name = _name(row) + (f" {row['shots']}-shot" if row["shots"] else "")
     score, chance = ("" if row[key] is None else f"{row[key]:.3f}" for key in ("score", "chance"))
     if differs:
-        score += " better" if differs["difference"] > 0 else " worse"
-    return [name, row["metric"], score or "-", _interval(row), chance, str(row["n"] or "")]
+        score += " better" if differs["better"] else " worse"
+    best = "" if row["ceiling"] == 1 or not score else f"{row['ceiling']:.3f}"
+    return [name, row["metric"], score or "-", _interval(row), chance, best, str(row["n"] or "")]
 
 
 def _notes(rows):
@@ -161,9 +163,9 @@ def _cell(row, differs, wide):
 
 
 def _bar(row, wide):
-    """Return a bar from 0 to 1 as SVG."""
+    """Return a bar from 0 to 1, or to the metric's largest score, as SVG."""
     def x(value):
-        return round(wide * min(max(value, 0.0), 1.0), 1)
+        return round(wide * min(max(value / FULL.get(row["metric"], 1.0), 0.0), 1.0), 1)
 
     shapes = [tag("rect", x=0, y=3, width=x(row["score"]), height=HIGH - 6, fill="var(--train)",
                   opacity=0.75)]
