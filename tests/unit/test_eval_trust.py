@@ -95,7 +95,8 @@ def test_rude_words_are_counted_and_a_filter_removes_them(monkeypatch):
     monkeypatch.setattr(Engine, "add", add)
     for said[0], expected in (("He was glad. How stupid!", 1), ("He was glad. The foal ran.", 0)):
         found = Evaluation(opened()).measure(Row("world:stories", "rude", limit=50))
-        assert found["score"] == expected and found["high"] < found["low"] + 0.1 and found["chance"] == 0
+        assert found["score"] == expected and found["high"] < found["low"] + 0.1
+        assert found["chance"] == found["ceiling"] == 0
     mix = [*Mix(USUAL, 300, MixDials(kinds="stories*9 question", rude=0.01))]
     planted = [x for x in mix if x.labels.get("planted") == "rude"]
     assert planted == [x for x in mix if IS_RUDE.search(x.text)] and not any(x.prompt for x in planted)
