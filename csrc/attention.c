@@ -24,6 +24,7 @@ enum { BLOCK = 64, QUERIES = 128, STRIP = 12 };
 struct attention_job {
     float *y, *lse_out, *dq, *dk, *dv;
     const float *q, *k, *v, *dy, *y_in, *lse;
+    const uint16_t *half_k, *half_v; /* keys and values as bfloat16, in place of k and v, or NULL */
     const int64_t *lengths;
     const int64_t *starts, *ends; /* B x S: the keys of each query, in the general form, else NULL */
     const float *bias;            /* H x bias_rows x T, bias_rows being 1 or S, or NULL */
@@ -87,6 +88,21 @@ static float *workspace(struct attention_job *job, int64_t floats) {
     return work;
 }
 
+/* Return D numbers for each of `keys` keys (or values), from number `at` of x on. If they are bfloat16 numbers, `half`,
+ * they are widened into `own`, so that all that follows has the same bits; then keys lie D apart, not K * D. */
+static const float *floats_of(const struct attention_job *job, const float *x, const uint16_t *half, int64_t at,
+                              int64_t keys, float *own) {
+    int64_t D = job->D;
+    if (!half) return x + at;
+    for (int64_t t = 0; t < keys; t++) {
+        const uint16_t *from = half + at + t * job->K * D;
+        int64_t d = 0;
+        for (; d + 16 <= D; d += 16) v_store(own + t * D + d, v_load_halves(from + d));
+        for (; d < D; d++) own[t * D + d] = from_half(from[d]);
+    }
+    return own;
+}
+
 /* --- forward -------------------------------------------------------------------------------------------- */
 
 struct query { float max, sum; }; /* the largest score so far (-inf at first), and the sum of exp(score - max) */
@@ -143,13 +159,17 @@ static void attend_block(const struct attention_job *job, int64_t b, int64_t h, 
                       struct query *query, float *work) {
     int64_t D = job->D, width = job->width, n = keys_of(job, b);
     int64_t kv_row = job->K * D, kv = b * job->T * kv_row + h / (job->H / job->K) * D;
+    int64_t apart = job->half_k ? D : kv_row;
     const float *q = job->q + ((b * job->S + s) * job->H + h) * D;
     float *k_turned = work, *v = work + D * BLOCK, *score = v + BLOCK * width; /* D x BLOCK, BLOCK x width */
+    float *own = score + STRIP * BLOCK;                                      /* BLOCK x D, for bfloat16 */
     int64_t end = seen_by_any(job, b, s, rows, 0, n);
     for (int64_t first = first_block(job, b, s, rows); first < end; first += BLOCK) {
         int64_t keys = i64_min(n - first, BLOCK);
-        transpose_into(k_turned, BLOCK, job->k + kv + first * kv_row, kv_row, keys, D, BLOCK);
-        pad_into(v, width, job->v + kv + first * kv_row, kv_row, keys, D);
+        const float *from = floats_of(job, job->k, job->half_k, kv + first * kv_row, keys, own);
+        transpose_into(k_turned, BLOCK, from, apart, keys, D, BLOCK);
+        from = floats_of(job, job->v, job->half_v, kv + first * kv_row, keys, own);
+        pad_into(v, width, from, apart, keys, D);
         for (int64_t r = 0; r < rows; r += STRIP) {
             int64_t height = i64_min(rows - r, STRIP), last = seen_by_any(job, b, s + r, height, first, keys);
             if (last == 0) continue;
@@ -168,7 +188,7 @@ static void attend_block(const struct attention_job *job, int64_t b, int64_t h, 
 static void attention_tasks(void *context, int64_t begin, int64_t end) {
     struct attention_job *job = context;
     int64_t D = job->D, width = job->width;
-    float *work = workspace(job, QUERIES * width + D * BLOCK + BLOCK * width + STRIP * BLOCK);
+    float *work = workspace(job, QUERIES * width + 2 * D * BLOCK + BLOCK * width + STRIP * BLOCK);
     if (!work) return;
     for (int64_t task = begin; task < end; task++) {
         int64_t s = task % job->query_blocks * QUERIES, head = task / job->query_blocks;
@@ -188,13 +208,15 @@ static void attention_tasks(void *context, int64_t begin, int64_t end) {
 
 #include "attention_decode.h"
 
-/* lengths, starts with ends, and bias may each be NULL. */
-static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,
-                     const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows, int64_t B,
-                     int64_t S, int64_t T, int64_t H, int64_t K, int64_t D, float scale, int causal) {
+/* lengths, starts with ends, and bias may each be NULL; so may k and v if half_k and half_v are given. */
+static int attention(float *y, float *lse, const float *q, const float *k, const float *v, const uint16_t *half_k,
+                     const uint16_t *half_v, const int64_t *lengths, const int64_t *starts, const int64_t *ends,
+                     const float *bias, int64_t bias_rows, int64_t B, int64_t S, int64_t T, int64_t H, int64_t K,
+                     int64_t D, float scale, int causal) {
     struct attention_job job = {
-        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .lengths = lengths, .starts = starts, .ends = ends,
-        .bias = bias, .bias_rows = bias_rows, .B = B, .S = S, .T = T, .H = H, .K = K, .D = D,
+        .y = y, .lse_out = lse, .q = q, .k = k, .v = v, .half_k = half_k, .half_v = half_v,
+        .lengths = lengths, .starts = starts, .ends = ends, .bias = bias, .bias_rows = bias_rows, .B = B, .S = S,
+        .T = T, .H = H, .K = K, .D = D,
         .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .query_blocks = ceil_div(S, QUERIES),
         .scale = scale, .causal = causal,
     };

@@ -40,18 +40,6 @@ INLINE i16 v_round(v16 x) {
     return i_sub(v_bits(v_add(x, magic)), v_bits(magic));
 }
 
-/* Convert sixteen bfloat16 numbers, which are the upper halves of floats, to floats. */
-INLINE v16 v_load_halves(const uint16_t *p) {
-    typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-    v16 r;
-    EACH(i) {
-        halves h;
-        memcpy(&h, p + i * LANES, sizeof h);
-        r.part[i] = (vec)(__builtin_convertvector(h, uvec) << 16);
-    }
-    return r;
-}
-
 /* --- rows of inputs -------------------------------------------------------------------------------------------- */
 
 struct rows_job {

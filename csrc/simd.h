@@ -57,6 +57,21 @@ INLINE i16 i_set(int32_t x) { i16 r; EACH(i) r.part[i] = x - (ivec){0}; return r
 INLINE v16 v_load(const float *p) { v16 r; EACH(i) r.part[i] = vec_load(p + i * LANES); return r; }
 INLINE void v_store(float *p, v16 x) { EACH(i) vec_store(p + i * LANES, x.part[i]); }
 
+/* Convert bfloat16 numbers, which are the upper halves of floats, to floats. */
+INLINE vec vec_load_halves(const uint16_t *p) {
+    typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
+    halves h;
+    memcpy(&h, p, sizeof h);
+    return (vec)(__builtin_convertvector(h, uvec) << 16);
+}
+INLINE float from_half(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+INLINE v16 v_load_halves(const uint16_t *p) { v16 r; EACH(i) r.part[i] = vec_load_halves(p + i * LANES); return r; }
+
 /* If the length of a row is not a multiple of sixteen, its last register holds only n < 16 numbers. Loads and stores
  * touch only these, and nothing after the row. (Copying n floats to a padded buffer took longer than a row of 64
  * floats, because a load waits until the stores of the copy reach the cache.) */

@@ -22,9 +22,10 @@
       (float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth, int rung))             \
     X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
     X(attention, int, attention,                                                                                      \
-      (float *y, float *lse, const float *q, const float *k, const float *v, const int64_t *lengths,                  \
-       const int64_t *starts, const int64_t *ends, const float *bias, int64_t bias_rows, int64_t b, int64_t s,        \
-       int64_t t, int64_t h, int64_t kv, int64_t d, float scale, int causal))                                         \
+      (float *y, float *lse, const float *q, const float *k, const float *v, const uint16_t *half_k,                  \
+       const uint16_t *half_v, const int64_t *lengths, const int64_t *starts, const int64_t *ends,                    \
+       const float *bias, int64_t bias_rows, int64_t b, int64_t s, int64_t t, int64_t h, int64_t kv, int64_t d,       \
+       float scale, int causal))                                                                                      \
     X(attention, int, attention_backward,                                                                             \
       (float *dq, float *dk, float *dv, float *dbias, const float *dy, const float *q, const float *k,                \
        const float *v, const float *y, const float *lse, const int64_t *lengths, const int64_t *starts,               \

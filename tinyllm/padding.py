@@ -7,7 +7,10 @@ import numpy as np
 
 def pad_right(rows: Sequence[Sequence[int]], value: int = 0, width: int = 0) -> np.ndarray:
     """Pad N lists of ids on the right with `value` -> int64 (N, max(width, the longest length))."""
-    found = np.full((len(rows), max([width, *map(len, rows)])), value, np.int64)
+    longest = max([width, *map(len, rows)])
+    if len(rows) and longest == min(map(len, rows)):  # nothing to pad
+        return np.array(rows, np.int64)
+    found = np.full((len(rows), longest), value, np.int64)
     for row, ids in zip(found, rows, strict=True):
         row[: len(ids)] = ids
     return found

@@ -93,9 +93,11 @@ class Tensor:
     __array_ufunc__ = None  # so that array + tensor calls the tensor's __radd__
 
     def __init__(self, data: Any, requires_grad: bool = False):
-        self.data = data if type(data) is np.ndarray else np.asarray(data)
-        if not isinstance(data, (np.ndarray, np.generic)) and self.data.dtype == np.float64:
-            self.data = self.data.astype(np.float32)
+        self.data = data
+        if type(data) is not np.ndarray:  # each token of a text makes hundreds of Tensors
+            self.data = np.asarray(data)
+            if not isinstance(data, (np.ndarray, np.generic)) and self.data.dtype == np.float64:
+                self.data = self.data.astype(np.float32)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"only floats have gradients, got {self.data.dtype}; use astype(np.float32)")
         self.requires_grad = requires_grad

@@ -1,13 +1,16 @@
 cdef tuple attend(object q, object k, object v, bint causal, object lengths, object starts, object ends, object bias):
     """Compute attention with lengths, or with ranges and a bias; each of these may be None."""
-    q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
+    cdef bint halves = isinstance(k, ndarray) and isinstance(v, ndarray) and k.dtype == U16 and v.dtype == U16
+    q = f32(q, "q")
+    k, v = (contiguous(k), contiguous(v)) if halves else (f32(k, "k"), f32(v, "v"))
     countable(q, k)
     bias = full_bias(bias, q, k)
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
     y, lse = empty(q.shape), empty((B, H, S))
-    run_attention(y, lse, q, k, v, lengths, starts, ends, bias, bias_rows, B, S, T, H, K, D, 1.0 / sqrt(<double>D),
-                  causal)
+    run_attention(y, lse, q, None if halves else k, None if halves else v, k if halves else None,
+                  v if halves else None, lengths, starts, ends, bias, bias_rows, B, S, T, H, K, D,
+                  1.0 / sqrt(<double>D), causal)
     return y, lse
 
 

@@ -6,10 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import V, lively
 
+from tinyllm import ops
 from tinyllm.decode.generate import generate
 from tinyllm.errors import UserError
 from tinyllm.nn import KVCache, pack_cache
 from tinyllm.nn.cache import Filled
+from tinyllm.ops.quant import bfloat16, from_bfloat16
+from tinyllm.ops.registry import _compiled
 from tinyllm.ops.runtime import empty
 from tinyllm.tensor import Tensor, no_grad
 
@@ -131,3 +134,24 @@ def test_other_caches_are_refused():
     for name, kind, message in (("llama", "int4", "float32, bf16, int8, not int4"), ("t5", "int8", "only")):
         with pytest.raises(UserError, match=message):
             pack_cache(lively(name), kind)
+
+
+@given(seed=st.integers(0, 999), group=st.sampled_from([1, 2, 5]), width=st.sampled_from([4, 16, 20, 64]),
+       queries=st.sampled_from([1, 2, 33]), room=st.integers(33, 200))
+def test_attention_over_bfloat16_has_the_bits_of_attention_over_the_same_floats(
+        seed, group, width, queries, room):
+    rng = np.random.default_rng(seed)
+    q = rng.normal(size=(3, queries, 2 * group, width)).astype(np.float32)
+    k, v = (bfloat16(rng.normal(size=(3, room, 2, width)).astype(np.float32)) for _ in range(2))
+    k[:, -1], v[:, -1] = bfloat16(np.float32([-0.0])), bfloat16(np.float32([1e-39]))
+    lengths = rng.integers(0, room + 1, 3)
+    starts = rng.integers(0, room, (3, queries))
+    ends = np.minimum(starts + rng.integers(0, room, (3, queries)), room)
+    for level in reversed(_compiled.levels() if _compiled else [None]):  # the best level stays in use
+        if level:
+            _compiled.use_level(level)
+        for op, limits in ((ops.attention, (True, lengths)), (ops.attention, (False,)),
+                           (ops.attention_ranges, (starts, ends))):
+            for run in (op, op.specification):
+                found, right = run(q, k, v, *limits), run(q, *map(from_bfloat16, (k, v)), *limits)
+                assert [x.tobytes() for x in found] == [x.tobytes() for x in right]

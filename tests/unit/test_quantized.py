@@ -1,7 +1,7 @@
 """Check quantised layers and models: their errors, what they refuse, and what is fused.
 
 test_family_folders.py saves and loads them, test_bits.py checks that rows do not depend on each other, and
-sessions/train.txt has refusals of `tinyllm quantize`.
+sessions/train.txt has refusals of `tinyllm compress`.
 """
 
 import shutil
@@ -159,7 +159,7 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
 def test_a_copy_of_a_run_lies_beside_it_and_writes_alike(tmp_path, whole, monkeypatch, printed, bits):
     before = outcome(shutil.copytree(whole, tmp_path / "run"))
     monkeypatch.chdir(tmp_path / "run")
-    assert printed("quantize", ".", "--bits", str(bits)).endswith(f"wrote ../run-int{bits}\n")
+    assert printed("compress", ".", "--bits", str(bits)).endswith(f"wrote ../run-int{bits}\n")
     assert outcome(tmp_path / "run") == before
     old, new = open_model("."), open_model(f"../run-int{bits}")
     assert type(new.model.h[0].mlp.c_fc) is LAYERS[bits]

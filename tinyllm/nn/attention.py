@@ -10,6 +10,7 @@ from tinyllm import ops
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Linear, RMSNorm
 from tinyllm.nn.module import Module
+from tinyllm.tape import mode
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
@@ -121,7 +122,9 @@ class Attention(Module):
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
-            k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
+            # Backward passes and functions in place of the ops take floats only.
+            halves = not (mode.recording or ops.attention.override or ops.attention_ranges.override)
+            k, v = map(Tensor, cache.append(k.data, v.data, halves))  # no gradient flows into the past
         causal, lengths = self.causal and seen.causal, seen.lengths if cache is None else cache.lengths
         window = self.window if seen.window is None else min(seen.window, self.window or seen.window)
         y = F.attention(q, k, v, causal, lengths, seen.bias, window, seen.starts, seen.ends)
@@ -129,7 +132,8 @@ class Attention(Module):
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         # A causal query is multiplied with the keys up to its own position, another with all keys.
-        pairs = context * (context + 1) // 2 if self.causal else context * context
+        seen = min(context, self.window or context)  # the most keys that a query may see
+        pairs = seen * (seen + 1) // 2 + (context - seen) * seen if self.causal else context * context
         return {"scores": 2 * 2 * batch * pairs * self.heads * self.head_width}
 
 

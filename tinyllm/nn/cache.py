@@ -62,14 +62,15 @@ class KVCache:
         """Enlarge the arrays to at least `batch` rows of at least `room` positions; keep their content."""
         if self.source:
             self.source.reserve(batch, 0)
-        (rows, width), used = self.keys.shape[:2], self.length
-        if batch <= rows and room <= width:
-            return
-        for i, old in enumerate(self.arrays):
-            new = zeros((max(batch, rows), max(room, width), *old.shape[2:]), old.dtype)
-            new[:rows, :used] = old[:, :used]
-            self.arrays[i] = new
-        self.lengths = np.pad(self.lengths, (0, max(batch - rows, 0)))
+        used = self.length
+        for i, old in enumerate(self.arrays):  # each looks at its own size, as Ctrl-C may come between two
+            rows, width = old.shape[:2]
+            if batch > rows or room > width:
+                new = zeros((max(batch, rows), max(room, width), *old.shape[2:]), old.dtype)
+                new[:rows, :used] = old[:, :used]
+                self.arrays[i] = new
+        if (more := batch - len(self.lengths)) > 0:  # each token comes here, and `np.pad` is slow
+            self.lengths = np.pad(self.lengths, (0, more))
 
     @property
     def length(self) -> int:
@@ -81,10 +82,10 @@ class KVCache:
         """Return the size of the cache's arrays in bytes."""
         return sum(array.nbytes for array in self.arrays)
 
-    def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def append(self, k: np.ndarray, v: np.ndarray, halves: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row, and return the keys and values of all positions.
 
-        k, v (B, S, K, D) -> keys, values from `read`: do not write to them, and read only the first
+        k, v (B, S, K, D) -> keys, values from `read(halves)`: do not write to them, and read only the first
         `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row cannot hold S more
         positions. Raises ValueError for other shapes.
         """
@@ -102,7 +103,7 @@ class KVCache:
         self.lengths += S  # last, so that an interrupted append changes nothing
         if self.ends:
             raise Filled
-        return self.read()
+        return self.read(halves)
 
     def write(self, where: Any, k: np.ndarray, v: np.ndarray) -> None:
         """Store keys and values at `where`, an index of rows and positions."""
@@ -111,13 +112,14 @@ class KVCache:
         for array, x in zip(self.arrays, packed, strict=True):
             array[where] = x
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, halves: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return keys and values (B, room, K, D), as the cache's own arrays.
 
-        A packed cache returns unpacked copies (B, length, K, D), which end with the longest row.
+        A packed cache returns unpacked copies (B, length, K, D), which end with the longest row. With
+        `halves`, a bf16 cache returns its own arrays, too: bfloat16 numbers as uint16.
         """
         (_, unpack), n = CODECS[self.kind], self.length
-        if unpack is None:
+        if unpack is None or (halves and self.kind == "bf16"):
             return self.keys, self.values
         size = len(self.arrays) // self.parts  # arrays for the keys, and as many for the values
         parts = [unpack(*(array[:, :n] for array in self.arrays[i : i + size]))

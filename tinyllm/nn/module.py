@@ -30,6 +30,8 @@ class Module(metaclass=Naming):
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output: run `forward`, inside of the module's hooks."""
         run = self.forward
+        if not self.hooks:  # most modules, and each token takes hundreds of calls
+            return run(*inputs, **options)
         for hook in self.hooks:
             run = partial(hook, run, self)
         return run(*inputs, **options)
@@ -202,7 +204,7 @@ def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Mod
         if isinstance(child, kind)
     ]
     for module, name, child, new in swaps:
-        new.train(child.training)
+        new.train(child.training).reached = child.reached
         attribute, _, index = name.partition(".")
         if index:  # an element of a list or dict, such as h.3
             old = getattr(module, attribute)

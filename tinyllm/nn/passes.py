@@ -82,9 +82,9 @@ def _remade(call, block, x, *args, **kwargs):
 def pack_cache(model: Module, kind: str) -> Module:
     """Make a model's KV caches store "bf16" or "int8" numbers, or "float32" again; return the model.
 
-    This applies to caches made by `new_cache` from now on, also in generation. A cache unpacks the keys and
-    values of one layer at a time, because attention computes in float32. Raises UserError for another kind,
-    and for a model that is not a decoder.
+    This applies to caches made by `new_cache` from now on, also in generation. Attention reads bf16 numbers
+    as they are, and computes in float32. An int8 cache unpacks the keys and values of one layer at a time.
+    Raises UserError for another kind, and for a model that is not a decoder.
     """
     if kind not in CODECS:
         raise UserError(f"a cache can hold {', '.join(CODECS)}, not {kind}")

@@ -66,7 +66,7 @@ class QuantizedLinear(Adaptable):
         return dequantize(self.bits, self.q.data, self.scales.data, *self.sizes)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
-        return {"": 2 * batch * context * self.sizes[0] * self.sizes[1]}
+        return {"": round(2 * batch * context * self.sizes[0] * self.sizes[1] * self.reached)}
 
 
 class Int8Linear(QuantizedLinear):

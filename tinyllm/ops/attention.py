@@ -1,4 +1,4 @@
-"""Define attention: for each query, a mean of the values, weighted by how well keys match the query."""
+"""Define attention: a mean of values, weighted by how keys match a query; both may be bfloat16, as uint16."""
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from tinyllm.ops.mask import (
     ranges_mask,
 )
 from tinyllm.ops.matmul import matmul
+from tinyllm.ops.quant import from_bfloat16
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 from tinyllm.ops.softmax import logsumexp, softmax, softmax_backward
@@ -33,6 +34,7 @@ def attention(q: Array, k: Array, v: Array, causal: bool = True,
     sees no key gets y = 0 and lse = -inf. The values of hidden keys must be finite. Raises ValueError when
     the shapes do not fit. (Vaswani et al. 2017, section 3.2; shared heads: Ainslie et al. 2023.)
     """
+    k, v = widened(k), widened(v)
     scores = masked_scores(q, k, causal, lengths)  # (B, H, S, T)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
     return y.swapaxes(1, 2), logsumexp(scores)
@@ -50,6 +52,11 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
     lse = np.where(lse == -np.inf, 0, lse)  # a query that sees no key: exp(-inf - 0) = 0
     p = np.exp(masked_scores(q, k, causal, lengths) - lse[..., None])
     return gradients(dy, q, k, v, p)[:3]
+
+
+def widened(x: Array) -> Array:
+    """Return keys or values as floats: bfloat16 numbers, given as uint16, become float32."""
+    return from_bfloat16(x) if x.dtype == np.uint16 else x
 
 
 def masked_scores(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
@@ -96,8 +103,9 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
     broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0.
     Such biases are T5's relative positions (Raffel et al. 2020) and ALiBi's slope * t (Press et al. 2022).
-    Raises ValueError when shapes, heads or ranges do not fit.
+    k and v may be bfloat16, as in attention. Raises ValueError when shapes, heads or ranges do not fit.
     """
+    k, v = widened(k), widened(v)
     scores = range_scores(q, k, starts, ends, bias)
     y = matmul(softmax(scores), to_heads(v, q.shape[2] // k.shape[2]))
     return y.swapaxes(1, 2), logsumexp(scores)

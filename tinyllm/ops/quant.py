@@ -26,6 +26,7 @@ products are then whole numbers below 2^24, so their sum is exact in any order.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -43,6 +44,7 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+@cache
 def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes of q and scales for packed weights (n_in, n_out)."""
     groups, blocks = ceil_div(n_out, OUTPUTS), ceil_div(n_in, BLOCK)
