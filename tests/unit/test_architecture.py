@@ -21,7 +21,7 @@ LAYERS = (
     ("config",),  # settings that check themselves
     ("files",),
     ("ops",),  # 0: arrays in, arrays out
-    ("tokenizer",),  # a leaf: text and tokens
+    ("tokenizer", "constrain"),  # leaves: text and tokens; texts that must fit a form
     ("world",),  # a leaf: a small world, and texts about it
     ("data",),  # a leaf: corpora and batches
     ("tape",),  # 1: the backward pass, and arrays that record their history
@@ -51,6 +51,7 @@ EXTRAS = {  # on top of CORE
     "models": {"gguf"},
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
+    "serve": {"starlette", "uvicorn"},
     "bench": PEERS,
 }
 

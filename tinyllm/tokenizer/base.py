@@ -142,6 +142,11 @@ class Tokenizer:
             self._check(ids)
             raise
 
+    def bytes_of_tokens(self) -> dict[int, bytes]:
+        """Return {id: bytes} of the tokens that write text, without the special ones."""
+        special = {*self.special_tokens.values()}
+        return {i: data for i, data in self._tokens.items() if i not in special}
+
     def _check(self, ids):
         """Raise UserError unless each of the ids belongs to a token."""
         for i in ids:

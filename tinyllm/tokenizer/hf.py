@@ -107,6 +107,17 @@ class LibraryTokenizer(Tokenizer):
         """Return the decoded text as UTF-8 bytes; see `decode`."""
         return self.decode(ids).encode()
 
+    def bytes_of_tokens(self) -> dict[int, bytes]:
+        """Return {id: bytes} of what each token writes behind an ordinary one, without special ones."""
+        anchor, special = self.encode("a")[-1:], {*self.special_tokens.values()}
+        before, single = self.decode(anchor), [(self.id_of(f"<0x{b:02X}>"), bytes([b])) for b in range(256)]
+        found = {i: data for i, data in single if i is not None}
+        for i in self._tokens.keys() - special - found.keys():
+            text = self.decode([*anchor, i])
+            if text.startswith(before) and "\ufffd" not in text:  # otherwise it changes what came before
+                found[i] = text[len(before) :].encode()
+        return found
+
     def decode_stream(self) -> WholeStream:
         """Return an incremental decoder. The text of a token may depend on the tokens before it."""
         return WholeStream(self, {self._library.token_to_id(f"<0x{byte:02X}>") for byte in range(256)})

@@ -1,0 +1,219 @@
+"""Describe a set of texts by an expression, and follow it byte by byte.
+
+The derivative of an expression by a byte describes what may come after that byte (Brzozowski, "Derivatives of
+regular expressions", 1964). So an expression is a state of its own automaton, which is made only as far as a
+text goes, and counts such as `{1,1000}` cost nothing. An expression that names a rule may contain itself:
+nested JSON needs no stack beside the expression.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from math import inf
+
+from tinyllm.errors import UserError
+
+NOTHING, EMPTY = 0, 1  # the expression that no text fits, and the one that only the empty text fits
+MOST, WORK = 20_000, 400_000  # nodes that a caller may make, and how often it may ask for one
+Ranges = list[tuple[int, int]]  # code points, from the first to the last of each range
+ANY: Ranges = [(0, 0xD7FF), (0xE000, 0x10FFFF)]  # all characters
+
+
+class Expressions:
+    """Make expressions, which are numbers of nodes; equal expressions are one number.
+
+    writable: the bytes that can be written alone. An expression needs no other, so whatever it still allows
+    can be brought to an end, and takes at most `shortest` tokens for that.
+    """
+
+    def __init__(self, writable: Iterable[int]):
+        self._writable = sum(1 << byte for byte in set(writable))
+        self.nodes: list[tuple] = []
+        self._numbers: dict[tuple, int] = {}
+        self._most: float = MOST
+        self._left: float = WORK
+        self.rules: dict[str, int] = {}
+        self.ends: list[bool] = []  # of each node: does the empty text fit?
+        self.shortest: list[float] = []  # of each node: bytes of the shortest text; inf: none fits
+        self.derived = 0  # how many derivatives were made
+        self._heads: dict[int, set[int] | None] = {}  # None: being worked out
+        for node in (("either",), ("repeat", NOTHING, 0, 0)):
+            self._number(node)
+
+    def _number(self, node: tuple) -> int:
+        self._left -= 1
+        if self._left < 0 or len(self.nodes) > self._most:
+            raise UserError(f"this takes more than {MOST} parts, or repeats them too often: make it smaller")
+        if node not in self._numbers:
+            self._numbers[node] = len(self.nodes)
+            self.nodes.append(node)
+            self.ends.append(self._ends(node))
+            self.shortest.append(self._shortest(node))
+        return self._numbers[node]
+
+    def _ends(self, node):
+        match node:
+            case "sequence", first, rest:
+                return self.ends[first] and self.ends[rest]
+            case "either", *options:
+                return any(self.ends[e] for e in options)
+            case "repeat", e, low, _:
+                return low == 0 or self.ends[e]
+        return False  # a byte; a rule, as no rule may be empty
+
+    def _shortest(self, node):
+        match node:
+            case "sequence", first, rest:
+                return self.shortest[first] + self.shortest[rest]
+            case "either", *options:
+                return min((self.shortest[e] for e in options), default=inf)
+            case "repeat", e, low, _:
+                return low and low * self.shortest[e]
+            case "rule", name:
+                return self.shortest[self.rules[name]] if name in self.rules else inf
+        return 1
+
+    def finish(self) -> None:
+        """Work out `shortest` when all rules are known.
+
+        Raises UserError if a rule begins with itself.
+        """
+        self._most = self._left = inf  # following a text makes nodes, too
+        for e in self.rules.values():
+            self.heads(e)
+        before: list[float] = []
+        while self.shortest != before:  # a rule may use rules that were defined later
+            before = self.shortest.copy()
+            for number, node in enumerate(self.nodes):
+                self.shortest[number] = self._shortest(node)
+
+    def one_of(self, allowed: Iterable[int]) -> int:
+        """Return the expression for one byte of those allowed."""
+        mask = sum(1 << byte for byte in set(allowed)) & self._writable
+        return self._number(("byte", mask)) if mask else NOTHING
+
+    def sequence(self, *parts: int) -> int:
+        """Return the expression for one part after the other."""
+        return reduce(lambda rest, first: self._pair(first, rest), reversed(parts), EMPTY)
+
+    def _pair(self, first, rest):
+        if NOTHING in (first, rest):
+            return NOTHING
+        spine = []  # (ab)c is written a(bc), so that a derivative only looks at the first of many parts
+        while self.nodes[first][0] == "sequence":
+            _, part, first = self.nodes[first]
+            spine.append(part)
+        for part in (first, *reversed(spine)):
+            if EMPTY in (part, rest):
+                rest = part if rest == EMPTY else rest
+            else:
+                rest = self._number(("sequence", part, rest))
+        return rest
+
+    def either(self, *options: int) -> int:
+        """Return the expression for any of the options."""
+        flat: set[int] = set()
+        for e in options:
+            flat.update(self.nodes[e][1:] if self.nodes[e][0] == "either" else [e])
+        return flat.pop() if len(flat) == 1 else self._number(("either", *sorted(flat)))
+
+    def repeat(self, e: int, low: int = 0, high: float = inf) -> int:
+        """Return the expression for e, from low to high times."""
+        if high < low or (e == NOTHING and low):
+            return NOTHING
+        if high == 0 or e in (NOTHING, EMPTY):
+            return EMPTY
+        return e if low == high == 1 else self._number(("repeat", e, low, high))
+
+    def rule(self, name: str) -> int:
+        """Return the expression for what `rules[name]` describes: one byte or more, never itself first."""
+        return self._number(("rule", name))
+
+    def text(self, text: str) -> int:
+        """Return the expression for a text."""
+        return self.sequence(*(self.one_of([byte]) for byte in text.encode()))
+
+    def character(self, ranges: Ranges) -> int:
+        """Return the expression for one character of the ranges, in UTF-8."""
+        return self.either(*(self.sequence(*(self.one_of(range(low, high + 1)) for low, high in pair))
+                             for low, high in ranges for pair in _utf8_ranges(low, high)))
+
+    def derive(self, e: int, byte: int) -> int:
+        """Return the expression for what may come after the byte in texts of e."""
+        self.derived += 1
+        match self.nodes[e]:
+            case "byte", mask:
+                return EMPTY if mask >> byte & 1 else NOTHING
+            case "sequence", first, rest:
+                after = self._pair(self.derive(first, byte), rest)
+                return self.either(after, self.derive(rest, byte)) if self.ends[first] else after
+            case "either", *options:
+                return self.either(*(self.derive(option, byte) for option in options))
+            case "repeat", once, low, high:
+                return self._pair(self.derive(once, byte), self.repeat(once, max(low - 1, 0), high - 1))
+            case "rule", name:
+                return self.derive(self.rules[name], byte)
+        raise AssertionError(self.nodes[e])
+
+    def row(self, e: int) -> list[int]:
+        """Return the derivatives by each of the 256 bytes, computed once for bytes that act alike."""
+        masks = sorted(self.heads(e))
+        alike: dict[tuple, int] = {}
+        row = []
+        for byte in range(256):
+            key = tuple(mask >> byte & 1 for mask in masks)
+            if key not in alike:
+                alike[key] = self.derive(e, byte)
+            row.append(alike[key])
+        return row
+
+    def heads(self, e: int) -> set[int]:
+        """Return the sets of bytes, as bits, that the first byte of a text of e is compared with."""
+        if e in self._heads and self._heads[e] is None:
+            raise UserError("a rule begins with itself, so no text fits it: let it begin with something else")
+        if e not in self._heads:
+            self._heads[e] = None
+            match self.nodes[e]:
+                case "byte", mask:
+                    found = {mask}
+                case "sequence", first, rest:
+                    found = self.heads(first) | (self.heads(rest) if self.ends[first] else set())
+                case "either", *options:
+                    found = set().union(*map(self.heads, options))
+                case "repeat", once, *_:
+                    found = self.heads(once)
+                case "rule", name:
+                    found = self.heads(self.rules[name])
+            self._heads[e] = found
+        return self._heads[e] or set()
+
+
+def complement(ranges: Ranges) -> Ranges:
+    """Return the ranges of all characters that are in none of these."""
+    found, at = [], 0
+    for low, high in [*sorted(ranges), (0x110000, 0x110000)]:
+        found += [(max(at, a), min(low - 1, b)) for a, b in ANY if max(at, a) <= min(low - 1, b)]
+        at = max(at, high + 1)
+    return found
+
+
+def _utf8_ranges(low: int, high: int) -> Iterable[Sequence[tuple[int, int]]]:
+    """Yield, for code points from low to high, ranges of each byte: their products are the UTF-8 texts."""
+    for last in (0x7F, 0x7FF, 0xFFFF):  # the last code points of one, two and three bytes
+        if low <= last < high:
+            yield from _utf8_ranges(low, last)
+            yield from _utf8_ranges(last + 1, high)
+            return
+    first, last_bytes = chr(low).encode(), chr(high).encode()
+    for place in range(1, len(first)):  # cut until all bytes after the first different one take all values
+        block = 1 << 6 * (len(first) - place)
+        if low // block != high // block:
+            if low % block:
+                cut = (low // block + 1) * block
+            elif (high + 1) % block:
+                cut = high // block * block
+            else:
+                continue
+            yield from _utf8_ranges(low, cut - 1)
+            yield from _utf8_ranges(cut, high)
+            return
+    yield list(zip(first, last_bytes, strict=True))
