@@ -26,7 +26,7 @@ SETTINGS = {  # experiment of benchmarks/learn.py -> settings; others learn a ki
 }
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-learn, race = (importlib.import_module(name) for name in ("learn", "race"))
+draft, learn, race, serve = (importlib.import_module(name) for name in ("draft", "learn", "race", "serve"))
 sys.path.pop(0)
 
 
@@ -67,3 +67,25 @@ def test_engines_that_are_installed_compute_what_tinyllm_computes(records, name,
     assert engines <= {r["engine"] for r in found}
     assert all("No module named" in r["skipped"] or "pip install" in r["skipped"]
                for r in found if "skipped" in r)
+
+
+def test_a_draft_is_measured_beside_no_draft(capsys):
+    draft.main(["shipped", "lookup", "--tokens", "2", "--texts", "1", "--seconds", "0"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "temperature 1, alone: 1.00 tokens a pass, 1.00 x the speed" and len(said) == 4
+    assert 1 < float(said[1].split(":")[1].split()[0]) < 3
+
+
+def test_the_server_writes_the_texts_of_the_engine_and_is_raced(capsys):
+    pytest.importorskip("uvicorn")
+    serve.main(["--streams", "3", "--tokens", "4", "--turns", "1"])
+    said = capsys.readouterr().out
+    assert said.startswith("nano, 3 streams of 4 tokens") and said.endswith(" 100 % of the texts are equal\n")
+    assert "; engine " in said and "; server " in said and "; first token after " in said
+
+
+def test_llama_cpp_serves_the_same_weights_or_is_left_out(capsys):
+    pytest.importorskip("uvicorn")
+    serve.main(["--llama-cpp", "--streams", "2", "--tokens", "4", "--turns", "1"])
+    said = capsys.readouterr().out
+    assert said.endswith(" 100 % of the texts are equal\n") or said.startswith("skipped, ")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from itertools import islice
 
 import numpy as np
@@ -239,6 +240,7 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
     monkeypatch.setattr(Engine, "add", lambda *given, **more: real(
         *given, **more | ({"mask": mask} if given[0].model is model.model else {})))
     models = {"GOOD": model, "BAD": opened(width=16)}
+    import_module("tinyllm.cli.opening")  # else it would keep the function that stands in below
     monkeypatch.setattr("tinyllm.runs.open_model", lambda place, _: models[place])
     words = ["eval", "GOOD", "--task", "world:parity,size=4", "--limit", "30", "--json"]
     monkeypatch.setattr("tinyllm.runs.run.find_origin", lambda place: None)

@@ -16,6 +16,7 @@ from tinyllm.decode.choose import log_probs
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
+from tinyllm.decode.speculative import DraftModel, Lookup
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
@@ -104,7 +105,9 @@ asks = st.builds(
     cancelled=st.sampled_from([None, None, None, 0, 1, 4]),
 )
 settings_of_engines = st.fixed_dictionaries(
-    {"batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10])})
+    {"batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
+     "draft": st.sampled_from([lambda model: None, lambda model: Lookup(3), DraftModel,
+                               lambda model: DraftModel(tiny(np.float32, seed=77), 2)])})
 
 
 def run_engine(engine, asks):
@@ -134,7 +137,7 @@ def run_engine(engine, asks):
 def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, how, seed):
     model = tiny(np.float32 if backend == "compiled" else np.float64, seed)
     with ops.use(backend):
-        sequences, logits = run_engine(Engine(model, **how), asks)
+        sequences, logits = run_engine(Engine(model, **how | {"draft": how["draft"](model)}), asks)
         for ask, s, mine in zip(asks, sequences, logits, strict=True):
             tokens, true, finish = plain_loop(model, ask)
             if s.finish == "cancelled":
@@ -272,7 +275,8 @@ def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how)
             if begun := prompt[: (filled + 5 * b) % (CONTEXT + 1)]:
                 model.hidden([begun], [layer.rows(b, b + 1) for layer in cache])
         before = [layer.keep(range(len(prompts))) for layer in cache]
-        found = generate(model, prompts, max_tokens=more, cache=cache, n=2, **how)
+        found = generate(model, prompts, max_tokens=more, cache=cache, n=2,
+                         **how | {"draft": how["draft"](model)})
         assert found == generate(model, prompts, max_tokens=more, n=2)
     for layer, old in zip(cache, before, strict=True):  # the caller's cache is unchanged
         assert np.array_equal(layer.lengths, old.lengths) and np.array_equal(layer.keys, old.keys)

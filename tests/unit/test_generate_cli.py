@@ -12,6 +12,7 @@ from tinyllm.cli import build_parser, opening
 from tinyllm.cli import chat as chats
 from tinyllm.cli import generate as cli
 from tinyllm.decode.beams import beam_search
+from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
@@ -72,6 +73,31 @@ def test_generate_searches_with_beams(tinyllm, capsys):
     samples = json.loads(capsys.readouterr().out)["samples"]
     assert [(s["tokens"], s["score"], s["text"]) for s in samples] == [
         (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]
+
+
+@pytest.mark.parametrize("draft", ["lookup", "DRAFT"])
+def test_a_draft_changes_no_text(tinyllm, capsys, monkeypatch, draft):
+    engines, texts = Mock(side_effect=Engine), []
+    monkeypatch.setattr("tinyllm.decode.generate.Engine", engines)
+    monkeypatch.setattr("builtins.input", Mock(side_effect=["ab", "c", EOFError] * 2))
+    for words in (("generate", "RUN", "--prompt", "abab", "--tokens", "40"), ("chat", "RUN")):
+        for more in ((), ("--draft", draft)):
+            assert tinyllm(*words, *more) == 0
+            texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] and texts[2] == texts[3]
+    drafts = [type(call.kwargs["draft"]).__name__ for call in engines.call_args_list]
+    kind = "Lookup" if draft == "lookup" else "DraftModel"
+    assert drafts == ["NoneType", kind, *["NoneType"] * 3, *[kind] * 3]
+
+
+def test_a_draft_with_other_tokens_and_one_for_beams_are_refused(tinyllm, monkeypatch):
+    with pytest.raises(UserError, match="compares whole texts"):
+        tinyllm("generate", "RUN", "--beams", "2", "--draft", "lookup")
+    other = {"RUN": TOKENIZER, "DRAFT": CharTokenizer.train("abcdefgi \n")}
+    monkeypatch.setattr(opening, "open_model", lambda name, *_: Opened(tiny(), other[name]))
+    for command in ("generate", "chat"):
+        with pytest.raises(UserError, match="DRAFT has other tokens"):
+            tinyllm(command, "RUN", "--draft", "DRAFT")
 
 
 @pytest.mark.parametrize("tokens", [0, 40])

@@ -6,6 +6,7 @@ import sys
 from typing import Any, Literal
 
 from tinyllm.decode.sampling import Sampling
+from tinyllm.decode.speculative import DraftModel, Lookup
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
 from tinyllm.runs import Opened, open_model
@@ -39,6 +40,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--repetition-penalty", metavar="X", type=float, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
     add("--bits", type=int, choices=(8, 4), help="round the weights as they are read: less memory")
+    add("--draft", metavar="RUN|lookup", help="a small model, or the text so far, proposes tokens: faster")
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 
@@ -49,8 +51,22 @@ def open_to_write(run: str | None, which: str, values: dict[str, Any],
     values: the values of the options from `add_sampling`. beams: True for a beam search, which ignores the
     sampling settings of the model's folder, because it draws no tokens.
     """
+    if beams and values["draft"]:
+        raise UserError("--beams compares whole texts, so nothing can be proposed: leave out --draft")
     opened = open_model(chosen(run, shipped=True), which, values["bits"])
     given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}
     sampling = dataclasses.replace(Sampling() if beams else opened.sampling, **given)
     stop = [*(text.replace("\\n", "\n") for text in values["stop"]), *opened.stops]
-    return opened, {"sampling": sampling, "stop": stop, "seed": values["seed"]}
+    draft = values["draft"] and _open_draft(values["draft"], opened, values["bits"])
+    return opened, {"sampling": sampling, "stop": stop, "seed": values["seed"], "draft": draft}
+
+
+def _open_draft(name: str, opened: Opened, bits: int | None) -> Lookup | DraftModel:
+    """Open what proposes tokens to a model: a look-up, or a model with the same tokenizer."""
+    if name == "lookup":
+        return Lookup()
+    small = open_model(name, "best", bits)
+    if small.tokenizer.fingerprint() != opened.tokenizer.fingerprint():
+        raise UserError(f"{name} has other tokens than the model: as a draft, take one that was trained with "
+                        "the model's tokenizer.json")
+    return DraftModel(small.model)

@@ -20,8 +20,12 @@ def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
     logits, errors = adjust(sequences, logits)
     u = uniforms([s.key for s in sequences], [len(s.ids) - s.prompt_length for s in sequences])
     alike: dict[Sampling, list[int]] = {}  # rows with equal settings are drawn together
+    last, rows = None, []
     for row, s in enumerate(sequences):
-        alike.setdefault(s.request.sampling, []).append(row)
+        if s.request.sampling is not last:  # to hash the settings takes time
+            last = s.request.sampling
+            rows = alike.setdefault(last, [])
+        rows.append(row)
     tokens = np.empty(len(logits), np.int64)
     for sampling, rows in alike.items():
         part = slice(None) if len(rows) == len(tokens) else rows  # a slice copies nothing
@@ -33,9 +37,15 @@ def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
 def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
     """Add biases, forbid what masks forbid: logits (B, V) -> (B, V), 0 in rows with errors; {row: error}."""
     errors = {}
-    if any(s.request.mask or s.request.bias for s in sequences):
+    changed = [row for row, s in enumerate(sequences) if s.request.adjusts]
+    if changed:
         logits = logits.copy()
-    for row, s in enumerate(sequences):
+    for row in changed:
+        s = sequences[row]
+        if s.request.penalised:
+            drawn, counts = np.unique(np.array(s.tokens, np.int64), return_counts=True)
+            penalty = s.request.presence_penalty + s.request.frequency_penalty * counts
+            logits[row, drawn] -= penalty.astype(logits.dtype)
         if bias := s.request.bias:
             logits[row, list(bias)] += np.array(list(bias.values()), logits.dtype)
         if s.request.mask:
@@ -58,7 +68,8 @@ def _as_booleans(may_come, vocab_size):
         if len(allowed) and not 0 <= allowed.min() <= allowed.max() < vocab_size:
             raise UserError(f"a mask allows {allowed.min()} to {allowed.max()}: tokens are 0 to "
                             f"{vocab_size - 1}")
-        allowed = np.isin(np.arange(vocab_size), allowed)
+        ids, allowed = allowed, np.zeros(vocab_size, bool)
+        allowed[ids.astype(np.int64)] = True
     if allowed.shape != (vocab_size,):
         raise UserError(f"a mask has {allowed.size} booleans for a vocabulary of {vocab_size}: give all")
     if not allowed.any():

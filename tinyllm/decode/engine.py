@@ -21,11 +21,13 @@ import numpy as np
 
 from tinyllm.decode.choose import choose, score
 from tinyllm.decode.prefill import begin, prompt_key, read_prompts
+from tinyllm.decode.prefix import Prefixes
 from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import DEFAULT, Request, Sequence, Step
 from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError, instead
 from tinyllm.nn import inference
+from tinyllm.padding import pad_right
 from tinyllm.rng import Random
 from tinyllm.tokenizer.text import TextStream
 
@@ -37,6 +39,9 @@ class Engine:
     batch: the largest number of sequences decoded at once; others wait until one ends.
     prefill_budget: how many tokens of prompts a step reads at most. A long prompt is read over several steps,
         and each step also draws the other sequences' next tokens. A smaller budget needs less memory.
+    draft: a `Lookup` or `DraftModel` of tinyllm/decode/speculative.py, which proposes tokens. The texts are
+        the same; `passes` and `written` count passes of the model and the tokens that they gave.
+    prefixes: a store of earlier texts; a sequence that begins like one of them reads only the rest.
 
     A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
     in `error`; the others continue. To end a sequence early, set its `finish`, between two steps. When a step
@@ -44,14 +49,18 @@ class Engine:
     from the ids of the sequences, which grow last.
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096):
+    def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096,
+                 draft: Any = None, prefixes: Prefixes | None = None):
         if why := getattr(model, "silent", ""):
             raise UserError(why)
         for name, number in (("batch", batch), ("prefill_budget", prefill_budget)):
             if number < 1:
                 raise UserError(f"{name} must be at least 1, got {number}")
-        self.model, self.tokenizer = model, tokenizer
-        self.batch, self.prefill_budget = batch, prefill_budget
+        if draft is not None:
+            draft.check(model)
+        self.model, self.tokenizer, self.draft = model, tokenizer, draft
+        self.passes = self.written = 0
+        self.batch, self.prefill_budget, self.prefixes = batch, prefill_budget, prefixes
         self.running: list[Sequence] = []  # sequence i has row i of the slots
         self.waiting: list[Sequence] = []
         self.slots = Slots(model)
@@ -105,29 +114,44 @@ class Engine:
     def step(self) -> list[Step]:
         """Continue every sequence whose prompt is read by a token -> Steps, in the order of `add`."""
         with inference(self.model, self._modules):
+            self._release()  # sequences that the caller ended
             # Admit first, so that this step also reads the prompts of the new sequences.
             self._admit()
             for s in self.running:
                 s.slide(self.model.config.context)
             read_prompts(self.running, self.slots, self.prefill_budget)
-            self._release()  # sequences whose prompts were only to be scored, or that the caller ended
+            self._release()  # sequences whose prompts were only to be scored
             ready = [s for s in self.running if not s.unread]
             if not ready:  # this step only read parts of prompts
                 return []
-            logits = self._forward()
+            drafts = self._propose(ready)
+            logits = self._forward(drafts)
         # Ids are appended only now, so that a step interrupted above can be repeated.
-        steps = self._draw(ready, logits)
+        steps: list[Step] = []
+        for place in range(logits.shape[1]):
+            steps += self._draw(ready, logits[:, place])
+            if place + 1 == logits.shape[1]:
+                break
+            going = [row for row, (s, ids) in enumerate(zip(ready, drafts, strict=True))
+                     if not s.finish and ids[place : place + 1] == s.ids[-1:]]
+            if not going:
+                break
+            ready, drafts = [ready[row] for row in going], [drafts[row] for row in going]
+            logits = logits[going]
+        self.passes, self.written = self.passes + 1, self.written + len(steps)
         self._release()
         return sorted(steps, key=lambda step: step.index)
 
     def _admit(self) -> None:
         """Give rows to waiting sequences, in their order, while there are rows and a budget to read them."""
+        self.waiting = [s for s in self.waiting if not s.finish]  # without those that the caller ended
         if not self.waiting:
             return
         budget = self.prefill_budget - sum(s.unread for s in self.running)
         prompts = {prompt_key(s) for s in self.running if s.unread}
         new: list[Sequence] = []
         copies: list[Sequence] = []  # sequences whose prompt another one already reads
+        found: dict[Sequence, int] = {}  # how many tokens of a prompt are in its row, from an earlier text
         for s in self.waiting[: self.batch - len(self.running)]:
             if s.unread and prompt_key(s) in prompts:
                 copies.append(s)
@@ -142,17 +166,36 @@ class Engine:
         for row, s in enumerate(new, len(self.running)):
             if s.cache:
                 self.slots.copy(s.cache, [0], [row])
+            elif self.prefixes and s.unread and not s.request.echo:
+                found[s], cache = self.prefixes.find(s.ids)
+                if cache:
+                    self.slots.copy(cache, [0], [row])
         # One statement for both, so that Ctrl-C does not leave a sequence in both lists or in none.
         self.running, self.waiting = self.running + new, self.waiting[len(new) :]
+        for s, count in found.items():
+            s.reused, s.unread = count, s.unread - count
 
-    def _forward(self) -> np.ndarray:
-        """Score the vocabulary after the last token of each sequence whose prompt is read -> (B, V)."""
+    def _propose(self, ready: list[Sequence]) -> list[list[int]]:
+        """Return the tokens proposed for each sequence: [] without a draft, and while prompts are read."""
+        room = self.model.config.context - 1 - max(s.cached for s in self.running)
+        if self.draft is None or room < 1 or len(ready) < len(self.running):
+            return [[] for _ in ready]
+        return [ids[:room] for ids in self.draft.propose(ready)]
+
+    def _forward(self, drafts: list[list[int]]) -> np.ndarray:
+        """Score the vocabulary after the last and after each proposed token -> (B, n, V).
+
+        The rows are those of the sequences whose prompts are read.
+        """
         # Sequences with unread prompts are computed, too, as a pass needs adjacent rows, and then rewound.
         lengths = [s.cached for s in self.running]
-        self.slots.reserve(len(lengths), max(lengths) + 1)
-        tokens = np.array([[s.ids[-1]] for s in self.running])
-        logits = self.model.head(self.model.hidden(tokens, self.slots.view(0, lengths))).data[:, 0]
         ready = [row for row, s in enumerate(self.running) if not s.unread]
+        tokens = [[s.ids[-1]] for s in self.running]
+        for row, ids in zip(ready, drafts, strict=True):
+            tokens[row] += ids
+        padded = pad_right(tokens)
+        self.slots.reserve(len(lengths), max(lengths) + padded.shape[1])
+        logits = self.model.head(self.model.hidden(padded, self.slots.view(0, lengths))).data
         return logits if len(ready) == len(logits) else logits[ready]
 
     def _draw(self, sequences: list[Sequence], logits: np.ndarray) -> list[Step]:
@@ -174,8 +217,14 @@ class Engine:
         # The rows in use are kept without gaps, so that a pass over all of them copies nothing.
         leaving = [row for row, s in enumerate(self.running) if s.finish]
         for row in leaving:
-            for layer in self.slots.cache if self.running[row].finish == "error" else ():
-                layer.clear(row)  # its numbers may be NaN, and 0 * NaN would break the row's next text
+            s = self.running[row]
+            if s.finish == "error":
+                for layer in self.slots.cache:
+                    layer.clear(row)  # its numbers may be NaN, and 0 * NaN would break the row's next text
+            elif self.prefixes and not (s.cache or s.begin):
+                self.prefixes.keep(s.ids[: s.cached], self.slots.cache, row)
         if leaving:
+            if self.draft is not None:
+                self.draft.release(len(self.running), leaving)
             order = self.slots.release(len(self.running), leaving)
             self.running = [self.running[row] for row in order]

@@ -25,7 +25,7 @@ def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, t
     if cache is not None and len(cache[0].lengths) != len(prompts):
         raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
     ids, cache = begin(model, prompts, tokenizer, cache)
-    settings = {name: options.pop(name) for name in ("batch", "prefill_budget") if name in options}
+    settings = {name: options.pop(name) for name in ("batch", "prefill_budget", "draft") if name in options}
     engine = Engine(model, tokenizer, **settings)
     rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
     return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
@@ -64,7 +64,7 @@ def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iter
     seed: sequence i draws the i-th stream of numbers of this seed.
     cache: one row for each prompt; see `Engine.add`.
     stop, mask, bias, logprobs, top_logprobs, echo, overflow: see `Request`; the same for all prompts.
-    tokenizer, batch, prefill_budget: see `Engine`.
+    tokenizer, batch, prefill_budget, draft: see `Engine`.
 
     Raises UserError for an invalid prompt or setting at once, and for failed sequences after the last step.
     """

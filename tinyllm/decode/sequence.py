@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,11 @@ class Request:
     sampling: how the next token is drawn.
     stop: strings or token ids that end the text; strings need a tokenizer.
     seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
-    mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
+    mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans; see
+        tinyllm/constrain/constraint.py for masks that make a text fit a pattern or a JSON Schema.
     bias: {token: number that is added to its logit}, before the mask and the sampling.
+    presence_penalty, frequency_penalty: numbers that are subtracted from the logit of each token that was
+        drawn before: the first once, the second as often as it was drawn.
     logprobs: compute the log-probability of each new token under the model, without bias, mask and sampling.
     top_logprobs: also store the k likeliest tokens at each new token's place, with their log-probabilities.
     echo: also store both for the tokens of the prompt.
@@ -40,6 +44,8 @@ class Request:
     sample: int = 0
     mask: Callable | None = None
     bias: Mapping[int, float] | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     logprobs: bool = False
     top_logprobs: int = setting(0, min=0)
     echo: bool = False
@@ -53,6 +59,16 @@ class Request:
             raise UserError("echo and top_logprobs add to logprobs: ask for logprobs=True, too")
         if not np.isfinite(list((self.bias or {}).values())).all():
             raise UserError("a bias must be a finite number: forbid tokens with a mask")
+
+    @cached_property
+    def penalised(self) -> bool:
+        """Return True if tokens that were drawn become rarer."""
+        return bool(self.presence_penalty or self.frequency_penalty)
+
+    @cached_property
+    def adjusts(self) -> bool:
+        """Return True if logits change before a token is drawn."""
+        return self.mask is not None or bool(self.bias) or self.penalised
 
     @property
     def stops(self) -> tuple:
@@ -83,6 +99,7 @@ class Sequence:
     cache: list | None  # a cache from the caller, one row
     unread: int  # how many tokens before the last are not in the engine's cache yet
     text: TextStream | None = None  # None without a tokenizer
+    reused: int = 0  # how many tokens of the prompt were copied from an earlier text
     begin: int = 0  # the index in `ids` at which the model's window begins
     finish: str | None = None  # the reason why it ended: see Step
     error: str | None = None  # what was wrong, if `finish` is "error"

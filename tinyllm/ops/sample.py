@@ -132,3 +132,36 @@ def beam_step(scores: Array, logprobs: Array, count: int) -> tuple[Array, Array,
     found = np.flatnonzero(~(-totals > worst))
     best = found[np.argsort(-totals[found], kind="stable")][:count]
     return best // logprobs.shape[1], best % logprobs.shape[1], totals[best]
+
+
+@op(outputs=("chance",), grads=(), shapes="p (..., V), q (..., V)")
+def coupled_acceptance(p: Array, q: Array) -> Array:
+    """Return how likely it is that one random number draws the same token from two distributions.
+
+    p (..., V) and q (..., V), probabilities -> (...). `sample` gives each token a part of the line from 0 to
+    1, one after the other in the order of the ids, as long as the token is likely. The result is the length
+    of the places where both lines have the same token.
+    """
+    ends_p, ends_q = (np.cumsum(each, axis=-1, dtype=np.float64) for each in (p, q))
+    shared = np.minimum(ends_p, ends_q) - np.maximum(ends_p - p, ends_q - q)
+    return np.asarray(np.maximum(shared, 0).sum(axis=-1)).astype(p.dtype)
+
+
+@op(outputs=("written",), grads=(), shapes="p (m, V), q (n, V), tokens (n), u (m)")
+def speculative_accept(p: Array, q: Array, tokens: Array, u: Array) -> Array:
+    """Keep the first tokens that a draft proposes, and draw the one after them, so that all follow the model.
+
+    q (n, V), the draft's probabilities; tokens (n,), drawn from them; p (n + 1, V), the model's in the same
+    places and in the next one; u (n + 1,) in [0, 1) -> int64 (k + 1,), the k tokens that are kept and a new
+    one. Token i is kept with probability min(1, p / q), if u_i q < p. The first that is not kept ends it: the
+    new token is drawn by u_n from max(p - q, 0) in its place. If all are kept, it is drawn from the last row
+    of p. Raises ValueError unless p has a row more than tokens. (Leviathan, Kalman and Matias 2023.)
+    """
+    n = len(tokens)
+    if len(p) != n + 1:
+        raise ValueError(f"speculative_accept needs a row of p more than tokens, got {len(p)} and {n}")
+    places = np.arange(n)
+    kept = u[:n] * q[places, tokens] < p[places, tokens]
+    k = int(np.cumprod(kept).sum())
+    left = p[n] if k == n else np.maximum(p[k] - q[k], 0)
+    return np.append(tokens[:k], sample(left, u[n])).astype(np.int64)

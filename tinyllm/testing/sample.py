@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tinyllm.ops import softmax
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, cases, ints, leading, scores, seeds, sizes
-from tinyllm.testing.bounds import BOUNDS, NEIGHBOURS, ulps
+from tinyllm.testing.bounds import BOUNDS, EPS, NEIGHBOURS, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -79,6 +79,26 @@ def beam_step(draw):
     return scores.astype(np.float32), arrange(logprobs.astype(np.float32), layout), count
 
 
+@cases("coupled_acceptance")
+def coupled_acceptance(draw):
+    """Draw two distributions, which are sometimes equal."""
+    shape, seed = (*draw(leading), draw(sizes) or 1), draw(seeds)
+    p, q = (make_probs(shape, seed + i, draw(st.sampled_from(("any", "quarters", "dense")))) for i in (0, 1))
+    return arrange(p, draw(st.sampled_from(KEEPING))), q if draw(st.sampled_from((True, True, False))) else p
+
+
+@cases("speculative_accept")
+def speculative_accept(draw):
+    """Draw proposals and probabilities that are multiples of 1/4, so that sums and comparisons are exact."""
+    n, V, seed = draw(st.sampled_from((2, 1, 4, 0))), draw(sizes) or 1, draw(seeds)
+    p, q = make_probs((n + 1, V), seed, "quarters"), make_probs((n, V), seed + 1, "quarters")
+    if draw(st.booleans()):
+        p[:n] = q
+    rng = Random(seed, "u")
+    tokens, u = run_spec("sample", (q, rng.uniform(n))), rng.uniform(n + 1)
+    return p, q, tokens, np.floor(16 * u) / 16 if draw(st.booleans()) else u
+
+
 def near(args, distance, least, most):
     """List two cases in which the second argument is off by `distance`, but between `least` and `most`."""
     return [(args[0], np.clip(args[1] + step, least, most)) for step in (-distance, distance)]
@@ -95,7 +115,8 @@ CASES |= {
     "top_p": with_number(0.5, 0.9, 0.1, 1.0, 0.99),
     "min_p": with_number(0.5, 0.1, 0.0, 1.0, 0.01),
 }
-BOUNDS |= {"temperature": ulps(4), "repetition_penalty": ulps(4)}
+BOUNDS |= {"temperature": ulps(4), "repetition_penalty": ulps(4),
+           "coupled_acceptance": lambda args, results: (4 * EPS * (args[0].shape[-1] + 4),)}
 NEIGHBOURS |= {
     "top_p": lambda args: [] if exact_sums(run_spec("softmax", args[:1]), args[1])
         else near(args, 1e-5, 1e-6, 1.0),
@@ -169,6 +190,44 @@ keep = (keep + np.arange(len(scores))[:, None] * logprobs.shape[1]).reshape(-1)
 totals = (scores[:, None] + logprobs).reshape(-1)
 keep = keep[np.argsort(-totals[keep], kind="stable")]
 return keep // logprobs.shape[1], keep % logprobs.shape[1], totals[keep]""")
+
+mistake("coupled_acceptance", "the sum of min(p, q), which only a second number reaches", "",
+        "return np.minimum(p, q).sum(axis=-1)")
+mistake("coupled_acceptance", "two random numbers, one for each distribution", "",
+        "return (p * q).sum(axis=-1)")
+mistake("coupled_acceptance", "lengths below 0 added where the parts of a token do not meet",
+        "np.maximum(shared, 0)", "shared")
+mistake("speculative_accept", "a new token drawn from the model's own distribution after a rejection",
+        "np.maximum(p[k] - q[k], 0)", "p[k]")
+mistake("speculative_accept", "a new token drawn from |p - q|", "np.maximum(p[k] - q[k], 0)",
+        "np.abs(p[k] - q[k])")
+mistake("speculative_accept", "tokens kept with the model's probability, not divided by the draft's",
+        "u[:n] * q[places, tokens]", "u[:n]")
+mistake("speculative_accept", "tokens counted that are kept after a rejected one",
+        "np.cumprod(kept).sum()", "kept.sum()")
+mistake("speculative_accept", "the model's probabilities of the place after", "p[places, tokens]",
+        "p[places + 1, tokens]")
+
+
+@variant("coupled_acceptance")
+def coupled_acceptance_token_by_token(p, q):
+    total, begin_p, begin_q = np.zeros(p.shape[:-1]), 0.0, 0.0
+    for token in range(p.shape[-1]):
+        end_p, end_q = begin_p + p[..., token].astype(np.float64), begin_q + q[..., token]
+        total = total + (np.minimum(end_p, end_q) - np.maximum(begin_p, begin_q)).clip(0)
+        begin_p, begin_q = end_p, end_q
+    return np.asarray(total).astype(np.float32)
+
+
+@variant("speculative_accept")
+def speculative_accept_one_by_one(p, q, tokens, u):
+    written, last = [], u[-1]
+    for i, token in enumerate(tokens):
+        if u[i] >= p[i, token] / q[i, token]:
+            left = (p[i] - q[i]).clip(0).astype(np.float64)
+            return np.array([*written, np.searchsorted(np.cumsum(left), last * left.sum(), side="right")])
+        written.append(int(token))
+    return np.array([*written, np.searchsorted(np.cumsum(p[-1], dtype=float), last, side="right")])
 
 
 @variant("beam_step")
