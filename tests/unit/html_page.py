@@ -1,6 +1,13 @@
-"""Read a page of HTML as a browser does; hold a text that must never become markup."""
+"""Read a page of HTML, or let a browser run it; hold a text that must never become markup."""
 
+import html
+import json
+import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+
+import pytest
 
 EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
 
@@ -26,3 +33,20 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.words += data
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
+         "--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--dump-dom")  # no network
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+def browse(folder, page, scheme="light", *flags):
+    """Let Chromium open a page -> what that wrote, as JSON, into `seen`; it must not complain of anything."""
+    (folder / "page.html").write_text(page, "utf-8")
+    flags += (f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri(),
+              f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}")
+    done = subprocess.run([CHROMIUM, *FLAGS, *flags], capture_output=True, text=True, timeout=600)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return json.loads(html.unescape(re.search('<pre id="seen">(.+?)</pre>', done.stdout, re.DOTALL)[1]))

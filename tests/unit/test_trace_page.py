@@ -1,14 +1,11 @@
 """Check the page of a trace: it shows all data, no text becomes markup, and a browser loads nothing else."""
 
 import html
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from html_page import EVIL, Page
+from html_page import EVIL, Page, browse, needs_browser
 from tiny_gpt import tiny_gpt
 
 from tinyllm.nn.module import forward_flops
@@ -105,10 +102,6 @@ def test_long_texts_and_many_heads_stay_below_the_limit(ids):
     assert last[: last.index(' viewBox')] in page and last[last.index("<path") :] in page
 
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
-         "--proxy-server=127.0.0.1:9", "--enable-logging=stderr", "--dump-dom")  # no network
 FRAMES = """<meta name="color-scheme" content="light dark"><pre id="seen"></pre>
 <iframe srcdoc="PAGE" width="1200" height="900"></iframe><iframe srcdoc="PAGE" width="400"></iframe><script>
 function look(frame) {
@@ -124,18 +117,13 @@ onload = () => document.querySelector("#seen").textContent = JSON.stringify(Arra
 </script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@needs_browser
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_a_browser_asks_and_complains_of_nothing_and_the_page_can_be_read(tmp_path, scheme):
     """Open the page wide and narrow; a token's alternatives must appear on focus only."""
     page = render(traced(TOKENIZERS["byte"], EVIL.encode() + b"\xff the end", heads=4), EVIL)
-    (tmp_path / "frames.html").write_text(FRAMES.replace("PAGE", html.escape(page)), "utf-8")
-    words = [f"--user-data-dir={tmp_path / 'profile'}",
-             f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"]
-    words.append((tmp_path / "frames.html").as_uri())
-    done = subprocess.run([CHROMIUM, *FLAGS, *words], capture_output=True, text=True, timeout=600)
-    frames = json.loads(html.unescape(re.search('<pre id="seen">(.+?)</pre>', done.stdout)[1]))
-    assert "CONSOLE" not in done.stderr and [frame["width"] for frame in frames] == [1200, 400]
+    frames = browse(tmp_path, FRAMES.replace("PAGE", html.escape(page)), scheme)
+    assert [frame["width"] for frame in frames] == [1200, 400]
     for frame in frames:
         assert frame["needed"] <= frame["width"] and frame["maps"] > 8 and not frame["asked"]
         assert frame["shown"] == [0, 1, 5]

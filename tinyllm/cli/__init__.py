@@ -20,11 +20,12 @@ COMMANDS = {  # name -> module, what it does
     "chat": ("chat", "write a text in turns with a trained model"),
     "eval": ("eval", "ask a trained model questions, and score its answers"),
     "arena": ("arena", "compare answers of models blindly, and rank the models"),
-    "merge": ("quantize", "add a trained adapter to the weights of its model"),
-    "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
-    "export": ("quantize", "write a model as a GGUF file, for llama.cpp"),
-    "report": ("quantize", "write the report.html of a run again"),
+    "merge": ("compress", "add a trained adapter to the weights of its model"),
+    "compress": ("compress", "make a trained model smaller: fewer bits, pruned, or distilled"),
+    "export": ("compress", "write a model as a GGUF file, for llama.cpp"),
+    "report": ("compress", "write the report.html of a run again"),
     "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
+    "serve": ("serve", "answer HTTP requests as OpenAI's API does"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),
     "world": ("world", "ask the small world that texts are about"),
@@ -88,9 +89,9 @@ def _advice(error: Exception) -> object:
         said = error or "the system refused"
         return f"not enough memory ({said}): choose a smaller model, batch or context"
     if isinstance(error, ModuleNotFoundError):
-        if error.name != "hypothesis":
+        if error.name not in ("hypothesis", "starlette", "uvicorn"):
             raise error
-        return "this command needs hypothesis; install it: pip install hypothesis"
+        return f"this command needs {error.name}; install it: pip install {error.name}"
     if isinstance(error, OSError):  # a full disk, a name too long, a folder without permission
         return f"{error.filename or 'cannot write the output'}: {error.strerror or error}"
     return error

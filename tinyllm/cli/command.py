@@ -1,7 +1,7 @@
 """Turn a function into a command: its signature and docstring become a parser.
 
-    @command("quantize")
-    def quantize(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
+    @command("compress")
+    def compress(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
         '''Write a copy of a run whose weights have 8 or 4 bits.
 
         RUN          the folder of a training run
@@ -10,7 +10,7 @@
         --overwrite  replace the run in DIR
 
         example:
-          tinyllm quantize runs/stories-laptop --bits 8
+          tinyllm compress runs/stories-laptop --bits 8
         '''
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
