@@ -28,8 +28,8 @@ MISTAKES = {  # command line -> part of the error message
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
     "tokenizer show abc.json text": "in quotes; --tokenizer PATH",
-    "quantize nothing --out new": "holds no run",
-    "quantize shipped": "shipped is quantised already",
+    "compress nothing --bits 8 --out new": "holds no run",
+    "compress shipped --bits 4": "shipped is quantised already",
     "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped --task parity": "write world:KIND",
     "eval shipped --task world:mix": "asks nothing",

@@ -45,7 +45,7 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
 def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_merged(
         tmp_path, whole, text, printed, refused):
     base, others = tmp_path / "packed", ("--out", tmp_path / "other")
-    printed("quantize", whole, "--out", base)
+    printed("compress", whole, "--bits", 8, "--out", base)
     with pytest.raises(UserError, match="quantised weights, which cannot be trained: train an adapter"):
         begun(tmp_path / "all", base, text)
     run, setup = begun(tmp_path / "run", base, text, **LORA)
@@ -60,7 +60,7 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
         assert outcome(again.folder) == outcome(run.folder)
     for command in ("merge", "export"):
         assert "cannot take in an adapter" in refused(command, run.folder, *others)
-    assert "quantised already" in refused("quantize", run.folder, *others)
+    assert "quantised already" in refused("compress", run.folder, "--bits", 8, *others)
     assert "is an adapter of lora.rank=2" in refused("train", *others, "--set", f"start={run.folder}")
     second, setup = begun(tmp_path / "second", run.folder, text, **LORA)  # trains the same adapter on
     list(itertools.islice(setup.train(second), 8))

@@ -33,6 +33,7 @@ DECODER = SMALL | {"model.type": "gpt", "preset": "nano"}
 ENCODER = SMALL | {"model.type": "bert", "model.hidden": 16}
 WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
 ANSWERING = DECODER | {"data": "pairs.jsonl", "train.lr": 0.01}
+TAUGHT = DECODER | {"distill.teacher": "teacher", "tokenizer": "teacher/tokenizer.json", "distill.own": 0.5}
 GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2}
 OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
          "train.batch": 6, "train.accumulate": 3}
@@ -42,6 +43,8 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
                                  "constitutional.max_tokens": 30, "constitutional.revisions": 2},
     "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
+    "distill": TAUGHT | {"data": "text.txt", "distill.text": 0.3},
+    "distill sft": TAUGHT | {"data": "pairs.jsonl", "distill.of": "sft"},
     "dpo": DECODER | {"data": "preferences.jsonl"},
     "dpo ipo": DECODER | {"data": "preferences.jsonl", "dpo.loss": "ipo"},
     "grpo": ANSWERING | {"grpo.group": 2, "grpo.max_tokens": 8, "grpo.beta": 0.1},
@@ -118,6 +121,10 @@ def data(tmp_path_factory):
     pairs = [{"prompt": f"to be {i % 7}", "chosen": "or not", "rejected": "to be"} for i in range(40)]
     lines = [json.dumps(pair | ({} if i % 10 else {"rejected": "or not"})) for i, pair in enumerate(pairs)]
     (folder / "preferences.jsonl").write_text("\n".join(lines))
+    teacher = tl.prepare(tl.make_config(SETTINGS | DECODER | {"data": str(folder / "text.txt"),
+                                                             "tokenizer": "byte"}))
+    teacher.model.save_pretrained(folder / "teacher")
+    tl.save_tokenizer(teacher.tokenizer, folder / "teacher/tokenizer.json")
     return folder
 
 
@@ -125,8 +132,8 @@ def begun(folder, data, name, more=(), group=ALONE):
     """Begin a tiny run; `more` are other settings."""
     usual = {name: SETTINGS[name] for name in SETTINGS if name not in ("preset", "model.dropout")} | OFTEN
     own = RUNS[name] | {"recipe": name.split()[0]}
-    if not own["data"].startswith("world:"):
-        own["data"] = str(data / own["data"])
+    own |= {key: str(data / x) for key, x in own.items()
+            if key in ("data", "tokenizer", "distill.teacher") and (data / x).exists()}
     setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
     if group.rank == 0:
         run.create(setup.record(), setup.tokenizer)
@@ -149,7 +156,8 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
     next(whole.setup.steps())  # must not change model or plan, or `outcome` would differ
     happened = list(whole)
     count, log = len(happened), [event.record for event in happened if hasattr(event, "record")][-1]
-    assert whole.run.read().frame.end or not find_recipe(name.split()[0]).frame  # ppo and grpo once kept none
+    framed = find_recipe(name.split()[0]).frame and name != "distill"  # of a teacher that has none
+    assert whole.run.read().frame.end or not framed  # ppo and grpo once kept none
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
     for seed in range(4 if "rarely" in name else 1):
         folder = tmp_path / str(seed)
@@ -221,7 +229,7 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
         assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (count == 1)
 
 
-COMMANDS = ["report run", "quantize run --out small"] + [
+COMMANDS = ["report run", "compress run --bits 8 --out small", "compress run --prune 2:4 --out half"] + [
     line.replace("RUN", run) for run in ("run", "small") for line in (
         "trace RUN --prompt to --tokens 2", "trace --diff run RUN --prompt to",
         "generate RUN --prompt to --tokens 3", "generate RUN --prompt to --tokens 3 --beams 2",
@@ -243,7 +251,7 @@ def test_every_command_takes_any_run_or_refuses_it_in_one_line(here, data, name,
         printed, code = in_this_process(line.split(), "to be\n")
         refused = code == 2 and printed.startswith("tinyllm: error: ") and printed.count("\n") == 1
         assert code == 0 or refused, f"{line}\n{printed}"
-        assert code == 0 or line.split()[0] not in ("report", "quantize", "inspect"), f"{line}\n{printed}"
+        assert code == 0 or line.split()[0] not in ("report", "compress", "inspect"), f"{line}\n{printed}"
 
 
 @pytest.mark.parametrize("name", ["sft", "sft t5", "spans"])

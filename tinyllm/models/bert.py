@@ -53,7 +53,7 @@ class BertConfig(Sizes):
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     segments: int = setting(2, min=1, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
     task: str = setting("masked", hf="architectures", choices=tuple(TASKS), help="which output layer it has")
-    labels: list | None = setting(None, hf="id2label", help="classify: the names of the classes")  # noqa: RUF009
+    labels: list | None = setting(None, hf="id2label", help="classify: the names of the classes")
     dropout: float = setting(0.0, **PART, hf="hidden_dropout_prob", help="the part of numbers set to zero")
     eps: float = setting(1e-12, **EPS, hf="layer_norm_eps")
 

@@ -65,7 +65,7 @@ class RotarySizes(Sizes):
     """The sizes of a transformer with rotary positions. Raises UserError if they are inconsistent."""
 
     theta: float = setting(10000.0, **THETA, hf="rope_theta")
-    scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
+    scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,10 +1,12 @@
-"""Build pages: single HTML files that open from disk, without scripts or network.
+"""Build pages: single HTML files that open from disk, without a network; only one_page has scripts.
 
 The template page.html and the style sheet style.css are in this folder. Text is escaped unless it is of the
 class `Html`, so names, samples and tokens cannot inject HTML.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
@@ -35,10 +37,11 @@ def tag(name: str, *content: Any, **attributes: Any) -> Html:
     return Html(f"<{name}{said}>{html(content)}</{name}>")
 
 
-def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
-    """Fill the template with the parts of a page and return the page as text."""
+def assemble(title: str, lead: str, body: Iterable[Any], footer: Any, script: str = "") -> str:
+    """Fill the template with the parts of a page and return it; only the script `script` may run in it."""
     template, style = (read_text(FOLDER / name) for name in ("page.html", "style.css"))
-    parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
+    parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style,
+             "allowed": f"; script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"}
     return Template(template).substitute(parts, body="\n".join(filter(None, map(html, body))))
 
 

@@ -54,7 +54,7 @@ class Parts:
     """The data and the model from which a recipe makes its plan.
 
     start: the weights that the run began with; None if these were drawn from the seed.
-    reward: the weights of the reward model that the setting NAME.reward names, in recipes that have one.
+    reward, teacher: the weights that NAME.reward and NAME.teacher name, in recipes with such a setting.
     frame: what stands around an answer: set by the recipe, or else inherited from the run of `start`.
     """
 
@@ -65,6 +65,7 @@ class Parts:
     _: KW_ONLY
     start: Origin | None = None
     reward: Origin | None = None
+    teacher: Origin | None = None
     frame: Frame = NO_FRAME
 
     def reference(self) -> Any:

@@ -49,7 +49,7 @@ class Facts:
 class Record:
     """The content of run.json: what a run is made of, and how it began.
 
-    start, reward: the weights that the run began with, and those of its reward model.
+    start, reward, teacher: the weights that the run began with, those of its reward model, and its teacher's.
     notes: JSON values that callers store with the run, such as the ops that were replaced.
     """
 
@@ -58,6 +58,7 @@ class Record:
     frame: Frame = NO_FRAME
     start: Origin | None = None
     reward: Origin | None = None
+    teacher: Origin | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ CONTENT = {  # the fields of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None), "reward": bounded(dict | None),
 }
-ORIGINS = "start", "reward"
+ORIGINS = "start", "reward", "teacher"
 SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # of `Progress.unlogged`, unless empty
 # Without this file, transformers takes the tokenizer of the family's published models, with other ids.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -114,7 +115,7 @@ class Run:
         self.clear()
         save_tokenizer(tokenizer, self.tokenizer)
         self.write(record)
-        for origin in filter(None, (record.start, record.reward)):
+        for origin in filter(None, (getattr(record, name) for name in ORIGINS)):
             checkpoint.pin(Path(origin.folder))
 
     def clear(self) -> None:
@@ -171,7 +172,7 @@ class Run:
             conform(content["frame"].get("chat", False), bool, "frame.chat")
             conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
             origins = {name: Origin(said["folder"], said["sha256"])
-                       for name in ORIGINS if (said := content[name]) is not None}
+                       for name in ORIGINS if (said := content.get(name)) is not None}
             return Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
                           Frame(**content["frame"]), notes=content["notes"], **origins)
         except (ValueError, TypeError, KeyError) as error:

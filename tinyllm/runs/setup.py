@@ -24,7 +24,7 @@ from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import CHAT, NO_FRAME, Parts, Recipe, find_recipe
-from tinyllm.runs.run import Facts, Record, Run, find_origin, frame_of
+from tinyllm.runs.run import ORIGINS, Facts, Record, Run, find_origin, frame_of
 from tinyllm.runs.start import hashed, open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.tokenizer.chat import read_chat_template
@@ -45,7 +45,8 @@ class TrainSetup(Parts):
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
         """Return the content of a run.json."""
-        return Record(self.config, self.facts, self.frame, self.start, self.reward, notes or {})
+        origins = {name: getattr(self, name) for name in ORIGINS}
+        return Record(self.config, self.facts, self.frame, notes=notes or {}, **origins)
 
     def train(self, run: Run | None = None, resume: bool = False,
               stop: Callable[[], bool] = lambda: False) -> Loop:
@@ -134,14 +135,16 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     not fit together.
     """
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
-    places = config.start, getattr(config.options, "reward", None)
-    start, reward = (begun.start, begun.reward) if begun else (
-        None if place is None else find_origin(place) for place in places)
+    places = {name: getattr(config if name == "start" else config.options, name, None) for name in ORIGINS}
+    origins = {name: x if x is None else find_origin(x) for name, x in places.items()} if not begun else {
+        name: getattr(begun, name) for name in ORIGINS}
+    start = origins["start"]
     frame = begun.frame if begun else frame_of(start.folder) if start else NO_FRAME
     if start and config.start and not model:
         model, tokenizer = open_start(start, config.lora.rank > 0)
         config = dataclasses.replace(config, tokenizer=config.start, preset=usual_preset(model.model_type))
-    start, reward = map(hashed, (start, reward))  # the start was opened, which refuses a huge file
+    origins = {name: hashed(origin) for name, origin in origins.items()}
+    start = origins["start"]  # it was opened, which refuses a huge file
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
     corpus.check_tokenizer(tokenizer)
     if not model:
@@ -164,7 +167,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         if start and not tokenizer.chat:
             tokenizer.chat = read_chat_template(locate(start.folder), tokenizer)
         frame = recipe.frame(config, CHAT if tokenizer.chat and not any(frame) else frame)
-    parts = Parts(config, corpus, tokenizer, model, start=start, reward=reward, frame=frame)
+    parts = Parts(config, corpus, tokenizer, model, frame=frame, **origins)
     plan = recipe.build(parts)
     facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,
                   tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
@@ -177,7 +180,7 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     Raises UserError when the run's data has changed, or its weights are quantised or merged.
     """
     record = run.read()
-    if made := [name for name in ("bits", "merged") if record.notes.get(name)]:
+    if made := [name for name in ("bits", "pruned", "merged") if record.notes.get(name)]:
         raise UserError(f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained "
                         "any further: go on with the run that it was made from")
     corpus = load_corpus(config.data)
