@@ -1,7 +1,7 @@
 """Race tinyllm against other libraries: `python benchmarks/race.py NAME [--quick]`.
 
     train      GPT nano and mini beside PyTorch: eager and compiled, in float32 and bfloat16
-    generate   GPT-2 and LLaMA beside transformers
+    generate   GPT-2 and LLaMA beside transformers, and LLaMA beside llama.cpp
     tokenizer  learning, encoding and decoding beside rustbpe, tiktoken and tokenizers
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
@@ -24,8 +24,10 @@ from tinyllm.bench.race import Contender, apart
 from tinyllm.bench.rows import BATCH, NEW, SIZES, Race, model_of, prompt_of, training_amounts
 from tinyllm.cli.bench import introduce, run
 from tinyllm.data import load_corpus
+from tinyllm.models.gguf import save_gguf
 from tinyllm.ops.runtime import threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
+from tinyllm.tokenizer.gguf import vocabulary
 
 PATTERN, VOCABULARY = "gpt4", 8192
 DOCUMENT = 2**18  # bytes: many documents keep all threads busy
@@ -43,10 +45,14 @@ def train(quick: bool) -> Iterator[Race]:
 
 
 def generate(quick: bool) -> Iterator[Race]:
-    """Yield the races of `tinyllm bench generate`, with transformers."""
+    """Yield the races of `tinyllm bench generate`, with transformers and llama.cpp."""
     for about, makers in rows.generate_races(quick):
-        theirs = partial(transformers_writer, SIZES[about["setting"]], about["task"])
-        yield about, makers | apart({"transformers": theirs})
+        sizes, task = SIZES[about["setting"]], about["task"]
+        theirs = {"transformers": partial(transformers_writer, sizes, task)}
+        if sizes["model_type"] == "llama":
+            theirs |= {f"llama.cpp {kind}": partial(llama_cpp_writer, sizes, task, bits)
+                       for kind, bits in (("f32", 32), ("q8_0", 8), ("q4_0", 4))}
+        yield about, makers | apart(theirs)
 
 
 def torch_gpt(sizes: dict) -> tuple[dict, Callable]:
@@ -141,6 +147,37 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
 
     if task == "prefill":
         return Contender(logits, amounts={"tokens": len(prompt)}, answer=logits, tolerance=1e-3)
+    return Contender(write, lambda: (read(half),), amounts={"tokens": NEW})
+
+
+def llama_cpp_writer(sizes: dict, task: str, bits: int) -> Contender:
+    """Return a contender for prefill or decoding in llama.cpp, with its cache in float16."""
+    import llama_cpp
+
+    model = model_of(sizes)
+    words = vocabulary(BPETokenizer.train(["ab " * 9], 258), model.config.vocab_size)
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        save_gguf(model, file.name, words, bits)
+        llama = llama_cpp.Llama(file.name, n_ctx=model.config.context, n_threads=threads(), n_batch=512,
+                                n_threads_batch=threads(), verbose=False, use_mmap=False)
+
+    def logits():
+        found = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
+        return np.ctypeslib.as_array(found, (model.config.vocab_size,))
+
+    def read(ids):
+        llama.reset()
+        llama.eval(ids)
+        return logits().copy()
+
+    def write(_):
+        for _ in range(NEW):
+            llama.eval([int(np.argmax(logits()))])
+
+    prompt, half = prompt_of(model), prompt_of(model, model.config.context // 2)
+    if task == "prefill":
+        return Contender(lambda: read(prompt), amounts={"tokens": len(prompt)}, answer=lambda: read(prompt),
+                         tolerance={32: 1e-3, 8: 0.2, 4: 0.9}[bits])
     return Contender(write, lambda: (read(half),), amounts={"tokens": NEW})
 
 

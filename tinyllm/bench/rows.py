@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.bench.machine import Roof
 from tinyllm.bench.race import Contender, apart
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
@@ -18,6 +19,7 @@ from tinyllm.models import GPT, Llama, build
 from tinyllm.nn import quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, watch
+from tinyllm.report.summary import costs
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 Makers = dict[str, Callable[[], Contender]]
@@ -155,8 +157,10 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
 
 
 def batch_races(quick: bool = False) -> Iterator[Race]:
-    """Yield a race of continuing 256 prompts of 16 tokens in one batch."""
-    yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(generator, SIZES["nano"], many)})
+    """Yield a race of continuing 256 prompts of 16 tokens in one batch, beside its matrix products alone."""
+    make = partial(generator, SIZES["nano"])
+    yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(make, many),
+                                                   "products": partial(make, products)})
 
 
 def generator(sizes: dict[str, Any], work: Callable, bits: int = 32) -> Contender:
@@ -193,8 +197,46 @@ def writing(model: Any) -> Contender:
     return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": NEW})
 
 
+def speeds(model: Any, roof: Roof, measured: bool = False) -> dict[str, tuple[float, float | None]]:
+    """Predict the tokens per second of reading and writing from a roof, and measure them if `measured`.
+
+    -> {"read" or "written": (predicted, measured or None)}. One row reads a prompt as `reading` does, and
+    writes after half a context as `writing` does. What was measured is the best of five samples, as the roof
+    is. Without a roof, or if the model has no KV cache, the answer is empty.
+    """
+    if not (roof.gflops and roof.gb_per_second and costs(model).cache_bytes) or model.is_encoder_decoder:
+        return {}
+    rates, found = (roof.gflops * 1e9, roof.gb_per_second * 1e9), {}
+    for name, work, room in (("read", reading, LONGEST), ("written", writing, model.config.context // 2)):
+        tokens = len(prompt_of(model, room))
+        reads, writes = costs(model, tokens).seconds(tokens, *rates)
+        best = None
+        if measured:
+            contender = work(model)
+            best = contender.amounts["tokens"] / min(contender.sample(1, 0.03) for _ in range(5))
+        found[name] = (tokens / reads if work is reading else 1 / writes, best)
+    return found
+
+
 def many(model: Any) -> Contender:
     """Return a contender that writes 40 tokens after each of 256 prompts."""
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (256, 16)).tolist()
     return Contender(partial(generate, model, prompts, max_tokens=40, batch=256),
                      amounts={"tokens": 256 * 40})
+
+
+def products(model: Any) -> Contender:
+    """Return a contender that computes the matrix products of `many` in their order, and nothing else."""
+    whole, calls = many(model), []
+    found: dict[tuple, Callable] = {}  # with one input for each shape and weight
+
+    def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
+        if op.__name__ in ("linear", "linear_gelu", "matmul"):
+            product: Any = ops.matmul if op is ops.matmul else ops.linear  # without gelu
+            key = args[0].shape, id(args[1])
+            calls.append(found.setdefault(key, partial(product, *args, **kwargs)))
+        return run(*args, **kwargs)
+
+    with watch(record):
+        whole.run()
+    return Contender(lambda: [call() for call in calls], amounts=whole.amounts)

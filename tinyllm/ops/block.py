@@ -1,4 +1,4 @@
-"""Define the blocks of GPT-2, LLaMA and PaLM as functions of weights; count parameters, bytes and FLOPs.
+"""Define the blocks of GPT-2, LLaMA and PaLM as functions of weights; count what they cost.
 
 The models are made of modules (`tinyllm/models/`), which hold the weights. Each function here computes the
 same block in one place, and tests compare the two.
@@ -114,3 +114,25 @@ def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
     matrices = 12 * width * width  # weights of qkv (3 width^2), project (1), widen (4) and narrow (4)
     pairs = context * (context + 1) // 2
     return layers * (2 * context * matrices + 4 * pairs * width) + 2 * context * width * vocab_size
+
+
+@op
+def count_token_flops(vocab_size: int, position: int, layers: int, width: int) -> int:
+    """Count the operations that a GPT-2 takes to read one token, after `position` tokens in its cache -> int.
+
+    As in `count_flops`, only matrix products, the output layer's too, and attention count. The token's query
+    meets the keys of the cache and its own.
+    """
+    return layers * (24 * width * width + 4 * (position + 1) * width) + 2 * width * vocab_size
+
+
+@op
+def roof_seconds(rows: int, flops: float, row_bytes: float, shared_bytes: float, flop_rate: float,
+                 byte_rate: float) -> float:
+    """Compute the least time that a machine takes to read one token in each of many rows -> float.
+
+    Each row takes `flops` operations, and reads row_bytes of its own, such as its KV cache. All rows together
+    read shared_bytes once, the weights. The machine computes flop_rate operations in a second, and reads
+    byte_rate bytes meanwhile: the slower of the two decides. (Williams et al., "Roofline", 2009.)
+    """
+    return max(rows * flops / flop_rate, (shared_bytes + rows * row_bytes) / byte_rate)

@@ -7,7 +7,8 @@ import re
 from itertools import groupby
 from typing import Any
 
-from tinyllm.nn import Buffer, DecoderLM, Dropout, Module, Parameter
+from tinyllm import ops
+from tinyllm.nn import Buffer, DecoderLM, Dropout, Embedding, Module, Parameter
 from tinyllm.nn.module import forward_flops
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.report.terminal import short, table
@@ -107,8 +108,8 @@ def explanations(model: Module) -> dict[str, str]:
 class Costs:
     """The costs of a model: parameters and bytes of all weights; KV cache bytes and FLOPs for one token.
 
-    FLOPs are counted for the last token of a full context, with the tokens before it in the KV cache. For a
-    model without a cache, such as an encoder, FLOPs are the mean over all tokens of a full context.
+    FLOPs are counted for the last token of a context, with the tokens before it in the KV cache. For a model
+    without a cache, such as an encoder, FLOPs are the mean over all tokens of a context.
     """
 
     parameters: int
@@ -116,22 +117,47 @@ class Costs:
     weight_bytes: int
     cache_bytes: int | None  # of keys and values, for one token; None without a cache
     flops: int
+    prompt_flops: int  # the mean over all tokens of a context, read at once
+    read_bytes: int  # of weights that one token reads: few of experts, and one row of an embedding
+    context_bytes: int  # of keys and values, for all tokens of a context
+    memory: int  # bytes of weights, keys and values
+
+    def seconds(self, tokens: int, flops: float, size: float) -> tuple[float, float]:
+        """Predict from a roof the seconds to read `tokens` tokens at once, and to write one after them.
+
+        flops and size: the operations, and the bytes of memory, in a second. A roof ignores what calls cost,
+        and lower caches, which hold a small model's weights and read them faster.
+        """
+        kept = self.cache_bytes or 0
+        read = ops.roof_seconds(tokens, self.prompt_flops, kept, self.read_bytes, flops, size)
+        return read, ops.roof_seconds(1, self.flops, self.context_bytes, self.read_bytes, flops, size)
 
 
-def costs(model: Any) -> Costs:
-    """Compute the costs of a model; only matrix products and attention count as FLOPs."""
+def costs(model: Any, context: int | None = None) -> Costs:
+    """Compute the costs of a model and a context, by default its longest.
+
+    Only matrix products and attention count as FLOPs.
+    """
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))
         count, active = count + numbers, active + round(numbers * module.reached)
     size = sum(t.data.nbytes for t in {id(t): t for _, t in model.named_tensors()}.values())
-    context = model.config.context
-    flops = forward_flops(model, context)
-    if not isinstance(model, DecoderLM):
-        return Costs(count, active, size, None, flops // context)
-    flops -= forward_flops(model, context - 1) if context > 1 else 0
-    held = sum(layer.nbytes for layer in model.new_cache(1, 1))
-    return Costs(count, active, size, held or None, flops)
+    context = model.config.context if context is None else context
+    whole = forward_flops(model, context)
+    mean, read, held, last = whole // context, _read_bytes(model), 0, whole // context
+    if isinstance(model, DecoderLM):
+        last = whole - (forward_flops(model, context - 1) if context > 1 else 0)
+        held = sum(layer.nbytes for layer in model.new_cache(1, 1))
+    return Costs(count, active, size, held or None, last, mean, read, held * context, size + held * context)
+
+
+def _read_bytes(model):
+    """Count the bytes of the weights that a token reads, without rows of embeddings that no head shares."""
+    held = [(id(value), value.data.nbytes * part.reached) for _, part in model.named_modules()
+            if not isinstance(part, Embedding) for value in vars(part).values()
+            if isinstance(value, Parameter | Buffer)]
+    return round(sum(dict(held).values()))
 
 
 def differences(one: Any, other: Any) -> list[str]:

@@ -70,7 +70,11 @@ CASES |= {
          | st.tuples(odd, odd, odd, odd, st.just(4)),
     "count_parameters": sizes,
     "count_flops": sizes,
+    "count_token_flops": st.tuples(counts, st.just(0) | counts, *[st.sampled_from((1, 2, 12, 96))] * 2),
+    "roof_seconds": st.tuples(counts, *[st.sampled_from((6.0, 1.0, 40.0, 700.0))] * 3,
+                              *[st.sampled_from((2.0, 1.0, 50.0))] * 2),
 }
+BOUNDS["roof_seconds"] = lambda args, results: (1e-12 * results[0],)
 # Each norm over few channels can magnify errors a hundredfold.
 BOUNDS |= dict.fromkeys(("transformer_block", "llama_block", "parallel_block"), of_terms(
     lambda results, *_: 4000 * (4 + np.abs(results[0]).max(initial=0))))
@@ -190,6 +194,28 @@ for said, *changes in (
     ("of queries that do not see their own token", "context + 1", "context - 1"),
 ):
     mistake("count_flops", f"a count {said}", *changes)
+HEADED = "2 * width * vocab_size"
+MATRICES, ATTENDING = "24 * width * width", "4 * (position + 1) * width"
+for said, *changes in (
+    ("of a token that does not see itself", ATTENDING, "4 * position * width"),
+    ("without the second product of attention, of weights and values", ATTENDING,
+     "2 * (position + 1) * width"),
+    ("of one operation for a product and a sum in a layer's matrices", MATRICES, "12 * width * width"),
+    ("without the output layer", HEADED, "0"),
+    ("of all tokens of the cache too, which were read before", MATRICES, f"(position + 1) * {MATRICES}"),
+):
+    mistake("count_token_flops", f"a count {said}", *changes)
+COMPUTE, READ = "rows * flops / flop_rate", "(shared_bytes + rows * row_bytes) / byte_rate"
+for said, *changes in (
+    ("the sum of both times, but a machine reads while it computes", f"max({COMPUTE}, {READ})",
+     f"{COMPUTE} + {READ}"),
+    ("the faster of the two, but all waits for the slower", f"max({COMPUTE}, {READ})",
+     f"min({COMPUTE}, {READ})"),
+    ("weights that every row reads again", READ, "rows * (shared_bytes + row_bytes) / byte_rate"),
+    ("the row_bytes of one row, where each row has its own", "rows * row_bytes", "row_bytes"),
+    ("the operations of one row", "rows * flops", "flops"),
+):
+    mistake("roof_seconds", said, *changes)
 mistake("count_flops", "forward and backward together, three times the forward pass", FLOPS, f"3 * ({FLOPS})")
 
 
@@ -238,3 +264,7 @@ variant("count_parameters")(lambda vocab_size, context, layers, width: width * (
     vocab_size + context + 2 + layers * (12 * width + 13)))
 variant("count_flops")(lambda vocab_size, context, layers, width: 2 * context * width * (
     layers * (12 * width + context + 1) + vocab_size))
+variant("count_token_flops")(lambda vocab_size, position, layers, width: 2 * width * (
+    vocab_size + 2 * layers * (6 * width + position + 1)))
+variant("roof_seconds")(lambda rows, flops, row_bytes, shared_bytes, flop_rate, byte_rate: sorted(
+    [shared_bytes / byte_rate + rows * (row_bytes / byte_rate), rows * (flops / flop_rate)])[1])
