@@ -31,7 +31,8 @@ def test_every_op_has_a_user():
 
     round_bf16 needs none: matmul calls it in bf16 if no kernels are built.
     """
-    files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "align", "eval", "../lessons")
+    files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "align", "compress", "eval",
+                            "../lessons")
              for path in (PACKAGE / folder).rglob("*.*") if path.suffix in (".py", ".toml", ".c")]
     text = "".join(path.read_text() for path in [*files, *({*PACKAGE.glob("*.py")} - {FUNCTIONS})])
     text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # comments and prose of lessons do not count
@@ -60,8 +61,8 @@ def test_arrays_longer_than_a_piece_of_a_kernel_agree():
 
 
 # Ops that drop or refuse NaN: those that rank numbers, round weights, or need confidences.
-RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "quantize_int8", "quantize_int4", "auroc", "exposure",
-             "brier_score", "expected_calibration_error")
+RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "speculative_accept", "quantize_int8", "quantize_int4",
+             "auroc", "exposure", "brier_score", "expected_calibration_error")
 
 
 def is_float32(value):
