@@ -9,6 +9,7 @@ from tinyllm.ops.quant import dequantize
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, axis, cases, floats, leading, recipes, sizes
 from tinyllm.testing.bounds import BOUNDS, EPS, TINY, largest
+from tinyllm.testing.edits import mistake
 from tinyllm.testing.relations import declared_cases, run_spec
 
 inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # near multiples of 32, the block size
@@ -60,3 +61,19 @@ def product_bound(bits, args, results):
 for width in (8, 4):
     CASES[f"linear_int{width}"] = layer(width)
     BOUNDS[f"linear_int{width}"] = functools.partial(product_bound, width)
+
+BLOCK_SIZES = "np.max(np.abs(x), axis=-1, initial=0)"
+PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
+          " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
+
+mistake("quantize_rows", "one scale for a row, not one for each block of 32", BLOCK_SIZES,
+        "np.broadcast_to(np.max(np.abs(x), axis=(-2, -1), initial=0)[..., None], x.shape[:-1])")
+mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
+        "np.where(finite, scales, np.float32(np.nan))",
+        "np.where(finite & (scales > 0), scales, np.float32(np.nan))")
+mistake("linear_int8", "sums of two products that stop at 32,767, as those of vpmaddubsw do",
+        "xq[:, n].astype(np.float32) @ wq[n].astype(np.float32)",
+        f"np.clip({PAIRED}, -32768, 32767).sum(axis=1) - 128 * xq[:, n].astype(int).sum(axis=1)[:, None]")
+mistake("linear_int8", "bfloat16 scales read as float16",
+        "(halves.astype(np.uint32) << np.uint32(16)).view(np.float32)",
+        "np.ascontiguousarray(halves).view(np.float16).astype(np.float32)")
