@@ -105,7 +105,7 @@ def server_turn(port, texts, tokens, **options):
 
 @contextlib.contextmanager
 def served(module, *arguments):
-    """Run the server of a module in a process of its own -> the port, when it is ready."""
+    """Start a module that is a server in another process, and yield its port when it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = free.getsockname()
     command = [sys.executable, "-m", module, *arguments, "--host=127.0.0.1", f"--port={address[1]}"]

@@ -8,6 +8,7 @@ a text that begins is finished: max_tokens cuts none off, and none comes to a pl
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -34,14 +35,7 @@ class Constraint:
         if not end:
             raise UserError("a text that must fit needs a token for its end: pass end=model.end_ids")
         self._build, self._end = build, sorted(end)
-        texts = {i: text for i, text in tokenizer.bytes_of_tokens().items() if 0 < len(text) <= LONGEST}
-        ids = sorted(texts.keys() - set(end), key=lambda i: -len(texts[i]))  # the longest first
-        self._ids = np.array(ids, np.int64)
-        padded = b"".join(texts[i].ljust(LONGEST, b"\0") for i in ids)
-        self._texts = np.frombuffer(padded, np.uint8).reshape(-1, LONGEST)
-        lengths = np.array([len(texts[i]) for i in ids])
-        self._longer = [int((lengths > n).sum()) for n in range(LONGEST)]
-        self._bytes = {i: texts[i] for i in ids}
+        self._ids, self._bytes, self._texts, self._longer = _spelling(tokenizer, len(tokenizer), (*end,))
         self._writable = [text[0] for text in self._bytes.values() if len(text) == 1]
         self._forget()
         if self.grammar.shortest[self.start] == inf:
@@ -69,8 +63,9 @@ class Constraint:
         """
         if (least := self.grammar.shortest[self.start]) > max_tokens:
             raise UserError(f"what fits may take {least} tokens at least, and max_tokens is {max_tokens}")
-        self._mask([], max_tokens)
-        return lambda ids: self._mask(ids[begin:], max_tokens + begin - len(ids))
+        last: list[Any] = [None, [], 1]  # a grammar, tokens, and the state to which these lead
+        self._mask([], max_tokens, last)
+        return lambda ids: self._mask(ids[begin:], max_tokens + begin - len(ids), last)
 
     def _forget(self):
         """Begin a grammar in which only the first state is known."""
@@ -119,16 +114,29 @@ class Constraint:
             self._reached[state] = states
         return self._reached[state]
 
-    def _mask(self, tokens, left):
-        """Return which tokens may come after these, if `left` may come in all -> ids."""
+    def _mask(self, tokens, left, last):
+        """Return which tokens may come after these, if `left` may come -> ids. last: of the call before."""
         if len(self._expressions) > MOST_STATES:
             self._forget()
         self._limit = self.grammar.derived + MOST_DERIVED
-        state = 1
-        for token in tokens:
+        grammar, before, state = last
+        if grammar is not self.grammar or before != tokens[: len(before)]:
+            before, state = [], 1
+        for token in tokens[len(before) :]:
             for byte in self._bytes.get(token, b""):
                 self._derive([state])
                 state = int(self._next[state, byte])
+        last[:] = self.grammar, [*tokens], state
         states = self._after(state)
         allowed = self._ids[(states > 0) & (self._shortest[states] < left)]
         return np.append(allowed, self._end) if self.grammar.ends[self._expressions[state]] else allowed
+
+
+@lru_cache(8)
+def _spelling(tokenizer, size, end):
+    """Return the ids of tokens, the longest first, {id: bytes}, the same as rows, and how many are longer."""
+    texts = {i: text for i, text in tokenizer.bytes_of_tokens().items() if 0 < len(text) <= LONGEST}
+    ids = sorted(texts.keys() - {*end}, key=lambda i: -len(texts[i]))
+    rows = np.frombuffer(b"".join(texts[i].ljust(LONGEST, b"\0") for i in ids), np.uint8).reshape(-1, LONGEST)
+    longer = [sum(len(texts[i]) > n for i in ids) for n in range(LONGEST)]
+    return np.array(ids, np.int64), {i: texts[i] for i in ids}, rows, longer

@@ -1,6 +1,7 @@
 """Keep the KV caches of texts that ended: a text that begins like one of them is read only in part."""
 
 from bisect import bisect, bisect_left, insort
+from collections.abc import Sequence
 from itertools import takewhile
 from operator import eq
 from typing import Any
@@ -26,7 +27,7 @@ class Prefixes:
     def find(self, ids: list[int]) -> tuple[int, list[KVCache]]:
         """Return how many of the first ids are stored, 0 if they are few, and a cache with them."""
         known, at = tuple(ids[:-1]), bisect(self.sorted, tuple(ids))  # the last id must be read: see Engine
-        near = [(_shared(text, known), text) for text in self.sorted[max(0, at - 1) : at + 1]]
+        near = [(in_common(text, known), text) for text in self.sorted[max(0, at - 1) : at + 1]]
         count, text = max(near, default=(0, ()))
         if count < SHORTEST:
             return 0, []
@@ -54,6 +55,6 @@ class Prefixes:
             self.nbytes -= sum(layer.nbytes for layer in self.rows.pop(oldest))
 
 
-def _shared(a, b):
+def in_common(a: Sequence[int], b: Sequence[int]) -> int:
     """Return how many first ids of two texts are equal."""
     return sum(takewhile(bool, map(eq, a, b)))

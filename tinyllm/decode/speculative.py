@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.decode.choose import choose
+from tinyllm.decode.prefix import in_common
 from tinyllm.decode.sequence import Sequence
 from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
@@ -62,8 +63,7 @@ class DraftModel:
     def check(self, model: Any) -> None:
         """Raise UserError unless the model has the same vocabulary."""
         if (have := self.model.config.vocab_size) != (wanted := model.config.vocab_size):
-            raise UserError(f"the draft model has {have} tokens and the model {wanted}: take two models that "
-                            "were trained with one tokenizer")
+            raise UserError(f"the draft model has {have} tokens and the model {wanted}: take one tokenizer")
 
     def propose(self, sequences: list[Sequence]) -> list[list[int]]:
         """Return tokens that may continue each sequence: of a full context, none."""
@@ -83,7 +83,7 @@ class DraftModel:
         self.slots.reserve(len(windows), max(map(len, windows)) + 1)
         self.read += [[] for _ in range(len(self.read), len(windows))]
         for row, window in enumerate(windows):
-            known = _in_common(self.read[row], window[:-1])
+            known = in_common(self.read[row], window[:-1])
             # Of a text that goes on, one token is unread, or two if all proposals were right. Others are read
             # alone, as their padding could exceed the context.
             if len(window) - known > 2:
@@ -100,11 +100,3 @@ class DraftModel:
         self.slots.reserve(count, 0)
         self.read += [[] for _ in range(len(self.read), count)]
         self.read = [self.read[row] for row in self.slots.release(count, leaving)]
-
-
-def _in_common(first, second):
-    """Return how many tokens two lists begin with in common."""
-    n = min(len(first), len(second))
-    while first[:n] != second[:n]:  # they part near the end, at a wrong proposal
-        n -= 1
-    return n

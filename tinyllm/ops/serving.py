@@ -16,8 +16,7 @@ def read_events(parts: Sequence[bytes]) -> list[str]:
     line is a field: a name, a colon and a value, from which one space is taken at its beginning. Those
     called data belong to the event; all other lines mean nothing here. An empty line ends the event; one
     without data is none. The values of several data lines are joined by LF. What no empty line ends is left
-    out. (HTML Living Standard 2026, section 9.2.6, without
-    the byte order mark, names of events and ids.)
+    out. (HTML Living Standard 2026, section 9.2.6, without the byte order mark, names of events and ids.)
     """
     text = b"".join(parts).decode("utf-8", "replace")
     events, data = [], list[str]()

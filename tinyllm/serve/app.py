@@ -44,7 +44,7 @@ class Api:
     """The endpoints, over some models and one worker. hosts: the names of this server, or none for any."""
 
     def __init__(self, models: list[Served], hosts: set[str], key: str = ""):
-        self.hosts, self.key = hosts, f"Bearer {key}" if key else ""
+        self.hosts, self.key = hosts, f"bearer {key}" if key else ""
         self.models, self.worker = {served.name: served for served in models}, Worker(models)
         self.held: dict[Any, int] = {}  # bytes of the cache that jobs may need
         self.reading: dict[Request, int] = {}  # bytes of bodies
@@ -80,7 +80,8 @@ class Api:
         cross = origin and origin.partition("://")[2] != host
         if cross or headers.get("sec-fetch-site") == "cross-site":
             return Refusal("pages of other sites may not ask", status=403, code="cross_site")
-        same = hmac.compare_digest(key.encode("latin-1"), self.key.encode())  # the bytes that were sent
+        sent = (key[:7].lower() + key[7:]).encode("latin-1")  # the bytes that were sent; Bearer in any case
+        same = hmac.compare_digest(sent, self.key.encode())
         if self.key and path not in FREE and not same:
             return Refusal("the key is missing or wrong", status=401, code="invalid_api_key")
         return None

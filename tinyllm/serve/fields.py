@@ -49,7 +49,7 @@ class Asked:
     presence_penalty: float = setting(0.0, min=-2, max=2, help="makes tokens of the answer rarer")
     frequency_penalty: float = setting(0.0, min=-2, max=2, help="the same, as often as each was drawn")
     stream: bool = setting(False, help="send server-sent events, and [DONE] at the end")
-    stream_options: dict | None = setting(None, help="include_usage")
+    stream_options: dict | None = setting(None, holds={str: bool}, help="include_usage")
 
 
 @dataclass(frozen=True, kw_only=True)
