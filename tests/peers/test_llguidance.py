@@ -1,6 +1,5 @@
 """Compare what a JSON Schema allows with llguidance, which checks a text byte by byte, too."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from tinyllm.constrain.constraint import Constraint
 
 llguidance = pytest.importorskip("llguidance")
-jsonschema = pytest.importorskip("jsonschema")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from test_constrain import TREE, end, schemas, tokenizer, write  # noqa: E402
 
@@ -20,7 +18,6 @@ from test_constrain import TREE, end, schemas, tokenizer, write  # noqa: E402
 def test_llguidance_accepts_what_is_written(schema, more, seed):
     fits = Constraint.of_schema(schema, tokenizer(), end())
     text, _ = write(fits, fits.grammar.shortest[fits.start] + more, seed)
-    jsonschema.validate(json.loads(text), schema)
     grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
     matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar)
     assert matcher.consume_tokens([*text.encode()]) and matcher.is_accepting(), (text, matcher.get_error())

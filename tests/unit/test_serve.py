@@ -18,7 +18,7 @@ import tinyllm as tl
 
 pytest.importorskip("uvicorn")
 from tinyllm.constrain.constraint import Constraint
-from tinyllm.serve import chat, fields
+from tinyllm.serve import answers, chat, fields
 from tinyllm.serve.worker import Job, Served, Worker, joined
 
 TALK, WRITE, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -209,6 +209,14 @@ def test_a_forced_call_has_arguments_of_its_schema(folders):
     before, call, held = chat.find_call(opened.tokenizer.decode(ids), tools)
     assert (before, held) == ("", "") and call["name"] == "add_all"
     assert len(json.loads(call["arguments"])["numbers"]) <= 2
+
+
+def test_a_form_may_end_with_a_stop_that_is_one_token(folders):
+    """Runs of sft end an answer with a newline, and have no token for it alone."""
+    served = Served("plain", tl.open_model(folders["plain"]), "fp", 2**26)
+    asked = fields.Chat(messages=[{}], response_format={"type": "json_object"})
+    mask = answers._mask(served, asked, {}, ["\n"], 50, 0)
+    assert [*mask(served.opened.tokenizer.encode("{}"))] == served.opened.tokenizer.encode("\n")
 
 
 def test_an_engine_that_fails_ends_its_answers_and_the_next_one_is_written(folders):

@@ -93,7 +93,8 @@ def _mask(served, asked, tools, ends, most, begin):
     if value is None:
         return None
     tokenizer, model = served.opened.tokenizer, served.opened.model
-    end = {*model.end_ids, *(stop for stop in ends if not isinstance(stop, str))}
+    ids = [tokenizer.encode(stop) if isinstance(stop, str) else [stop] for stop in ends]
+    end = {*model.end_ids, *(one[0] for one in ids if len(one) == 1)}
     end = end or {i for name, i in tokenizer.special_tokens.items() if name == START}
     if not end:
         raise Refusal(f"{served.name} has no token that ends a text, so its texts cannot be held to a form",
