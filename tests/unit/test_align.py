@@ -11,7 +11,6 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.align.advantages import by_group, by_value, weighted
 from tinyllm.align.losses import policy_loss, preference_loss
-from tinyllm.align.pairs import mean
 from tinyllm.align.policy import report, rewards
 from tinyllm.align.questions import OWN, Question, read_questions, with_end
 from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out
@@ -91,7 +90,6 @@ def test_the_price_of_leaving_the_start_and_of_no_end_are_part_of_the_reward():
     for i, counted in enumerate(rollout.targets != IGNORED):
         left_to_pay = 2 * 0.1 * np.arange(counted.sum(), 0, -1)
         np.testing.assert_allclose(plain[i][counted] - paid[i][counted], left_to_pay, rtol=1e-5)
-
 
     asked = [Question("a", lambda answer: 5.0 if answer == "b" else 1.0, lambda answer: 3.0)] * 3
     drawn = [Drawn([1], [2], [0.0], text, ended) for text, ended in (("b", True), ("b", False), ("c", False))]
@@ -280,11 +278,3 @@ def test_ppo_is_that_of_a_pytorch_transcription(twin):
     outside = ((ratio - 1).abs() > 0.2) & ((ratio > 1) == (each > 0)) & mask
     assert numbers["policy/clipfrac_avg"] == pytest.approx(outside.sum().item() / mask.sum().item(), abs=1e-6)
     assert_one_update_is_equal(torch, model, theirs, loss, (losses * mask).sum() / mask.sum())
-
-
-def test_a_mean_of_answers_is_weighted_by_the_batch():
-    rollout = drawn_by(tiny())
-    counted = rollout.targets != IGNORED
-    x = np.random.default_rng(0).normal(size=counted.shape) * counted
-    assert mean(rollout, x) == pytest.approx(x.sum() / counted.sum())
-    assert ops.answer_weights(counted.sum(axis=1), counted.shape[1], "token", 5)[1].sum() == counted.sum()
