@@ -1,4 +1,4 @@
-"""Compare the gradients of all functions with finite differences, in any memory layout."""
+"""Compare the gradients of all functions with finite differences, and check that wrong ones are noticed."""
 
 import functools
 from types import SimpleNamespace
@@ -13,9 +13,10 @@ from tinyllm.models import mixtral
 from tinyllm.ops import loss
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
+from tinyllm.testing import MISTAKES
 from tinyllm.testing.arrays import arrange
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.relations import FORWARDS, bind
+from tinyllm.testing.relations import FORWARDS, SUFFIX, bind
 from tinyllm.train.objectives import same_meaning
 
 
@@ -67,28 +68,49 @@ def call(name, moving, rest, *inputs):
     return F.apply(ops.OPS[name], *(given[key] for key in ops.OPS[name].__signature__.parameters))
 
 
-def calls(name):
+def calls(name, count=12):
     """Yield functions to differentiate, each with the shapes of its inputs; an op has its own cases."""
     if name in CASES:
         yield CASES[name]
         return
-    for args in draw_cases(name, 12):
+    for args in draw_cases(name, count):
         known = bind(name, args)
         moving = [key for key in ops.OPS[name].grads if known[key] is not None]
         rest = {key: value for key, value in known.items() if key not in moving}
         yield functools.partial(call, name, moving, rest), *(known[key].shape for key in moving)
 
 
+def error(f, *shapes, layout="plain"):
+    """Return the relative error of a function's gradient for random inputs of these shapes in float64."""
+    arrays = [Random("input", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
+    return gradient_error(f, *(Tensor(arrange(a, layout), requires_grad=True) for a in arrays))
+
+
 @pytest.mark.parametrize("layout", ["plain", "fortran", "every second", "backwards"])
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_gradients_match_finite_differences(name, layout):
     for f, *shapes in calls(name):
-        arrays = [Random("input", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
-        inputs = (Tensor(arrange(a, layout), requires_grad=True) for a in arrays)
-        assert gradient_error(f, *inputs) < 1e-6
+        assert error(f, *shapes, layout=layout) < 1e-6
+
+
+def is_wrong(f, *shapes):
+    try:
+        return error(f, *shapes) > 1e-4
+    except Exception:
+        return True
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_a_wrong_gradient_is_noticed(name):
+    """Every known mistake must exceed the limit of 1e-6 a hundred times in some case, or raise an error."""
+    for said, function in MISTAKES.get(name + SUFFIX, ()):
+        if not said.endswith("which keeps NaN"):  # of NaN there are no finite differences
+            with ops.override(**{name + SUFFIX: function}):
+                assert any(is_wrong(*call) for count in (20, 60, 300) for call in calls(name, count)), said
 
 
 def test_every_differentiable_function_is_checked():
+    assert {name for name in ops.OPS if name.endswith(SUFFIX)} == {name + SUFFIX for name in FORWARDS}
     own = {name for name, f in vars(F).items() if getattr(f, "__module__", "") == F.__name__}
     own -= {"apply"}  # computes nothing itself
     assert {name for name in own if not name.startswith("_")} <= {*FORWARDS, *CASES}
