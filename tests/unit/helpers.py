@@ -1,13 +1,15 @@
-"""Share the error of a gradient, a small model, a terminal and a group of threads among several tests."""
+"""Share among tests: errors of gradients, refusals, a small model, a terminal and a group of threads."""
 
 import concurrent.futures
 import io
 import queue
 
 import numpy as np
+import pytest
 
 import tinyllm.functional as F
 from tinyllm import nn
+from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 from tinyllm.train import Group
@@ -28,6 +30,13 @@ def gradient_error(f, *inputs, step=1e-5):
     slope = (loss(step) - loss(-step)) / (2 * step)
     along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
     return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
+
+
+def refuses(message, call, *args, **named):
+    """Check that a call is refused in one printable line in which a regular expression is found."""
+    with pytest.raises(UserError, match=message) as caught:
+        call(*args, **named)
+    assert str(caught.value).isprintable()
 
 
 class MLP(nn.Module):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import refuses
 from tiny_models import change, each, inputs, logits, made, rewrite
 
 import tinyllm as tl
@@ -71,8 +72,7 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
         (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
         (lambda: nn.merge(nn.adapt(packed)), "quantised weights, which cannot take in an adapter"),
     ]:
-        with pytest.raises(UserError, match=message):
-            refused()
+        refuses(message, refused)
 
 
 @each
@@ -168,14 +168,12 @@ def test_settings_and_arrays_that_cannot_be_applied_are_named(tmp_path, monkeypa
 def test_an_adapter_opens_over_its_own_base_only(tmp_path):
     model = saved("gpt2", tmp_path)
     made("gpt2", width=16).save_pretrained(tmp_path / "base")  # a base that has changed
-    with pytest.raises(UserError, match="is an adapter of weights with the SHA-256"):
-        from_pretrained(tmp_path / "adapter")
+    refuses("is an adapter of weights with the SHA-256", from_pretrained, tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)  # without the SHA-256
     with pytest.raises(UserError, match=r"shape \(32, 3\) in the weights and \(16, 3\) in the model"):
         from_pretrained(tmp_path / "adapter")
-    with pytest.raises(UserError, match="holds an adapter already"):
-        nn.merge(model).save_pretrained(tmp_path / "adapter")
+    refuses("holds an adapter already", lambda: nn.merge(model).save_pretrained(tmp_path / "adapter"))
     with pytest.raises(UserError, match="holds a whole model already"):
         learnt(from_pretrained(tmp_path / "base")).save_pretrained(tmp_path / "base")
     trained = from_pretrained(tmp_path / "base")
@@ -185,6 +183,5 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
             learnt(elsewhere).save_pretrained(tmp_path / "third")
     model = learnt(from_pretrained(tmp_path / "base"))
     shutil.rmtree(tmp_path / "base")
-    with pytest.raises(UserError, match="there are no weights at"):
-        model.save_pretrained(tmp_path / "third")
+    refuses("there are no weights at", model.save_pretrained, tmp_path / "third")
     assert not (tmp_path / "third").exists()

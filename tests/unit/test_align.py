@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_gpt import shaken, tiny, tiny_gpt
 from tiny_models import DECODERS, MODELS
 
@@ -15,7 +16,6 @@ from tinyllm.align.policy import report, rewards
 from tinyllm.align.questions import OWN, Question, read_questions, with_end
 from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out
 from tinyllm.data import Batch
-from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts
@@ -61,8 +61,7 @@ def test_a_model_that_is_not_the_one_that_drew_is_refused():
         _, numbers = policy_loss(model, weighted(rollout, aggregation, 9), 0.2)
         assert numbers == pytest.approx({"policy/approxkl_avg": 0, "policy/clipfrac_avg": 0, "val/ratio": 1})
     model.parameters()[0].data += np.float32(0.01)
-    with pytest.raises(UserError, match="the ratio of both must begin at 1"):
-        policy_loss(model, rollout, 0.2)
+    refuses("the ratio of both must begin at 1", policy_loss, model, rollout, 0.2)
     policy_loss(model, dataclasses.replace(rollout, fresh=np.zeros(6)), 0.2)  # it has learnt since
 
 
@@ -116,8 +115,7 @@ def test_steps_share_answers_and_see_each_once_an_epoch():
     again = Rollouts(None, 0, epochs=2, pieces=3)
     again.load_state_dict(batches.state_dict())
     assert all(np.array_equal(again(10).old, x) for x in (parts[10].old, batches(10).old))
-    with pytest.raises(UserError, match="are not drawn answers"):
-        again.load_state_dict({"phase": np.zeros(()), "weight": np.zeros(3)})
+    refuses("are not drawn answers", again.load_state_dict, {"phase": np.zeros(()), "weight": np.zeros(3)})
 
 
 def test_every_kind_that_asks_has_rewards_for_its_answers():
@@ -167,8 +165,7 @@ def test_steps_that_draw_are_not_timed_and_replaced_ops_may_round(here, refused)
     rollout = drawn_by(model)
     moved = {"old": rollout.old + np.float32(1e-6), "advantages": np.ones_like(rollout.old)}
     near = dataclasses.replace(rollout, **moved)
-    with pytest.raises(UserError, match="must begin at 1"):
-        policy_loss(model, near, 0.2)
+    refuses("must begin at 1", policy_loss, model, near, 0.2)
     with ops.override(softmax=ops.softmax.reference):
         policy_loss(model, near, 0.2)
 

@@ -1,4 +1,4 @@
-"""Check the laws of returns, advantages, losses of policies and of pairs, and compare them with PyTorch."""
+"""Check the laws of returns, advantages, and losses of policies and of pairs."""
 
 import numpy as np
 import pytest
@@ -46,9 +46,10 @@ def test_only_tokens_that_moved_far_in_the_wanted_direction_are_clipped(moved, a
 
 
 def test_a_value_that_moved_too_far_has_no_slope_and_no_clip_is_a_plain_square():
-    values, old, returns = np.float32([1, 1, 1]), np.float32([0.9, 0, 2]), np.float32([3, 3, 3])
-    assert ops.value_loss_backward(0 * values + 1, values, old, returns).tolist() == [-2, 0, -2]
-    assert ops.value_loss(values, old, returns, np.inf).tolist() == [2, 2, 2]
+    values, old, returns = np.ones(4, np.float32), np.float32([0.9, 0, 2, 2]), np.float32([3, 3, 3, -3])
+    assert ops.value_loss_backward(0 * values + 1, values, old, returns).tolist() == [-2, 0, -2, 0]
+    assert ops.value_loss(values, old, returns, np.inf).tolist() == [2, 2, 2, 8]
+    np.testing.assert_allclose(ops.value_loss(values, old, returns), [2, 3.92, 2, 11.52], rtol=1e-6)
 
 
 def test_k3_is_never_negative_and_all_three_estimate_the_divergence():
@@ -95,34 +96,3 @@ def test_batches_take_their_targets_from_the_op():
         assert rows(*pairs, 9, packed).targets.tolist() == targets
     with ops.override(answer_targets=lambda rows, begins, ends: rows[:, 1:]):
         assert rows(*pairs, 9).targets.tolist() == [[2, 3, 4], [6, 7, 8]]
-
-
-def torch_losses(torch, new, old, A, B):
-    """Return {op: (loss, its arguments)}, the formulas of the papers in PyTorch; gradients flow to `new`."""
-    ratio = torch.exp(new - old)
-    near = torch.clamp(new, old - 0.2, old + 0.2)
-    h = (new - old) - (A - B)
-    softplus = torch.nn.functional.softplus
-    return {
-        "clipped_loss": (-torch.min(ratio * A, torch.clamp(ratio, 0.8, 1.3) * A), (new, old, A, 0.2, 0.3)),
-        "value_loss": (0.5 * torch.max((new - A) ** 2, (near - A) ** 2), (new, old, A, 0.2)),
-        "kl_estimate": (torch.exp(old - new) - 1 - (old - new), (new, old)),
-        "bradley_terry_loss": (softplus(old - new), (new, old)),
-        "dpo_loss": (softplus(-0.1 * h), (new, A, old, B)),
-    }
-
-
-def test_losses_and_gradients_equal_those_of_pytorch():
-    torch = pytest.importorskip("torch")
-    arrays = normal(4, 500) / 4
-    names = torch_losses(torch, *map(torch.from_numpy, arrays))
-    for name in names:
-        new, *rest = map(torch.from_numpy, arrays)
-        new.requires_grad = True
-        loss, args = torch_losses(torch, new, *rest)[name]
-        loss.sum().backward()
-        args = [x.detach().numpy() if isinstance(x, torch.Tensor) else x for x in args]
-        found = getattr(ops, name)(*args)
-        np.testing.assert_allclose(found[0] if isinstance(found, tuple) else found, loss.detach(), atol=1e-5)
-        dnew = getattr(ops, f"{name}_backward")(np.ones(500, np.float32), *args)
-        np.testing.assert_allclose(dnew[0] if isinstance(dnew, tuple) else dnew, new.grad, atol=1e-5)

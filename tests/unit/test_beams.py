@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_gpt import shaken
@@ -10,7 +11,6 @@ from tiny_models import MODELS, SIZES
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.decode.beams import beam_search
-from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.tensor import no_grad
 
@@ -107,5 +107,4 @@ def test_transformers_finds_the_same(tmp_path, kind):
 def test_settings_that_cannot_work_are_named(changes, message):
     tokenizer = tl.CharTokenizer.train("abcdefghi")
     given = {"prompts": [[1]], "max_tokens": 4, "beams": 4, "tokenizer": tokenizer} | changes
-    with pytest.raises(UserError, match=message):
-        beam_search(lively("gpt2", 0), **given)
+    refuses(message, beam_search, lively("gpt2", 0), **given)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import MODELS, V, made, open_there
@@ -11,7 +12,6 @@ from tiny_models import MODELS, V, made, open_there
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.tensor import no_grad
 
@@ -35,8 +35,7 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
         x = model.hidden(row).data[0].mean(axis=0)
         np.testing.assert_allclose(vector, x / np.sqrt((x * x).sum()), rtol=1e-4, atol=1e-5)
     for wrong, message in (([[5], []], "text 1 has no tokens"), ([[5] * 13], "13 tokens exceed")):
-        with pytest.raises(UserError, match=message):
-            model.embed_sentences(wrong)
+        refuses(message, model.embed_sentences, wrong)
 
 
 @pytest.mark.parametrize("modes, message", [
@@ -52,8 +51,7 @@ def test_other_poolings_are_refused(tmp_path, modes, message):
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "a." + modes.get("then", "Pooling")}]))
     if message:
-        with pytest.raises(UserError, match=message):
-            from_pretrained(tmp_path)
+        refuses(message, from_pretrained, tmp_path)
     else:
         assert from_pretrained(tmp_path)
 
@@ -76,8 +74,7 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     back = classes.for_task("masked").state_dict()
     assert all(np.array_equal(array, back[n]) for n, array in model.state_dict().items() if "encoder" in n)
     for refused in (lambda: classes(TOKENS), lambda: model.classify(TOKENS)):
-        with pytest.raises(UserError, match=r"does not score tokens|for_task"):
-            refused()
+        refuses(r"does not score tokens|for_task", refused)
 
 
 @each
@@ -87,10 +84,8 @@ def test_segments_matter_and_wrong_ones_are_refused_and_no_text_is_continued(nam
     with no_grad():
         assert not np.allclose(model(TOKENS, segments_of(model)).data, model(TOKENS).data)
     for wrong in (np.full((3, 12), count), np.full((3, 12), -1), np.zeros((3, 11), int)):
-        with pytest.raises(UserError, match="segments must have the shape"):
-            model(TOKENS, wrong)
-    with pytest.raises(UserError, match="fills in masked tokens, and cannot continue a text"):
-        tl.generate(model, [[5]], max_tokens=1)
+        refuses("segments must have the shape", model, TOKENS, wrong)
+    refuses("fills in masked tokens, and cannot continue a text", tl.generate, model, [[5]], max_tokens=1)
 
 
 def test_the_loss_skips_logits_that_do_not_count():

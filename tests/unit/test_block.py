@@ -1,5 +1,7 @@
 """Compare the blocks that are ops with the modules, and the counts of a GPT-2 with the model's own."""
 
+import re
+
 import numpy as np
 import pytest
 from tiny_gpt import shaken
@@ -78,6 +80,8 @@ def test_the_counts_are_those_of_the_models(name):
     sizes = {key: GPT.PRESETS[name][key] for key in ("context", "layers", "width")}
     config = GPTConfig(vocab_size=65, **GPT.PRESETS[name])
     model = GPT(config, seed=None)
-    assert ops.count_parameters(65, **sizes) == sum(p.data.size for p in model.parameters())
+    count, table = ops.count_parameters(65, **sizes), summarise(model)
+    assert count == sum(p.data.size for p in model.parameters())
     assert ops.count_flops(65, **sizes) == forward_flops(model, config.context)
-    assert f"{ops.count_parameters(65, **sizes):,}" in summarise(model)
+    assert f"{count:,}" in table.splitlines()[-1]
+    assert sum(int(n.replace(",", "")) for n in re.findall(r"[\d,]\) +([\d,]+)", table)) == count

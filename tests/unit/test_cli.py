@@ -3,11 +3,11 @@
 from typing import Literal
 
 import pytest
+from helpers import refuses
 
 import tinyllm
 from tinyllm.cli import COMMANDS, Parser, build_parser, main
 from tinyllm.cli import command as commands
-from tinyllm.errors import UserError
 from tinyllm.report.terminal import indented
 from tinyllm.runs.recipe import recipes
 
@@ -154,8 +154,7 @@ def test_arguments_reach_the_function(no_commands):
 ])
 def test_a_wrong_argument_is_named(no_commands, line, why):
     make()
-    with pytest.raises(UserError, match=why):
-        run(line)
+    refuses(why, run, line)
 
 
 def test_help_shows_docstring_defaults_and_example(no_commands, capsys):

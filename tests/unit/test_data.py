@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -85,8 +86,7 @@ def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
     monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     for name, problem in (("stdlib-code", "is empty"), ("pydocs", "without pydoc_data")):
-        with pytest.raises(UserError, match=problem):
-            load_corpus(name)
+        refuses(problem, load_corpus, name)
     write_files(tmp_path, {"b.py": b"b = 1\n", "a.py": b"a = 1", "pkg/z.py": b"z = 1", "test/t.py": b"t = 1",
                            "site-packages/p.py": b"p", "d.txt": b"d", "latin.py": b'"""caf\xe9"""'})
     monkeypatch.setattr(os, "scandir", lambda at, scan=os.scandir: 1 / 0 if "site-" in str(at) else scan(at))
@@ -116,8 +116,7 @@ def test_folders_and_patterns_are_read_in_order(here):
         assert load_corpus(pattern).data == found
     (here / "[ab].txt").write_bytes(b"itself")  # this is also the name of a file
     assert load_corpus("[ab].txt").data == b"itself"
-    with pytest.raises(UserError, match="no text files"):
-        load_corpus("*.nothing")
+    refuses("no text files", load_corpus, "*.nothing")
     assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # equal parts are told apart by their place
 
 
@@ -129,11 +128,9 @@ def test_what_is_too_long_is_refused_before_it_fills_the_memory(tmp_path, monkey
     assert len(load_corpus(tmp_path / "bomb.gz").data) == 10_001
     monkeypatch.setattr(reading, "MAX_BYTES", 10_000)
     for name in ("bomb.gz", "two"):
-        with pytest.raises(UserError, match="holds more than"):
-            load_corpus(tmp_path / name)
+        refuses("holds more than", load_corpus, tmp_path / name)
     monkeypatch.setattr(reading, "read_stream", lambda *more: pytest.fail("it was read"))
-    with pytest.raises(UserError, match="take a part of it"):
-        load_corpus(tmp_path / "long.txt")
+    refuses("take a part of it", load_corpus, tmp_path / "long.txt")
 
 
 def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
@@ -149,8 +146,7 @@ def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
         cases[tmp_path / f"{end}.gz"] = "not a gzip file|empty"
         (tmp_path / f"{end}.gz").write_bytes(whole[:end])
     for name, message in cases.items():
-        with pytest.raises(UserError, match=message):
-            load_corpus(name)
+        refuses(message, load_corpus, name)
 
 
 # Token files.
@@ -172,8 +168,7 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
     path.write_bytes(b"")
     assert token_file(path, tokenizer, tmp_path / "t").shape == (0,)
     for text, out, message in ((tmp_path / "no", "t", "No such file"), (path, "text.txt/t", "cannot write")):
-        with pytest.raises(UserError, match=message):
-            token_file(text, tokenizer, tmp_path / out)
+        refuses(message, token_file, text, tokenizer, tmp_path / out)
 
 
 def test_a_large_vocabulary_has_wide_tokens(tmp_path):
@@ -211,8 +206,7 @@ def test_a_token_file_that_changes_during_a_training_ends_it_in_one_line(tmp_pat
     steps = setup.steps()
     next(steps)
     change(tmp_path / "t")
-    with pytest.raises(UserError, match=r"t has changed since it was opened|cannot read .*t: "):
-        next(steps)
+    refuses(r"t has changed since it was opened|cannot read .*t: ", lambda: next(steps))
 
 
 @pytest.mark.parametrize("change", [
@@ -256,8 +250,7 @@ def test_any_damage_to_a_token_file_is_refused(tmp_path_factory, data, draw):
     at = draw.draw(st.integers(0, len(whole) - 1))
     changed = bytes([whole[at] ^ draw.draw(st.integers(1, 255))]) + whole[at + 1 :]
     path.write_bytes(whole[:at] + draw.draw(st.sampled_from([b"", changed])))
-    with pytest.raises(UserError, match="is damaged, or not a token file"):
-        load_tokens(path)
+    refuses("is damaged, or not a token file", load_tokens, path)
 
 
 def test_training_reads_the_tokens_of_a_file(tmp_path):
@@ -277,10 +270,8 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
               "char": "tokens, not text"}
     for other, message in others.items():
-        with pytest.raises(UserError, match=message):
-            prepare(make_config(made | {"tokenizer": other}))
-    with pytest.raises(UserError, match="holds token"):
-        token_array(np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
+        refuses(message, prepare, make_config(made | {"tokenizer": other}))
+    refuses("holds token", token_array, np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
 
 
 # Batches.
@@ -354,5 +345,4 @@ SHORT = np.zeros(5, np.uint16)
     (lambda: eval_windows(SHORT, 5, 1), "at least 6:"),
 ])
 def test_what_is_impossible_is_one_line(call, problem):
-    with pytest.raises(UserError, match=problem):
-        call()
+    refuses(problem, call)

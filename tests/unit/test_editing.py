@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from helpers import refuses
 from test_eval import BYTES
 from test_eval import opened as random_model
 
@@ -73,9 +74,6 @@ def test_measures_count_only_what_the_model_knew():
     assert [len(found[name]) for name in ("efficacy", "unseen", "own", "others")] == [2, 1, 0, 1]
     with editor.changed(0 * editor.linear.weight.data):
         assert editor.measure([known], steps=0)["others"] == [1.0]  # a change by nothing
-    with pytest.raises(tl.UserError, match="have no end of the subject 'Ann'"):
-        editor.find(Edit("Ann", ["Mia is"], " x"))
-    with pytest.raises(tl.UserError, match="has 2 feed-forward layers that can be edited"):
-        Editor(opened, TEXTS, block=2)
-    with pytest.raises(tl.UserError, match="has 0 feed-forward"):
-        Editor(Opened(tl.quantize(opened.model, 8), BYTES), TEXTS)
+    refuses("have no end of the subject 'Ann'", editor.find, Edit("Ann", ["Mia is"], " x"))
+    refuses("has 2 feed-forward layers that can be edited", Editor, opened, TEXTS, block=2)
+    refuses("has 0 feed-forward", Editor, Opened(tl.quantize(opened.model, 8), BYTES), TEXTS)

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from helpers import refuses
 
 import tinyllm as tl
 from tinyllm.data import Batch, Corpus
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import classes, fill
-from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
@@ -76,8 +76,7 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_chances(her
     for act, message in ((lambda: fill(model, tokenizer, "the cat"), "write \\[MASK\\] in the text"),
                          (lambda: fill(model, tokenizer, "[MASK]" * 39), "reads 38"),
                          (lambda: classes(model, tokenizer, "the cat"), "has no classes")):
-        with pytest.raises(UserError, match=message):
-            act()
+        refuses(message, act)
     for name, made in (("masked", model), ("judge", judge)):  # `generate` gives the same answers
         made.save_pretrained(name)
         save_tokenizer(tokenizer, here / name / "tokenizer.json")

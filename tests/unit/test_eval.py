@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_gpt import shaken
 
 import tinyllm as tl
@@ -169,8 +170,7 @@ def test_shots_are_other_items_in_the_layout_of_training():
         (8, 4096, "has 7 other items for training"),
         (6, 20, "a question of capitals and its answer are 2. tokens: the context is 20"),
     ):
-        with pytest.raises(tl.UserError, match=message):
-            prompts(opened(context=context), task, first, shots)
+        refuses(message, prompts, opened(context=context), task, first, shots)
     ((prompt, count),) = prompts(opened(context=96), task, first, 7, seed=1)  # those that fit, the first ones
     assert 0 < count < 7 and prompts(opened(), task, first, 7, seed=1)[0][0].startswith(
         prompt.removesuffix(first[0].question))
@@ -198,5 +198,4 @@ def test_what_cannot_be_asked_is_one_line():
         (lambda: answers(model, pictures, islice(pictures.items("test"), 1), shots=1),
          "a picture with each question: ask without shots"),
     ):
-        with pytest.raises(tl.UserError, match=message):
-            call()
+        refuses(message, call)

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from helpers import refuses
 from test_eval import ANSWERS, opened, oracle
 
 import tinyllm as tl
@@ -88,15 +89,13 @@ def test_answers_are_kept_and_go_on_where_they_were_killed(tmp_path):
     Evaluation(other, tmp_path).measure(row)
     assert len([*tmp_path.iterdir()]) == 2
     file.write_bytes(data.replace(b'"ended": ', b'"ended": 1', 1))
-    with pytest.raises(tl.UserError, match=r"jsonl line 1 (lacks|is not JSON|has)"):
-        Evaluation(model, tmp_path).measure(row)
+    refuses(r"jsonl line 1 (lacks|is not JSON|has)", lambda: Evaluation(model, tmp_path).measure(row))
     kept, task = Kept(tmp_path, "x", 0), find_task("world:parity,size=4")
     kept.add(found[:2])
     items = [x.item for x in found]
     assert [*map(told, kept.read(task, items, 1))] == [*map(told, found[:2])]
     assert name_of(items[0]) != name_of(items[1])
-    with pytest.raises(tl.UserError, match=f"line 1 has the item {name_of(items[0])}, but this call"):
-        kept.read(task, items[1:], 1)
+    refuses(f"line 1 has the item {name_of(items[0])}, but this call", kept.read, task, items[1:], 1)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in FOLDER.iterdir()])
@@ -137,8 +136,7 @@ def test_metrics_measure_what_they_say():
     assert find_metric("ece:choice").ask is likeliest
     for name, message in (("rigt", "'rigt'; did you mean right"), ("ece:choic", "'ece:choic': write NAME:c"),
                           ("choice_byte:choice", "'choice_byte:choice': w"), ("pass@1:choice", "'pass@1'")):
-        with pytest.raises(tl.UserError, match=f"no metric {message}"):
-            find_metric(name)
+        refuses(f"no metric {message}", find_metric, name)
 
 
 def test_a_change_keeps_the_answer_and_most_of_the_question():
@@ -157,15 +155,13 @@ def test_a_change_keeps_the_answer_and_most_of_the_question():
     assert [x.text for x in second] == [x.text for x in answers(model, task, plain[:9], 2, seed=1)]
     same = Evaluation(model, limit=9).measure(Row("world:older", "agreement", change="typos"))
     assert 0 <= same["score"] <= 1 and same["n"] == 9
-    with pytest.raises(tl.UserError, match="no change of questions called 'typo'; did you mean typos"):
-        changed(task, "typo", 1)
+    refuses("no change of questions called 'typo'; did you mean typos", changed, task, "typo", 1)
     for row, message in (
         (("world:older", "agreement"), "agreement compares answers to changed questions"),
         (("world:older", "right", 0, "line"), "only programs have parts to cut out: .* of world:older"),
         (("world:pariti",), "no kind of text called pariti"), (("world:older", "right", 0, "typo"), "'typo'"),
     ):
-        with pytest.raises(tl.UserError, match=message):
-            Row(*row)
+        refuses(message, Row, *row)
     for metric in ("right", "choice", "ece"):
         with pytest.raises(tl.UserError, match="world:stories,n=3 has no items to ask about"):
             Evaluation(model).measure(Row("world:stories,n=3", metric))
@@ -206,8 +202,7 @@ def test_a_file_of_questions_is_a_task(tmp_path):
         ("", "has no questions"),
     )):
         (bad := tmp_path / f"bad{i}.jsonl").write_text(line)
-        with pytest.raises(tl.UserError, match=message):
-            find_task(str(bad))
+        refuses(message, find_task, str(bad))
 
 
 def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
@@ -227,10 +222,8 @@ def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
         ('help = "a"\nusual = { shots = -1 }\nrows = [ { task = "b" } ]', "shots must be a whole number"),
     ):
         file.write_text(text)
-        with pytest.raises(tl.UserError, match=message):
-            read_suite(str(file))
-    with pytest.raises(tl.UserError, match="there is no suite 'al'; did you mean all"):
-        read_suite("al")
+        refuses(message, read_suite, str(file))
+    refuses("there is no suite 'al'; did you mean all", read_suite, "al")
 
 
 def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_path):

@@ -8,11 +8,11 @@ from functools import partial
 from itertools import islice
 
 import pytest
+from helpers import refuses
 from test_eval import BYTES, writing
 from test_eval import opened as random_model
 
 import tinyllm as tl
-from tinyllm.errors import UserError
 from tinyllm.eval import Evaluation, Row, Suite, agent, find_task
 from tinyllm.eval.agent import RESULT, result, tools_of, with_tools
 from tinyllm.eval.ask import Answer, log_probs
@@ -173,10 +173,8 @@ def test_an_index_finds_passages_by_words_and_by_vectors():
     by_vectors = Index(passages[:50], Opened(Bert(BertConfig(tokenizer.vocab_size, **sizes)), tokenizer))
     assert [by_vectors.search(text, 1) for text in passages[:50]] == [[i] for i in range(50)]
     assert by_vectors.best(passages[7]) == passages[7]
-    with pytest.raises(UserError, match="makes no vectors"):
-        Index(passages, opened())
-    with pytest.raises(UserError, match="at least one"):
-        Index([])
+    refuses("makes no vectors", Index, passages, opened())
+    refuses("at least one", Index, [])
 
 
 def test_a_source_is_right_or_wrong_beside_the_answer():

@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_models import (
     DEEP,
     MODELS,
@@ -115,8 +116,7 @@ def test_what_old_files_hold_besides_weights_is_left_out(tmp_path, name):
 def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name, changes, field):
     model = family(MODELS[name]["model_type"])(make_config(MODELS[name] | changes))
     for act in (lambda: made(name, **changes), lambda: model.save_pretrained(tmp_path / "new")):
-        with pytest.raises(UserError, match=f"a {name} cannot have {field} = "):
-            act()
+        refuses(f"a {name} cannot have {field} = ", act)
     assert not (tmp_path / "new").exists()
 
 
@@ -184,8 +184,7 @@ def test_an_id_that_is_no_number_is_named(tmp_path, name):
     for file, key, value in itertools.product(files, [*IDS][:3], ("x", [1, "x"], True, -2)):
         text = (tmp_path / file).read_text()
         change(tmp_path, file, **{key: value})
-        with pytest.raises(UserError, match=rf"{file}.*: (\w+_token_id|start|end) must be an? "):
-            from_pretrained(tmp_path)
+        refuses(rf"{file}.*: (\w+_token_id|start|end) must be an? ", from_pretrained, tmp_path)
         (tmp_path / file).write_text(text)
 
 
@@ -272,8 +271,7 @@ def test_a_value_beside_the_bounds_of_a_setting_is_named(name):
     for setting, (field, files) in fields.items():
         also = [other for other, (_, its) in fields.items() if {*files} & {*its}]
         for wrong in beside(field):
-            with pytest.raises(UserError, match=f"{setting} must be"):
-                build(MODELS[name] | {setting: wrong})
+            refuses(f"{setting} must be", build, MODELS[name] | {setting: wrong})
             if all(is_read(cls, file, wrong) for file in files):
                 line = refusal(name, **dict.fromkeys(files, wrong))
                 assert any(f"{other} must be" in line for other in also)
@@ -290,8 +288,7 @@ def test_sizes_that_are_missing_or_not_those_of_the_weights_are_refused(tmp_path
             assert f"{files[0]} is missing" in refusal(name, **dict.fromkeys(files, ...))
         if field.name in other:
             change(tmp_path, **dict.fromkeys(files, other[field.name]))
-            with pytest.raises(UserError, match=re.escape(str(tmp_path))):
-                from_pretrained(tmp_path)
+            refuses(re.escape(str(tmp_path)), from_pretrained, tmp_path)
             (tmp_path / "config.json").write_text(text)
 
 
@@ -303,8 +300,7 @@ def test_a_config_that_lies_about_its_sizes_takes_no_memory(tmp_path, name):
     sizes = [fields[size] for size in ("width", "context", "hidden") if size in fields]
     change(tmp_path, **dict.fromkeys(sizes, 2**22), vocab_size=2**24)
     tracemalloc.start()
-    with pytest.raises(UserError, match=r"has shape|head_dim"):
-        from_pretrained(tmp_path)
+    refuses(r"has shape|head_dim", from_pretrained, tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 
@@ -358,8 +354,7 @@ def test_settings_that_do_not_fit_each_other_are_refused(tmp_path, name, changes
 def test_broken_weights_are_refused(tmp_path, name, edit, message):
     made(name).save_pretrained(tmp_path)
     rewrite(tmp_path, edit)
-    with pytest.raises(UserError, match=message):
-        from_pretrained(tmp_path)
+    refuses(message, from_pretrained, tmp_path)
 
 
 def test_rounding_while_reading_never_takes_the_memory_of_all_weights(tmp_path):
@@ -388,8 +383,7 @@ def test_places_and_bits_that_are_none_are_told_apart(tmp_path):
         (lambda: from_pretrained(tmp_path / "float", bits=3), "8 or 4 bits, not 3"),
         (lambda: from_pretrained(tmp_path / "int4", bits=8), "of 4 bits already: they cannot become 8"),
     ]:
-        with pytest.raises(UserError, match=message):
-            act()
+        refuses(message, act)
 
 
 # Comparisons with transformers.

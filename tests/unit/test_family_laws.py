@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_gpt import check_slopes, softmax
@@ -193,8 +194,7 @@ def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
     for layer in cache:
         layer.reserve(0, 12)
     model.hidden([1] * 10, cache)
-    with pytest.raises(UserError, match="13 tokens exceed the model's context of 12"):
-        model.hidden([1, 2, 3], cache)
+    refuses("13 tokens exceed the model's context of 12", model.hidden, [1, 2, 3], cache)
     assert {layer.length for layer in cache} == {10}
     model.hidden([1, 2], cache)
 

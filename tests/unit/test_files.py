@@ -6,6 +6,7 @@ import resource
 import stat
 
 import pytest
+from helpers import refuses
 from readers import Reader, check_good, check_line, check_mutations, check_no_json, check_obstacles
 
 from tinyllm.config import allowed, bounded, conform
@@ -54,8 +55,7 @@ def test_two_writers_of_one_path_do_not_mix_and_what_killed_ones_left_is_cleared
 def test_atomic_writes_go_through_links_and_refuse_folders_and_pipes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("missing/a", "cannot write"), (".", "not a regular"), ("pipe", "not a regular")):
-        with pytest.raises(UserError, match=message):
-            atomic_write_bytes(tmp_path / name, b"")
+        refuses(message, atomic_write_bytes, tmp_path / name, b"")
     assert os.listdir(tmp_path) == ["pipe"] and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
     os.symlink(tmp_path / "a", tmp_path / "link")
     atomic_write_text(tmp_path / "link", "é\n")
@@ -106,8 +106,7 @@ def test_files_above_the_limit_and_impossible_names_are_refused(tmp_path, monkey
     os.mkfifo(tmp_path / "pipe")
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: True)
-    with pytest.raises(UserError, match="pipe: it is a pipe, and nobody writes to it"):
-        read_bytes(tmp_path / "pipe")
+    refuses("pipe: it is a pipe, and nobody writes to it", read_bytes, tmp_path / "pipe")
     os.close(writer)
 
 
@@ -135,8 +134,7 @@ def test_a_program_with_a_thousand_open_files_can_read_one_more(tmp_path):
     (b"[-1" + b"0" * 299 + b"]", "too long"), (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
 ])
 def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text, words):
-    with pytest.raises(UserError, match=words):
-        parse_json(text)
+    refuses(words, parse_json, text)
     text = rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]'
     assert parse_json(text) == ["😀", "\\ud83d", "😀😀"]
 
@@ -149,8 +147,7 @@ def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text,
 ])
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)
-    with pytest.raises(UserError, match=rf"x\.toml.*{words}"):
-        read_toml(tmp_path / "x.toml")
+    refuses(rf"x\.toml.*{words}", read_toml, tmp_path / "x.toml")
 
 
 @pytest.mark.parametrize("change, words", [
@@ -160,8 +157,7 @@ def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     ({"d": {"x": -1}}, "-1 as d.x, where a number or null, at least 0 belongs"),
 ])
 def test_json_is_checked_against_a_declaration(change, words):
-    with pytest.raises(UserError, match=words):
-        conform(GOOD | change, KIND)
+    refuses(words, conform, GOOD | change, KIND)
     for number in (10**400, -(10**310), 1e305, float("nan")):  # all readers refuse these numbers
         assert not allowed(bounded(int), number) and not allowed(bounded(float), number)
 

@@ -5,14 +5,14 @@ import pathlib
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import MARK, MODELS, lively
+from tiny_models import MARK, MODELS, lively, reads
 
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.data import read_picture
-from tinyllm.errors import UserError
 from tinyllm.eval import ask, find_task
 from tinyllm.tensor import no_grad
 from tinyllm.world.pictures import recognise
@@ -20,19 +20,11 @@ from tinyllm.world.pictures import recognise
 SIDE, PATCH = 6, 3  # four patches
 
 
-def scene(seed, rows=1):
-    """Draw pictures, and rows of tokens with the tokens of a picture somewhere among them."""
-    rng = np.random.default_rng(seed)
-    tokens = rng.integers(0, MARK, (rows, 12))
-    for row in tokens:
-        row[np.sort(rng.permutation(12)[:4])] = MARK
-    return tokens, rng.integers(0, 256, (rows, SIDE, SIDE, 3), dtype=np.uint8)
-
-
 @given(seed=st.integers(0, 99))
 def test_a_picture_is_a_vector_for_each_patch_at_the_marks(seed):
-    tokens, pictures = scene(seed)
-    model, places = lively("fuyu", seed), np.arange(12)[None]
+    model, places = lively("fuyu", seed), np.arange(8)[None]
+    reading = reads(model, seed, rows=1)
+    tokens, pictures = reading.tokens, reading.more["pictures"]
     x, marks = model.embed(tokens, places).data, iter(np.flatnonzero(tokens[0] == MARK))
     for top in range(0, SIDE, PATCH):
         for left in range(0, SIDE, PATCH):
@@ -45,18 +37,16 @@ def test_a_picture_is_a_vector_for_each_patch_at_the_marks(seed):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda t, p: (t[:, 1:], p), "marks for 8 patches"),
+    (lambda t, p: (t[:, 2:], p), "marks for 8 patches"),
     (lambda t, p: (t, p[:1]), "the tokens have 8 marks for 4 patches"),
     (lambda t, p: (t, p[:, 1:]), "reads pictures of 6 x 6 dots"), (lambda t, p: (t, p[0]), "got uint8"),
     (lambda t, p: (t, p / 255), "got float64"),
 ])
 def test_pictures_that_do_not_fit_are_refused(change, message):
-    tokens, pictures = scene(5, 2)
-    tokens[:, 0] = MARK
-    tokens[:, 1:][np.cumsum(tokens[:, 1:] == MARK, 1) > 3] = 0
-    tokens, pictures = change(tokens, pictures)
-    with pytest.raises(UserError, match=message):
-        lively("fuyu")(tokens, pictures=pictures)
+    model = lively("fuyu")
+    reading = reads(model, rows=2)
+    tokens, pictures = change(reading.tokens, reading.more["pictures"])
+    refuses(message, model, tokens, pictures=pictures)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_gpt import shaken
 
 from tinyllm.cli import build_parser, opening
@@ -15,7 +16,6 @@ from tinyllm.decode.beams import beam_search
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
@@ -91,13 +91,11 @@ def test_a_draft_changes_no_text(tinyllm, capsys, monkeypatch, draft):
 
 
 def test_a_draft_with_other_tokens_and_one_for_beams_are_refused(tinyllm, monkeypatch):
-    with pytest.raises(UserError, match="compares whole texts"):
-        tinyllm("generate", "RUN", "--beams", "2", "--draft", "lookup")
+    refuses("compares whole texts", tinyllm, "generate", "RUN", "--beams", "2", "--draft", "lookup")
     other = {"RUN": TOKENIZER, "DRAFT": CharTokenizer.train("abcdefgi \n")}
     monkeypatch.setattr(opening, "open_model", lambda name, *_: Opened(tiny(), other[name]))
     for command in ("generate", "chat"):
-        with pytest.raises(UserError, match="DRAFT has other tokens"):
-            tinyllm(command, "RUN", "--draft", "DRAFT")
+        refuses("DRAFT has other tokens", tinyllm, command, "RUN", "--draft", "DRAFT")
 
 
 @pytest.mark.parametrize("tokens", [0, 40])
@@ -112,8 +110,7 @@ def test_samples_are_shown_one_after_the_other(tinyllm, capsys, tokens):
 
 @pytest.mark.parametrize("code, message", [(0xDCFF, "not UTF-8"), (0xD800, "the terminal's encoding")])
 def test_a_prompt_that_is_no_text_is_refused(tinyllm, code, message):
-    with pytest.raises(UserError, match=message):
-        tinyllm("generate", "RUN", "--prompt", chr(code))
+    refuses(message, tinyllm, "generate", "RUN", "--prompt", chr(code))
 
 
 def interrupt_after(monkeypatch, count, command=cli):

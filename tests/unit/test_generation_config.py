@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from helpers import refuses
 from tiny_run import new_training
 
 from tinyllm.cli import generate as cli
 from tinyllm.cli import main
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
 from tinyllm.models.generation import sampling_settings, stop_ids
 from tinyllm.runs import open_model
@@ -52,8 +52,7 @@ def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(folder, tmp_pat
 ])
 def test_values_of_another_type_are_named(folder, content, words):
     say(folder, **content)
-    with pytest.raises(UserError, match=rf"generation_config\.json: .*{words}"):
-        from_pretrained(folder)
+    refuses(rf"generation_config\.json: .*{words}", from_pretrained, folder)
 
 
 def test_the_commands_draw_and_stop_as_the_folder_says(folder, monkeypatch):

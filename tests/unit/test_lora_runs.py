@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_run import begun, outcome, resumed_training, same
 
 import tinyllm as tl
@@ -34,8 +35,7 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
     for name, array in model.state_dict().items():
         assert ".lora_" in name or np.array_equal(array, base.state_dict()[name.replace(".base_layer", "")])
     assert all(layer.lora_B.weight.data.any() for layer in nn.adapters(model).values())
-    with pytest.raises(UserError, match=r"give a checkpoint in it, such as .*/step-00000012"):
-        tl.from_pretrained(tuned)
+    refuses(r"give a checkpoint in it, such as .*/step-00000012", tl.from_pretrained, tuned)
     assert {*os.listdir(Run(tuned).last_checkpoint())} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "optimizer.safetensors", "state.json",
@@ -86,8 +86,7 @@ def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, requ
 ])
 def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, message):
     of_base = {"data": str(text), "start": str(whole)} | LORA | change
-    with pytest.raises(UserError, match=message):
-        tl.prepare(tl.make_config(of_base))
+    refuses(message, lambda: tl.prepare(tl.make_config(of_base)))
 
 
 def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, refused):
@@ -103,8 +102,7 @@ def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, who
     for spoil, message in ((lambda: None, "SHA-256"), (lambda: shutil.rmtree(base), "is gone")):
         spoil()
         for action in (open_model, resumed_training):
-            with pytest.raises(UserError, match=message):
-                action(run.folder)
+            refuses(message, action, run.folder)
     assert outcome(run.folder) == before
 
 

@@ -83,19 +83,6 @@ def test_bm25_is_that_of_bm25s():
             np.testing.assert_allclose(ops.bm25_scores(documents, query, k1, b), peer.get_scores(query), 1e-5)
 
 
-def test_steps_never_lower_the_likelihood_and_reach_the_strengths_of_choix():
-    wins, strengths, likelihoods = Random("games").integers(9, (6, 6)) + 1.0, np.full(6, 1 / 6), []
-    np.fill_diagonal(wins, 0)
-    for _ in range(300):
-        likelihoods.append((wins * np.log(strengths[:, None] / (strengths[:, None] + strengths))).sum())
-        strengths = ops.bradley_terry_step(wins, strengths)
-    assert np.diff(likelihoods).min() > -1e-9 and likelihoods[-1] > likelihoods[0] + 1
-    choix = pytest.importorskip("choix")
-    games = [pair for pair in np.ndindex(6, 6) for _ in range(int(wins[pair]))]
-    peer = np.exp(choix.mm_pairwise(6, games, tol=1e-10))
-    np.testing.assert_allclose(strengths, peer / peer.sum(), rtol=0, atol=1e-6)
-
-
 def test_a_canary_like_all_others_has_an_exposure_of_log2_e_bits():
     losses, canaries = np.split(Random("canaries").normal(2000), 2)
     assert ops.exposure(losses, canaries).mean() == pytest.approx(np.log2(np.e), abs=0.15)

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import SETTINGS, write_text
@@ -12,7 +13,6 @@ from tiny_run import SETTINGS, write_text
 import tinyllm as tl
 from tinyllm.data import Batch, Corpus
 from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middle_prompt, middles
-from tinyllm.errors import UserError
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tokenizer.text import MARKERS, add_markers, markers_of
@@ -120,8 +120,7 @@ def test_documents_end_at_a_separator_and_each_must_have_something_to_learn():
         "tokenizer": "byte", "pretrain.documents": True, "train.val_fraction": 0.04})
     for data, separator, message in ((b"abc\n\n" * 5, b"", "nothing says where the documents of"),
                                      (b"abc\n\n" * 5 + b"c", b"\n\n", "no example of short to validate on")):
-        with pytest.raises(UserError, match=message):
-            tl.prepare(config, corpus=Corpus("short", data, separator=separator))
+        refuses(message, tl.prepare, config, corpus=Corpus("short", data, separator=separator))
 
 
 def test_a_prompt_is_what_training_showed_and_the_far_ends_are_left_out():
@@ -132,8 +131,7 @@ def test_a_prompt_is_what_training_showed_and_the_far_ends_are_left_out():
     assert len(long) == 64 - 10 - 1 and long[25:28] == [98, SUF, 99]
     for tokenizer, count, message in ((BYTES, 60, "a gap of 60 tokens leaves no room"),
                                       (tl.ByteTokenizer(), 9, "no markers for a gap")):
-        with pytest.raises(UserError, match=message):
-            middle_prompt(model, tokenizer, "a", "b", count)
+        refuses(message, middle_prompt, model, tokenizer, "a", "b", count)
 
 
 def test_markers_that_a_tokenizer_has_are_kept():
