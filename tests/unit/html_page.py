@@ -35,6 +35,17 @@ class Page(HTMLParser):
         self.words += data
 
 
+def whole(text, scripts=0):
+    """Return a page, after checking that it is complete, and loads and runs nothing but its own scripts."""
+    page = Page(text)
+    assert not page.open and page.tags.count("script") == text.count("</script") == scripts
+    assert not {"link", "iframe", "object", "a", "img"} & {*page.tags}
+    for name, value in page.attributes:
+        assert name not in ("src", "href", "action") and not name.startswith("on"), (name, value)
+    assert not re.search(r"https?:|url\(|@import", text)
+    return page
+
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
          "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--disable-dev-shm-usage",
@@ -45,7 +56,12 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromiu
 def browse(folder, page, scheme="light", *flags):
     """Let Chromium open a page -> what that wrote, as JSON, into `seen`; it must not complain of anything."""
     (folder / "page.html").write_text(page, "utf-8")
-    flags += (f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri(),
+    return seen_by_browser(folder, (folder / "page.html").as_uri(), scheme, *flags)
+
+
+def seen_by_browser(folder, address, scheme="light", *flags):
+    """Do the same with the page at an address."""
+    flags += (f"--user-data-dir={folder / 'profile'}", address,
               f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}")
     done = subprocess.run([CHROMIUM, *FLAGS, *flags], capture_output=True, text=True, timeout=600)
     assert "CONSOLE" not in done.stderr, done.stderr

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from html_page import EVIL, Page, browse, needs_browser
+from html_page import EVIL, browse, needs_browser, whole
 from tiny_gpt import tiny_gpt
 
 from tinyllm.nn.module import forward_flops
@@ -60,11 +60,11 @@ def facts(trace):
 def test_each_fact_of_a_trace_is_in_the_page(kind):
     trace = traced(TOKENIZERS[kind], TEXT)
     text = render(trace, "a run")
-    parsed, at = Page(text), 0
+    parsed, at = whole(text), 0
     for fact in facts(trace):
         assert fact in parsed.words[at:], fact
         at = parsed.words.index(fact, at)
-    assert not parsed.open and f"{trace.surprisal.mean():.3f}" in parsed.words
+    assert f"{trace.surprisal.mean():.3f}" in parsed.words
     assert len(re.findall(r'<span class="t[ "]', text)) == len(trace.ids)
     assert text.count('class="map"') == 4 == text.count('aria-label="h.')
     assert parsed.tags.count("svg") == 4 == sum(a == ("role", "img") for a in parsed.attributes)
@@ -76,17 +76,13 @@ def test_each_fact_of_a_trace_is_in_the_page(kind):
 
 def test_nothing_is_asked_of_a_network_and_what_users_wrote_is_only_text():
     text = render(traced(TOKENIZERS["byte"], HOSTILE), EVIL)
-    parsed = Page(text)
-    assert not {"script", "link", "iframe", "object", "a", "form", "img"} & set(parsed.tags)
-    assert not [n for n, _ in parsed.attributes if n.startswith("on") or n in ("href", "src", "action")]
-    assert "url(" not in text and "@import" not in text and "default-src 'none'" in text
-    assert not parsed.open and parsed.words.count(SPELLED) >= 2  # title and heading
+    assert whole(text).words.count(SPELLED) >= 2 and "default-src 'none'" in text  # title and heading
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
     tokenizer = ByteTokenizer(special_tokens=["<img id=x>", "<script>"])
     trace = examine(tiny_gpt(tokenizer.vocab_size), tokenizer, [256, 257, 256, 257])
     trace.candidates[0] = [(256, 0.5), (257, 0.5)]
-    parsed = Page(render(trace, "\udcff"))  # a folder's name that is not UTF-8
-    assert not parsed.open and "script" not in parsed.tags and ("id", "x") not in parsed.attributes
+    parsed = whole(render(trace, "\udcff"))  # a folder's name that is not UTF-8
+    assert ("id", "x") not in parsed.attributes
     assert "<img id=x>" in parsed.words and "\\xff" in parsed.words
 
 
