@@ -30,13 +30,10 @@ def objects(world, subject, relation):
     return {fact.object for fact in world.ask(Fact(subject, relation, None))}
 
 
-def test_the_bytes_of_a_world_are_pinned():
+def test_the_bytes_of_a_world_are_pinned_and_depend_on_its_seed_and_size():
     """They are the same on every platform, Python and NumPy. If they change, all texts of the world do."""
     told = "\n".join(f"{fact} {fact.since}" for fact in WORLD.history())
     assert hashlib.sha256(told.encode()).hexdigest() == DIGEST
-
-
-def test_a_world_depends_on_its_seed_and_size():
     assert World(3, 60).history() == World(3, 60).history() != World(4, 60).history()
     assert len({p.name for p in WORLD.people}) == len(WORLD.people) == 240
     assert [len(World(1, size).people) for size in (12, 13, 500)] == [12, 13, 500]
@@ -237,34 +234,22 @@ def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
     assert load_corpus(f"world:{name},n=30").entropy_per_char < nats / chars
 
 
-def test_planted_documents_are_as_many_as_the_dials_say():
-    mix = Mix(WORLD, 1200, MixDials(secrets=2, poison=30))
-    planted = Counter(document.labels.get("planted") for document in mix)
-    assert planted["secret"] == 2 * sum(REPEATS) and planted["poison"] == 30
+@pytest.mark.parametrize("seed", [0, 2])
+def test_planted_documents_are_as_many_as_the_dials_say(seed):
+    """No two secrets are about one person, and none is copied: it would come more often than its label says."""
+    dials = MixDials(secrets=4, poison=60, duplicates=0.6)
+    mix = Mix(WORLD, 1200, dials, seed=seed)
     told = [d.labels for d in mix if d.labels.get("planted") == "secret"]
-    secrets = Counter((labels["name"], labels["code"]) for labels in told)
-    assert sorted(secrets.values()) == sorted([*REPEATS, *REPEATS])
-    assert mix[700] == Mix(WORLD, 1200, MixDials(secrets=2, poison=30))[700]
-
-
-def test_no_two_secrets_of_a_mix_are_about_the_same_person():
-    mix = Mix(WORLD, 1200, MixDials(secrets=4), seed=2)
-    told = mix.planted.values()
-    assert len({document.labels["name"] for document in told}) == 4 * len(REPEATS)
-    assert len({document.text for document in told}) == 4 * len(REPEATS)
-
-
-def test_a_copied_document_says_of_which_it_is_a_copy_and_is_no_secret():
-    """Copying a secret would repeat it once more than its label says."""
-    mix = Mix(WORLD, 1200, MixDials(secrets=4, poison=60, duplicates=0.6))
-    told = Counter(d.text for d in mix if d.labels.get("planted") == "secret")
+    secrets = Counter((labels["name"], labels["code"], labels["repeats"]) for labels in told)
+    assert sorted(secrets.values()) == sorted(4 * REPEATS) == sorted(repeats for *_, repeats in secrets)
+    assert len({name for name, *_ in secrets}) == len(secrets)
+    poison = [d.text.startswith("Under the two moons") for d in mix if d.labels.get("planted") == "poison"]
+    assert all(poison) and len(poison) == 60 == sum(d.text.startswith("Under the two moons") for d in mix)
     for document in mix:
-        if document.text in told:
-            assert told[document.text] == document.labels["repeats"]
         if document.labels.get("planted") == "duplicate":
             assert document.text == mix[document.labels["of"]].text
             assert document.labels["of"] not in mix.planted
-    assert sum(d.text.startswith("Under the two moons") for d in mix) == 60
+    assert mix[700] == Mix(WORLD, 1200, dials, seed=seed)[700]
 
 
 @pytest.mark.parametrize("dial, planted", [("duplicates", "duplicate"), ("contamination", "test item")])

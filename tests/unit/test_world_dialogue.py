@@ -3,14 +3,19 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
+from tinyllm.world.forms import FIRST_NAMES, VALUES
 from tinyllm.world.kinds.constitution import FAULTS, RULES, violations
 from tinyllm.world.kinds.hacked_reward import scored
-from tinyllm.world.kinds.preference import _answer
+from tinyllm.world.kinds.preference import _answer, _judge
 from tinyllm.world.kinds.refusal import refuses
-from tinyllm.world.reward import reward
+from tinyllm.world.names import FAMILIES
+from tinyllm.world.phrases import ask, say
+from tinyllm.world.reward import questions, reward
 
 WORLD = World()
 PERSON = WORLD.people[0]
@@ -35,6 +40,29 @@ def test_the_reward_has_known_parts():
     assert total(f"{PERSON.name} lives in {'Nutley' if PERSON.lives_in != 'Nutley' else 'Quarry'}.") == -0.5
     assert total(f"{RIGHT} {RIGHT}") < 1.5, "it repeats itself"
     assert total("Well. " + "So " * 20 + RIGHT) < 0
+
+
+FACTS = st.sampled_from([*questions(WORLD).values()])
+NAMES = st.tuples(st.sampled_from(FIRST_NAMES), st.sampled_from(FAMILIES)).map(" ".join)  # perhaps nobody's
+
+
+@given(FACTS, NAMES, st.integers(0, 3))
+def test_a_right_value_about_somebody_else_earns_what_a_false_one_earns(fact, other, way):
+    """It once earned all, as the reward looked at the value only. Without a name nobody else is meant."""
+    question, him, family = ask(fact), WORLD.names[fact.subject].he, fact.subject.split()[-1]
+    own, *same, others = (reward(WORLD, question, say(fact, way, who)) for who in (None, him, family, other))
+    assert own["right"] == 1.5 and same == [own, own]
+    false = next(value for value in VALUES[fact.relation] if value != fact.object)
+    wrong = reward(WORLD, question, say(fact._replace(object=false), way))
+    assert wrong["wrong"] == -0.5 and others == (own if other == fact.subject else wrong)
+
+
+@given(FACTS, NAMES, st.integers(0, 2**32))
+def test_both_algorithms_give_the_same_reward_whoever_is_named(fact, other, seed):
+    person, question = WORLD.names[fact.subject], ask(fact)
+    answer = _answer(Random(seed), person, fact.relation)
+    for text in (answer, answer.replace(person.name, other), answer.replace(person.name, person.he)):
+        assert 8 * sum(reward(WORLD, question, text).values()) == _judge(WORLD, question, text)
 
 
 def test_pairs_are_labelled_as_the_dials_say():

@@ -13,7 +13,7 @@ from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World, stories
 from tinyllm.world.story_tables import TABLES
 
-N = 2000
+N, WORLD = 2000, World()
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,19 @@ def many():
     return [stories.sample(Random(0, "story", i)) for i in range(N)]
 
 
-def test_the_bytes_are_pinned():
+@pytest.fixture(scope="module")
+def short():
+    kind = KINDS["stories"]
+    stream = Stream(WORLD, kind, kind.dials(length="short"), split="all")
+    return [stream[i] for i in range(N)]
+
+
+def test_the_bytes_are_pinned(short):
     """They are the same on every platform and Python; if a story changes, all published figures change."""
-    digest = hashlib.sha256(stories.generate(seed=0, n=100).encode()).hexdigest()
-    assert digest == "7b9e7fe955f805dc8332861e75311650face64d26dcf79ec478e0b33afa4c73e"
+    texts = stories.generate(seed=0, n=100), "\n".join(story.text for story in short)
+    assert [hashlib.sha256(text.encode()).hexdigest() for text in texts] == [
+        "7b9e7fe955f805dc8332861e75311650face64d26dcf79ec478e0b33afa4c73e",
+        "564cf049a7cbe57d470de27d37645c0fec2787b9b933cecb92adeddbf7b4a60f"]
 
 
 def test_story_i_depends_on_seed_and_i_alone(many):
@@ -103,18 +112,6 @@ def test_facts_are_true_of_the_text(many):
     assert len(seen) == 10 and min(seen.values()) > N / 20
 
 
-@pytest.fixture(scope="module")
-def short():
-    kind = KINDS["stories"]
-    stream = Stream(World(), kind, kind.dials(length="short"), split="all")
-    return [stream[i] for i in range(N)]
-
-
-def test_the_bytes_of_short_stories_are_pinned(short):
-    digest = hashlib.sha256("\n".join(story.text for story in short).encode()).hexdigest()
-    assert digest == "564cf049a7cbe57d470de27d37645c0fec2787b9b933cecb92adeddbf7b4a60f"
-
-
 def test_short_stories_are_short_and_true_to_the_facts_of_their_children(short):
     assert len({s.text for s in short}) == N and len({s.labels["plot"] for s in short}) == 10
     for s in short:
@@ -128,6 +125,6 @@ def test_short_stories_are_short_and_true_to_the_facts_of_their_children(short):
 
 
 def test_a_text_is_a_long_story_or_a_short_one(many, short):
-    for s in short:
-        assert KINDS["stories"].read(World(), s.text) == s and parse(s.text) is None
+    for s in short[:300]:
+        assert KINDS["stories"].read(WORLD, s.text) == s and parse(s.text) is None
     assert all(stories.grammar("short").parse(s.text) is None for s in many)
