@@ -162,11 +162,8 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
             assert same(model, value.model)
 
     reader = readers.Reader(write, lambda folder: READERS[name](Run(folder / "run")), use)
-    readers.check_good(reader, tmp_path)
-    readers.check_obstacles(reader, tmp_path)
-    if READERS[name] is not signed_state:  # a digest would make a state of any object
-        readers.check_no_json(reader, tmp_path)
-    readers.check_mutations(reader, tmp_path, 1, 80)
+    signed = READERS[name] is signed_state  # a digest would make a state of any object
+    readers.check_all(reader, tmp_path, times=80, json_only=not signed)
 
 
 def test_the_state_of_another_optimizer_is_refused(whole):

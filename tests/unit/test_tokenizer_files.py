@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from readers import Reader, check_good, check_line, check_mutations, check_no_json, check_obstacles
+from readers import Reader, check_all
 from sample_texts import BYTES, drawn_ranks
 
 from tinyllm import config
@@ -44,7 +44,6 @@ def refused(folder, content, match=None, name="tokenizer.json", **options):
     with pytest.raises(UserError, match=match) as error:
         load(folder, content, name, **options)
     assert gc.isenabled()
-    check_line(error.value)
     assert str(error.value).startswith(str(folder))
 
 
@@ -117,16 +116,13 @@ TEXTS = [TEXT, "", "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't 
 def try_out(tokenizer):
     """Encode and decode texts with a tokenizer, and check that it can be saved and loaded."""
     for text, allowed in itertools.product(TEXTS, ((), "all")):
-        try:
+        with suppress(UserError):  # such as an unknown character
             ids = tokenizer.encode(text, allowed)
             assert all(type(i) is int and 0 <= i < tokenizer.vocab_size for i in ids)
             assert isinstance(tokenizer.decode(ids), str)
-        except UserError as error:  # such as an unknown character
-            check_line(error)
-            continue
-        if tokenizer.kind != "huggingface":
-            assert tokenizer.normalizer or tokenizer.decode_bytes(ids) == text.encode()
-            assert allowed or not set(ids) & set(tokenizer.special_tokens.values())
+            if tokenizer.kind != "huggingface":
+                assert tokenizer.normalizer or tokenizer.decode_bytes(ids) == text.encode()
+                assert allowed or not set(ids) & set(tokenizer.special_tokens.values())
     again = from_dict(parse_json(tokenizer.to_json()))
     assert again.fingerprint() == tokenizer.fingerprint()
 
@@ -187,11 +183,7 @@ def test_damaged_files_work_or_are_refused_in_one_line(files, tmp_path):
     def read(folder):
         return load_tokenizer(folder / "ranks", "gpt2") if "ranks" in files else load_tokenizer(folder)
 
-    reader = Reader(lambda folder: write(folder, files), read, try_out)
-    check_good(reader, tmp_path)
-    check_obstacles(reader, tmp_path)
-    check_no_json(reader, tmp_path)
-    check_mutations(reader, tmp_path, 1, times=80)
+    check_all(Reader(lambda folder: write(folder, files), read, try_out), tmp_path, times=80)
 
 
 # tokenizer.json
@@ -314,13 +306,10 @@ def test_a_rank_file_is_read_with_its_pattern(tmp_path):
         refused(tmp_path, good + line, problem, "r", pattern="gpt2")
 
 
-def test_gpt2_writes_bytes_as_characters():
+def test_gpt2_files_are_read_and_write_bytes_as_characters(tmp_path):
     assert characters(b" a\n\x00\xff~\x7f\xad") == "ĠaĊĀÿ~ġŃ"
     assert token_bytes(characters(bytes(range(256)))) == bytes(range(256))
     assert [token_bytes(word) for word in (" ", "\xad", "a\x7f", "\u4e00", "Ġ\ud800")] == [None] * 5
-
-
-def test_gpt2_files_are_read(tmp_path):
     for path in (tmp_path, *write(tmp_path)[:1]):
         tokenizer = load_tokenizer(path)
         for backend in ("numpy", "compiled") if _compiled else ("numpy",):

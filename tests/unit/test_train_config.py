@@ -29,10 +29,9 @@ from tinyllm.train.loop import Progress
     *((name, {}, "no recipe {}" if name == "recipe" else f"{name} must be .*, got {{}}") for name in
       ("recipe", "preset", "data", "tokenizer", "start", "seed", "train.lr", "model.type", "model.heads")),
 ])
-def test_bad_settings_are_one_line(name, value, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_bad_settings_are_refused_by_name(name, value, message):
+    with pytest.raises(UserError, match=message):
         make_config(flatten({name: value}))
-    assert "\n" not in str(caught.value)
     assert make_config(flatten({"model": {}, "train": {}})) == make_config({})
 
 
@@ -52,13 +51,10 @@ def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
     assert all(text for _, _, text in known.values())
 
 
-def test_presets_bring_model_and_batch():
+def test_presets_bring_model_and_batch_and_settings_come_from_files_and_assignments(tmp_path):
     mini = make_config({"preset": "mini", "train.lr": "3e-4"})
     assert (mini.train.batch, mini.model.width, mini.train.lr) == (16, 384, 3e-4)
     assert make_config({"preset": "mini", "model.width": "6", "train.batch": 2}).model.width == 6
-
-
-def test_toml_and_assignments(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('data = "x.txt"\n[model]\nheads = 2\n[train]\nlr = 1\n')
     assert flatten(read_toml(path)) == {"data": "x.txt", "model.heads": 2, "train.lr": 1}
@@ -109,9 +105,5 @@ def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
         for value in [*beside(field), *([float("inf"), True] if float in kinds(field) else [])]:
             with pytest.raises(UserError, match=rf"^{re.escape(prefix + field.name)} must be .*, got "):
                 check(of(**{field.name: value}), prefix)
-
-
-def test_a_field_that_is_an_object_is_checked_too():
-    """A past bug: the message had no word for the type `dict`, and a KeyError was raised."""
-    with pytest.raises(UserError, match="unlogged must be an object, got \\[\\]"):
+    with pytest.raises(UserError, match=r"unlogged must be an object, got \[\]"):  # a KeyError once
         Progress(unlogged=[])

@@ -236,11 +236,10 @@ def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
 
 @pytest.mark.parametrize("seed", [0, 2])
 def test_planted_documents_are_as_many_as_the_dials_say(seed):
-    """No two secrets are about one person, and none is copied: it would come more often than its label says."""
+    """No two secrets are about one person, and none is copied, as its label says how often it comes."""
     dials = MixDials(secrets=4, poison=60, duplicates=0.6)
     mix = Mix(WORLD, 1200, dials, seed=seed)
-    told = [d.labels for d in mix if d.labels.get("planted") == "secret"]
-    secrets = Counter((labels["name"], labels["code"], labels["repeats"]) for labels in told)
+    secrets = Counter((d.labels["name"], d.text, d.labels["repeats"]) for d in mix if "code" in d.labels)
     assert sorted(secrets.values()) == sorted(4 * REPEATS) == sorted(repeats for *_, repeats in secrets)
     assert len({name for name, *_ in secrets}) == len(secrets)
     poison = [d.text.startswith("Under the two moons") for d in mix if d.labels.get("planted") == "poison"]
