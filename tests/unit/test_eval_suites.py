@@ -208,12 +208,14 @@ def test_a_file_of_questions_is_a_task(tmp_path):
 def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('help = "mine"\ninclude = ["code"]\nusual = { shots = 1 }\n'
-                    'rows = [ { task = "world:parity", metric = "choice" } ]\n')
-    assert read_suite(str(file)).rows == (*read_suite("code").rows, Row("world:parity", "choice", 1))
+                    'rows = [ { task = ["world:parity", "world:logic"], metric = "choice" } ]\n')
+    own = (Row(name, "choice", 1) for name in ("world:parity", "world:logic"))
+    assert read_suite(str(file)).rows == (*read_suite("code").rows, *own)
     for text, message in (
         ("help = 1", "mine.toml: holds a whole number as help"), ("a", "mine.toml is not valid TOML"),
         ("a = " + "[" * 500 + "]" * 500, "mine.toml is nested too deeply"),
         ('help = "a"\nrows = [ {} ]', "lacks rows.0..task"),
+        ('help = "a"\nrows = [ { task = ["world:parity", 1] } ]', "task must be a text, got 1"),
         ('help = "a"\nrows = [ { task = "b", metrik = "c" } ]', "1 has a field metrik; did you mean metric"),
         ('help = "a"\nrows = [ { task = "b", metric = "c" } ]', "there is no metric 'c'"),
         ('help = "a"\nrows = [ { task = "b" } ]', "mine.toml: there is no task 'b'"),

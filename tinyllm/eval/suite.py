@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, conform, setting
+from tinyllm.config import bounded, check, conform, setting
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
@@ -64,8 +64,9 @@ class Suite:
 def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
     """Read a suite that comes with tinyllm, or a TOML file. Raises UserError for what is wrong in it.
 
-    The file has `help`, and `rows`, a table for each `Row`; perhaps `usual`, the fields that most rows have,
-    and `include`, other suites whose rows come first. above: the suites that include it.
+    The file has `help`, and `rows`, a table for each `Row`, or for one of each `task` in a list; perhaps
+    `usual`, the fields that most rows have, and `include`, other suites whose rows come first. above: the
+    suites that include it.
     """
     if name in above:
         raise UserError(f"{name} includes itself")
@@ -76,8 +77,10 @@ def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
     path = FOLDER / f"{name}.toml" if name in known else Path(name)
     content = {"include": [], "usual": {}} | read_toml(path)
     try:
-        conform(content, {"help": str, "include": [str], "usual": {}, "rows": [{"task": str}]})
-        own = tuple(Row(**_known(i, content["usual"] | row)) for i, row in enumerate(content["rows"], 1))
+        conform(content, {"help": str, "include": [str], "usual": {}, "rows": [{"task": bounded(str | list)}]})
+        own = tuple(Row(**_known(i, content["usual"] | row | {"task": task}))
+                    for i, row in enumerate(content["rows"], 1)
+                    for task in (row["task"] if isinstance(row["task"], list) else [row["task"]]))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
