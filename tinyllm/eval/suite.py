@@ -77,7 +77,8 @@ def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
     path = FOLDER / f"{name}.toml" if name in known else Path(name)
     content = {"include": [], "usual": {}} | read_toml(path)
     try:
-        conform(content, {"help": str, "include": [str], "usual": {}, "rows": [{"task": bounded(str | list)}]})
+        conform(content, {"help": str, "include": [str], "usual": {},
+                          "rows": [{"task": bounded(str | list)}]})
         own = tuple(Row(**_known(i, content["usual"] | row | {"task": task}))
                     for i, row in enumerate(content["rows"], 1)
                     for task in (row["task"] if isinstance(row["task"], list) else [row["task"]]))
