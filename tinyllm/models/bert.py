@@ -26,6 +26,7 @@ from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
 from tinyllm.nn.attention import EVERYTHING, Seen
 from tinyllm.nn.language_model import check_tokens
+from tinyllm.padding import by_length, padded
 from tinyllm.tensor import Tensor
 
 TASKS = {"masked": "BertForMaskedLM", "classify": "BertForSequenceClassification", "encode": "BertModel"}
@@ -248,21 +249,13 @@ class Bert(Pretrained, nn.LanguageModel):
     def embed_sentences(self, texts: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text, as `sentence_vectors`: N lists of ids -> (N, C).
 
-        The dot product of two vectors is their similarity. Texts are packed into rows of about `room` tokens,
-        in which each text sees only itself: this is faster than padding. Raises UserError when a text is
-        empty or too long.
+        The dot product of two vectors is their similarity. A pass reads texts of similar lengths, about
+        `room` tokens. Raises UserError when a text is empty or too long.
         """
-        lengths = np.array([len(text) for text in texts], np.int64)
-        if not lengths.all():
-            raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
+        if not all(map(len, texts)):
+            raise UserError(f"text {[*map(len, texts)].index(0)} has no tokens: leave it out")
         found = np.empty((len(texts), self.config.width), np.float32)
-        row_of = np.cumsum(lengths) // room
         with nn.inference(self):
-            for row in np.unique(row_of):
-                chosen = np.flatnonzero(row_of == row)
-                n = lengths[chosen]
-                ends = np.cumsum(n)
-                seen = Seen(starts=np.repeat(ends - n, n)[None], ends=np.repeat(ends, n)[None])
-                x = self.hidden(np.concatenate([texts[i] for i in chosen.tolist()]), seen=seen).data[0]
-                found[chosen] = np.add.reduceat(x, ends - n, axis=0) / n[:, None]
-        return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
+            for rows in by_length(texts, room):
+                found[rows] = self.sentence_vectors(*padded([texts[row] for row in rows])).data
+        return found
