@@ -5,7 +5,8 @@ The command line prints a UserError and exits with code 2.
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
 from typing import Any, NoReturn, TypeVar
@@ -22,6 +23,15 @@ class UserError(ValueError):
 
     def __init__(self, message: object):
         super().__init__(one_line(message))
+
+
+@contextmanager
+def worded(before: str, after: str = "") -> Iterator[None]:
+    """Put words before, and perhaps after, the message of a UserError that is raised in a `with` block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{before}{error}{after}") from error
 
 
 def one_line(message: object) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tinyllm.config import LARGEST_NUMBER, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 
 LARGEST = 2**26  # the most bytes of a file of settings, results or tokens; weights and texts differ
 MOST = 2**22  # the most values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
@@ -200,11 +200,9 @@ def read_json(path: Path | str, kind: Any = Any, most: int = LARGEST) -> Any:
     Raises UserError, with the path, when the file cannot be read, is not JSON, or has another type.
     """
     data = read_bytes(path, most)
-    try:
+    with worded(f"{path} "):
         conform(value := parse_json(data), kind)
-        return value
-    except UserError as error:
-        raise UserError(f"{path} {error}") from error
+    return value
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -269,13 +267,12 @@ def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
         if DOTTED.search(text):
             raise RecursionError
         as_json = json.dumps(tomllib.loads(text), default=lambda date: date.isoformat())
-        conform(value := parse_json(as_json), kind)
-        return value
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
-    except UserError as error:
-        raise UserError(f"{path} {error}") from None
     except ValueError as error:  # also an integer of thousands of digits
         bare = str(error).startswith(("Invalid value", "Expected newline"))
         hint = "; does a text or a time lack quotes?" * bare
         raise UserError(f"{path} is not valid TOML: {error}{hint}") from error
+    with worded(f"{path} "):
+        conform(value := parse_json(as_json), kind)
+    return value

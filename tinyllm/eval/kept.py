@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.config import bounded, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.eval.ask import Answer
 from tinyllm.eval.task import Item, Task
 from tinyllm.files import parse_json, read_bytes
@@ -77,13 +77,11 @@ def read_records(path: Path, fields: Any, due: Sequence[dict[str, Any]], n: int 
     if (size := sum(len(line) + 1 for line in lines)) < len(data):
         os.truncate(path, size)
     for number, (line, values) in enumerate(zip(lines, due, strict=False), 1):
-        try:
+        with worded(f"{path} line {number} "):
             conform(said := parse_json(line), fields)
             for name in values:
                 if said[name] != values[name]:
                     raise UserError(f"has the {name} {str(said[name])[:60]}, but this call asks about "
                                     f"{str(values[name])[:60]}: give another --out")
             found.append(said)
-        except UserError as error:
-            raise UserError(f"{path} line {number} {error}") from None
     return found

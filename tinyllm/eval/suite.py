@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, check, conform, setting
-from tinyllm.errors import UserError, did_you_mean
+from tinyllm.errors import UserError, did_you_mean, worded
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
@@ -76,14 +76,12 @@ def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
         raise UserError(f"there is no suite {name!r}{hint}; or give a file that ends in .toml")
     path = FOLDER / f"{name}.toml" if name in known else Path(name)
     content = {"include": [], "usual": {}} | read_toml(path)
-    try:
+    with worded(f"{path}: "):
         conform(content, {"help": str, "include": [str], "usual": {},
                           "rows": [{"task": bounded(str | list)}]})
         own = tuple(Row(**_known(i, content["usual"] | row | {"task": task}))
                     for i, row in enumerate(content["rows"], 1)
                     for task in (row["task"] if isinstance(row["task"], list) else [row["task"]]))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
     rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
     if not rows:
         raise UserError(f"{path} has no rows: write rows = [ {{ task = \"world:parity\" }} ]")

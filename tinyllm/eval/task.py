@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.config import conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import parse_json, read_text
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.world import KINDS
@@ -147,8 +147,8 @@ class RecordTask(Task):
         for number, line in enumerate(read_text(name).split("\n"), 1):
             if not line.strip():
                 continue
-            try:
-                said = parse_json(line)
+            with worded(f"{name} line {number} "):
+                conform(said := parse_json(line), {})
                 conform(said, {"question": str, "answer": str} | ({"choices": [str]} if "choices" in said
                                                                   else {}))
                 if not said["question"].strip() or not said["answer"].strip():
@@ -156,8 +156,6 @@ class RecordTask(Task):
                 choices = tuple(each.strip() for each in said.get("choices", ()))
                 if choices and said["answer"].strip() not in choices:
                     raise UserError("has an answer that is not one of its choices")
-            except (UserError, TypeError) as error:
-                raise UserError(f"{name} line {number} {error}") from None
             truth = said["answer"].strip()
             self.found.append(Item(said["question"], f" {truth}", truth, choices))
         if not self.found:

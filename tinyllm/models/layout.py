@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.ops.rope import CONTEXT
 
 Json = dict[str, Any]
@@ -126,7 +126,7 @@ def scoring(cls: Any) -> Json:
 def read_config(cls: Any, folder: Any, found: Json) -> Any:
     """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
     where, settings = f"the config.json in {folder}", {}
-    try:
+    with worded(f"{where}: "):
         found = read_rope(cls.layout.read(found))
         for setting in dataclasses.fields(cls.config_class):
             names = hf_names(cls.config_class, setting)
@@ -136,8 +136,6 @@ def read_config(cls: Any, folder: Any, found: Json) -> Any:
             elif setting.default is dataclasses.MISSING:
                 raise UserError(f"{names[0]} is missing")
         config = cls.config_class(**settings)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
     always = {"per_layer_config": (None, {}), "is_causal": (cls.objective != "masked",)}
     for name, allowed in (_fixed(cls.layout, config) | always).items():
         if found.get(name, allowed[0]) not in allowed:

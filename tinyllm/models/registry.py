@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tinyllm.errors import UserError, did_you_mean
+from tinyllm.errors import UserError, did_you_mean, worded
 from tinyllm.files import read_json
 from tinyllm.models import adapter
 from tinyllm.models.bert import Bert
@@ -119,10 +119,8 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
         model = open_adapter(folder)
         return quantize(merge(model), bits) if bits else model
     found = read_json(folder / "config.json", {}, MAX_JSON_BYTES)
-    try:
+    with worded(f"the model_type in {folder / 'config.json'}: "):
         cls = family(found.get("model_type"))
-    except UserError as error:
-        raise UserError(f"the model_type in {folder / 'config.json'}: {error}") from error
     return load_folder(cls, folder, found, bits)
 
 

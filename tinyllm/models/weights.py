@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.config import bounded, check, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import LARGEST, atomic_write, open_regular, open_unchanged, parse_json, state_of
 from tinyllm.ops.quant import from_bfloat16
 
@@ -108,13 +108,11 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
         state, size = state_of(f), os.fstat(f.fileno()).st_size
         length = int.from_bytes(f.read(8), "little")
         header = f.read(length) if length <= LARGEST else b""
-    try:
+    with worded(f"{path} is cut short, or is not a safetensors file: its header "):
         entries = parse_json(header)
         metadata = entries.pop("__metadata__", None) or {} if isinstance(entries, dict) else {}
         conform(entries, {str: ENTRY})
         conform(metadata, {str: str}, "__metadata__")
-    except UserError as error:
-        raise UserError(f"{path} is cut short, or is not a safetensors file: its header {error}") from error
     begin = end = 8 + length
     found = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyllm.config import conform
 from tinyllm.data import Batch
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
 from tinyllm.runs.plan import Plan
@@ -27,22 +27,20 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
     """
     names = [field.removesuffix("?") for field in fields]
     needed = [field for field in fields if not field.endswith("?")]
-    records = []
+    records, unit = [], "document" if corpus.documents else "line"
+    form = (f": a record is an object of JSON with {', '.join(needed)}, or these texts with a tab between "
+            "them")
     # Not splitlines, which also cuts at characters that JSON texts may hold, such as U+2028.
     for number, item in enumerate(corpus.documents or corpus.text().split("\n"), 1):
         if isinstance(item, str) and not item.strip():
             continue
-        try:
+        with worded(f"{corpus.name} {unit} {number} ", form):
             found = _of_line(item, names, needed) if isinstance(item, str) else _of_document(item, names)
             wanted = [name for name in names if name in needed or found.get(name)]
             conform(found, dict.fromkeys(wanted, str))
             records.append({name: found[name] for name in wanted})
             if empty := [name for name in wanted if not found[name].strip()]:
                 raise UserError(f"has no text in the field {empty[0]!r}")
-        except UserError as error:
-            unit = "document" if corpus.documents else "line"
-            raise UserError(f"{corpus.name} {unit} {number} {error}: a record is an object of JSON with "
-                            f"{', '.join(needed)}, or these texts with a tab between them") from None
     return records
 
 

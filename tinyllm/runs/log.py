@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tinyllm.config import bounded, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import parse_json, read_bytes
 from tinyllm.train.events import MEASURED, STEP_FIELDS
 
@@ -81,12 +81,10 @@ def parse_log(path: str | Path, data: bytes) -> list[dict[str, Any]]:
     """Return the records in a log's bytes; `path` is for errors. See `read_log`."""
     records, step = [], 0
     for number, line in enumerate(data.split(b"\n")[:-1], 1):
-        try:
+        with worded(f"{path} line {number} ", "; the log is damaged"):
             conform(record := parse_json(line), {"kind": bounded(str, choices=("data", *KINDS))})
             if kind := KINDS.get(record["kind"]):
                 conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # steps never fall
                 step = record["step"]
             records.append(record)
-        except UserError as error:
-            raise UserError(f"{path} line {number} {error}; the log is damaged") from error
     return records

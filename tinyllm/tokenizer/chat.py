@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import read_json, read_text
 
 MODEL = "assistant"  # the role that the model plays
@@ -84,10 +84,8 @@ class ChatTemplate:
         self.check(tokenizer)
         ids = self._ids(tokenizer, self.begin)
         for message in messages:
-            try:
+            with worded("a message "):
                 conform(message, {"role": bounded(str, choices=tuple(self.roles)), "content": str})
-            except UserError as error:
-                raise UserError(f"a message {error}") from None
             role, content = message["role"], message["content"]
             ids += self._ids(tokenizer, self.roles[role]) + tokenizer.encode(content)
             ids += [] if role in self.unended else self._ids(tokenizer, self.end)
@@ -202,11 +200,9 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
     source = read_text(jinja, MOST) if os.path.lexists(jinja) else config.get("chat_template")
     if source is None:
         return None
-    try:
+    with worded(f"{folder}: "):
         template = known_template(source, config)
         template.check(tokenizer)
-    except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
     return template
 
 

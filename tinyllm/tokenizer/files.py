@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tinyllm.errors import UserError, instead
+from tinyllm.errors import UserError, instead, worded
 from tinyllm.files import atomic_write_bytes, parse_json, read_bytes, read_json, read_text
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
@@ -44,9 +44,8 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
     data, searches = read_bytes(path), gc.isenabled()
     gc.disable()  # or Python searches the many parts of the file, again and again, for objects to free
     try:
-        return _read(Path(path).parent, data, pattern, special_tokens)
-    except UserError as e:
-        raise UserError(f"{path}: {e}") from None
+        with worded(f"{path}: "):
+            return _read(Path(path).parent, data, pattern, special_tokens)
     except RecursionError:  # when an error message quotes a nested value
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
     finally:
@@ -60,10 +59,8 @@ def _read(folder, data, pattern, special_tokens):
         return _ranks(data, pattern, special_tokens)
     if pattern is not None or special_tokens is not None:
         raise UserError("this file has a pattern and special tokens of its own: do not give any")
-    try:
+    with worded("not a tokenizer file: it "):
         content = parse_json(data)
-    except UserError as e:
-        raise UserError(f"not a tokenizer file: it {e}") from None
     if isinstance(content, dict) and type(content.get("!")) is int:  # even "model" can be a token
         return _gpt2(folder)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
@@ -102,14 +99,12 @@ def _gpt2(folder):
     if not merges and (words := [word for word in special if word.isascii() and word.isalnum()]):
         raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    try:
+    with worded("with merges.txt beside it: "):
         return from_dict({
             "version": "1.0", "pre_tokenizer": level, "decoder": level,
             "model": {"vocab": vocab, "merges": merges},
             "added_tokens": [{"id": vocab[word], "content": word, "special": True} for word in special],
         })
-    except UserError as e:
-        raise UserError(f"with merges.txt beside it: {e}") from None
 
 
 @instead(format="the path alone: tinyllm writes tokenizer.json, which tokenizers converts")
