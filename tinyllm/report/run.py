@@ -6,7 +6,6 @@ from typing import Any
 
 from tinyllm.models import build
 from tinyllm.nn.init import without_memory
-from tinyllm.report.aligned import aligned
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
@@ -17,6 +16,21 @@ FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm rep
 TINY = 1e-3  # the smallest loss on a logarithmic axis
 SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
          ("Speed", "tokens_per_second", "tokens/s")]  # of each small chart: title, column of the log, unit
+SEEN, TRUE = "what training sees", "the true reward"
+ALIGNED = [  # title, what the axes show, column of the x axis, {name of a curve: column of the log}
+    ("Reward", "mean of an answer, by step", "step", {SEEN: "objective/scores", TRUE: "true_reward"}),
+    ("Reward and distance", "validation, by nats from the start", "val_objective/kl",
+     {SEEN: "val_objective/scores", TRUE: "val_true_reward"}),
+    ("Rewards of pairs", "nats from the start, times beta", "step",
+     {"chosen": "rewards/chosen", "rejected": "rewards/rejected"}),
+    ("Pairs in the right order", "share, by step", "step",
+     {"training": "rewards/accuracies", "validation": "val_rewards/accuracies"}),
+    ("Distance", "KL divergence from the start, nats", "step", {"": "objective/kl"}),
+    ("Length", "tokens of an answer", "step", {"": "completions/mean_length"}),
+    ("Entropy", "nats of an answer", "step", {"": "objective/entropy"}),
+    ("Cut off", "share of answers without an end", "step", {"": "completions/clipped_ratio"}),
+    ("No contrast", "share of prompts whose answers earn the same", "step", {"": "frac_reward_zero_std"}),
+]
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     body = [
         _numbers(steps, curves),
         _loss_chart(curves) if "nats" in unit else Html(),  # a loss of rewards says little: see the rewards
-        aligned(records),
+        _aligned(records),
         tag("div", [_small_chart(records, *small) for small in SMALL], class_="trio"),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
@@ -139,6 +153,20 @@ def _small_chart(records: list[dict], name: str, key: str, unit: str) -> Html:
     values = [y for _, y in points] or [0.0]
     description = f"between {min(values):.4g} and {max(values):.4g}, {values[-1]:.4g} at the end"
     return chart(name, description, [Series(name, points, "other")], unit)
+
+
+def _aligned(records: list[dict]) -> Html:
+    """Return charts of what post-training logs: rewards, and signs of trouble. Other logs give empty HTML."""
+    drawn = []
+    for title, unit, across, curves in ALIGNED:
+        series = []
+        for (name, column), style in zip(curves.items(), ("train", "val"), strict=False):
+            points = sorted((each[across], each[column]) for each in records
+                            if each.get(across) is not None and each.get(column) is not None)
+            series.append(Series(name, points, style if len(curves) > 1 else "other"))
+        words = [f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series if s.points]
+        drawn.append(chart(title, "; ".join(words), series, unit))
+    return tag("div", drawn, class_="trio") if any(drawn) else Html()
 
 
 def _samples(records: list[dict]) -> Html:
