@@ -30,6 +30,10 @@ MISTAKES = {  # command line -> part of the error message
     "tokenizer show abc.json text": "in quotes; --tokenizer PATH",
     "compress nothing --bits 8 --out new": "holds no run",
     "compress shipped --bits 4": "shipped is quantised already",
+    "compress shipped --bits 8 --out runs/mine": "replace it (--overwrite)",
+    "compress runs/mine --bits 8 --out runs/mine --overwrite": "is the run itself",
+    "data show book --n 0": "--n must be at least 1, got 0",
+    "data stats binary": "binary", "data stats nowhere": "there is no corpus and no file nowhere",
     "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped --task parity": "write world:KIND",
     "eval shipped --task world:mix": "asks nothing",
@@ -37,6 +41,23 @@ MISTAKES = {  # command line -> part of the error message
     "eval shipped --task world:parity --limit 0": "at least 1",
     "eval shipped --task world:parity,size=99": "size must be",
     "eval shipped --task world:caption": "sees no pictures",
+    "inspect --diff gpt": "got 1", "inspect no/where": "there is no folder no/where",
+    "inspect lama": "did you mean llama?", "inspect gpt --preset huge": "it has nano, mini, small",
+    "inspect shipped --price-per-hour -1": "must be 0 or more", "inspect book": "book holds no run",
+    "trace --diff a b --out c": "--diff compares two runs and writes no page; got a, b, --out",
+    "trace shipped --out no/page.html": "no/page.html",
+    "tokenizer train book --vocab 10 --out t.json": "bytes and specials are 256",
+    "tokenizer train book --vocab 300 --out no/t.json": "a folder where you may write",
+    "tokenizer train book --vocab 300 --out book": "add --overwrite",
+    "tokenizer train book --vocab 300 --out . --overwrite": "cannot write .",
+    "tokenizer encode abc.json x --file book": "not both",
+    "tokenizer encode abc.json x --out x.tokens": "--out takes a --file to encode",
+    "tokenizer encode abc.json --file text.gz": "unpack it with gunzip first",
+    "tokenizer show --tokenizer byte --file text.gz": "unpack it with gunzip first",
+    "tokenizer show --tokenizer byte --file large": "more than 1,048,576 bytes",
+    "generate shipped --beams 2 --draft lookup": "compares whole texts",
+    "generate shipped --suffix b": "no markers for a gap",
+    "generate shipped --prompt \ud800": "the terminal's encoding",
     "generate mine": "mine holds no run: there is no run.json; there are runs/mine",
     "generate shipped --samples 0": "--samples must be at least 1",
     "generate shipped --beams 3 --top-k 2": "--beams draws nothing",
@@ -57,11 +78,18 @@ MISTAKES = {  # command line -> part of the error message
     "train --data book --set model.context=8 --out /proc/tinyllm/run": "/proc/tinyllm",
     "train --data nothing --out empty/run": "cannot write the run to empty/run",  # before it reads the data
     "train --data book --out=": "empty name",
+    "train --data book --out runs/mine": "go on with it (--resume), replace it",
+    "train --data book --set start=runs/mine --out runs/mine --overwrite": "must stay",
+    "train --data book --set start=shipped": "train an adapter (--set lora.rank=8)",
     "train --data book --set start=shipped --preset mini": "leave out preset",
     "train --set start=shipped --set model.width=8": "leave out model.width",
     "train sft --data book --set start=nothing": "no run",
+    "serve shipped shipped --port 0": "two models are called shipped",
+    "serve shipped --host 0.0.0.0": "--api-key", "serve shipped --memory 0": "at least 1 MB",
+    "serve nowhere --port 0": "nowhere", "serve shipped --port 99999": "port 99999",
 }
-FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "runs/mine/run.json": b""}
+FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "runs/mine/run.json": b"",
+         "large": bytes(2**20 + 1)}
 
 
 @pytest.mark.parametrize("words", MISTAKES)
@@ -70,10 +98,10 @@ def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here,
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(content)
     tinyllm.save_tokenizer(tinyllm.CharTokenizer.train("abc"), here / "abc.json")
-    before = sorted(here.iterdir())
+    before = {path: path.is_file() and path.read_bytes() for path in here.rglob("*")}
     said = refused(*words.split())
     assert MISTAKES[words] in said and len(said.replace(str(here), "")) < 250
-    assert sorted(here.iterdir()) == before
+    assert {path: path.is_file() and path.read_bytes() for path in here.rglob("*")} == before
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

@@ -91,7 +91,7 @@ def test_differences_name_what_changed():
     assert ("layers", "2", "3") in found and ("dropout", "-", "0.0") in found
 
 
-def test_lines_fit(printed, refused):
+def test_lines_fit(printed):
     for words in (["inspect", "shipped"], ["inspect", "--diff", "gpt", "llama"]):
         out = printed(*words)
         assert max(map(len, out.splitlines())) <= 80 and ("--diff" in words or "mlp.gate_proj" in out)
@@ -102,5 +102,3 @@ def test_lines_fit(printed, refused):
         rate, price = (first[f"{start} {what}{end}"]["predicted"] for start, end in (
             ("tokens", " a second"), ("price of 1,000 tokens", "")))
         assert price * rate == pytest.approx(1) and other[f"price of 1,000 tokens {what}"]["predicted"] == 0
-    assert "must be 0 or more" in refused("inspect", "shipped", "--price-per-hour", "-1")
-    assert "test_inspect.py holds no run" in refused("inspect", __file__)

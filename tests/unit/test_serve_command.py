@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import http.client
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,24 +26,13 @@ def talker(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("models"), "talker")
 
 
-def refused(*words, first="pass"):
-    code = f"import sys; {first}; import tinyllm.cli; sys.exit(tinyllm.cli.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "serve", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
-    return done.stderr
-
-
-def test_wrong_words_give_one_line(talker, tmp_path):
-    copy = shutil.copytree(talker, tmp_path / "talker")
-    assert "two models are called talker" in refused(talker, copy, "--port", "0")
-    assert "--api-key" in refused(talker, "--host", "0.0.0.0")
-    assert "at least 1 MB" in refused(talker, "--memory", "0")
-    assert "nowhere" in refused("nowhere", "--port", "0")
-    assert "pip install uvicorn" in refused(talker, first="sys.modules['uvicorn'] = None")
+def test_a_port_that_is_taken_and_a_missing_package_give_one_line(refused, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert "in use" in refused(talker, "--port", str(taken.getsockname()[1]))
-    assert "port 99999" in refused(talker, "--port", "99999")
+        assert "in use" in refused("serve", "shipped", "--port", taken.getsockname()[1])
+    for module in ("tinyllm.cli.serve", "tinyllm.serve.listen"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # importing it fails
+    assert "pip install uvicorn" in refused("serve", "shipped")
 
 
 @pytest.mark.signals
