@@ -112,22 +112,25 @@ def leave_early(port, body, after):
         link.recv(after)
 
 
-def test_an_answer_is_the_same_alone_and_under_load_with_cancellations_and_prefixes(folders):
-    asked, models = list(requests(60)), (folders["plain"], folders["talker"])
-    with running(*models) as alone, running(*models) as busy:
+def answers_under_load(models, number, clients, leaving):
+    """Ask each request alone, then twice among many, while others leave -> (truth, found, last /metrics)."""
+    asked = list(requests(number))
+    order = np.random.default_rng(0).permutation(number * 2) % number
+    with running(*models) as alone, running(*models) as busy, ThreadPoolExecutor(clients) as pool:
         truth = [text_of(ask(alone.port, *request)) for request in asked]
-        order = np.random.default_rng(0).permutation(len(asked) * 2) % len(asked)
-        with ThreadPoolExecutor(16) as pool:
-            left = [{"model": "plain", "prompt": f"Once upon a time {i % 5}"} for i in range(20)]
-            gone = [pool.submit(leave_early, busy.port, body, 1 + i * 40) for i, body in enumerate(left)]
-            found = list(pool.map(lambda i: text_of(ask(busy.port, *asked[i])), order))
-            assert [future.result() for future in gone]
-        assert found == [truth[i] for i in order]
-        assert {end for row in truth for _, end in row} == {"stop", "length"}
-        metrics = wait_idle(busy.port)
-        assert metrics["requests_total"] == len(order) + len(gone) and metrics["first_token_count_total"] > 99
-        _, again = ask(busy.port, *asked[0])
+        left = [{"model": "plain", "prompt": f"Once upon a time {i % 9}"} for i in range(leaving)]
+        gone = [pool.submit(leave_early, busy.port, body, 1 + i * 40 % 999) for i, body in enumerate(left)]
+        found = list(pool.map(lambda i: text_of(ask(busy.port, *asked[i])), order))
+        assert [future.result() for future in gone] == [None] * leaving
+        metrics, (_, again) = wait_idle(busy.port), ask(busy.port, *asked[0])
         assert again["usage"]["prompt_tokens_details"]["cached_tokens"] >= 16
+    return [truth[i] for i in order], found, metrics
+
+
+def test_an_answer_is_the_same_alone_and_under_load_with_cancellations_and_prefixes(folders):
+    truth, found, metrics = answers_under_load((folders["plain"], folders["talker"]), 60, 16, 20)
+    assert found == truth and {end for row in truth for _, end in row} == {"stop", "length"}
+    assert metrics["requests_total"] == 140 and metrics["first_token_count_total"] > 99
 
 
 def wait_idle(port):
