@@ -94,6 +94,7 @@ def test_a_pruned_run_writes_is_not_resumed_and_can_be_a_start(tmp_path, teacher
             (tmp_path / "packed", "--prune 2:4", "quantised already"), (teacher, "", "give one of"),
             (teacher, "--prune layers:2", "must stay"), (teacher, "--prune heads:2", "below 2"),
             (teacher, "--prune half", "give wanda:0.5"), (teacher, "--prune wanda:1.5", "from 0 to 1"),
+            (teacher, "--prune heads:0", "give wanda:0.5"), (teacher, "--prune layers:0", "give wanda:0.5"),
             (teacher, "--prune 3:2", "N of M"), (teacher, "--bits 8 --prune 2:4", "give one of"),
             (teacher, "--distill nothing", "no preset 'nothing' of llama; there are laptop")):
         assert said in refused("compress", place, *words.split(), "--out", tmp_path / "new")

@@ -13,7 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn.attention import Attention, GroupedAttention
 from tinyllm.nn.quantized import bits_of
 
-METHOD = re.compile(r"(magnitude|wanda):(\d*\.?\d+)|(?:(wanda):)?(\d+):(\d+)|(heads|layers):(\d+)")
+METHOD = re.compile(r"(magnitude|wanda):(\d*\.?\d+)|(?:(wanda):)?(\d+):(\d+)|(heads|layers):([1-9]\d*)")
 READS = "wanda", "heads", "layers"  # these ways to prune read texts
 
 
