@@ -129,7 +129,7 @@ class Constraint:
         last[:] = self.grammar, [*tokens], state
         states = self._after(state)
         allowed = self._ids[(states > 0) & (self._shortest[states] < left)]
-        return np.append(allowed, self._end) if self.grammar.ends[self._expressions[state]] else allowed
+        return allowed if self._shortest[state] else np.append(allowed, self._end)
 
 
 @lru_cache(8)

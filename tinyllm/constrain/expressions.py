@@ -32,7 +32,6 @@ class Expressions:
         self._most: float = MOST
         self._left: float = WORK
         self.rules: dict[str, int] = {}
-        self.ends: list[bool] = []  # of each node: does the empty text fit?
         self.shortest: list[float] = []  # of each node: bytes of the shortest text; inf: none fits
         self.derived = 0  # how many derivatives were made
         self._heads: dict[int, set[int] | None] = {}  # None: being worked out
@@ -46,19 +45,8 @@ class Expressions:
         if node not in self._numbers:
             self._numbers[node] = len(self.nodes)
             self.nodes.append(node)
-            self.ends.append(self._ends(node))
             self.shortest.append(self._shortest(node))
         return self._numbers[node]
-
-    def _ends(self, node):
-        match node:
-            case "sequence", first, rest:
-                return self.ends[first] and self.ends[rest]
-            case "either", *options:
-                return any(self.ends[e] for e in options)
-            case "repeat", e, low, _:
-                return low == 0 or self.ends[e]
-        return False  # a byte; a rule, as no rule may be empty
 
     def _shortest(self, node):
         match node:
@@ -145,7 +133,7 @@ class Expressions:
                 return EMPTY if mask >> byte & 1 else NOTHING
             case "sequence", first, rest:
                 after = self._pair(self.derive(first, byte), rest)
-                return self.either(after, self.derive(rest, byte)) if self.ends[first] else after
+                return after if self.shortest[first] else self.either(after, self.derive(rest, byte))
             case "either", *options:
                 return self.either(*(self.derive(option, byte) for option in options))
             case "repeat", once, low, high:
@@ -176,7 +164,7 @@ class Expressions:
                 case "byte", mask:
                     found = {mask}
                 case "sequence", first, rest:
-                    found = self.heads(first) | (self.heads(rest) if self.ends[first] else set())
+                    found = self.heads(first) | (set() if self.shortest[first] else self.heads(rest))
                 case "either", *options:
                     found = set().union(*map(self.heads, options))
                 case "repeat", once, *_:

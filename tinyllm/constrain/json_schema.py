@@ -28,12 +28,11 @@ NOTES = {"title", "description", "default", "examples", "deprecated", "readOnly"
 KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"}, "array": {"items", "minItems", "maxItems"},
     "string": {"minLength", "maxLength", "pattern"}, "integer": {"minimum", "maximum"},
-    "number": set(), "boolean": set(), "null": set(),
 }
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float),
          "boolean": bool, "null": type(None)}
 INTEGER = r"-?(0|[1-9]\d*)"
-NUMBER = INTEGER + r"(\.\d+)?([eE][+-]?\d{1,2})?"
+PATTERNS = {"number": INTEGER + r"(\.\d+)?([eE][+-]?\d{1,2})?", "boolean": "true|false", "null": "null"}
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"} | {
     chr(c): f"\\u{c:04x}" for c in [*range(32), 127] if chr(c) not in "\n\r\t\b\f"}
 DEEPEST, MOST = 32, 1_000
@@ -84,9 +83,11 @@ class Reader:
             if not isinstance(values, list):
                 raise UserError("enum takes a list of values")
             return self.grammar.either(*(self._text(v) for v in values if any(_is(v, t) for t in types)))
-        known = {"type"}.union(*(KEYWORDS[t] for t in types))
+        known = {"type"}.union(*(KEYWORDS.get(t, ()) for t in types))
         self._only(keywords, known - (KEYWORDS["integer"] if "number" in types else set()))
-        return self.grammar.either(*(getattr(self, f"_{t}")(schema) for t in types))
+        return self.grammar.either(*(
+            read_regex(self.grammar, PATTERNS[t]) if t in PATTERNS else getattr(self, f"_{t}")(schema)
+            for t in types))
 
     def _only(self, keywords, known):
         if unknown := sorted(keywords - known):
@@ -154,15 +155,6 @@ class Reader:
         if not both or high - low > MOST:
             raise UserError(f"an integer has both minimum and maximum, at most {MOST} apart, or none of them")
         return self.grammar.either(*(self.grammar.text(str(i)) for i in range(low, high + 1)))
-
-    def _number(self, schema):
-        return read_regex(self.grammar, NUMBER)
-
-    def _boolean(self, schema):
-        return self.grammar.either(*map(self.grammar.text, ("true", "false")))
-
-    def _null(self, schema):
-        return self.grammar.text("null")
 
     def _list(self, item, low, high, brackets):
         """Return the expression for items between brackets, with commas."""
