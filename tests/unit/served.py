@@ -63,10 +63,10 @@ def events(port, path, body):
     return [json.loads(event.removeprefix("data: ")) for event in found]
 
 
-def begin(link, body):
+def begin(link, body, path="/v1/completions"):
     """Send a request for a stream on a socket."""
     data = json.dumps(body | {"stream": True}).encode()
-    link.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n")
+    link.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\n" % path.encode())
     link.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(data), data))
 
 

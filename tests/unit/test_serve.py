@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from served import SPECIAL, ask, begin, events, make_folder, raw, running
 import tinyllm as tl
 
 pytest.importorskip("uvicorn")
-from tinyllm.constrain.constraint import Constraint
+from tinyllm.constrain.expressions import Expressions
 from tinyllm.serve import answers, chat, fields
 from tinyllm.serve.worker import Job, Served, Worker, joined
 
@@ -40,6 +41,20 @@ def server(folders):
 @pytest.fixture(scope="module")
 def port(server):
     return server.port
+
+
+@pytest.fixture
+def served(folders):
+    return Served("plain", tl.open_model(folders["plain"]), "fp", 2**26)
+
+
+@pytest.fixture
+def worker(served):
+    """Return a worker without a thread; what it would hand to the event loop is in `sent`."""
+    worker = Worker([served])
+    worker.sent = []
+    worker.loop = SimpleNamespace(call_soon_threadsafe=lambda call, given: worker.sent.append(given))
+    return worker
 
 
 def text_of(answer):
@@ -99,7 +114,8 @@ def requests(number):
                 "n": 1 + (i % 5 == 0), "temperature": i % 4 * 0.4, "frequency_penalty": i % 2 * 0.5,
                 "presence_penalty": i % 3 * 0.2}
         if i % 2:
-            yield TALK, body | {"messages": [{"role": "system", "content": story[:30]},
+            yield TALK, body | {"response_format": {"type": ["text", "json_object"][i % 3 // 2]},
+                                "messages": [{"role": "system", "content": story[:30]},
                                              {"role": "user", "content": f"question {i % 4}"}]}
         else:
             yield WRITE, body | {"prompt": story + str(i % 4), "stop": ["e", "qq"][i % 4 // 2]}
@@ -168,20 +184,16 @@ def tool(name, *parameters):
     return {"type": "function", "function": {"name": name, "parameters": {"properties": properties}}}
 
 
-def test_a_call_ends_an_answer_and_is_held_back_until_it_is_whole(folders):
+def test_a_call_ends_an_answer_and_is_held_back_until_it_is_whole(served, worker):
     """A mask makes the model write a call; it is streamed letter by letter."""
-    opened = tl.open_model(folders["plain"])
-    served, written, sent = Served("plain", opened, "fp", 2**26), "so [x] [calc 1 + 1] more", []
-    ids, numbers = opened.tokenizer.encode(written), count()
+    ids, numbers = served.opened.tokenizer.encode("so [x] [calc 1 + 1] more"), count()
     asked = fields.Chat(messages=[{}], tools=[tool("calc", "x"), tool("look", "a", "b")])
     options = {"max_tokens": 30, "mask": lambda tokens: [ids[next(numbers)]]}
-    worker, job = Worker([served]), Job(served, [([65], options)], True, chat.read_tools(asked))
-    worker.loop = SimpleNamespace(call_soon_threadsafe=lambda call, *given: sent.append(given))
-    worker.begin(job)
+    worker.begin(Job(served, [([65], options)], True, chat.read_tools(asked)))
     while served.engine.running or served.engine.waiting:
         worker._step(served)
         worker._send()
-    pieces = [piece for (batch,) in sent for _, news in batch for piece in news]
+    pieces = [piece for batch in worker.sent for _, news in batch for piece in news]
     assert [piece.text for piece in pieces[:-1]] == ["s", "o", " ", "[x", "]", " "]
     (whole,) = joined(pieces)
     assert (whole.text, whole.finish) == ("so [x] ", "tool_calls") and not worker.jobs
@@ -205,37 +217,44 @@ def test_a_forced_call_has_arguments_of_its_schema(folders):
     one["function"]["parameters"] = {"properties": {"numbers": numbers}, "required": ["numbers"]}
     asked = fields.Chat(messages=[{}], tools=[one], tool_choice="required")
     tools = chat.read_tools(asked)
-    fits = Constraint(chat.must_call(asked, tools), opened.tokenizer, [opened.model.config.vocab_size])
+    assert chat.must_call(asked, tools) == tools
+    end = opened.model.config.vocab_size
+    fits = answers._constraint("calls", json.dumps(tools), opened.tokenizer, (end,))
     ids, mask = [], fits.within(60)
-    while opened.model.config.vocab_size not in (allowed := mask(ids)):
+    while end not in (allowed := mask(ids)):
         ids.append(int(allowed[len(ids) * 7 % len(allowed)]))
     before, call, held = chat.find_call(opened.tokenizer.decode(ids), tools)
     assert (before, held) == ("", "") and call["name"] == "add_all"
     assert len(json.loads(call["arguments"])["numbers"]) <= 2
 
 
-def test_a_form_may_end_with_a_stop_that_is_one_token(folders):
+def test_a_form_may_end_with_a_stop_that_is_one_token(served):
     """Runs of sft end an answer with a newline, and have no token for it alone."""
-    served = Served("plain", tl.open_model(folders["plain"]), "fp", 2**26)
     asked = fields.Chat(messages=[{}], response_format={"type": "json_object"})
     mask = answers._mask(served, asked, {}, ["\n"], 50, 0)
     assert [*mask(served.opened.tokenizer.encode("{}"))] == served.opened.tokenizer.encode("\n")
 
 
-def test_an_engine_that_fails_ends_its_answers_and_the_next_one_is_written(folders):
-    served = Served("plain", tl.open_model(folders["plain"]), "fp", 2**26)
-    worker, sent = Worker([served]), []
-    worker.loop = SimpleNamespace(call_soon_threadsafe=lambda call, *given: sent.append(given))
+def test_requests_that_ask_for_the_same_form_share_its_expressions_for_a_while(served, monkeypatch):
+    monkeypatch.setattr("tinyllm.constrain.constraint.Expressions", made := Mock(side_effect=Expressions))
+    for name in ["x", "x", "y", "x", *map(str, range(99)), "x"]:
+        schema = {"type": "json_schema", "json_schema": {"schema": {"const": name}}}
+        for more in ({"response_format": schema}, {"tools": [tool(name, "x")], "tool_choice": "required"}):
+            answers.prepare(served, fields.Chat(**USER, **more))
+    assert made.call_count == 2 * (2 + 99 + 1)
+
+
+def test_an_engine_that_fails_ends_its_answers_and_the_next_one_is_written(served, worker):
     broken, whole = (Job(served, [([65], {"max_tokens": 3})], False, {}) for _ in range(2))
     worker.begin(broken)
     served.engine.step = lambda: (_ for _ in ()).throw(MemoryError("no memory"))
     worker._step(served)
-    assert "MemoryError" in str(sent[0][0]) and sent[0][0].status == 500 and not worker.jobs
+    assert "MemoryError" in str(worker.sent[0]) and worker.sent[0].status == 500 and not worker.jobs
     worker.begin(whole)
     for _ in range(3):
         worker._step(served)
     worker._send()
-    assert len(sent) == 2 and sent[1][0][0][1][-1].finish == "length"
+    assert len(worker.sent) == 2 and worker.sent[1][0][1][-1].finish == "length"
     left = Job(served, [([65], {"max_tokens": 9})], False, {})
     worker.begin(left)
     worker._step(served)
@@ -440,18 +459,19 @@ def test_what_is_no_request_is_refused_and_others_are_served(port, name):
 
 
 def test_nobody_waits_for_the_grammars_of_those_who_left(port):
-    _, path, body, _ = formed(properties={f"a{i}": {"type": "null"} for i in range(900)})
+    def new():  # not one of late, whose expressions are kept
+        return formed(properties={f"a{i}": {"type": "null"} for i in range(900)}, title=next(numbers))[2]
 
     def spent():
         began = time.monotonic()
-        ask(port, path, body)
+        ask(port, TALK, new())
         return time.monotonic() - began
 
-    once, data = spent(), json.dumps(body).encode()
+    numbers = count()
+    once = spent()
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", port)) as link:
-            link.sendall(b"POST %b HTTP/1.1\r\nHost: localhost\r\n" % path.encode())
-            link.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(data), data))
+            begin(link, new(), TALK)
             time.sleep(0.02)
     assert spent() < 8 * once
 

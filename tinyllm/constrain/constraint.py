@@ -10,6 +10,7 @@ a text that begins is finished: max_tokens cuts none off, and none comes to a pl
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from math import inf
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,11 @@ class Constraint:
             raise UserError("a text that must fit needs a token for its end: pass end=model.end_ids")
         self._build, self._end = build, sorted(end)
         self._ids, self._bytes, self._texts, self._longer = _spelling(tokenizer, len(tokenizer), (*end,))
+        self._lock = Lock()
         self._writable = [text[0] for text in self._bytes.values() if len(text) == 1]
         self._forget()
-        if self.grammar.shortest[self.start] == inf:
+        self._least = self.grammar.shortest[self.start]
+        if self._least == inf:
             raise UserError("no text fits, or this tokenizer cannot write one that does")
 
     @classmethod
@@ -61,11 +64,16 @@ class Constraint:
 
         Raises UserError if the shortest text may take more, or if the first token takes too long to find.
         """
-        if (least := self.grammar.shortest[self.start]) > max_tokens:
-            raise UserError(f"what fits may take {least} tokens at least, and max_tokens is {max_tokens}")
+        if self._least > max_tokens:
+            raise UserError(f"what fits may take {self._least} tokens at least; max_tokens is {max_tokens}")
         last: list[Any] = [None, [], 1]  # a grammar, tokens, and the state to which these lead
-        self._mask([], max_tokens, last)
-        return lambda ids: self._mask(ids[begin:], max_tokens + begin - len(ids), last)
+
+        def mask(ids):
+            with self._lock:  # other threads may follow other texts
+                return self._mask(ids[begin:], max_tokens + begin - len(ids), last)
+
+        mask([0] * begin)
+        return mask
 
     def _forget(self):
         """Begin a grammar in which only the first state is known."""

@@ -32,7 +32,7 @@ class Expressions:
         self._most: float = MOST
         self._left: float = WORK
         self.rules: dict[str, int] = {}
-        self.shortest: list[float] = []  # of each node: bytes of the shortest text; inf: none fits
+        self.shortest: list[float] = []  # of each node: bytes of the shortest text; inf: none
         self.derived = 0  # how many derivatives were made
         self._heads: dict[int, set[int] | None] = {}  # None: being worked out
         for node in (("either",), ("repeat", NOTHING, 0, 0)):

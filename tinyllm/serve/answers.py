@@ -1,19 +1,22 @@
 """Make an engine's options from a request's fields, and OpenAI's objects from what the engine writes."""
 
 import dataclasses
+import json
 import time
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
 from tinyllm.constrain.constraint import Constraint
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.serve.chat import encode, must_call, read_tools
+from tinyllm.serve.chat import encode, must_call, read_calls, read_tools
 from tinyllm.serve.fields import CHOICES, Chat, Completion, Refusal, check_part
 from tinyllm.serve.worker import Job, Piece, Served
 from tinyllm.tokenizer.text import START, read_prompt
 
 LONGEST_STOP = 500  # characters
+KEPT = 8  # constraints between requests: each may take some 50 MB
 
 
 def many(value: Any, param: str, n: int = 1) -> list[str | list[int]]:
@@ -82,14 +85,15 @@ def _bias(asked):
 
 def _mask(served, asked, tools, ends, most, begin):
     """Return the mask for answers of a form that the request asks for, or None."""
-    form = asked.response_format or {"type": "text"}
-    build: Any = Constraint
+    form, kind = asked.response_format or {"type": "text"}, "schema"
     value: Any = must_call(asked, tools)
     if form["type"] == "json_schema":
         check_part(form, {"json_schema": {"schema": dict}}, "response_format")
-        build, value = Constraint.of_schema, form["json_schema"]["schema"]
+        value = form["json_schema"]["schema"]
     elif form["type"] == "json_object":
-        build, value = Constraint.of_schema, {"type": "object"}
+        value = {"type": "object"}
+    else:
+        kind = "calls"
     if value is None:
         return None
     tokenizer, model = served.opened.tokenizer, served.opened.model
@@ -100,9 +104,19 @@ def _mask(served, asked, tools, ends, most, begin):
         raise Refusal(f"{served.name} has no token that ends a text, so its texts cannot be held to a form",
                       "response_format")
     try:
-        return build(value, tokenizer, end).within(most - 1, begin)  # the last token is the end
+        fits = _constraint(kind, json.dumps(value), tokenizer, tuple(sorted(end)))
+        return fits.within(most - 1, begin)  # the last token is the end
     except (UserError, RecursionError) as error:
         raise Refusal(error, "tool_choice" if form["type"] == "text" else "response_format") from None
+
+
+@lru_cache(KEPT)
+def _constraint(kind, form, tokenizer, end):
+    """Return the constraint for a schema or for calls of functions, in JSON; requests share those of late."""
+    value = json.loads(form)
+    if kind == "calls":
+        return Constraint(lambda grammar: read_calls(grammar, value), tokenizer, end)
+    return Constraint.of_schema(value, tokenizer, end)
 
 
 class Answer:

@@ -6,7 +6,6 @@ input of a function with one parameter, a string, is its value; of any other, th
 
 import json
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -41,22 +40,23 @@ def read_tools(asked: Chat) -> Tools:
     return {} if asked.tool_choice == "none" else found
 
 
-def must_call(asked: Chat, tools: Tools) -> Callable[[Expressions], int] | None:
-    """Return what makes the expression for an answer that must be a call, or None if it may be a text."""
+def must_call(asked: Chat, tools: Tools) -> Tools | None:
+    """Return the functions one of which the answer must call, or None if it may be a text."""
     choice: Any = asked.tool_choice
-    names = [*tools]
     if isinstance(choice, dict):
-        names, choice = [name for name in tools if name == choice["function"]["name"]], "required"
-    if choice not in ("auto", "none", "required") or (choice == "required" and not names):
+        name, choice = choice["function"]["name"], "required"
+        tools = {name: tools[name]} if name in tools else {}
+    if choice not in ("auto", "none", "required") or (choice == "required" and not tools):
         raise Refusal("tool_choice must be auto, none, required, or a function of tools", "tool_choice")
+    return tools if choice == "required" else None
 
-    def one(grammar, name):
-        given = read_schema(grammar, tools[name]) if isinstance(tools[name], dict) else read_regex(
-            grammar, INPUT + "{1,80}")
-        return grammar.sequence(grammar.text(f"[{name} "), given, grammar.text("]"))
 
-    return (lambda grammar: grammar.either(*(one(grammar, name) for name in names))) if (
-        choice == "required") else None
+def read_calls(grammar: Expressions, tools: Tools) -> int:
+    """Return the expression for a call of one of these functions."""
+    return grammar.either(*(grammar.sequence(
+        grammar.text(f"[{name} "),
+        read_schema(grammar, tool) if isinstance(tool, dict) else read_regex(grammar, INPUT + "{1,80}"),
+        grammar.text("]")) for name, tool in tools.items()))
 
 
 def find_call(text: str, tools: Tools) -> tuple[str, dict[str, str] | None, str]:
