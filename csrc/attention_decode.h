@@ -11,7 +11,7 @@
  * to 12 percent more.)
  */
 /* STEP: keys per task. SHARING: queries that share a key in registers. AHEAD: how many floats ahead to prefetch. */
-enum { STEP = 16, SHARING = 4, AHEAD = 65536 };
+enum { STEP = 16, SHARING = 4, AHEAD = 16384 };
 
 struct decode_job {
     struct attention_job *job;
