@@ -17,6 +17,7 @@ from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, GPTConfig
+from tinyllm.nn import pack_cache
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
@@ -51,7 +52,8 @@ def expected(prompt, tokens, **options):
 
 def test_generate_passes_every_option_on(tinyllm, capsys):
     drawn = "--temperature=0.7 --top-k=5 --top-p=0.9 --min-p=0.05 --repetition-penalty=1.2 --seed=3"
-    ids, text = expected("a", 200, sampling=Sampling(0.7, 5, 0.9, 0.05, 1.2), seed=3)
+    sampling = {"sampling": Sampling(0.7, 5, 0.9, 0.05, 1.2), "seed": 3}
+    ids, text = expected("a", 200, **sampling)
     words = "generate", "RUN", "--prompt", "a", *drawn.split()
     assert tinyllm(*words) == 0
     assert capsys.readouterr().out == f"a{text}\n"
@@ -61,6 +63,9 @@ def test_generate_passes_every_option_on(tinyllm, capsys):
     assert tinyllm(*words, "--stop", "\\n", "--json") == 0
     (sample,) = json.loads(capsys.readouterr().out)["samples"]
     assert sample["text"] == text.split("\n")[0] != text and sample["finish"] == "stop"
+    packed = generate(pack_cache(tiny(), "int8"), ["a"], max_tokens=200, tokenizer=TOKENIZER, **sampling)[0]
+    assert tinyllm(*words, "--cache", "int8", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["samples"][0]["tokens"] == packed != ids
 
 
 def test_generate_searches_with_beams(tinyllm, capsys):

@@ -104,10 +104,13 @@ def sockets(process):
 
 
 def test_a_slow_reader_leaves_and_memory_is_a_limit(talker):
-    patience = "from tinyllm.serve import listen; listen.PATIENCE = 1"
+    patience, large = "from tinyllm.serve import listen; listen.PATIENCE = 1", {"prompt": "a" * 60, "n": 128}
+    with running(talker, "--memory", "1", "--cache", "bf16") as process:
+        status, answer = ask(process.port, WRITE, large | {"max_tokens": 30})
+        assert status == 200 and len(answer["choices"]) == 128
     with running(talker, "--memory", "1", first=patience) as process:
-        status, answer = ask(process.port, WRITE, {"prompt": "a" * 60, "n": 128, "max_tokens": 30})
-        assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+        status, refusal = ask(process.port, WRITE, large | {"max_tokens": 30})
+        assert (status, refusal["error"]["type"]) == (400, "invalid_request_error")
         with ThreadPoolExecutor(12) as pool:
             body = {"prompt": "a" * 10, "n": 20, "max_tokens": 80}
             found = [*pool.map(lambda i: ask(process.port, WRITE, body), range(40))]

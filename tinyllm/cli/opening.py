@@ -9,6 +9,8 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.speculative import DraftModel, Lookup
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
+from tinyllm.nn import pack_cache
+from tinyllm.nn.cache import CODECS
 from tinyllm.runs import Opened, open_model
 from tinyllm.runs.run import list_runs
 
@@ -40,6 +42,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--repetition-penalty", metavar="X", type=float, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
     add("--bits", type=int, choices=(8, 4), help="round the weights as they are read: less memory")
+    add("--cache", choices=CODECS, default="float32", help="how keys and values are stored: less memory")
     add("--draft", metavar="RUN|lookup", help="a small model, or the text so far, proposes tokens: faster")
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
@@ -54,6 +57,8 @@ def open_to_write(run: str | None, which: str, values: dict[str, Any],
     if beams and values["draft"]:
         raise UserError("--beams compares whole texts, so nothing can be proposed: leave out --draft")
     opened = open_model(chosen(run, shipped=True), which, values["bits"])
+    if values["cache"] != "float32":
+        pack_cache(opened.model, values["cache"])
     given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}
     sampling = dataclasses.replace(Sampling() if beams else opened.sampling, **given)
     stop = [*(text.replace("\\n", "\n") for text in values["stop"]), *opened.stops]

@@ -1,10 +1,12 @@
 """Implement `tinyllm serve`, which answers HTTP requests as OpenAI's API does."""
 
 from pathlib import Path
+from typing import Literal
 
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
 from tinyllm.models.registry import locate
+from tinyllm.nn import pack_cache
 from tinyllm.runs import open_model
 from tinyllm.serve.app import LOOPBACK, Api
 from tinyllm.serve.listen import bind, listen
@@ -12,8 +14,8 @@ from tinyllm.serve.worker import Served, fingerprint
 
 
 @command("serve")
-def serve(runs: list[str], *, host: str = "127.0.0.1", port: int = 8000, api_key: str = "", memory: int = 1024
-          ) -> int:
+def serve(runs: list[str], *, host: str = "127.0.0.1", port: int = 8000, api_key: str = "",
+          memory: int = 1024, cache: Literal["float32", "bf16", "int8"] = "float32") -> int:
     """Serve models over HTTP, with the requests and answers of OpenAI's API.
 
     One line says the address when the server is ready; port 0 takes a free one. A browser shows a page for
@@ -25,6 +27,7 @@ def serve(runs: list[str], *, host: str = "127.0.0.1", port: int = 8000, api_key
     --port P        the port
     --api-key K     answer only who sends this key
     --memory MB     the most memory for what the models have read
+    --cache         how keys and values are stored
 
     example:
       tinyllm serve shipped --port 8000
@@ -41,6 +44,8 @@ def serve(runs: list[str], *, host: str = "127.0.0.1", port: int = 8000, api_key
     models = []
     for name, run in zip(names, runs, strict=True):
         opened = open_model(run)
+        if cache != "float32":
+            pack_cache(opened.model, cache)
         models.append(Served(name, opened, fingerprint(opened), memory * 2**20 // len(runs)))
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
     hosts = set() if host in ("0.0.0.0", "::") else {host, *LOOPBACK}

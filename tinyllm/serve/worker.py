@@ -16,6 +16,7 @@ from tinyllm.decode.engine import Engine
 from tinyllm.decode.prefix import Prefixes
 from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
+from tinyllm.nn.attention import Attention
 from tinyllm.runs import Opened
 from tinyllm.serve.chat import Tools, find_call
 from tinyllm.serve.fields import Refusal
@@ -49,8 +50,9 @@ class Served:
 
 
 def fingerprint(opened: Opened) -> str:
-    """Return a digest of a model's weights and this version, which name an answer together with its seed."""
-    digest = sha256(__version__.encode())
+    """Return a digest of a model's weights, caches and this version, which name an answer with its seed."""
+    caches = {part.cache_kind for part in opened.model.of_kind(Attention).values()}
+    digest = sha256(f"{__version__} {caches}".encode())
     for name, array in sorted(opened.model.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return f"fp_{digest.hexdigest()[:12]}"
