@@ -16,7 +16,7 @@ from tinyllm.bench.race import Contender, apart
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
-from tinyllm.nn import quantize
+from tinyllm.nn import pack_cache, quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.report.summary import costs
@@ -37,8 +37,11 @@ ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetiti
 
 
 def model_of(sizes: dict[str, Any], bits: int = 32) -> Any:
-    """Return an untrained model of some sizes, whose weights are always the same, with 32, 8 or 4 bits."""
-    return build(sizes) if bits == 32 else quantize(build(sizes), bits)
+    """Return an untrained model of some sizes, whose weights are always the same, with 32, 8 or 4 bits.
+
+    A rounded model stores bf16 numbers in its cache (llama.cpp stores float16, whatever the weights).
+    """
+    return build(sizes) if bits == 32 else pack_cache(quantize(build(sizes), bits), "bf16")
 
 
 # Ops
