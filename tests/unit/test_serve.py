@@ -20,7 +20,7 @@ import tinyllm as tl
 pytest.importorskip("uvicorn")
 from tinyllm.constrain.expressions import Expressions
 from tinyllm.serve import answers, chat, fields
-from tinyllm.serve.worker import Job, Served, Worker, joined
+from tinyllm.serve.worker import Job, Served, Worker, collect
 
 TALK, WRITE, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 USER = {"messages": [{"role": "user", "content": "hi"}]}
@@ -193,9 +193,12 @@ def test_a_call_ends_an_answer_and_is_held_back_until_it_is_whole(served, worker
     while served.engine.running or served.engine.waiting:
         worker._step(served)
         worker._send()
-    pieces = [piece for batch in worker.sent for _, news in batch for piece in news]
+    pieces = [piece for batch in worker.sent for _, news in batch for piece in news.values()]
     assert [piece.text for piece in pieces[:-1]] == ["s", "o", " ", "[x", "]", " "]
-    (whole,) = joined(pieces)
+    found: dict = {}
+    for piece in pieces:
+        collect(found, piece)
+    (whole,) = found.values()
     assert (whole.text, whole.finish) == ("so [x] ", "tool_calls") and not worker.jobs
     assert whole.call == {"name": "calc", "arguments": '{"x": "1 + 1"}'}
 
@@ -254,7 +257,7 @@ def test_an_engine_that_fails_ends_its_answers_and_the_next_one_is_written(serve
     for _ in range(3):
         worker._step(served)
     worker._send()
-    assert len(worker.sent) == 2 and worker.sent[1][0][1][-1].finish == "length"
+    assert len(worker.sent) == 2 and worker.sent[1][0][1][0].finish == "length"
     left = Job(served, [([65], {"max_tokens": 9})], False, {})
     worker.begin(left)
     worker._step(served)

@@ -22,7 +22,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.serve.answers import Answer, many, prepare
 from tinyllm.serve.fields import Chat, Completion, Embedding, Refusal, parse, read_fields
-from tinyllm.serve.worker import Served, Worker, joined
+from tinyllm.serve.worker import Served, Worker, collect
 
 MOST_BYTES, ALL_BYTES, SECONDS = 4 << 20, 64 << 20, 10  # of a body, of all at once, and to send one
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -205,12 +205,14 @@ async def _leave(receive, queue):
 
 
 async def _news(queue):
-    """Return all that is in the queue, Pieces joined; the end of a job, a Refusal or None, comes alone."""
-    found = [await queue.get()]
-    while not queue.empty():
-        found.append(queue.get_nowait())
-    ends = [news for news in found if not isinstance(news, list)]
-    return ends[0] if ends else joined([piece for news in found for piece in news])
+    """Return all that is in the queue, a Piece for each text; the end of a job, a Refusal or None, alone."""
+    found = await queue.get()
+    while isinstance(found, dict) and not queue.empty():
+        if not isinstance(news := queue.get_nowait(), dict):
+            return news
+        for piece in news.values():
+            collect(found, piece)
+    return [found[row] for row in sorted(found)] if isinstance(found, dict) else found
 
 
 async def _send(answer, send):

@@ -108,6 +108,6 @@ def listen(api: Api, bound: socket.socket, ready: Callable[[], None]) -> None:
     """Answer requests until SIGTERM or SIGINT; call `ready` at the beginning."""
     server = Server(uvicorn.Config(
         api, http=Protocol, ws="none", lifespan="off", log_config=None, log_level="error",
-        access_log=False, server_header=False, timeout_graceful_shutdown=1))
+        access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=1))
     server.api, server.ready = api, ready
     server.run([bound])

@@ -68,19 +68,17 @@ class Piece(NamedTuple):
     finish: str | None
 
 
-def joined(pieces: list[Piece]) -> list[Piece]:
-    """Join the pieces of each text, in the order of the texts."""
-    found: dict[int, Piece] = {}
-    for new in pieces:
-        old = found.get(new.row, new._replace(text=""))
+def collect(news: dict[int, Piece], new: Piece) -> None:
+    """Add a piece to the earlier ones: {row: what has been written since the last time}."""
+    if old := news.get(new.row):
         scored = slice(old.scored.start, new.scored.stop)
-        found[new.row] = new._replace(text=old.text + new.text, scored=scored)
-    return [found[index] for index in sorted(found)]
+        new = Piece(new.row, old.text + new.text, scored, new.call, new.finish)
+    news[new.row] = new
 
 
 @dataclass(eq=False)
 class Job:
-    """A request: prompts with options of `Engine.add`, each n times, and a queue of lists of Pieces."""
+    """A request: prompts with options of `Engine.add`, each n times, and a queue of {row: Piece}."""
 
     served: Served
     prompts: list[tuple[list[int], dict[str, Any]]]
@@ -90,7 +88,7 @@ class Job:
     sequences: list[Sequence] = field(default_factory=list)
     held: dict[int, str] = field(default_factory=dict)  # of each text, an end that may become a call
     scored: Counter = field(default_factory=Counter)  # how many logprobs are in Pieces
-    news: list[Piece] = field(default_factory=list)  # not sent yet
+    news: dict[int, Piece] = field(default_factory=dict)  # not sent yet
     left: int = 0  # how many texts have not ended
     queue: asyncio.Queue = field(default_factory=asyncio.Queue)
 
@@ -109,7 +107,7 @@ class Job:
         self.left -= bool(s.finish)
         if text or s.finish or scored.start < end:
             finish = "length" if s.finish == "context" else s.finish
-            self.news.append(Piece(index, text, scored, call, finish))
+            collect(self.news, Piece(index, text, scored, call, finish))
 
 
 class Worker(threading.Thread):
@@ -202,7 +200,7 @@ class Worker(threading.Thread):
         if ready:
             self.loop.call_soon_threadsafe(_deliver, [(job.queue, job.news) for job in ready])
         for job in ready:
-            job.news = []
+            job.news = {}
         self.rested = time.monotonic() + PAUSE * len(ready)
 
 
