@@ -26,12 +26,13 @@ class UserError(ValueError):
 
 
 @contextmanager
-def worded(before: str, after: str = "") -> Iterator[None]:
-    """Put words before, and perhaps after, the message of a UserError that is raised in a `with` block."""
+def worded(before: str, after: str = "", unless: object = None) -> Iterator[None]:
+    """Put words around the message of a UserError in a `with` block; only `after` if it names `unless`."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{before}{error}{after}") from error
+        named = unless is not None and str(unless) in str(error)
+        raise UserError(f"{'' if named else before}{error}{after}") from error
 
 
 def one_line(message: object) -> str:

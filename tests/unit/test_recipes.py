@@ -48,7 +48,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "dpo": DECODER | {"data": "preferences.jsonl"},
     "dpo ipo": DECODER | {"data": "preferences.jsonl", "dpo.loss": "ipo"},
     "grpo": ANSWERING | {"grpo.group": 2, "grpo.max_tokens": 8, "grpo.beta": 0.1},
-    "ppo": ANSWERING | {"ppo.max_tokens": 8, "ppo.epochs": 2, "ppo.pieces": 2},
+    "ppo": ANSWERING | {"ppo.max_tokens": 8, "ppo.epochs": 2},
     "ppo reinforce": ANSWERING | {"ppo.max_tokens": 8, "ppo.value": 0.0, "ppo.clip": 0.0,
                                   "ppo.kl_in": "loss"},
     "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},

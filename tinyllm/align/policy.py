@@ -39,7 +39,6 @@ class PolicyConfig:
     reward: str | None = setting(None, help="a run of the recipe reward; none: the checker of the data")
     unfinished: float = setting(1.0, help="what an answer loses that max_tokens cut off", min=0)
     epochs: int = setting(1, help="how often a step sees each answer before others are drawn", min=1)
-    pieces: int = setting(1, help="how many steps share the answers that are drawn at once", min=1)
     clip: float = setting(0.2, help="how far a ratio of probabilities may be from 1; 0: any", min=0, below=1)
 
 
@@ -75,8 +74,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
         return dataclasses.replace(rollout, reference=frozen(reference, rollout), **found)
 
     def collect(phase: int) -> Rollout:
-        chosen = Random(config.seed, "questions", phase).integers(
-            len(learnt), train.batch * options.pieces // group)
+        chosen = Random(config.seed, "questions", phase).integers(len(learnt), train.batch // group)
         asked = [learnt[i] for i in chosen for _ in range(group)]
         return learn(answer(asked, Random(config.seed, "answers", phase).integers(2**31)))
 
@@ -87,7 +85,7 @@ def plan_of_answers(parts: Any, group: int, learn: Callable[[Rollout], Rollout],
 
     unknown = {"true_reward": not learnt[0].truth, "frac_reward_zero_std": group == 1}
     healthy = {name: line for name, line in HEALTHY.items() if not unknown.get(name)}
-    draws = Rollouts(collect, config.seed, options.epochs, options.pieces)
+    draws = Rollouts(collect, options.epochs)
     return Plan(draws, loss, measure, *questions.tokens, encoded[held_out[0].prompt], healthy, report)
 
 

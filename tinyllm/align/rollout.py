@@ -17,7 +17,6 @@ from tinyllm.decode.engine import Engine
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.loss import IGNORED
-from tinyllm.rng import Random
 from tinyllm.runs.opened import Opened
 
 ROWS = 64  # rows of a pass that computes log-probabilities without gradients
@@ -89,26 +88,22 @@ def frozen(model: Any, batch: Batch, score: str = "log_probs") -> np.ndarray:
 
 
 class Rollouts:
-    """Return the batch of a step: a part of the answers that were drawn `epochs * pieces` steps ago or less.
+    """Return the batch of a step: the answers that were drawn less than `epochs` steps ago.
 
     collect(phase): draws answers with the model as it is now, and returns a Rollout. Every checkpoint has the
     answers in use, so a resumed run continues with them.
     """
 
-    def __init__(self, collect: Callable[[int], Rollout], seed: int, epochs: int = 1, pieces: int = 1):
-        self.collect, self.seed, self.epochs, self.pieces = collect, seed, epochs, pieces
+    def __init__(self, collect: Callable[[int], Rollout], epochs: int = 1):
+        self.collect, self.epochs = collect, epochs
         self.held: tuple[int, Rollout] | None = None
 
     def __call__(self, step: int) -> Rollout:
-        phase, at = divmod(step, self.epochs * self.pieces)
+        phase, epoch = divmod(step, self.epochs)
         if self.held is None or self.held[0] != phase:
             self.held = phase, self.collect(phase)
         rollout = self.held[1]
-        epoch, piece = divmod(at, self.pieces)
-        order = Random(self.seed, "answers", phase, epoch).shuffle(range(len(rollout.tokens)))
-        size = len(order) // self.pieces
-        part: Any = rollout.rows(np.sort(order[piece * size : (piece + 1) * size]))
-        return dataclasses.replace(part, fresh=np.full(size, float(at == 0)))
+        return dataclasses.replace(rollout, fresh=np.full(len(rollout.tokens), float(epoch == 0)))
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the answers in use, for a checkpoint."""

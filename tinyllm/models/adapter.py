@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import atomic_write_text, parse_json, read_json
 from tinyllm.models.weights import Origin, Stored, hash_weights, read_header, save_weights
 from tinyllm.nn import adapt, adapter_state, adapters, load_adapter
@@ -90,7 +90,7 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
     no linear layer.
     """
     path = folder / WEIGHTS
-    try:
+    with worded(f"{path}: ", unless=path):
         if labels and model.objective == "masked":
             model = model.for_task("classify", parse_json(labels))
         elif labels and model.objective == "causal":
@@ -103,8 +103,6 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
         with without_memory():
             adapt(model, settings["r"], settings["lora_alpha"], [*layers], seed=None, new=new)
         load_adapter(model, state)
-    except UserError as error:
-        raise UserError(error if str(path) in str(error) else f"{path}: {error}") from error
     return model
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
@@ -138,7 +138,9 @@ def _fill(model, folder, stored, bits=None):
         floats = "F" in stored[name].dtype and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
         return fitting(name, np.asarray(stored[name], tensor.dtype if floats else None), tensor)
 
-    try:
+    files = {array.path for array in stored.values()}
+    place = files.pop() if len(files) == 1 else folder
+    with worded(f"{place}: ", unless=place):
         stored, turned = _needed(model, stored), _transposed(model)
         stored = {name: array.turned() if name in turned else array for name, array in stored.items()}
         model.check_state({name: array.shape for name, array in stored.items()})
@@ -148,10 +150,6 @@ def _fill(model, folder, stored, bits=None):
         for name, tensor in model.named_tensors():
             if name in stored:  # else quantised above, under other names
                 tensor.data = read(name, tensor)
-    except UserError as error:
-        files = {array.path for array in stored.values()}
-        place = str(files.pop() if len(files) == 1 else folder)
-        raise UserError(error if place in str(error) else f"{place}: {error}") from error
 
 
 def _read_bits(folder, found):

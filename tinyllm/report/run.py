@@ -14,10 +14,9 @@ from tinyllm.runs.recipe import find_recipe
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 TINY = 1e-3  # the smallest loss on a logarithmic axis
-SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
-         ("Speed", "tokens_per_second", "tokens/s")]  # of each small chart: title, column of the log, unit
 SEEN, TRUE = "what training sees", "the true reward"
-ALIGNED = [  # title, what the axes show, column of the x axis, {name of a curve: column of the log}
+# Of each chart: its title, what the axes show, column of the x axis, {name of a curve: column of the log}.
+ALIGNED = [  # what post-training did: its rewards, and the signs of trouble
     ("Reward", "mean of an answer, by step", "step", {SEEN: "objective/scores", TRUE: "true_reward"}),
     ("Reward and distance", "validation, by nats from the start", "val_objective/kl",
      {SEEN: "val_objective/scores", TRUE: "val_true_reward"}),
@@ -31,6 +30,8 @@ ALIGNED = [  # title, what the axes show, column of the x axis, {name of a curve
     ("Cut off", "share of answers without an end", "step", {"": "completions/clipped_ratio"}),
     ("No contrast", "share of prompts whose answers earn the same", "step", {"": "frac_reward_zero_std"}),
 ]
+SMALL = [("Learning rate", "", "step", {"": "lr"}), ("Gradient norm", "", "step", {"": "grad_norm"}),
+         ("Speed", "tokens/s", "step", {"": "tokens_per_second"})]
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     body = [
         _numbers(steps, curves),
         _loss_chart(curves) if "nats" in unit else Html(),  # a loss of rewards says little: see the rewards
-        _aligned(records),
-        tag("div", [_small_chart(records, *small) for small in SMALL], class_="trio"),
+        _charts(records, ALIGNED),
+        _charts(records, SMALL),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
         section("Model", None, tag("pre", summarise(model, config.train.batch, model.config.context))),
@@ -147,24 +148,17 @@ def _loss_chart(curves: LossCurves) -> Html:
     return chart("Loss", "; ".join(words), series, unit, log=True, tall=True)
 
 
-def _small_chart(records: list[dict], name: str, key: str, unit: str) -> Html:
-    """Return a small chart of a column of the log."""
-    points = column(records, key)
-    values = [y for _, y in points] or [0.0]
-    description = f"between {min(values):.4g} and {max(values):.4g}, {values[-1]:.4g} at the end"
-    return chart(name, description, [Series(name, points, "other")], unit)
-
-
-def _aligned(records: list[dict]) -> Html:
-    """Return charts of what post-training logs: rewards, and signs of trouble. Other logs give empty HTML."""
+def _charts(records: list[dict], charts: list) -> Html:
+    """Return charts of columns of a log, or empty HTML if it has none of these."""
     drawn = []
-    for title, unit, across, curves in ALIGNED:
+    for title, unit, across, curves in charts:
         series = []
         for (name, column), style in zip(curves.items(), ("train", "val"), strict=False):
             points = sorted((each[across], each[column]) for each in records
                             if each.get(across) is not None and each.get(column) is not None)
             series.append(Series(name, points, style if len(curves) > 1 else "other"))
-        words = [f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series if s.points]
+        words = [f"{s.name} between {min(ys):.4g} and {max(ys):.4g}, {ys[-1]:.4g} at the end".strip()
+                 for s in series if (ys := [y for _, y in s.points])]
         drawn.append(chart(title, "; ".join(words), series, unit))
     return tag("div", drawn, class_="trio") if any(drawn) else Html()
 

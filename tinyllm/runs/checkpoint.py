@@ -14,13 +14,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, conform
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import atomic_write_text, open_regular, read_bytes, read_json, sync_folder
 from tinyllm.models.weights import hash_file, load_weights
 
@@ -138,11 +138,6 @@ def load_state(path: Path, name: str, part: Any) -> None:
         part.load_state_dict(load_weights(file)[0])
 
 
-@contextmanager
-def naming(file: Path) -> Iterator[None]:
+def naming(file: Path) -> AbstractContextManager[None]:
     """Add to an error in the `with` block the name of the file that it reads, and what to do about it."""
-    try:
-        yield
-    except ValueError as error:
-        name = "" if str(file.parent) in str(error) else f"{file}: "
-        raise UserError(f"{name}{error}; {ADVICE}") from error
+    return worded(f"{file}: ", f"; {ADVICE}", unless=file.parent)
