@@ -17,7 +17,7 @@ from tinyllm.version import __version__
 COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
     "generate": ("generate", "continue a text with a trained model"),
-    "chat": ("chat", "write a text in turns with a trained model"),
+    "chat": ("generate", "write a text in turns with a trained model"),
     "eval": ("eval", "ask a trained model questions, and score its answers"),
     "arena": ("arena", "compare answers of models blindly, and rank the models"),
     "merge": ("compress", "add a trained adapter to the weights of its model"),
@@ -28,7 +28,7 @@ COMMANDS = {  # name -> module, what it does
     "serve": ("serve", "answer HTTP requests as OpenAI's API does"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),
-    "world": ("world", "ask the small world that texts are about"),
+    "world": ("data", "ask the small world that texts are about"),
     "tokenizer": ("tokenizer", "train a tokenizer, look at its tokens, encode texts"),
     "lesson": ("lesson", "show the lessons, or start one"),
     "check": ("lesson", "try your exercise of a lesson, and name the mistakes in it"),
