@@ -14,6 +14,7 @@ from select import select
 from statistics import median
 from threading import Thread
 from time import perf_counter, process_time, sleep
+from timeit import timeit
 
 import numpy as np
 
@@ -198,16 +199,6 @@ write_page(folder / "serving.html", "One at a time, and batched",
 # %%
 rules = "The dog was happy. The cat was sad. " * 14
 cost = {}
-
-
-def spend(engine, steps):
-    """Take steps -> milliseconds of the processor for each."""
-    began = process_time()
-    for _ in range(steps):
-        engine.step()
-    return 1000 * (process_time() - began) / steps
-
-
 guess = predict("225 equal tokens: how many times as cheap is the answer?")
 wide = tl.LlamaConfig(vocab_size=1024, context=256, layers=2, width=512,
                       heads=8, hidden=1408)
@@ -216,8 +207,8 @@ for name, reader in {"width 128": model, "width 512": tl.Llama(wide)}.items():
         engine, times = Engine(reader, tokenizer, prefixes=kept), []
         for i in range(20):
             s = engine.add(f"{rules}{i} birds", max_tokens=1)
-            times.append(spend(engine, 1))
-        cost[name, s.reused] = median(times)
+            times.append(timeit(engine.step, timer=process_time, number=1))
+        cost[name, s.reused] = 1000 * median(times)
         print(f"{name}: {cost[name, s.reused]:.1f} ms, {s.reused} found")
     print(compare(guess, round(cost[name, 0] / cost[name, s.reused], 1)))
 
@@ -261,8 +252,7 @@ for e in states:  # which grow meanwhile
     print(len(rows) - 1, {chr(byte): states.index(one)
                           for byte, one in enumerate(found) if one})
 shortest = np.array([min(grammar.shortest[e], 10**6) for e in states], int)
-spelt = tokenizer.bytes_of_tokens()
-words = [spelt[i] for i in range(len(spelt))]
+words = [word for _, word in sorted(tokenizer.bytes_of_tokens().items())]
 guess = predict("of the 1,024 tokens, how many may come first?")
 allowed = ops.allowed_tokens(np.array(rows), shortest, 1, words, 4)
 print(compare(guess, int(allowed.sum())))
@@ -293,8 +283,8 @@ for name, mask in {"masked": fits, "free": None}.items():
         engine = Engine(model, tokenizer)
         for each in asked:
             engine.add(sampling=opened.sampling, mask=mask, **each)
-        times.append(spend(engine, 12))
-    cost[name] = median(times)
+        times.append(timeit(engine.step, timer=process_time, number=12))
+    cost[name] = 1000 * median(times) / 12
     print(f"{name}: {cost[name]:.2f} ms a step of 16 texts")
 print(compare(guess, round(100 * (cost["masked"] / cost["free"] - 1))))
 
