@@ -73,7 +73,7 @@ class Lesson:
     expected: tuple
     previews: tuple[str, ...] = ()
     mine: dict[str, Any] | None = None
-    long: bool = False
+    quick: bool = False
     home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, and its stub
     stub: str = ""
 
@@ -102,7 +102,7 @@ class Lesson:
         path = self.path / "hints.toml"
         return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
 
-    def broken(self, output: str) -> list[dict[str, Any]]:
+    def broken(self, output: str) -> list[str | dict[str, Any]]:
         """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""
         return [promise for promise in self.expected if not kept(promise, output)]
 
@@ -115,14 +115,14 @@ class Lesson:
         raise UserError(f"lesson {self.number} has no exercise {name!r}; it has {have}")
 
 
-def kept(promise: dict[str, Any], output: str) -> bool:
+def kept(promise: str | dict[str, Any], output: str) -> bool:
     """Return True if a lesson's output meets an expectation in syllabus.toml.
 
-    An expectation is {"text": ...}, which must occur, or {"after": words, "low": a, "high": b}: the first
+    An expectation is a text, which must occur, or {"after": words, "low": a, "high": b}: the first
     number after these words must lie between a and b.
     """
-    if "text" in promise:
-        return promise["text"] in output
+    if isinstance(promise, str):
+        return promise in output
     after = output.partition(promise["after"])[2]  # "" without these words
     number = re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", after)
     return number is not None and promise["low"] <= float(number[0].replace(",", "")) <= promise["high"]
