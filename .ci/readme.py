@@ -1,6 +1,6 @@
 """Run the commands that README.md and docs/*.md show, in one shell, and compare what they print.
 
-    python3 .ci/readme.py [--list] [PAGE ...]
+    python3 .ci/readme.py [PAGE ...]
 
 Every line of an ```sh block is run. In a ```console block, `$ command` is run if its output is shown below,
 and must print that; lines may break elsewhere, and `...` stands for any text. A command without output is
@@ -63,11 +63,8 @@ def script(todo, folder):
 
 
 def main():
-    pages = [argument for argument in sys.argv[1:] if argument != "--list"] or PAGES
+    pages = sys.argv[1:] or PAGES
     todo = [step for page in pages for step in steps((ROOT / page).read_text(encoding="utf-8"))]
-    if "--list" in sys.argv:
-        print("\n".join(command for command, _ in todo))
-        return 0
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(["bash", "-c", script(todo, folder)], stdin=subprocess.DEVNULL).returncode
         kept = {int(path.name): path.read_text(encoding="utf-8") for path in Path(folder).iterdir()}
