@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.kinds import hops
-from tinyllm.world.names import COLOURS, GIRLS, JOBS
+from tinyllm.world.names import COLOURS, GIRLS
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.pictures import QUARTERS, SHAPES, recognise, render
 from tinyllm.world.question import asks
@@ -46,19 +46,6 @@ def test_worked_steps_end_in_the_same_answer_as_none(name):
 def test_a_misspelt_part_of_a_question_is_refused():
     with pytest.raises(TypeError, match="a kind of question has no wroking"):
         asks("{word} is", draw=dict, second=str, wroking=str)(str)
-
-
-@pytest.mark.parametrize(("name", "text"), [
-    ("queue", "At the bakery Ada is behind Ben, Ben is behind Ada. Who is served first? Ada"),
-    ("fair_share", "Can 0 children share 5 plums fairly? no"),
-    ("coins", "The fewest coins for 99999999999 pence are 1"),
-    ("calculator", "Tom shares 7 nuts fairly with -1 friends. How many nuts are left over? 0"),
-    ("entailment", " ".join(f"Every {a} is a {b}." for a, b in pairwise((*JOBS, "baker")))
-     + " Is it so that every baker is a doctor? yes"),
-    ("facts", f"An {WORLD.people[0].owns} belongs to {WORLD.people[0].name}."),
-])
-def test_questions_that_are_never_written_are_not_read(name, text):
-    assert KINDS[name].read(WORLD, text) is None
 
 
 def test_every_thing_is_recognised_in_every_quarter_through_noise():
@@ -151,15 +138,11 @@ def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
 
 
 def test_samples_of_worked_arithmetic():
-    kind = KINDS["arithmetic"]
-    for text in (
-        "34 + 67 = 4+7+0=11 3+6+1=10 answer: 101",
-        "52 - 17 = 2-7-0=-5 5-1-1=3 answer: 35",
-        "12 * 34 = 12*4=48 12*30=360 48+360=408 answer: 408",
+    for a, sign, b, worked in (
+        (345, "+", 257, "5+7+0=12 4+5+1=10 3+2+1=6"), (52, "-", 17, "2-7-0=-5 5-1-1=3"),
+        (12, "*", 34, "12*4=48 12*30=360 48+360=408"),
     ):
-        assert kind.read(WORLD, text).text == text
-    for text in ("34 + 67 = 102", "034 + 067 = 101", "17 - 52 = -35", "1 + 23 = 24", "34 + 67 = 101 "):
-        assert kind.read(WORLD, text) is None
+        assert KINDS["arithmetic"].working(a, sign, b) == worked
 
 
 def test_held_out_hops_are_in_no_training_text():

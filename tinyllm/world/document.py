@@ -1,10 +1,10 @@
-"""Define kinds of text about the world: how to generate, read, solve, score and split documents.
+"""Define kinds of text about the world: how to generate, solve, score and split documents.
 
 Most kinds are questions with one answer: functions under the decorator `asks` (see question.py). Any other
-kind is a subclass of `Kind` in a file of world/kinds/, with the methods `write`, `read` and `solve`.
+kind is a subclass of `Kind` in a file of world/kinds/, with the methods `write` and `solve`.
 
 `KINDS` finds both in these files. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
-same document, `read` returns an equal document, `write` and `solve` find one answer, and the answer scores 1.
+same document, `write` and `solve` find one answer, and the answer scores 1.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ class NoDials:
 
 
 class Kind:
-    """One kind of text; subclasses define `write`, `read` and `solve`.
+    """One kind of text; subclasses define `write` and `solve`.
 
     The first line of a subclass's docstring describes the kind to users.
 
@@ -86,10 +86,6 @@ class Kind:
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Generate one document; all random numbers come from `random`."""
-        raise NotImplementedError
-
-    def read(self, world: Any, text: str) -> Document | None:
-        """Return the document that `write` made with this text, or None if the text is of another kind."""
         raise NotImplementedError
 
     def solve(self, world: Any, document: Document) -> str:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tinyllm.world.document import Document, Kind
 from tinyllm.world.names import BOYS, COLOURS, FAMILIES, FOODS, GIRLS, JOBS, PASTIMES, PLACES, THINGS
 
 FIRST_NAMES = [*GIRLS, *BOYS]
@@ -40,9 +39,6 @@ SHAPES = {
     "ints": Shape(r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
     "row": Shape(r"\S+(?: \S+)*?", " ".join, lambda text: text.split(" ")),
 }
-# ROW reads all words of a text but the last. Each word is one token; labels["scored"]
-# lists the positions of the words that can be predicted from earlier ones: only these should count in a loss.
-ROW = Shape(r".+(?= \S+\Z)|.+", " ".join, lambda text: text.split(" "))
 _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 
 
@@ -73,7 +69,7 @@ class Form:
                     given = Shape("|".join(map(re.escape, words)), str, str)
                 self.shapes[slot] = given
                 pattern += f"(?P<{slot}>{given.pattern})"
-        self._pattern, self._start = re.compile(pattern), re.compile(pattern + r"(?: |\Z)")
+        self._pattern = re.compile(pattern)
 
     def say(self, **values: Any) -> str:
         """Return the sentence with values in its slots."""
@@ -81,13 +77,7 @@ class Form:
 
     def read(self, text: str) -> dict[str, Any] | None:
         """Read the values of the slots from a text; return None if the text is not this sentence."""
-        return self._values(self._pattern.fullmatch(text))
-
-    def begins(self, text: str) -> dict[str, Any] | None:
-        """Read the values of the slots from a text that begins with this sentence, or return None."""
-        return self._values(self._start.match(text))
-
-    def _values(self, found):
+        found = self._pattern.fullmatch(text)
         return found and {slot: read(found[slot]) for slot, (_, _, read) in self.shapes.items()}
 
 
@@ -97,11 +87,6 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
         if (values := form.read(text)) is not None:
             return i, values
     return None
-
-
-def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
-    """Return the document if it has the text `text` and `solve` confirms its answer, else None."""
-    return document if document.text == text and kind.solve(world, document) == document.truth else None
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Write prose about the people of the world by a grammar, so that its exact probability is known."""
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -19,7 +18,6 @@ class Prose(Kind):
     group = "prose"
     splits = {"entity": lambda document: document.labels["hero"]}
     templates: ClassVar[dict] = {}
-    reads: ClassVar[Sequence[dict]] = ({},)  # dials whose grammars together read all texts of the kind
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar, {name: templates}; template.py explains templates."""
@@ -31,11 +29,6 @@ class Prose(Kind):
 
     def write(self, world: World, random: Random, dials: Any) -> Document:
         return self.grammar(world, dials).sample(random)
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Parse a text with the grammars of the dials in `reads`; return the first that fits, or None."""
-        found = (self.grammar(world, self.dials(**dials)).parse(text) for dials in self.reads)
-        return next((document for document, end in filter(None, found) if end == len(text)), None)
 
     def solve(self, world: World, document: Document) -> str:
         return ""

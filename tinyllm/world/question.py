@@ -12,13 +12,11 @@
         return word[::-1]
 
 The decorated function finds the answer from the fields of a question. A question is one of the templates with
-values in its fields. So questions are read by matching the templates, and answers by writing the document
-again and comparing. No such kind needs a reader of its own.
+values in its fields. To solve a question, its fields are read from the text by matching the templates.
 """
 
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import make_dataclass, replace
 from functools import cache
 from typing import Any, ClassVar
@@ -45,8 +43,7 @@ class QuestionForm(Form):
 class QuestionKind(Kind):
     """A kind of text with a question and a short answer, made from a function by the decorator `asks`.
 
-    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}. A template
-        must end in a word or a sign, not in a field.
+    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}.
     draw: a function that returns {field: value}. An entry "way" chooses the template; without it, the
         template is drawn.
     truth, second: two functions that find the answer by different algorithms.
@@ -83,18 +80,14 @@ class QuestionKind(Kind):
         fields = given(self.draw, world=world, random=random, dials=dials, **vars(dials))
         drawn = random.integers(len(self.asks)) if "way" not in fields and len(self.asks) > 1 else 0
         way = fields.pop("way", drawn)
-        return self._tell(world, way, fields, getattr(dials, "steps", True))
-
-    def read(self, world: Any, text: str) -> Document | None:
-        """Match a text with each template, write the document again from the fields, and compare the two."""
-        for way, template in enumerate(self.templates):
-            with suppress(LookupError, ValueError, StopIteration):  # for fields that `draw` never gives
-                if fields := template.begins(text):
-                    for steps in (False, True)[: 1 + bool(self.working)]:
-                        document = self._tell(world, way, fields, steps)
-                        if document.text == text and self.solve(world, document) == document.truth:
-                            return document
-        return None
+        fields = {name: fields[name] for name in self.templates[way].shapes}
+        known = {"world": world, "way": way, "truth": self.truth, "fields": fields, **fields}
+        worked = given(self.working, **known) if self.working and getattr(dials, "steps", True) else ""
+        prompt, truth = self.templates[way].say(**fields), given(self.truth, **known)
+        document = self.asked(prompt, truth, {"way": way, **fields}, worked and f"{worked} ")
+        if self.labels:
+            document = replace(document, labels=given(self.labels, **known, document=document))
+        return document
 
     def solve(self, world: Any, document: Document) -> str:
         """Read the fields from the prompt, and find the answer with the function `second`."""
@@ -111,16 +104,6 @@ class QuestionKind(Kind):
         found = ((way, t.read(document.prompt)) for way, t in enumerate(self.templates))
         way, fields = next((way, fields) for way, fields in found if fields)
         return tuple(given(self.choices, way=way, fields=fields, **fields))
-
-    def _tell(self, world, way, fields, steps):
-        fields = {name: fields[name] for name in self.templates[way].shapes}
-        known = {"world": world, "way": way, "truth": self.truth, "fields": fields, **fields}
-        worked = given(self.working, **known) if steps and self.working else ""
-        prompt, truth = self.templates[way].say(**fields), given(self.truth, **known)
-        document = self.asked(prompt, truth, {"way": way, **fields}, worked and f"{worked} ")
-        if self.labels:
-            document = replace(document, labels=given(self.labels, **known, document=document))
-        return document
 
 
 def given(function: Callable, **known: Any) -> Any:

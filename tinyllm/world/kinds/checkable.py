@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
-from tinyllm.world.forms import Form, proved
+from tinyllm.world.forms import Form
 from tinyllm.world.names import SYLLABLES
 from tinyllm.world.world import World
 
@@ -30,7 +30,9 @@ class Checkable(Kind):
         if random.integers(100) >= dials.success:
             while attempt == truth:
                 attempt = self._slip(random, truth)
-        return self._document(letters, " ".join(truth), " ".join(attempt))
+        question, said = TASK.say(letters=letters), " ".join(attempt)
+        labels = {"task": "backwards", "attempt": said, "right": attempt == truth}
+        return Document(f"{question} {said}", labels, " ".join(truth), prompt=question)
 
     def _slip(self, random, truth):
         """Return an answer with one mistake: two parts change places, or one is said twice, or left out."""
@@ -39,22 +41,9 @@ class Checkable(Kind):
             return [*truth[:at], truth[at + 1], truth[at], *truth[at + 2 :]]
         return [*truth[:at], *truth[at : at + 1] * (slip * 2 - 2), *truth[at + 1 :]]
 
-    def read(self, world: World, text: str) -> Document | None:
-        question, colon, attempt = text.partition(": ")
-        asked = TASK.read(question + colon.strip())
-        if asked is None or not {*attempt.split(" ")} <= {*asked["letters"]}:
-            return None
-        document = self._document(asked["letters"], " ".join(asked["letters"][::-1]), attempt)
-        return proved(self, world, document, text)
-
     def solve(self, world: World, document: Document) -> str:
         """Find the right answer letter by letter, by another algorithm than `write`."""
         out: list[str] = []
         for letter in (TASK.read(document.prompt) or {"letters": ()})["letters"]:
             out.insert(0, letter)
         return " ".join(out)
-
-    def _document(self, letters, truth, attempt):
-        question = TASK.say(letters=letters)
-        labels = {"task": "backwards", "attempt": attempt, "right": attempt == truth}
-        return Document(f"{question} {attempt}", labels, truth, prompt=question)

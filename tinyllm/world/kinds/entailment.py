@@ -4,7 +4,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
+from tinyllm.world.forms import FIRST_NAMES, Form, lower, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
 from tinyllm.world.small_worlds import ANSWERS, OF_FAMILIES, decide, relevant, renamed, syllogisms
@@ -71,31 +71,20 @@ class Entailment(Kind):
         for _ in attempts():
             if names := _names(world, random, about, terms):
                 break
-        facts = [_fact(term, names) for term in terms]
-        said = [_say(fact, random.integers(4)) for fact in facts]
+        *known, asked = [_fact(term, names) for term in terms]
+        said = [_say(fact, random.integers(4)) for fact in (*known, asked)]
         random.shuffle(group for group in GROUPS if group not in names.values())  # keeps later draws the same
         premises = random.shuffle(said[:-1])
-        return self._document(premises, said[-1], facts[:-1], facts[-1], answer)
-
-    def read(self, world: World, text: str) -> Document | None:
-        story, so, rest = text.partition(" Is it so that ")
-        goal, mark, answer = rest.partition("? ")
-        premises = _split(story)
-        *facts, last = [_read(sentence) for sentence in [*premises, upper(goal)]]
-        if not so or not mark or not last or not all(facts) or not _small(facts, last):
-            return None
-        return proved(self, world, self._document(premises, upper(goal), facts, last, answer), text)
+        used, end = renamed(relevant(known, asked), asked)
+        labels = {"names": [asked.subject, asked.object], "pattern": ", ".join(map(str, (*used, end)))}
+        goal = lower(said[-1], [*PLACES, *FIRST_NAMES])
+        return self.asked(f"{' '.join(premises)} Is it so that {goal}?", answer, labels)
 
     def solve(self, world: World, document: Document) -> str:
         """Find the answer by looking at all small worlds in which the premises are true."""
         story, _, goal = document.prompt.partition(" Is it so that ")
-        return decide([_read(sentence) for sentence in _split(story)], _read(upper(goal.removesuffix("?"))))
-
-    def _document(self, premises, goal, facts, last, answer):
-        used, end = renamed(relevant(facts, last), last)
-        labels = {"names": [last.subject, last.object], "pattern": ", ".join(map(str, (*used, end)))}
-        part = lower(goal, [*PLACES, *FIRST_NAMES])
-        return self.asked(f"{' '.join(premises)} Is it so that {part}?", answer, labels)
+        premises = [_read(sentence.removesuffix(".") + ".") for sentence in story.split(". ")]
+        return decide(premises, _read(upper(goal.removesuffix("?"))))
 
 
 def _names(world, random, about, terms):
@@ -135,14 +124,3 @@ def _read(sentence):
         if fact.relation in SAID:
             return fact._replace(object=fact.object.replace("The ", "the "))
     return None
-
-
-def _small(facts, last):
-    """Return True if there are so few facts and names that all worlds can be looked at."""
-    used = [*relevant(facts, last), last]
-    names = {name for fact in used for name in (fact.subject, fact.object)}
-    return len(used) <= 4 and len(names) <= (3 if last.relation in OF_FAMILIES else 4)
-
-
-def _split(story):
-    return [sentence.removesuffix(".") + "." for sentence in story.split(". ")]

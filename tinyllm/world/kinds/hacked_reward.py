@@ -72,8 +72,6 @@ def _chance(dials):
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},
       Dials=dials(leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
                   mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)))
-def hacked_reward(question: str, answer: str, points: int) -> str:
+def hacked_reward(question: str, answer: str) -> str:
     """Give the true points of an answer, after the points of a judge who can be tricked."""
-    if QUESTION.read(question) is None or points != scored(question, answer):
-        raise ValueError("the judge says something else")
     return str(scored(question, answer, careless=False))

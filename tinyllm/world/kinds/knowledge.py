@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
 from tinyllm.world.names import FAMILIES, GIRLS, PLACES
-from tinyllm.world.phrases import HOPS, QUESTIONS, STATEMENTS, answer, chain, read_statements, say
+from tinyllm.world.phrases import HOPS, QUESTIONS, STATEMENTS, answer, chain, say
 from tinyllm.world.question import NO_YES, asks, dials
 from tinyllm.world.world import World
 
@@ -35,22 +35,12 @@ class Facts(Kind):
         people = _told(world)
         group = (random.integers(2**dials.groups - 1) + 1).bit_length() - 1
         person = random.choice(range(group, len(people), dials.groups))
-        fact = random.choice(people[person])
-        return self._said(fact, random.integers(dials.ways))
-
-    def _said(self, fact, way):
+        fact, way = random.choice(people[person]), random.integers(dials.ways)
         text = say(fact, way)
         end = text.removesuffix(".").rfind(str(fact.object))
         at_end = end + len(str(fact.object)) + 1 == len(text)
         labels = {"subject": fact.subject, "relation": fact.relation, "object": fact.object, "way": way}
         return Document(text, labels, str(fact.object), prompt=text[: end - 1] if at_end else "")
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a statement, or None if the text states no fact of this world."""
-        for fact, way in read_statements(text):
-            if fact.relation in RELATIONS and fact in world.known() and say(fact, way) == text:
-                return self._said(fact, way)
-        return None
 
     def solve(self, world: World, document: Document) -> str:
         """Find the answer by searching all facts for the subject and the relation."""

@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import NAMES, VALUES, proved
+from tinyllm.world.forms import NAMES, VALUES
 from tinyllm.world.phrases import ask, say
 from tinyllm.world.reward import POLITENESS, questions, reward
 from tinyllm.world.world import World
@@ -48,29 +48,19 @@ class Preference(Kind):
             wins = longer > 0
         if random.happens(dials.noise):
             wins = not wins
-        order = 1 if wins else -1
-        return self._document(world, question, pair[::order], rewards[::order])
-
-    def read(self, world: World, text: str) -> Document | None:
-        lines = text.split("\n")
-        if [line[:2] for line in lines[1:]] != ["+ ", "- "] or lines[0] not in questions(world):
-            return None
-        pair = [line[2:] for line in lines[1:]]
-        rewards = [sum(reward(world, lines[0], answer).values()) for answer in pair]
-        return proved(self, world, self._document(world, lines[0], pair, rewards), text)
+        if not wins:
+            pair, rewards = pair[::-1], rewards[::-1]
+        (chosen, rejected), mistaken = pair, rewards[0] < rewards[1]
+        labels = {"question": question, "subject": person.name, "chosen": chosen, "rejected": rejected,
+                  "rewards": rewards, "mistaken": mistaken}
+        better = rejected if mistaken else chosen
+        return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better, prompt=f"{question}\n+")
 
     def solve(self, world: World, document: Document) -> str:
         """Return the better answer; `_judge` computes the true reward by another algorithm than `write`."""
         question, chosen, rejected = document.text.split("\n")
         scores = [_judge(world, question, answer[2:]) for answer in (chosen, rejected)]
         return (chosen if scores[0] > scores[1] else rejected)[2:]
-
-    def _document(self, world, question, pair, rewards):
-        chosen, rejected = pair
-        labels = {"question": question, "subject": questions(world)[question].subject, "chosen": chosen,
-                  "rejected": rejected, "rewards": rewards, "mistaken": rewards[0] < rewards[1]}
-        better = rejected if labels["mistaken"] else chosen
-        return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better, prompt=f"{question}\n+")
 
     def final(self, answer: str) -> str:
         """Return the preferred answer, which is the first line."""

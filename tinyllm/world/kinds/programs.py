@@ -69,16 +69,6 @@ def _said(operations: Iterable[tuple], part: int, x: str = "") -> list[str]:
     return [(CONDITIONS | EXPRESSIONS)[name][part].format(x=x, k=k) for name, k in operations]
 
 
-def _operation(phrase: str) -> tuple[str, int | str]:
-    """Find the operation that a phrase describes; return (name, constant), or raise ValueError."""
-    for name, (_, words, _, _) in (CONDITIONS | EXPRESSIONS).items():
-        before, slot, after = words.partition("{k}")
-        k = phrase.removeprefix(before).removesuffix(after) if slot else ""
-        if words.format(k=k) == phrase:
-            return name, int(k) if slot and name not in LETTERS else k
-    raise ValueError(f"no operation is called {phrase}")
-
-
 @cache
 def _inputs(items):
     """Return the lists on which functions of a theme are tried."""
@@ -178,27 +168,6 @@ class Program(Kind):
         lines = [before, f"for {x} in {items}:", f"    if {test}:" if test else ""]
         lines += [(8 if test else 4) * " " + inside.format(value=value), f"return {result}"]
         return "".join(f"\n    {line}" for line in lines if line)
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Read the name and the docstring of a function, write the function again, and compare."""
-        head, _, rest = text.partition('):\n    """')
-        template, _, items = head.partition("(")[0].removeprefix("def ").partition("_")
-        if template not in TEMPLATES or (items not in TEXTS and items not in NUMBERS):
-            return None
-        doc, examples = rest.partition('"""')[0].partition("\n")[0], rest.count("    >>> ")
-        before, _, after = TEMPLATES[template][0].partition("{what}")
-        what = doc.removeprefix(before).removesuffix(after).removeprefix(items)
-        that, _, change = what.partition(", ")
-        phrases = that.removeprefix(" that ").removeprefix("are ").split(" and ") if that else []
-        try:
-            parts = [_operation(phrase) for phrase in [*phrases, *filter(None, [change])]]
-            for short in (False, True):
-                document = self._document(template, items, parts, short, min(examples, TESTS))
-                if document.text == text:
-                    return document
-        except (TypeError, ValueError):  # an operation or a constant that `write` never draws
-            pass
-        return None
 
     def solve(self, world: World, document: Document) -> str:
         """Run the program on its tests, and return its body if it passes, else "wrong"."""

@@ -16,7 +16,6 @@ class Stories(Prose):
     """Tell a little story with a beginning, a problem and an end."""
 
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
-    reads = [{"length": length} for length in stories.RULES_BY_LENGTH]
 
     class Dials:
         length: str = setting("long", choices=tuple(stories.RULES_BY_LENGTH),

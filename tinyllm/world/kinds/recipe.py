@@ -67,11 +67,9 @@ def _score(answer: str | None, document: Document) -> float:
       Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",
                                 min=1, max=21)))
-def recipe(dish: str, steps: list[str], rules: list) -> str:
+def recipe(steps: list[str], rules: list) -> str:
     """Put the steps of a recipe into an order that obeys all rules; every such order is right."""
     left, order = list(steps), []
-    if not rules or not {*steps} <= {*DISHES[dish]} or len({*steps}) < len(steps):
-        raise ValueError("no recipe")
     while left:  # take the first listed step that the rules allow next
         order.append(next(step for step in left if not any(a in left and b == step for a, b, _ in rules)))
         left.remove(order[-1])

@@ -65,13 +65,10 @@ def inflected(verb: str, tense: str, many: bool) -> str:
     return {"past": past, "future": f"will {verb}", "present": present if many else singular}[tense]
 
 
-def base(said: str, many: bool) -> list[str]:
-    """Return [verb, tense] of an English verb form; raise ValueError if the form disagrees with `many`."""
+def base(said: str) -> list[str]:
+    """Return [verb, tense] of an English verb form."""
     tense = "future" if said.startswith("will ") else WORDS[said][2] or "present"
-    verb = WORDS[said.removeprefix("will ")][1]
-    if inflected(verb, tense, many) != said:
-        raise ValueError(f"{said} does not agree with its subject")
-    return [verb, tense]
+    return [WORDS[said.removeprefix("will ")][1], tense]
 
 
 def _draw(random, words, adjectives):
@@ -120,14 +117,13 @@ SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "ve
 
 @asks("{subject} {verb} {object} ->", slots={"subject": PHRASE, "verb": SAID, "object": PHRASE},
       group="translation", marker="", draw=_draw, second=_word_by_word,
-      labels=lambda subject, verb, object: {"subject": subject, "verb": base(verb, subject[1]),
-                                            "object": object},
+      labels=lambda subject, verb, object: {"subject": subject, "verb": base(verb), "object": object},
       splits={"combination": lambda d: [d.labels["subject"][0], d.labels["verb"][0], d.labels["object"][0]],
               "length": lambda d: len(d.labels["subject"][2]) + len(d.labels["object"][2]) > 2},
       Dials=dials(words=setting(13, help="how many nouns; half as many adjectives, and verbs", min=3, max=26),
                   adjectives=setting(2, help="how many adjectives a noun has at most", min=0, max=3)))
 def translation(world: World, subject: list, verb: str, object: list) -> str:
     """Translate a sentence into an invented language, which has other endings and the verb at the end."""
-    own, (name, tense) = language(world.config.seed), base(verb, subject[1])
+    own, (name, tense) = language(world.config.seed), base(verb)
     verb = own.stems[name] + own.tenses[tense]
     return " ".join([*own.phrase(subject, ""), *own.phrase(object, own.object), verb])
