@@ -32,9 +32,9 @@ def objects(world, subject, relation):
 
 def test_the_bytes_of_a_world_are_pinned_and_depend_on_its_seed_and_size():
     """They are the same on every platform, Python and NumPy. If they change, all texts of the world do."""
-    told = "\n".join(f"{fact} {fact.since}" for fact in WORLD.history())
+    told = "\n".join(f"{fact} {fact.since}" for fact in WORLD.history)
     assert hashlib.sha256(told.encode()).hexdigest() == DIGEST
-    assert World(3, 60).history() == World(3, 60).history() != World(4, 60).history()
+    assert World(3, 60).history == World(3, 60).history != World(4, 60).history
     assert len({p.name for p in WORLD.people}) == len(WORLD.people) == 240
     assert [len(World(1, size).people) for size in (12, 13, 500)] == [12, 13, 500]
 
@@ -63,7 +63,7 @@ def test_families_make_sense(seed, size):
     """People who marry, have children or move are of age; siblings are born a year apart or more."""
     world = World(seed, size)
     born = {person.name: person.born for person in world.people}
-    wedding = {fact.subject: fact for fact in world.history() if fact.relation == "married_to"}
+    wedding = {fact.subject: fact for fact in world.history if fact.relation == "married_to"}
     births = defaultdict(list)
     for person in world.people:
         if hasattr(person, "mother"):
@@ -73,7 +73,7 @@ def test_families_make_sense(seed, size):
             assert 18 * 360 < person.born - max(mother.born, father.born) < 40 * 360
             assert person.born - wedding[mother.name].since >= 360
             births[mother.name].append(person.born)
-        _, *moves = [f for f in world.history() if f[:2] == (person.name, "lives_in")]
+        _, *moves = [f for f in world.history if f[:2] == (person.name, "lives_in")]
         assert all(move.since >= born[person.name] + 18 * 360 for move in moves)
         assert person.name != person.best_friend
     for fact in wedding.values():
@@ -84,7 +84,7 @@ def test_families_make_sense(seed, size):
 
 
 def test_a_proof_is_made_of_given_facts_and_proves():
-    known, given_facts = WORLD.known(), set(WORLD.facts())
+    known, given_facts = WORLD.known, set(WORLD.facts())
     rules = read_rules("parent(x, y) if mother(x, y)\nparent(x, y) if father(x, y)\n"
                        "grandmother(x, z) if parent(x, y), mother(y, z)")
     for fact in known.find(Fact(None, "grandmother", None)):
@@ -95,7 +95,7 @@ def test_a_proof_is_made_of_given_facts_and_proves():
 
 def test_time_changes_what_holds():
     for person in WORLD.people[:60]:
-        homes = [f for f in WORLD.history() if f.subject == person.name and f.relation == "lives_in"]
+        homes = [f for f in WORLD.history if f.subject == person.name and f.relation == "lives_in"]
         for world, year in ((WORLD, 80), (EARLY, 60)):
             known = [fact.object for fact in homes if fact.since < year * 360]
             assert objects(world, person.name, "lives_in") == {*known[-1:]}
@@ -111,7 +111,7 @@ def test_bias_is_the_share_of_jobs_that_go_with_the_gender(bias):
 
 
 def test_every_fact_can_be_said_in_four_ways_and_read_again():
-    for fact in WORLD.known():
+    for fact in WORLD.known:
         for way in range(4 if fact.relation in STATEMENTS else 0):
             sentence = say(fact, way)
             assert (fact[:3], way) in [(read[:3], w) for read, w in read_statements(sentence)], sentence

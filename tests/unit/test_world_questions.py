@@ -177,7 +177,7 @@ def test_the_facts_that_support_an_answer_lead_from_the_person_to_it(n):
         at = document.labels["subject"]
         for sentence in document.labels["support"]:
             readings = [fact for fact, _ in read_statements(sentence) if fact.subject == at]
-            [fact] = [fact for fact in readings if fact in WORLD.known()]
+            [fact] = [fact for fact in readings if fact in WORLD.known]
             at = fact.object
         assert document.truth.removeprefix("a ") == at and len(document.labels["support"]) == n
     links = hops.permutations(0)

@@ -110,7 +110,7 @@ def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool =
       tinyllm world ask "Emil Reed lives in Thornbury."
     """
     world = World(seed)
-    known = world.known()
+    known = world.known
     if relation is None and (subject.endswith(".") or read_statements(f"{subject}.")):
         print("true" if world.holds(subject) else "false")
         return

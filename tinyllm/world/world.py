@@ -70,7 +70,7 @@ class World:
         check(self.config, "world: ")
         self.random = Random(seed, "world", VERSION, size)
         self.map = Map(names.PLACES, Random(seed, "map"))
-        self._base: list[Fact] = list(_trades())
+        self.history: list[Fact] = list(_trades())  # all facts that were ever true, by their first days
         self.people: list[Entity] = []
         self._taken: set[str] = set()
         self._families()
@@ -78,7 +78,7 @@ class World:
             self._life(person)
         self._friendships()
         self._feasts()
-        self._base.sort(key=lambda fact: fact.since)
+        self.history.sort(key=lambda fact: fact.since)
         self._describe()
 
     # Facts and questions.
@@ -86,30 +86,23 @@ class World:
     def facts(self) -> list[Fact]:
         """Return the facts that are true as the world's year begins, oldest first, without derived facts."""
         held: dict[tuple, Fact] = {}
-        for fact in self._base:
+        for fact in self.history:
             if fact.since < self.config.year * DAYS_OF_YEAR:
                 key = fact[:2] if fact.relation in CHANGING else fact[:3]
                 held.pop(key, None)
                 held[key] = fact
         return list(held.values())
 
-    def history(self) -> list[Fact]:
-        """Return all facts that were ever true, except derived facts, in the order of their first days."""
-        return list(self._base)
-
+    @cached_property
     def known(self) -> FactBase:
         """Return the facts that are true as the world's year begins, and all facts that follow from them."""
-        return self._known
-
-    @cached_property
-    def _known(self):
         return FactBase(self.facts(), read_rules(RULES))
 
     def ask(self, pattern: Fact) -> list[Fact]:
         """Return the facts that fit a pattern; Fact("Mia Brown", "aunt", None) finds all aunts of Mia."""
         if not isinstance(pattern, Fact) or pattern.relation is None:
             raise UserError(f'ask with a Fact such as Fact("Mia Brown", "aunt", None), got {pattern!r}')
-        return list(self.known().find(pattern))
+        return list(self.known.find(pattern))
 
     def holds(self, statement: str) -> bool:
         """Return True if a sentence that states a fact is true.
@@ -120,9 +113,9 @@ class World:
         if not readings:
             raise UserError(f"{statement!r} says nothing that the world can check; "
                             "`tinyllm data show world:facts` shows how")
-        if not {fact.subject for fact in readings} & {fact.subject for fact in self._base}:
+        if not {fact.subject for fact in readings} & {fact.subject for fact in self.history}:
             self.person(str(readings[0].subject))  # raises an error that lists similar names
-        return any(fact in self.known() for fact in readings)
+        return any(fact in self.known for fact in readings)
 
     def person(self, name: str) -> Entity:
         """Return the person called `name`; raise UserError, with similar names, if there is none."""
@@ -225,7 +218,7 @@ class World:
                 self._taken.add(pet)
                 day = PRESENT.number - 1 - random.integers(9 * DAYS_OF_YEAR)
                 self._say(person, "pet", pet, day)
-                self._base.append(Fact(pet, "is_a", animal, day))
+                self.history.append(Fact(pet, "is_a", animal, day))
         if random.integers(3) == 0:
             day = grown + random.integers(PRESENT.number - grown)
             self._say(person, "lives_in", random.choice(names.PLACES), day)
@@ -240,12 +233,12 @@ class World:
 
     def _feasts(self):
         for feast in names.FEASTS:
-            self._base.append(Fact(feast, "held_in", self.random.choice(names.PLACES), 0))
+            self.history.append(Fact(feast, "held_in", self.random.choice(names.PLACES), 0))
             day = Date.of(self.random.integers(DAYS_OF_YEAR))
-            self._base.append(Fact(feast, "held_on", str(day).removesuffix(" 0"), 0))
+            self.history.append(Fact(feast, "held_on", str(day).removesuffix(" 0"), 0))
 
     def _say(self, person, relation, value, day):
-        self._base.append(Fact(person.name, relation, value, day))
+        self.history.append(Fact(person.name, relation, value, day))
 
     def _describe(self):
         """Give every person its present facts as attributes, for grammars: {person.job}, {person.home}."""

@@ -61,7 +61,7 @@ def _draw(world, random, unknown, hops):
         who = [random.choice(world.people).name]
         who += [random.choice(list(HOPS)) for _ in range(hops - 1)]
         way = random.integers(len(RELATIONS))
-        if len(_proof(world, who, way)) == hops:
+        if len(proof(world, who, RELATIONS[way])) == hops:
             return {"s": who, "way": way}
 
 
@@ -74,10 +74,14 @@ def stranger(world: World, random: Random) -> str:
     return name
 
 
-def _proof(world, who, way):
-    """Return the facts that lead from a person to the answer, fewer than `hops` if one is missing."""
-    person, facts = who[0], []
-    for hop in [*who[1:], RELATIONS[way]]:
+def proof(world: World, who: list[str], relation: str) -> list[Fact]:
+    """Return the facts that lead from a person to the answer; facts that the world does not have are missing.
+
+    who: the person and the relations to follow from there; relation: what is asked of the last person.
+    """
+    person: str | None = who[0]
+    facts: list[Fact] = []
+    for hop in [*who[1:], relation]:
         found = world.ask(Fact(person, hop, None))
         facts += found[:1]
         person = facts[-1].object if found else person
@@ -102,9 +106,9 @@ def _chance(dials):
 
 @asks(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
       marker="Answer: ", chance=_chance, draw=_draw, second=_search,
-      working=lambda world, s, way: " ".join(say(fact) for fact in _proof(world, s, way)[:-1]),
+      working=lambda world, s, way: " ".join(say(fact) for fact in proof(world, s, RELATIONS[way])[:-1]),
       labels=lambda world, s, way: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
-                                    "support": [say(fact) for fact in _proof(world, s, way)]},
+                                    "support": [say(fact) for fact in proof(world, s, RELATIONS[way])]},
       splits={"entity": lambda d: d.labels["subject"]},
       Dials=dials(hops=setting(1, help="facts on the way to the answer", min=1, max=3),
                   steps=setting(False, help="say the facts on the way before the answer"),
@@ -112,8 +116,8 @@ def _chance(dials):
                                   min=0, max=1)))
 def question(world: World, s: list[str], way: int) -> str:
     """Answer a question about a fact of the world by heart; one to three facts lead to the answer."""
-    proof = _proof(world, s, way)
-    return answer(proof[-1]) if proof else NOBODY
+    facts = proof(world, s, RELATIONS[way])
+    return answer(facts[-1]) if facts else NOBODY
 
 
 PLACED = "lives_in", "born_in"  # the third wording of each names the place first

@@ -37,7 +37,7 @@ def _count(world, prompt):
     told: Counter = Counter()
     for sentence in prompt.removesuffix(". In short:").split(". "):
         found = {fact for fact, _ in read_statements(f"{sentence}.") if fact.relation in VALUES}
-        told.update(fact for fact in found if fact in world.known())
+        told.update(fact for fact in found if fact in world.known)
     [(main, _)] = told.most_common(1)
     return STATEMENTS[main.relation][0].format(s=main.subject, o=main.object)
 

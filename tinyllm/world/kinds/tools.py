@@ -1,12 +1,10 @@
 """Ask questions that are answered with a tool; the text has a call, the tool's result and the answer."""
 
-from contextlib import suppress
-
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import Document, attempts
-from tinyllm.world.facts import Fact
 from tinyllm.world.forms import FIRST_NAMES
+from tinyllm.world.kinds.knowledge import proof
 from tinyllm.world.names import words
 from tinyllm.world.phrases import QUESTIONS, chain
 from tinyllm.world.question import asks, dials, given
@@ -105,23 +103,13 @@ HOPS = ("best_friend", "mother")
 RELATIONS = list(CARD)
 
 
-def _path(world, who, way):
-    """Return the people on the way to an answer, and the answer. Raises IndexError if there is none."""
-    subject, *hops = who
-    path = [subject]
-    for hop in [*hops, RELATIONS[way]]:
-        path.append(str(world.ask(Fact(path[-1], hop, None))[0].object))
-    return path
-
-
 def _person(world, random, dials):
     """Draw a question: a person, relations to follow from there, and what is asked of the last person."""
     for _ in attempts():
         hops = [random.choice(HOPS) for _ in range(dials.hops - 1)]
         who = [random.choice(world.people).name, *hops]
         way = random.integers(len(RELATIONS))
-        with suppress(IndexError):
-            _path(world, who, way)
+        if len(proof(world, who, RELATIONS[way])) == dials.hops:
             return {"s": who, "way": way}
 
 
@@ -135,8 +123,8 @@ def _read_cards(world, s, way):
 
 @asks(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="tools",
       draw=_person, second=_read_cards,
-      working=lambda world, s, way: " ".join(f"[look {person}] => {card(world, person)}"
-                                             for person in _path(world, s, way)[:-1]),
+      working=lambda world, s, way: " ".join(f"[look {fact.subject}] => {card(world, str(fact.subject))}"
+                                             for fact in proof(world, s, RELATIONS[way])),
       labels=lambda s, way, document: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                        "results": results(document)},
       splits={"entity": lambda d: d.labels["subject"]},
@@ -144,4 +132,4 @@ def _read_cards(world, s, way):
                   steps=setting(True, help="look it up; else answer at once")))
 def lookup(world: World, s: list[str], way: int) -> str:
     """Answer a question about a person by looking up one person after another in the encyclopaedia."""
-    return _path(world, s, way)[-1]
+    return str(proof(world, s, RELATIONS[way])[-1].object)
