@@ -46,10 +46,8 @@ class Form:
     """One sentence with slots (named gaps), such as {who} or {n:int}, where int is the type of the value.
 
     slots: {slot: a list of possible words, or a `Shape` (type)}. A slot that is not in this dict has the type
-        named in the sentence, or else the type `usual`, and takes the shortest text that fits.
+        named in the sentence, or else the type "text", and takes the shortest text that fits.
     """
-
-    usual = "any"  # the shape of slots that name no type
 
     def __init__(self, template: str, **slots: Any):
         self.template = _SLOT.sub(r"{\1}", template)
@@ -63,7 +61,7 @@ class Form:
             elif slot in self.shapes:
                 pattern += f"(?P={slot})"
             else:
-                given = slots.get(slot, SHAPES[part or self.usual])
+                given = slots.get(slot, SHAPES[part or "text"])
                 if not isinstance(given, Shape):
                     words = sorted(given, key=len, reverse=True)
                     given = Shape("|".join(map(re.escape, words)), str, str)

@@ -34,12 +34,6 @@ NO_YES = ("no", "yes")
 VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # for invented words
 
 
-class QuestionForm(Form):
-    """A question in which a slot such as {word}, which names no type, takes a value without punctuation."""
-
-    usual = "text"
-
-
 class QuestionKind(Kind):
     """A kind of text with a question and a short answer, made from a function by the decorator `asks`.
 
@@ -73,7 +67,7 @@ class QuestionKind(Kind):
         vars(self).update(more)
         if not callable(self.choices):
             self.options = len(self.choices) or self.options
-        self.templates = [QuestionForm(template, **slots or {}) for template in asks]
+        self.templates = [Form(template, **slots or {}) for template in asks]
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Draw a question and one of the templates, and write the question with its answer."""

@@ -79,12 +79,10 @@ def proof(world: World, who: list[str], relation: str) -> list[Fact]:
 
     who: the person and the relations to follow from there; relation: what is asked of the last person.
     """
-    person: str | None = who[0]
     facts: list[Fact] = []
     for hop in [*who[1:], relation]:
-        found = world.ask(Fact(person, hop, None))
-        facts += found[:1]
-        person = facts[-1].object if found else person
+        person = facts[-1].object if facts else who[0]
+        facts += world.ask(Fact(person, hop, None))[:1]
     return facts
 
 
