@@ -33,10 +33,11 @@ def gradient_error(f, *inputs, step=1e-5):
 
 
 def refuses(message, call, *args, **named):
-    """Check that a call is refused in one printable line in which a regular expression is found."""
+    """Check that a call is refused in one printable line in which a pattern is found; return the line."""
     with pytest.raises(UserError, match=message) as caught:
         call(*args, **named)
     assert str(caught.value).isprintable()
+    return str(caught.value)
 
 
 class MLP(nn.Module):

@@ -77,15 +77,12 @@ def test_a_draft_is_measured_beside_no_draft(capsys):
 
 
 def test_the_server_writes_the_texts_of_the_engine_and_is_raced(capsys):
+    """llama.cpp writes them from the same weights, or is left out."""
     pytest.importorskip("uvicorn")
     serve.main(["--streams", "3", "--tokens", "4", "--turns", "1"])
     said = capsys.readouterr().out
     assert said.startswith("nano, 3 streams of 4 tokens") and said.endswith(" 100 % of the texts are equal\n")
     assert "; engine " in said and "; server " in said and "; first token after " in said
-
-
-def test_llama_cpp_serves_the_same_weights_or_is_left_out(capsys):
-    pytest.importorskip("uvicorn")
     serve.main(["--llama-cpp", "--streams", "2", "--tokens", "4", "--turns", "1"])
     said = capsys.readouterr().out
     assert said.endswith(" 100 % of the texts are equal\n") or said.startswith("skipped, ")

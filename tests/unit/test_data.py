@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import sys
+import sysconfig
 import types
 from contextlib import suppress
 
@@ -15,18 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinyllm.cli.tokenizer import train
-from tinyllm.data import (
-    Corpus,
-    eval_windows,
-    get_batch,
-    load_corpus,
-    load_tokens,
-    reading,
-    sources,
-    token_array,
-    token_file,
-)
+from tinyllm.data import Corpus, eval_windows, get_batch, load_corpus, reading, token_array, token_file
 from tinyllm.data.sources import SOURCES
+from tinyllm.data.tokens import load_tokens
 from tinyllm.errors import UserError
 from tinyllm.runs import make_config, prepare
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
@@ -83,7 +75,7 @@ def test_a_corpus_of_this_python_is_the_same_twice_and_is_listed(printed):
 
 
 def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     for name, problem in (("stdlib-code", "is empty"), ("pydocs", "without pydoc_data")):
         refuses(problem, load_corpus, name)

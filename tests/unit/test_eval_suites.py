@@ -11,7 +11,6 @@ from helpers import refuses
 from test_eval import ANSWERS, opened, oracle
 
 import tinyllm as tl
-from tinyllm.cli import main
 from tinyllm.decode.engine import Engine
 from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, find_task
 from tinyllm.eval.ask import answers, likeliest
@@ -98,7 +97,15 @@ def test_answers_are_kept_and_go_on_where_they_were_killed(tmp_path):
     refuses(f"line 1 has the item {name_of(items[0])}, but this call", kept.read, task, items[1:], 1)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in FOLDER.iterdir()])
+OTHERS = sorted(path.stem for path in FOLDER.iterdir() if path.stem != "all")
+
+
+def test_the_suite_all_has_the_rows_of_the_others():
+    rows = [row for name in OTHERS for row in read_suite(name).rows]
+    assert sorted(map(str, read_suite("all").rows)) == sorted(map(str, rows))
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_every_row_of_a_suite_asks_and_gives_a_number_or_says_why(name):
     tokenizer = tl.ByteTokenizer()
     add_markers(tokenizer)
@@ -228,7 +235,7 @@ def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
     refuses("there is no suite 'al'; did you mean all", read_suite, "al")
 
 
-def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_path):
+def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, printed, refused, tmp_path):
     task, model = find_task("world:parity,size=4"), opened()
     items, real = list(islice(task.items("test"), 30)), Engine.add
     mask = oracle(task, items, model)
@@ -239,8 +246,7 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
     monkeypatch.setattr("tinyllm.runs.open_model", lambda place, _: models[place])
     words = ["eval", "GOOD", "--task", "world:parity,size=4", "--limit", "30", "--json"]
     monkeypatch.setattr("tinyllm.runs.run.find_origin", lambda place: None)
-    assert main(words) == 0
-    *_, row, last = capsys.readouterr().out.splitlines()
+    *_, row, last = printed(*words).splitlines()
     low, high = tl.ops.wilson_interval(30, 30)
     assert row.split() == ["parity,size=4", "right", "1.000", f"{low:.3f}", "to", "1.000", "0.500", "30"]
     said = json.loads(last)
@@ -249,8 +255,7 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
         "task": "world:parity,size=4", "metric": "right", "score": 1.0, "low": low, "high": high,
         "chance": 0.5, "n": 30, "shots": 0}.items()
     file = tmp_path / "page.html"
-    assert main(["eval", "GOOD", "BAD", *words[2:], "--html", str(file)]) == 0
-    shown = capsys.readouterr().out
+    shown = printed("eval", "GOOD", "BAD", *words[2:], "--html", file)
     assert "0.000 worse" in shown and "p < 0.05" in shown
     assert all(len(line) <= 80 for line in shown.splitlines() if file.name not in line and line[0:1] != "{")
     said = json.loads(shown.splitlines()[-1])
@@ -258,17 +263,12 @@ def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, capsys, tmp_p
     assert said["pairs"][0].items() >= {"first": "GOOD", "second": "BAD", "difference": -1.0}.items()
     assert "Asked and answered" in file.read_text() and items[0].question in file.read_text()
     assert "BAD" in file.read_text() and "1.000" in file.read_text() and "seeds" not in shown
-    assert main(["eval", "GOOD", *words[2:], "--html", str(tmp_path / "no" / "page.html")]) == 2
-    said = capsys.readouterr()
-    assert "make its folder first" in said.err and not said.out
-    assert main([*words, "--out", str(tmp_path / "new")]) == 0 and len([*(tmp_path / "new").iterdir()]) == 1
+    assert "make its folder first" in refused(*words, "--html", tmp_path / "no" / "page.html")
+    assert printed(*words, "--out", tmp_path / "new") and len([*(tmp_path / "new").iterdir()]) == 1
     with locked(tmp_path / "new"):
-        assert main([*words, "--out", str(tmp_path / "new")]) == 2
-    assert "another process is writing to" in capsys.readouterr().err
+        assert "another process is writing to" in refused(*words, "--out", tmp_path / "new")
     config = tl.make_config({"data": "stories"})
     models.update({f"seed{i}": replace(model, config=replace(config, seed=i)) for i in range(3)})
-    assert main(["eval", "seed0", "seed1", "seed2", *words[2:-1]]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["parity,size=4", "right", "1.000", "1.000",
-                                                               "to", "1.000"]
-    assert main(["eval", "seed0", "seed0", *words[2:-1]]) == 0
-    assert "seeds" not in capsys.readouterr().out
+    shown = printed("eval", "seed0", "seed1", "seed2", *words[2:-1])
+    assert shown.splitlines()[-1].split() == ["parity,size=4", "right", "1.000", "1.000", "to", "1.000"]
+    assert "seeds" not in printed("eval", "seed0", "seed0", *words[2:-1])

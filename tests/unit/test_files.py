@@ -9,20 +9,10 @@ import pytest
 from helpers import refuses
 from readers import Reader, check_all
 
+from tinyllm import files
 from tinyllm.config import allowed, bounded, conform
 from tinyllm.course.classroom.config import load_course
 from tinyllm.errors import UserError
-from tinyllm.files import (
-    atomic_write,
-    atomic_write_bytes,
-    atomic_write_text,
-    parse_json,
-    read_bytes,
-    read_json,
-    read_text,
-    read_toml,
-    remove_leftovers,
-)
 from tinyllm.models.generation import read_generation
 
 
@@ -31,9 +21,9 @@ from tinyllm.models.generation import read_generation
     (OSError(28, "No space left on device"), UserError),
 ])
 def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error, raised):
-    atomic_write_bytes(tmp_path / "a", b"old")
+    files.atomic_write_bytes(tmp_path / "a", b"old")
     message = "cannot write .*: No space left on device" if raised is UserError else str(error)
-    with pytest.raises(raised, match=message or None), atomic_write(tmp_path / "a") as f:
+    with pytest.raises(raised, match=message or None), files.atomic_write(tmp_path / "a") as f:
         f.write(b"half of the new")
         f.flush()
         assert (tmp_path / "a").read_bytes() == b"old"
@@ -42,30 +32,30 @@ def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error, raised)
 
 
 def test_two_writers_of_one_path_do_not_mix_and_what_killed_ones_left_is_cleared(tmp_path):
-    with atomic_write(tmp_path / "a") as first, atomic_write(tmp_path / "a") as second:
+    with files.atomic_write(tmp_path / "a") as first, files.atomic_write(tmp_path / "a") as second:
         first.write(b"first")
         second.write(b"second")
     assert (tmp_path / "a").read_bytes() == b"first"  # the block that ends last wins
     (tmp_path / ".a.1-0.tmp").write_bytes(b"half")
     (tmp_path / ".hidden.tmp").write_bytes(b"somebody's")
-    remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".hidden.tmp", "a"]
 
 
 def test_atomic_writes_go_through_links_and_refuse_folders_and_pipes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("missing/a", "cannot write"), (".", "not a regular"), ("pipe", "not a regular")):
-        refuses(message, atomic_write_bytes, tmp_path / name, b"")
+        refuses(message, files.atomic_write_bytes, tmp_path / name, b"")
     assert os.listdir(tmp_path) == ["pipe"] and stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
     os.symlink(tmp_path / "a", tmp_path / "link")
-    atomic_write_text(tmp_path / "link", "é\n")
+    files.atomic_write_text(tmp_path / "link", "é\n")
     assert (tmp_path / "a").read_bytes() == "é\n".encode() and (tmp_path / "link").is_symlink()
 
 
 def reader(name, data, read, use=lambda value: None):
     """Return a `Reader` of one file."""
     def write(folder):
-        atomic_write_bytes(folder / name, data)
+        files.atomic_write_bytes(folder / name, data)
         return [folder / name]
 
     return Reader(write, lambda folder: read(folder / name), use)
@@ -74,11 +64,11 @@ def reader(name, data, read, use=lambda value: None):
 KIND = {"a": int, "b": [{"c": str | None}], "d": {str: bounded(float | None, min=0)}}
 GOOD = {"a": 1, "b": [{"c": None}, {"c": "é"}], "d": {"x": 0.5}, "more": 1}
 READERS = {
-    "bytes": reader("x", b"\0\r\n", read_bytes), "text": reader("x", "é\n".encode(), read_text),
-    "JSON": reader("x.json", json.dumps(GOOD).encode(), lambda path: read_json(path, KIND),
+    "bytes": reader("x", b"\0\r\n", files.read_bytes), "text": reader("x", "é\n".encode(), files.read_text),
+    "JSON": reader("x.json", json.dumps(GOOD).encode(), lambda path: files.read_json(path, KIND),
                    lambda value: conform(value, KIND)),
     "TOML": reader("x.toml", b"\xef\xbb\xbfx = 1\n[y]\nz = [1.5, 1979-05-27]\n",
-                   lambda path: read_toml(path, {"x": int})),
+                   lambda path: files.read_toml(path, {"x": int})),
     "course": reader("course.toml", b"seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n"
                      b"[lesson.points]\nsoftmax = 1.5\n", load_course),
     "generation": reader("generation_config.json", b'{"do_sample": true, "top_k": 5, "eos_token_id": [1, 2]}',
@@ -93,16 +83,15 @@ def test_files_are_read_or_refused_in_one_line(tmp_path, name):
 
 def test_files_above_the_limit_and_impossible_names_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(bytes(100))
-    assert read_bytes(tmp_path / "file", 100) == bytes(100)
+    assert files.read_bytes(tmp_path / "file", 100) == bytes(100)
     for path, words in ((tmp_path / "file", "more than 99 bytes"), (tmp_path / "none", "No such file"),
                         ("a\0b", "null byte"), ("x" * 5000, "too long")):
-        with pytest.raises(UserError, match=f"(?i)cannot read .*{words}"):
-            read_bytes(path, 99)
+        refuses(f"(?i)cannot read .*{words}", files.read_bytes, path, 99)
     # A pipe that looks like a regular file, such as /proc/kmsg, or has just replaced one: reads give None.
     os.mkfifo(tmp_path / "pipe")
     writer = os.open(tmp_path / "pipe", os.O_RDWR)
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: True)
-    refuses("pipe: it is a pipe, and nobody writes to it", read_bytes, tmp_path / "pipe")
+    refuses("pipe: it is a pipe, and nobody writes to it", files.read_bytes, tmp_path / "pipe")
     os.close(writer)
 
 
@@ -117,7 +106,7 @@ def test_a_program_with_a_thousand_open_files_can_read_one_more(tmp_path):
     try:
         while not opened or opened[-1] < 1024:
             opened.append(os.open(os.devnull, os.O_RDONLY))
-        assert read_bytes(tmp_path / "file") == b"text"
+        assert files.read_bytes(tmp_path / "file") == b"text"
     finally:
         for handle in opened:
             os.close(handle)
@@ -130,9 +119,9 @@ def test_a_program_with_a_thousand_open_files_can_read_one_more(tmp_path):
     (b"[-1" + b"0" * 299 + b"]", "too long"), (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
 ])
 def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text, words):
-    refuses(words, parse_json, text)
+    refuses(words, files.parse_json, text)
     text = rb'["\ud83d\ude00", "\\ud83d", "\ud83d\ude00\ud83d\ude00"]'
-    assert parse_json(text) == ["😀", "\\ud83d", "😀😀"]
+    assert files.parse_json(text) == ["😀", "\\ud83d", "😀😀"]
 
 
 @pytest.mark.parametrize("text, words", [
@@ -143,7 +132,7 @@ def test_json_of_others_is_parsed_within_bounds_and_keeps_whole_characters(text,
 ])
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)
-    refuses(rf"x\.toml.*{words}", read_toml, tmp_path / "x.toml")
+    refuses(rf"x\.toml.*{words}", files.read_toml, tmp_path / "x.toml")
 
 
 @pytest.mark.parametrize("change, words", [

@@ -34,7 +34,7 @@ def tiny(dtype=np.float32):
 
 @pytest.fixture
 def tinyllm(monkeypatch):
-    """Return a function that runs a command line on an untrained model and returns its exit code."""
+    """Let commands open an untrained model; return a function that runs a command line -> its exit code."""
     monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER))
 
     def run(*words):
@@ -49,45 +49,39 @@ def expected(prompt, tokens, **options):
     return ids, TOKENIZER.decode(ids)
 
 
-def test_generate_passes_every_option_on(tinyllm, capsys):
+def test_generate_passes_every_option_on(tinyllm, printed):
     drawn = "--temperature=0.7 --top-k=5 --top-p=0.9 --min-p=0.05 --repetition-penalty=1.2 --seed=3"
     sampling = {"sampling": Sampling(0.7, 5, 0.9, 0.05, 1.2), "seed": 3}
     ids, text = expected("a", 200, **sampling)
     words = "generate", "RUN", "--prompt", "a", *drawn.split()
-    assert tinyllm(*words) == 0
-    assert capsys.readouterr().out == f"a{text}\n"
-    assert tinyllm(*words, "--json") == 0
+    assert printed(*words) == f"a{text}\n"
     sample = {"text": text, "tokens": ids, "finish": "length"}
-    assert json.loads(capsys.readouterr().out) == {"prompt": "a", "seed": 3, "samples": [sample]}
-    assert tinyllm(*words, "--stop", "\\n", "--json") == 0
-    (sample,) = json.loads(capsys.readouterr().out)["samples"]
+    assert json.loads(printed(*words, "--json")) == {"prompt": "a", "seed": 3, "samples": [sample]}
+    (sample,) = json.loads(printed(*words, "--stop", "\\n", "--json"))["samples"]
     assert sample["text"] == text.split("\n")[0] != text and sample["finish"] == "stop"
     packed = generate(pack_cache(tiny(), "int8"), ["a"], max_tokens=200, tokenizer=TOKENIZER, **sampling)[0]
-    assert tinyllm(*words, "--cache", "int8", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["samples"][0]["tokens"] == packed != ids
+    (sample,) = json.loads(printed(*words, "--cache", "int8", "--json"))["samples"]
+    assert sample["tokens"] == packed != ids
 
 
-def test_generate_searches_with_beams(tinyllm, capsys):
+def test_generate_searches_with_beams(tinyllm, printed):
     words = ("generate", "RUN", "--prompt", "abc", "--tokens", "6", "--stop", "h", "--beams", "3")
     found = beam_search(tiny(), ["abc"], max_tokens=6, beams=3, tokenizer=TOKENIZER, stop=["h"])[0]
     texts = [TOKENIZER.decode(ids).removesuffix("h") for ids, _ in found]
-    assert tinyllm(*words) == 0
-    assert capsys.readouterr().out == f"abc{texts[0]}\n"
-    assert tinyllm(*words, "--samples", "2", "--json") == 0
-    samples = json.loads(capsys.readouterr().out)["samples"]
+    assert printed(*words) == f"abc{texts[0]}\n"
+    samples = json.loads(printed(*words, "--samples", "2", "--json"))["samples"]
     assert [(s["tokens"], s["score"], s["text"]) for s in samples] == [
         (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]
 
 
 @pytest.mark.parametrize("draft", ["lookup", "DRAFT"])
-def test_a_draft_changes_no_text(tinyllm, capsys, monkeypatch, draft):
+def test_a_draft_changes_no_text(tinyllm, printed, monkeypatch, draft):
     engines, texts = Mock(side_effect=Engine), []
     monkeypatch.setattr("tinyllm.decode.generate.Engine", engines)
     monkeypatch.setattr("builtins.input", Mock(side_effect=["ab", "c", EOFError] * 2))
     for words in (("generate", "RUN", "--prompt", "abab", "--tokens", "40"), ("chat", "RUN")):
         for more in ((), ("--draft", draft)):
-            assert tinyllm(*words, *more) == 0
-            texts.append(capsys.readouterr().out)
+            texts.append(printed(*words, *more))
     assert texts[0] == texts[1] and texts[2] == texts[3]
     drafts = [type(call.kwargs["draft"]).__name__ for call in engines.call_args_list]
     kind = "Lookup" if draft == "lookup" else "DraftModel"
@@ -102,13 +96,11 @@ def test_a_draft_with_other_tokens_is_refused(tinyllm, monkeypatch):
 
 
 @pytest.mark.parametrize("tokens", [0, 40])
-def test_samples_are_shown_one_after_the_other(tinyllm, capsys, tokens):
+def test_samples_are_shown_one_after_the_other(tinyllm, printed, tokens):
     words = ["generate", "RUN", "--prompt", "ab", "--samples", "3", "--tokens", str(tokens), "--stop", "c"]
-    tinyllm(*words, "--json")
-    texts = [sample["text"] for sample in json.loads(capsys.readouterr().out)["samples"]]
+    texts = [sample["text"] for sample in json.loads(printed(*words, "--json"))["samples"]]
     assert not tokens or len(set(texts)) == len(set(map(len, texts))) == 3  # they end at different times
-    assert tinyllm(*words) == 0
-    assert capsys.readouterr().out == "".join(f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts))
+    assert printed(*words) == "".join(f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts))
 
 
 def test_a_prompt_that_is_no_text_is_refused(tinyllm):

@@ -80,15 +80,6 @@ def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, requ
     assert all(np.array_equal(array, truth[name]) for name, array in setup.model.state_dict().items())
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"lora.where": "k_proj"}, "ends in 'k_proj'; there are c_attn, c_proj, c_fc"),
-    ({"start": None}, "give start=RUN, too"),
-])
-def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, message):
-    of_base = {"data": str(text), "start": str(whole)} | LORA | change
-    refuses(message, lambda: tl.prepare(tl.make_config(of_base)))
-
-
 def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, refused):
     """A change while the adapter is trained is noticed, too."""
     base = shutil.copytree(whole, tmp_path / "base")

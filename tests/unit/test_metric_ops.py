@@ -97,7 +97,10 @@ ONE, TRUE = np.float32([1]), np.array([True])
     ("brier_score", (1.1 * ONE, TRUE)), ("brier_score", (ONE[:0], TRUE[:0])),
     ("expected_calibration_error", (np.nan * ONE, TRUE)), ("expected_calibration_error", (ONE, TRUE, 0)),
     ("wilson_interval", (3, 2)), ("wilson_interval", (1, 2, 95)), ("bm25_scores", ([["a"]], ["a"], -1)),
-    ("bootstrap_interval", (ONE, np.zeros((0, 1), int))), ("bradley_terry_step", (ONE[:, None], -ONE))])
+    ("bootstrap_interval", (ONE, np.zeros((0, 1), int))), ("bradley_terry_step", (ONE[:, None], -ONE)),
+    ("split_middle", ("abc", (0.5,))), ("split_middle", ("abc", (0.5, 1.0))), ("pass_at_k", ([1], 5, 6)),
+    ("pass_at_k", ([6], 5, 1)), ("pass_at_k", ([], 5, 1)), ("trim_sides", ([1], [2], -1)),
+    ("move_middle", ([], [], [], (1, 2, 3), False))])
 def test_what_has_no_answer_is_refused(name, args):
     with pytest.raises(ValueError, match=f"{name} needs"):
         getattr(ops, name)(*args)
