@@ -169,16 +169,16 @@ def test_steps_that_draw_are_not_timed_and_replaced_ops_may_round(here, refused)
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
-    """Yield a tiny GPT, and the same model in PyTorch, both in float64."""
+    """Yield PyTorch, a tiny GPT, and the same model in PyTorch, both in float64."""
     transformers = pytest.importorskip("transformers")
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("twin")
     model = tiny_gpt(11, context=16)
     model.save_pretrained(folder)
     for p in model.parameters():
         p.data = p.data.astype(np.float64)
     with ops.use("numpy"):
-        yield model, transformers.GPT2LMHeadModel.from_pretrained(folder).eval().double()
+        yield torch, model, transformers.GPT2LMHeadModel.from_pretrained(folder).eval().double()
 
 
 def in_torch(torch, theirs, batch):
@@ -212,8 +212,7 @@ def assert_one_update_is_equal(torch, model, theirs, loss, expected):
 
 @pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
 def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
-    torch = pytest.importorskip("torch")
-    model, theirs = twin
+    torch, model, theirs = twin
     reference = tiny_gpt(11, context=16, seed=4)
     rollout = drawn_by(model)
     batch = Batch(*(x.reshape(3, 2, -1) for x in (rollout.tokens, rollout.targets)), weights=np.ones(3))
@@ -228,8 +227,7 @@ def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
 
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
-    torch = pytest.importorskip("torch")
-    model, theirs = twin
+    torch, model, theirs = twin
     rollout = by_group(weighted(drawn_by(tiny_gpt(11, context=16, seed=5)), aggregation, 5), 3, True, False)
     rollout = dataclasses.replace(rollout, fresh=np.zeros(6))  # another model drew, as after some steps
     loss, _ = policy_loss(model, rollout, 0.2, 0.05)
@@ -248,8 +246,7 @@ def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
 
 
 def test_ppo_is_that_of_a_pytorch_transcription(twin):
-    torch = pytest.importorskip("torch")
-    model, theirs = twin
+    torch, model, theirs = twin
     drawn = drawn_by(tiny_gpt(11, context=16, seed=5))
     rollout = by_value(drawn, None, price=0.1, gamma=0.9, lam=1.0, whiten=True)
     rollout = dataclasses.replace(rollout, fresh=np.zeros(6))

@@ -2,8 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,23 +59,6 @@ def plain_loop(model, ask):
     return ids[len(ask.prompt) :], rows, "length"
 
 
-class Ask(NamedTuple):
-    """One call of `Engine.add`, and after how many steps of the engine it comes."""
-
-    prompt: list
-    sampling: Sampling
-    max_tokens: int
-    stop: list
-    seed: int
-    sample: int
-    mask: Callable | None
-    bias: dict | None
-    overflow: str
-    options: dict  # for log-probabilities
-    after: int
-    cancelled: int | None  # after this many of its own steps, or never
-
-
 def unlike_the_last(ids):
     return np.arange(V) % 3 != ids[-1] % 3
 
@@ -89,8 +71,8 @@ samplings = st.builds(
     min_p=st.sampled_from([None, 0.0, 0.2]),
     repetition_penalty=st.sampled_from([1.0, 1.5]),
 )
-asks = st.builds(
-    Ask,
+asks = st.builds(  # calls of `Engine.add`
+    SimpleNamespace,
     prompt=st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT) | st.just([3] * 6),  # some are equal
     sampling=samplings,
     max_tokens=st.integers(0, 3 * CONTEXT),
@@ -101,8 +83,8 @@ asks = st.builds(
     bias=st.sampled_from([None, {3: 2.0, 5: -9.0}]),
     overflow=st.sampled_from(["slide", "slide", "stop"]),
     options=st.sampled_from([{}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 3, "echo": True}]),
-    after=st.sampled_from([0, 0, 0, 1, 2, 9]),
-    cancelled=st.sampled_from([None, None, None, 0, 1, 4]),
+    after=st.sampled_from([0, 0, 0, 1, 2, 9]),  # so many steps of the engine
+    cancelled=st.sampled_from([None, None, None, 0, 1, 4]),  # after so many steps of its own, or never
 )
 settings_of_engines = st.fixed_dictionaries(
     {"batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
@@ -115,7 +97,7 @@ def run_engine(engine, asks):
     sequences, logits, waiting, count = {}, [[] for _ in asks], list(range(len(asks))), 0
     while waiting or engine.running or engine.waiting:
         for i in [i for i in waiting if asks[i].after <= count]:
-            given = asks[i]._asdict()
+            given = dict(vars(asks[i]))
             options = given.pop("options")
             del given["after"], given["cancelled"]
             sequences[i] = engine.add(given.pop("prompt"), **given, **options)
