@@ -7,7 +7,7 @@ import sys
 from plugin_run import write
 
 from tinyllm.cli import main
-from tinyllm.cli.lesson import shortened
+from tinyllm.cli.verdict import shortened
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import find_lesson, syllabus
 

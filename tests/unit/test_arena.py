@@ -11,7 +11,7 @@ from terminal import CTRL_C, at_terminal
 from test_eval import ANSWERS, opened
 
 from tinyllm.cli import main
-from tinyllm.cli.eval import _ask
+from tinyllm.cli.arena import _ask
 from tinyllm.eval import find_task
 from tinyllm.eval.arena import Duel, Preferred, duels, judged, rank, strengths
 from tinyllm.files import locked
@@ -122,12 +122,12 @@ def test_a_person_votes_leaves_and_goes_on(call, here):
 def test_one_key_is_a_vote_and_an_interrupt_leaves_the_terminal_as_it_was():
     program = """if True:
         import sys, termios
-        from tinyllm.cli.eval import _ask
+        from tinyllm.cli import arena
         from tinyllm.eval.arena import Duel
         before = termios.tcgetattr(0)
         try:
             for i in range(4):
-                print("vote", _ask(Duel("Why?", ["a", "b"], ["x", "y"], [0, 0]), "1 of 4"))
+                print("vote", arena._ask(Duel("Why?", ["a", "b"], ["x", "y"], [0, 0]), "1 of 4"))
         finally:
             print("restored" if termios.tcgetattr(0) == before else "changed")"""
     keys = [("leave): ", key) for key in ("1", "é", "\n", "=", "\x04", CTRL_C)]

@@ -13,7 +13,7 @@ import tinyllm as tl
 from tinyllm.align.pairs import read_pairs
 from tinyllm.align.questions import read_questions
 from tinyllm.align.reward import score_texts
-from tinyllm.cli.generate import Conversation
+from tinyllm.cli import chat
 from tinyllm.errors import UserError
 from tinyllm.eval.ask import prompts
 from tinyllm.runs.recipe import CHAT, Frame
@@ -56,7 +56,7 @@ def test_what_was_learnt_with_a_template_is_asked_with_it_and_stops(tmp_path, pr
     list(setup.train(run))
     opened = tl.open_model(run.folder)
     assert (opened.frame, opened.stops, opened.chat) == (CHAT, [template.stop_id(byte)], template)
-    words = Conversation(opened, sampling=tl.Sampling(temperature=0), stop=opened.stops)
+    words = chat.Conversation(opened, sampling=tl.Sampling(temperature=0), stop=opened.stops)
     assert "".join(words.reply("Hi", 20)) == "ok" and words.ids[-1:] == opened.stops
     assert printed("generate", run.folder, "--prompt", "Hi", "--temperature", 0) == "Hi\nok\n"
     assert resumed_training(run.folder).setup.frame == CHAT

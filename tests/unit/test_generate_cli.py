@@ -10,6 +10,7 @@ from helpers import refuses
 from tiny_gpt import shaken
 
 from tinyllm.cli import build_parser, opening
+from tinyllm.cli import chat as chats
 from tinyllm.cli import generate as cli
 from tinyllm.decode.beams import beam_search
 from tinyllm.decode.engine import Engine
@@ -107,15 +108,15 @@ def test_a_prompt_that_is_no_text_is_refused(tinyllm):
     refuses("not UTF-8", tinyllm, "generate", "RUN", "--prompt", "\udcff")
 
 
-def interrupt_after(monkeypatch, count):
+def interrupt_after(monkeypatch, count, command=cli):
     """Raise KeyboardInterrupt, as Ctrl-C does, after `count` steps."""
-    real = cli.stream
+    real = command.stream
 
     def stream(*args, **kwargs):
         yield from itertools.islice(real(*args, **kwargs), count)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "stream", stream)
+    monkeypatch.setattr(command, "stream", stream)
 
 
 def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeypatch):
@@ -142,7 +143,7 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
     assert "the character 'x'" in err and "there is no command /nothing: type /reset" in err
 
     read = typed(monkeypatch, "ab", KeyboardInterrupt(), "never read")
-    interrupt_after(monkeypatch, 2)  # Ctrl-C ends a reply, not the chat
+    interrupt_after(monkeypatch, 2, chats)  # Ctrl-C ends a reply, not the chat
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130 and read.call_count == 2
     assert capsys.readouterr().out.split("\n")[3] == first[:2]
     typed(monkeypatch)
@@ -150,13 +151,13 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
-    template, prompts = CHAT_TEMPLATES["chatml"], Mock(side_effect=cli.stream)
+    template, prompts = CHAT_TEMPLATES["chatml"], Mock(side_effect=chats.stream)
     tokenizer = ByteTokenizer(template.special_tokens)
     tokenizer.chat, stop = template, template.stop_id(tokenizer)
     config = GPTConfig(vocab_size=tokenizer.vocab_size, context=256, layers=1, heads=1, width=8)
-    conversation = cli.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
+    conversation = chats.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
     asked = []
-    monkeypatch.setattr(cli, "stream", prompts)
+    monkeypatch.setattr(chats, "stream", prompts)
     for text in ("ab", "", "b<|im_end|>"):  # the empty text continues the first reply
         reply = conversation.reply(text, 2)
         next(reply)
@@ -175,14 +176,14 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
         conversation.ids.clear()
         return "".join(conversation.reply("ab", 12))
 
-    first, second = (cli.Conversation(Opened(tiny(), TOKENIZER), seed=1) for _ in "ab")
+    first, second = (chats.Conversation(Opened(tiny(), TOKENIZER), seed=1) for _ in "ab")
     texts = [turn(first) for _ in range(3)]
     assert len(set(texts)) == 3 and texts == [turn(second) for _ in range(3)]
 
 
 def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, monkeypatch):
     framed = Opened(tiny(), TOKENIZER, Frame("b", "a"))
-    conversation = cli.Conversation(framed)
+    conversation = chats.Conversation(framed)
     list(conversation.reply("a", 2))
     list(conversation.reply("", 1))  # an empty line continues: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
@@ -199,7 +200,7 @@ def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, m
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
     """A reply continues the text so far, even if replies were cut off or the start left the context."""
     model = tiny()
-    conversation, said = cli.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
+    conversation, said = chats.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
     turns = ("ab", 3, 9), ("c", 20, 9), ("abcabc", 5, 2), ("a" * 15, 9, 9), ("", 4, 9)
     for text, tokens, cut_after in turns:
         said += TOKENIZER.encode(text)
@@ -214,7 +215,7 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 
 def test_a_new_word_is_not_glued_to_the_last_one():
     """A past bug: a new line was joined to the last word, as in "She liked the starThe dog"."""
-    conversation = cli.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
+    conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
     for said, line, read in [
         ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
         ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
@@ -222,7 +223,7 @@ def test_a_new_word_is_not_glued_to_the_last_one():
         conversation.ids = conversation.tokenizer.encode(said)
         assert conversation.spaced(line) == read
     for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
-        conversation = cli.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
+        conversation = chats.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
         conversation.ids = [0]  # with a separator; without a space token
         assert conversation.spaced("c") == "c"
 

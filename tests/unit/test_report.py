@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_texts import any_bytes
 
-from tinyllm.cli.train import Display
+from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
 from tinyllm.report.run import loss_curves, render, write_report
 from tinyllm.report.svg import Axis, heat_map, log_ticks

@@ -15,7 +15,7 @@ import pytest
 import shipped_model
 
 import tinyllm as tl
-from tinyllm.cli import generate as cli
+from tinyllm.cli import chat as cli
 from tinyllm.cli import main
 from tinyllm.cli.opening import ABOUT_SHIPPED
 from tinyllm.cli.text import write

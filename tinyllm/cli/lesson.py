@@ -1,4 +1,4 @@
-"""Implement the commands for students, `tinyllm lesson`, `check`, `hint` and `solution`; write verdicts."""
+"""Implement the commands for students: `tinyllm lesson`, `check`, `hint` and `solution`."""
 
 import inspect
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
+from tinyllm.cli.verdict import first_answer, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import as_record, judge_lesson
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.processes import use_one_thread
 from tinyllm.course.reference_solution import collect
 from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.course.workers import WORDS, Launcher, best_level, isolation_words
+from tinyllm.course.workers import Launcher, best_level, isolation_words
 from tinyllm.course.workspace import (
     StudentProgress,
     copied,
@@ -28,8 +29,6 @@ from tinyllm.errors import UserError
 from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import entry, paragraph
-
-MOST = 12  # lines of an input that are shown
 
 
 @command("lesson")
@@ -211,61 +210,3 @@ def solution(n: str, exercise: str) -> None:
         file = function.__module__.replace(".", "/") + ".py"  # the same wherever the package is installed
         print(f"# {file}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))
-
-
-def first_answer(task: str, message: str) -> None:
-    """Print how an exercise fails, before the search for the cause, which takes seconds."""
-    print(f"  {task}: {message}\n{inset('looking for the cause ...')}", flush=True)
-
-
-def inset(text: str) -> str:
-    """Return a paragraph indented below the name of an exercise."""
-    return paragraph(text, 6)
-
-
-def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> list[str]:
-    """Format a verdict as paragraphs; the first contains the name of the exercise."""
-    task, held = lesson.task(verdict.task), len(verdict.held)
-    line = f"  {verdict.task:<24} {WORDS.get(verdict.state, verdict.state):<14}"
-    if not verdict.runs:
-        return [line.rstrip()]
-    if verdict.state == "not_attempted":
-        lacks = verdict.message.startswith("there is no function")
-        near = verdict.message.partition("; ")[2]
-        return [line.rstrip() + ", for the file lacks it" * lacks + f"; {near}" * bool(near)]
-    line += f" {held} of {held + len(verdict.broken)} {task.about.counted}"
-    if before is not None and before != held:
-        line += f", {before} before"
-    if verdict.state == "passed":
-        return [line, *map(inset, filter(None, verdict.message.split("\n"))), *format_output(printed)]
-    helps = inset(f"`tinyllm hint {short_path(lesson.name)} {verdict.task}` helps") + "\n"
-    return [line, *reasons(verdict, task.kind), *format_output(printed), helps]
-
-
-def reasons(verdict: Any, kind: str) -> list[str]:
-    """Format as paragraphs why an exercise fails: the property, the mistake's name, the smallest input."""
-    lines = []
-    if verdict.broken and kind != "tests" and verdict.state == "failed":
-        lines.append(inset(f"fails: {verdict.broken[0]}"))
-    lines.append(inset(verdict.message + (f" (line {verdict.line})" if verdict.line else "")))
-    if verdict.mistake:
-        lines.append(inset(f"your output equals {verdict.mistake}"))
-    elif verdict.step:
-        lines.append(inset(f"on the way to the right result comes {verdict.step}; "
-                           "none of your variables ever has this value"))
-    if verdict.smallest_input:
-        lines += [inset("smallest input:"), *shortened(verdict.smallest_input.split("\n"))]
-    return lines
-
-
-def shortened(shown: list[str]) -> list[str]:
-    """Format the lines of an input as paragraphs; cut the longest, so that the cause stays on the screen."""
-    several = [paragraph(each.strip(), 8, 12).split("\n") for each in shown]
-    least = max((n for n in range(1, MOST) if sum(len(each[:n]) for each in several) <= MOST), default=1)
-    return ["\n".join(each[:least]) + " ..." * (len(each) > least) for each in several]
-
-
-def format_output(printed: str) -> list[str]:
-    """Format as paragraphs the first lines that a student's code printed."""
-    lines = [paragraph(each, 8, 12) for each in printed.split("\n")]
-    return [inset("the first lines that your code printed:"), *lines] if printed else []
