@@ -1,4 +1,4 @@
-"""Define Mixtral: LLaMA with a mixture of experts as its MLP; and Qwen3-MoE, Qwen3 with the same.
+"""Define Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
 Every token uses 2 of 8 MLPs, so the model has the parameters of a large model at the cost of a small one. The
 layer is `Experts`. While training, the loss contains a term that is small if all experts are used.
@@ -16,7 +16,7 @@ from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import NO_BIAS
 from tinyllm.models.llama import Llama, LlamaBlock
-from tinyllm.models.relatives import MistralConfig
+from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.layers import plain
 from tinyllm.ops.experts import expert_counts, groups
@@ -124,7 +124,7 @@ class MixtralBlock(LlamaBlock):
 
 
 class Mixtral(Llama):
-    """A Mixtral model (Jiang et al., "Mixtral of Experts", 2024): tokens (B, T) -> logits (B, T, V).
+    """A Mixtral model: tokens (B, T) -> logits (B, T, V).
 
     In a preset, the two experts of a token compute as much as the MLP in the LLaMA preset of the same name.
     """
@@ -158,31 +158,3 @@ class Mixtral(Llama):
         p = F.concat([layer.p for layer in layers], axis=0)
         balance = F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))
         return loss + balance * self.config.balance
-
-
-@dataclass(frozen=True)
-class Qwen3MoeConfig(MixtralConfig):
-    """The sizes of a Qwen3-MoE: all sizes of Qwen3, and its experts. Raises UserError if inconsistent."""
-
-    qk_norm = True
-
-    hidden: int = setting(**SIZE, hf="moe_intermediate_size", help="the inner width of an expert")
-    normalise: bool = setting(  # type: ignore[assignment]
-        False, hf="norm_topk_prob", help="the weights of a token's experts have the sum 1"
-    )
-
-
-class Qwen3Moe(Mixtral):
-    """A Qwen3-MoE model (Yang et al., "Qwen3 Technical Report", 2025)."""
-
-    model_type = "qwen3_moe"
-    architecture = "Qwen3MoeForCausalLM"
-    config_class = Qwen3MoeConfig
-    layout = Llama.layout.extended(
-        defaults={"num_key_value_heads": 4, "num_experts_per_tok": 8, "num_experts": 128},
-        fixed={
-            "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
-            "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
-        },
-        read=lambda config: config | {"sliding_window": None},  # unused: use_sliding_window is false
-    )

@@ -1,6 +1,6 @@
 """Register the model families under their names, the `model_type` in Hugging Face's config.json.
 
-A family is a file in this folder, or a few lines of relatives.py, and its name in a line here.
+A family is one file in this folder and one line here.
 """
 
 import dataclasses
@@ -21,9 +21,13 @@ from tinyllm.models.generation import read_generation
 from tinyllm.models.gpt import GPT
 from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama
-from tinyllm.models.mixtral import Mixtral, Qwen3Moe
+from tinyllm.models.mistral import Mistral
+from tinyllm.models.mixtral import Mixtral
 from tinyllm.models.pretrained import MAX_JSON_BYTES, load_folder
-from tinyllm.models.relatives import Mistral, Qwen2, Qwen3, SmolLM3
+from tinyllm.models.qwen2 import Qwen2
+from tinyllm.models.qwen3 import Qwen3
+from tinyllm.models.qwen3_moe import Qwen3Moe
+from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.models.t5 import T5
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge, quantize
