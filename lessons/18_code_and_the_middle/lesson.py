@@ -16,7 +16,7 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Gaps, answers
-from tinyllm.eval.changes import line
+from tinyllm.eval.gaps import line
 from tinyllm.report.svg import box, diagram
 from tinyllm.world.interpreter import run
 

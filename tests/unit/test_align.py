@@ -10,7 +10,8 @@ from tiny_models import DECODERS, MODELS
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.align.losses import by_group, by_value, policy_loss, preference_loss, weighted
+from tinyllm.align.advantages import by_group, by_value, weighted
+from tinyllm.align.losses import policy_loss, preference_loss
 from tinyllm.align.policy import report, rewards
 from tinyllm.align.questions import OWN, Question, read_questions, with_end
 from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out

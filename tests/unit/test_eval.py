@@ -11,7 +11,7 @@ from tiny_gpt import shaken
 import tinyllm as tl
 from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.engine import Engine
-from tinyllm.eval import Gaps, Item, Task, answers, changes, find_task, likeliest
+from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, likeliest
 from tinyllm.eval.ask import SIZES as PER
 from tinyllm.eval.ask import log_probs, prompts
 from tinyllm.eval.task import behind
@@ -85,7 +85,7 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
         assert all(item.truth in item.choices for item in items)
 
 
-@pytest.mark.parametrize("cut", [changes.body, changes.line, changes.anywhere])
+@pytest.mark.parametrize("cut", [gaps.body, gaps.line, gaps.anywhere])
 def test_what_was_cut_out_of_a_program_passes_its_tests(cut, monkeypatch):
     task, tokenizer, asked = Gaps("world:program,parts=1", cut), tl.ByteTokenizer(), []
     add_markers(tokenizer)

@@ -16,7 +16,7 @@ from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, fi
 from tinyllm.eval.ask import answers, likeliest
 from tinyllm.eval.changes import CHANGES, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
-from tinyllm.eval.metrics import paired, resampled
+from tinyllm.eval.statistics import paired, resampled
 from tinyllm.eval.suite import FOLDER, read_suite
 from tinyllm.files import locked
 from tinyllm.report.evaluation import page

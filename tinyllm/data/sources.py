@@ -1,29 +1,24 @@
-"""Load a corpus by name: a generated text, or one that comes with Python; and read a picture.
+"""Load a corpus by name: a generated text, or one that comes with Python.
 
 Nothing is downloaded, and no code is run.
 """
 
 import os
-import re
 import sysconfig
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
 
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
 from tinyllm.data.tokens import holds_tokens, load_tokens
 from tinyllm.errors import UserError
-from tinyllm.files import read_bytes, read_text
+from tinyllm.files import read_text
 from tinyllm.world import stories
 from tinyllm.world.corpus import PREFIX, SEPARATOR, read_name
 from tinyllm.world.document import Document
 from tinyllm.world.pictures import SIZE
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
-LARGEST_PICTURE = 1 << 24  # bytes
-HEADER = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s+(\d{1,5})\s+255\s")  # of a PPM file
 
 
 def load_corpus(name: str | os.PathLike) -> Corpus:
@@ -63,24 +58,6 @@ def world_corpus(name: str) -> Corpus:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
     documents = tuple(asked) if len(asked) == len(texts) else ()
     return Corpus(name, "".join(texts).encode("ascii"), named.entropy_per_char, SEPARATOR.encode(), documents)
-
-
-def read_picture(where: str) -> np.ndarray:
-    """Read a picture -> uint8 (H, W, 3): red, green and blue of each pixel.
-
-    `where` is a PPM file of type P6, or the name of a generated corpus with pictures, such as
-    world:caption,split=test,seed=3; its first picture is returned. Raises UserError for anything else.
-    """
-    if where.startswith(PREFIX):
-        if not (shown := load_corpus(re.sub(r",n=\d+", "", where) + ",n=1").shown):
-            raise UserError(f"{where} is about no pictures: take world:caption or world:picture_question")
-        return shown[0][0]
-    data = read_bytes(Path(where), LARGEST_PICTURE)
-    header = HEADER.match(data)
-    width, height = map(int, header.groups()) if header else (0, 0)
-    if not header or len(data) - header.end() != width * height * 3:
-        raise UserError(f"{where} is not a whole PPM file (P6 with 255 levels): write one with GIMP")
-    return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
 
 
 def load_pydocs() -> bytes:

@@ -2,9 +2,10 @@
 
 from tinyllm.eval.agent import tools_of, with_tools
 from tinyllm.eval.ask import Answer, answers, likeliest
-from tinyllm.eval.changes import Gaps
-from tinyllm.eval.metrics import METRICS, find_metric, paired
+from tinyllm.eval.gaps import Gaps
+from tinyllm.eval.metrics import METRICS, find_metric
 from tinyllm.eval.retrieval import Index, attribution, passages_of
+from tinyllm.eval.statistics import paired
 from tinyllm.eval.suite import Evaluation, Row, Suite, compare, read_suite
 from tinyllm.eval.task import Item, RecordTask, Task, WorldTask, find_task
 

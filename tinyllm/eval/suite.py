@@ -12,7 +12,8 @@ from tinyllm.errors import UserError, did_you_mean, worded
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
-from tinyllm.eval.metrics import Metric, find_metric, paired
+from tinyllm.eval.metrics import Metric, find_metric
+from tinyllm.eval.statistics import paired
 from tinyllm.eval.task import Task, find_task
 from tinyllm.files import read_toml
 from tinyllm.runs import Opened

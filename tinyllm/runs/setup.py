@@ -194,6 +194,8 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     return prepare(config, corpus, tokenizer, model=model, begun=record)
 
 
+
+
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
     """Train a tokenizer on a corpus, or load it from a file, and add the special tokens of the recipe."""
     if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from tinyllm.align.losses import by_group, policy_loss, weighted
+from tinyllm.align.advantages import by_group, weighted
+from tinyllm.align.losses import policy_loss
 from tinyllm.align.policy import ON_POLICY, PolicyConfig, plan_of_answers
 from tinyllm.align.rollout import Rollout
 from tinyllm.config import setting

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from tinyllm.align.losses import WithValue, by_value, policy_loss, weighted
+from tinyllm.align.advantages import by_value, weighted
+from tinyllm.align.losses import WithValue, policy_loss
 from tinyllm.align.policy import ON_POLICY, PolicyConfig, plan_of_answers
 from tinyllm.align.rollout import Rollout
 from tinyllm.config import setting

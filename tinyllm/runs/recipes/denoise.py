@@ -1,4 +1,4 @@
-"""Pretrain on hidden parts of texts: guess tokens (BERT), write texts (masked diffusion) or spans (T5)."""
+"""Pretrain an encoder: guess hidden tokens of a text (BERT), or write whole texts (masked diffusion)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,21 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from tinyllm.data import Batch
-from tinyllm.data.corruption import diffused, masked, span_corruption
+from tinyllm.data.corruption import diffused, masked
 from tinyllm.decode.fill import fill, write
-from tinyllm.decode.generate import generate
-from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
-from tinyllm.tokenizer.text import SPAN
 from tinyllm.train import objectives
-
-T5 = {  # a lower learning rate, because T5 does not divide its scores by sqrt(D)
-    "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
-    "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
-}
 
 
 @recipe("denoise", "guess hidden tokens of a text", objectives=("masked",))
@@ -70,26 +61,3 @@ def framed(batch: Batch, begin: int, end: int) -> Batch:
 
     tokens, targets = pad(batch.tokens, begin, end), pad(batch.targets, IGNORED, IGNORED)
     return replace(batch, tokens=tokens, targets=targets, weights=pad(batch.weights, 0, 0))
-
-
-@recipe("spans", "write the spans that are hidden in a text", objectives=("spans",), defaults=T5)
-def spans(parts: Parts) -> Plan:
-    """Return a plan that hides spans of random windows. Raises UserError if the context is too large."""
-    tokenizer, context = parts.tokenizer, parts.model.config.context
-    ids = tokenizer.special_tokens
-    sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
-    end = parts.model.end_ids
-
-    def layout(x, y, *key):
-        return span_corruption(x, sentinels, *key, end=end)
-
-    def sample(model, tokens):
-        shown = layout(np.array([tokens]), None, "sample").tokens[0].tolist()
-        answer = generate(model, [shown], max_tokens=context, sampling=Sampling(temperature=0))[0]
-        return "\n\n".join(tokenizer.decode([i for i in ids if i not in end]) for ids in (shown, answer))
-
-    try:
-        layout(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
-    except ValueError as error:
-        raise UserError(f"{error}: take a smaller model.context") from error
-    return plan_of_windows(parts, length, layout, objectives.next_token, sample=sample)
