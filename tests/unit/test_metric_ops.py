@@ -52,6 +52,13 @@ def test_an_interval_of_wilson_holds_its_own_score():
             assert low <= right / n <= high
 
 
+def test_the_bootstrap_takes_the_quantiles_of_the_means():
+    draws = np.repeat(np.arange(101)[:, None], 101, axis=1)  # the mean of row i is i
+    scores = np.arange(101, dtype=np.float32)
+    assert ops.bootstrap_interval(scores, draws) == pytest.approx((2.5, 97.5))
+    assert ops.bootstrap_interval(scores, draws, 0.8) == pytest.approx((10, 90))
+
+
 def test_an_interval_of_wilson_holds_the_truth_in_95_of_100_evaluations():
     """Each has its own true share; of a single one it is 93 to 98. The tolerance is 3 sigma."""
     held = []
