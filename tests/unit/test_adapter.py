@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import refuses
-from tiny_models import change, each, inputs, logits, made, rewrite
+from tiny_models import change, each, inputs, logits, made, open_there, rewrite, theirs_logits
 
 import tinyllm as tl
 from tinyllm import nn
@@ -114,23 +114,17 @@ def test_peft_opens_our_adapters_and_we_open_theirs(tmp_path, name):
     experts = {"mixtral", "qwen3_moe", "deepseek_v3"}  # peft takes their MLP layers for fused experts
     targets = ["o_proj"] if name in experts else ()
     model = saved(name, tmp_path, where=targets)
-    plain = getattr(transformers, model.architecture).from_pretrained(tmp_path / "base")
+    plain = open_there(transformers, tmp_path / "base")
     base = peft.PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
-    kinds = "input_ids", "decoder_input_ids"
-    given = {kind: torch.tensor(ids.copy()) for kind, ids in zip(kinds, inputs(model), strict=False)}
-
-    def agree(theirs, ours):
-        with torch.no_grad():
-            assert np.abs(theirs(**given).logits.numpy() - logits(ours)).max() < 1e-3
-
-    agree(base, model)
+    np.testing.assert_allclose(theirs_logits(base, model), logits(model), rtol=0, atol=1e-3)
     settings = peft.LoraConfig(r=4, lora_alpha=3, lora_dropout=0.1, target_modules=targets or "all-linear")
     theirs = peft.get_peft_model(base.unload(), settings).eval()
     for key, part in theirs.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(part, std=0.2)
     theirs.save_pretrained(tmp_path / "theirs")
-    agree(theirs, from_pretrained(tmp_path / "theirs"))
+    ours = from_pretrained(tmp_path / "theirs")
+    np.testing.assert_allclose(theirs_logits(theirs, ours), logits(ours), rtol=0, atol=1e-3)
 
 
 FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from signal import SIGINT
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -82,15 +83,7 @@ def call(monkeypatch, capsys, here):
     monkeypatch.setattr("tinyllm.runs.open_model", lambda run: MODELS[run])
 
     def run(*arguments, keys=(), names=("a", "b")):
-        typed = iter(keys)
-
-        def press(prompt):
-            key = next(typed, EOFError)
-            if isinstance(key, type):
-                raise key
-            return key
-
-        monkeypatch.setattr("builtins.input", press)
+        monkeypatch.setattr("builtins.input", Mock(side_effect=[*keys, EOFError]))
         return main(["arena", *names, *map(str, arguments)]), *capsys.readouterr()
     return run
 

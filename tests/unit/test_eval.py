@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,13 +32,6 @@ def opened(frame=NO_FRAME, tokenizer=BYTES, **sizes):
     """Return a model with random weights, and its tokenizer, as an `Opened`."""
     sizes = SIZES | {"vocab_size": tokenizer.vocab_size} | sizes
     return Opened(shaken(tl.build(sizes, seed=None)), tokenizer, frame)
-
-
-class Told:
-    """A sequence that is never written."""
-
-    def __init__(self, **given):
-        self.logprobs, self.finish, self.ids = [], "stop", []
 
 
 class Capitals(Task):
@@ -90,7 +84,8 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, monkeypatch):
     task, tokenizer, asked = Gaps("world:program,parts=1", cut), tl.ByteTokenizer(), []
     add_markers(tokenizer)
     model = opened(tokenizer=tokenizer)
-    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given) or Told(**given))
+    never = SimpleNamespace(logprobs=[], finish="stop", ids=[])  # a sequence that is not written
+    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given) or never)
     items = list(islice(task.items("test"), 3))
     answers(model, task, items, n=2)
     for item, given in zip(items, asked[::2], strict=True):

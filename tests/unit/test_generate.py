@@ -199,36 +199,31 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
     np.testing.assert_allclose(np.float64(got), np.float64(want), 0 if "compiled" in BACKENDS else 1e-4)
 
 
-@pytest.fixture(params=BACKENDS)
-def each_backend(request):
-    with ops.use(request.param):
-        yield
-
-
-@pytest.mark.usefixtures("each_backend")
-def test_a_sequence_that_cannot_go_on_ends_alone():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sequence_that_cannot_go_on_ends_alone(backend):
     """One mask allows no token after three, and position 6 gives NaN; other sequences are not disturbed."""
-    model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
-    model.wpe.weight.data[6] = np.nan
-    engine = Engine(model, batch=3)
-    asks = [{"mask": never, "logprobs": True}, {}, {"max_tokens": 3, "seed": 1},
-            {"max_tokens": 4, "mask": lambda ids: [5]}]
-    sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
-    last = {step.index: step for step in engine}
-    assert [s.finish for s in sequences] == ["error", "error", "length", "length"]
-    assert [len(s.tokens) for s in sequences] == [3, 6, 3, 4] and sequences[3].tokens == [5] * 4
-    assert len(sequences[0].logprobs) == 3
-    assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
-    assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
-    assert [(last[row].finish, last[row].token) for row in range(2)] == [("error", -1)] * 2
-    engine = Engine(model, batch=2)
-    engine.add([3], max_tokens=9)
-    for _ in range(4):
-        engine.step()
-    after = engine.add([3], max_tokens=4, seed=1)  # gets the row of the cache that held NaN
-    assert [s.finish for s in engine] == [None] * 4 + ["error", None, "length"]
-    assert after.tokens == generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
-    refuses("allows no token", lambda: list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never)))
+    with ops.use(backend):
+        model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
+        model.wpe.weight.data[6] = np.nan
+        engine = Engine(model, batch=3)
+        asks = [{"mask": never, "logprobs": True}, {}, {"max_tokens": 3, "seed": 1},
+                {"max_tokens": 4, "mask": lambda ids: [5]}]
+        sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
+        last = {step.index: step for step in engine}
+        assert [s.finish for s in sequences] == ["error", "error", "length", "length"]
+        assert [len(s.tokens) for s in sequences] == [3, 6, 3, 4] and sequences[3].tokens == [5] * 4
+        assert len(sequences[0].logprobs) == 3
+        assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
+        assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
+        assert [(last[row].finish, last[row].token) for row in range(2)] == [("error", -1)] * 2
+        engine = Engine(model, batch=2)
+        engine.add([3], max_tokens=9)
+        for _ in range(4):
+            engine.step()
+        after = engine.add([3], max_tokens=4, seed=1)  # gets the row of the cache that held NaN
+        assert [s.finish for s in engine] == [None] * 4 + ["error", None, "length"]
+        assert after.tokens == generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
+        refuses("allows no token", lambda: list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never)))
 
 
 def test_generate_decodes_no_texts_without_stop_strings(monkeypatch):

@@ -9,6 +9,7 @@ from tinyllm.bench.machine import Roof
 from tinyllm.bench.rows import speeds
 from tinyllm.models import build, family, names
 from tinyllm.nn import DecoderLM, inference, quantize
+from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import watch
 from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ
 
@@ -39,13 +40,8 @@ def test_every_part_is_drawn_explained_and_counted(name):
     assert [x[2:] for x in there if x[0] == "-"] == [x[2:] for x in back if x[0] == "+"]
 
 
-@pytest.mark.parametrize("bits", [32, 8])
-@pytest.mark.parametrize("name", [name for name in names() if family(name).model_type not in ("t5", "bert")])
-def test_flops_and_cache_are_those_of_the_ops_that_run(name, bits):
-    window = {"window": 5} if name in ("mistral", "mixtral") else {}
-    each, counted = model(name, context=12, **window), []
-    each = quantize(each, bits) if bits == 8 else each
-
+def counting(counted):
+    """Return a function for `watch` that adds the FLOPs of each op to a list."""
     def count(op, run, *args, **options):
         y = run(*args, **options)
         if callable(op.flops):
@@ -54,8 +50,24 @@ def test_flops_and_cache_are_those_of_the_ops_that_run(name, bits):
             counted.append(op.count_flops(bound.arguments, y))
         return y
 
+    return count
+
+
+def test_flops_of_an_encoder_are_those_of_the_ops_that_run():
+    each, counted = model("bert"), []
+    with inference(each), watch(counting(counted)):
+        each(np.arange(12)[None])
+    assert sum(counted) == forward_flops(each, 12)
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+@pytest.mark.parametrize("name", [name for name in names() if family(name).model_type not in ("t5", "bert")])
+def test_flops_and_cache_are_those_of_the_ops_that_run(name, bits):
+    window = {"window": 5} if name in ("mistral", "mixtral") else {}
+    each, counted = model(name, context=12, **window), []
+    each = quantize(each, bits) if bits == 8 else each
     cache, ids = each.new_cache(), np.arange(12)[None]
-    with inference(each), watch(count):
+    with inference(each), watch(counting(counted)):
         each(ids[:, :11], cache)
         prompt = sum(counted)
         counted.clear()
