@@ -35,25 +35,17 @@ SIZES: dict[str, Callable[[str, list[int]], int]] = {  # what the log-probabilit
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer to an item of a task, and its score.
-
-    confidence: the probability that the model gives its text, or its choice among the choices of the item.
-    ended: False if the text was cut off.
-    shots: how many solved items stood before the question.
-    tokens: how many tokens the model read and wrote.
-    told: where in the text results of tools stand, as [start, end].
-    logprobs: the log-probabilities of the item's choices, if these were compared.
-    """
+    """A model's answer to an item of a task, and its score."""
 
     item: Item
     text: str
     score: float
-    confidence: float = 1.0
-    ended: bool = True
-    shots: int = 0
-    tokens: int = 0
-    told: list[list[int]] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    confidence: float = 1.0  # the probability of the text, or of the choice among the choices of the item
+    ended: bool = True  # False if the text was cut off
+    shots: int = 0  # how many solved items stood before the question
+    tokens: int = 0  # how many tokens the model read and wrote
+    told: list[list[int]] = field(default_factory=list)  # [start, end] of each tool's result in the text
+    logprobs: list[float] = field(default_factory=list)  # of the item's choices, if these were compared
 
 
 def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, first: int = 0, n: int = 1,

@@ -28,19 +28,14 @@ Pairs = Sequence[tuple[str, str]]  # prompts, and the answers as they follow the
 
 @dataclass(frozen=True)
 class Edit:
-    """A fact to change, and what to ask afterwards.
+    """A fact to change, and what to ask afterwards."""
 
-    subject: a name that all prompts contain. prompts: the texts before the answer that are used to find the
-    change; unseen: others for the same fact. answer: what the model should say, such as " fisher".
-    own, others: facts about the subject and about other subjects that should stay.
-    """
-
-    subject: str
-    prompts: Sequence[str]
-    answer: str
-    unseen: Sequence[str] = ()
-    own: Pairs = ()
-    others: Pairs = ()
+    subject: str  # a name that all prompts contain
+    prompts: Sequence[str]  # the texts before the answer that are used to find the change
+    answer: str  # what the model should say, such as " fisher"
+    unseen: Sequence[str] = ()  # other texts before the answer
+    own: Pairs = ()  # facts about the subject that should stay
+    others: Pairs = ()  # facts about other subjects that should stay
 
 
 def recalled(opened: Opened, pairs: Pairs) -> np.ndarray:

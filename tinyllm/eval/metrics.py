@@ -30,29 +30,19 @@ def _guessed(guessed, found):
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good answers are.
-
-    each(answers): returns the scores of items, from 0 to 1; the number is their mean.
-    whole(confidence, right): takes two arrays (n,), and returns a number that is no mean, and may be NaN.
-    ask: `answers` or `likeliest`; options: how it is called.
-    chance(guessed, answers): returns what guessing reaches, or None if nobody knows; guessed is the share of
-        right guesses.
-    error: `whole` is above 0 by accident even if a model's confidence is right.
-    compared: an answer is right if it is that to the unchanged question.
-    spread: scores lie anywhere, so that the interval is a bootstrap.
-    ceiling(answers): returns what the best model reaches, if the row does not say it.
-    """
+    """A number that says how good answers are: the mean of `each`, unless there is a `whole`."""
 
     help: str
-    each: Callable[[Sequence[Answer]], list[float]] = _right
-    whole: Callable[[np.ndarray, np.ndarray], float] | None = None
-    ask: Callable[..., list[Answer]] = answers
-    options: dict[str, Any] = field(default_factory=dict)
+    each: Callable[[Sequence[Answer]], list[float]] = _right  # answers -> scores of items, from 0 to 1
+    whole: Callable[[np.ndarray, np.ndarray], float] | None = None  # confidence, right (n,) -> may be NaN
+    ask: Callable[..., list[Answer]] = answers  # or `likeliest`
+    options: dict[str, Any] = field(default_factory=dict)  # of `ask`
+    # Share of right guesses, answers -> what guessing reaches, or None if nobody knows:
     chance: Callable[[float, Sequence[Answer]], float | None] = lambda guessed, found: None
-    error: bool = False
-    compared: bool = False
-    spread: bool = False
-    ceiling: Callable[[Sequence[Answer]], float] | None = None
+    error: bool = False  # `whole` is above 0 by accident even if a model's confidence is right
+    compared: bool = False  # an answer is right if it is that to the unchanged question
+    spread: bool = False  # scores lie anywhere, so that the interval is a bootstrap
+    ceiling: Callable[[Sequence[Answer]], float] | None = None  # what the best reaches; None: the row says it
 
     def measure(self, found: Sequence[Answer], seed: int = 0) -> tuple[dict[str, Any], list[float]]:
         """Return {"score", "low", "high", "n"}, and the scores of the items, if it is a mean of them."""

@@ -28,22 +28,16 @@ NOTHING: dict[str, Any] = {  # what a row shows that this model cannot be asked
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a suite: what is asked, and what is measured.
-
-    change: how questions are changed, see `changes`; with the metric "agreement", answers to the changed
-        questions are compared with those to the unchanged ones.
-    family: the group under which tables show the row; note: what it shows, in a few words.
-    ceiling: what the best model could reach.
-    """
+    """A row of a suite: what is asked, and what is measured."""
 
     task: str
     metric: str = "right"
     shots: int = setting(0, min=0)
-    change: str = ""
+    change: str = ""  # of questions, see `changes`; "agreement" compares answers with those before the change
     limit: int = setting(0, min=0)
-    family: str = ""
-    note: str = ""
-    ceiling: float = 1.0
+    family: str = ""  # the group under which tables show the row
+    note: str = ""  # what it shows, in a few words
+    ceiling: float = 1.0  # what the best model could reach
 
     def __post_init__(self):
         check(self)
@@ -97,17 +91,13 @@ def _known(number: int, row: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Evaluation:
-    """A model that is asked the rows of a suite.
-
-    folder: where answers are kept, or None. limit: items of a row. tick(done, total): is called with the
-    thousandths of rows that are done. Answers that two rows share are asked once.
-    """
+    """A model that is asked the rows of a suite; answers that two rows share are asked once."""
 
     opened: Opened
-    folder: Path | None = None
-    limit: int | None = None
+    folder: Path | None = None  # where answers are kept
+    limit: int | None = None  # items of a row
     seed: int = 0
-    tick: Callable[[int, int], None] = lambda done, total: None
+    tick: Callable[[int, int], None] = lambda done, total: None  # gets the thousandths of rows that are done
     scores: dict[Row, list[float]] = field(default_factory=dict)  # of the items of a row
     asked: dict[tuple, list[Answer]] = field(default_factory=dict)
 

@@ -15,27 +15,19 @@ from tinyllm.train.evaluate import evaluate
 
 @dataclass
 class Plan:
-    """The arguments of `train` that are made from data and model; a recipe returns them.
-
-    train_tokens, val_tokens: the number of tokens for training and for validation.
-    prompt: the beginning of samples if the setting `train.sample_prompt` cannot be used.
-    healthy: {name: (low, high, advice)}, the normal range of each number that is reported, and advice for
-        values outside of the range.
-    report(batch): returns more numbers to log, from a batch of training.
-    known: numbers that are the same in all steps; they are logged, too.
-    sample: a function of the model that returns a sample as text; None if samples continue the prompt.
-    """
+    """The arguments of `train` that are made from data and model; a recipe returns them."""
 
     batches: Callable[[int], Any]
     loss: Callable[[Any, Any], Any]
     evaluate: Callable[[Any], dict[str, float]]
     train_tokens: int
     val_tokens: int
-    prompt: list[int]
+    prompt: list[int]  # the beginning of samples if the setting `train.sample_prompt` cannot be used
+    # {name of a number that is reported: (low, high, advice for values outside of this range)}
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
-    report: Callable[[Any], dict[str, float]] = lambda batch: {}
-    known: dict[str, float] = field(default_factory=dict)
-    sample: Callable[[Any], str] | None = None
+    report: Callable[[Any], dict[str, float]] = lambda batch: {}  # from a batch of training to more numbers
+    known: dict[str, float] = field(default_factory=dict)  # numbers of all steps, which are logged, too
+    sample: Callable[[Any], str] | None = None  # from the model to a text; None: samples continue the prompt
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:

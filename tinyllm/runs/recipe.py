@@ -51,22 +51,17 @@ CHAT = Frame("\n", chat=True)
 
 @dataclass
 class Parts:
-    """The data and the model from which a recipe makes its plan.
-
-    start: the weights that the run began with; None if these were drawn from the seed.
-    reward, teacher: the weights that NAME.reward and NAME.teacher name, in recipes with such a setting.
-    frame: what stands around an answer: set by the recipe, or else inherited from the run of `start`.
-    """
+    """The data and the model from which a recipe makes its plan."""
 
     config: Any  # a `RunConfig`
     corpus: Any
     tokenizer: Any
     model: Any
     _: KW_ONLY
-    start: Origin | None = None
-    reward: Origin | None = None
-    teacher: Origin | None = None
-    frame: Frame = NO_FRAME
+    start: Origin | None = None  # the weights that the run began with; None if these were drawn from the seed
+    reward: Origin | None = None  # the weights that NAME.reward names, in recipes with such a setting
+    teacher: Origin | None = None  # those that NAME.teacher names
+    frame: Frame = NO_FRAME  # around an answer: set by the recipe, or else inherited from the run of `start`
 
     def reference(self) -> Any:
         """Return another copy of the model with the weights that the run began with, in evaluation mode.
@@ -81,33 +76,24 @@ class Parts:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named way to train, with its settings. `build(parts)` returns a Plan.
-
-    options: the dataclass of the recipe's settings, which are called NAME.FIELD.
-    text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
-    frame(config, inherited): returns what stands around answers in a new run. `inherited` is the frame of the
-        start, or CHAT if that has none and the tokenizer has a chat template. None: no chat template is used.
-    objectives: the objectives of the models that the recipe can train.
-    adapt(model, corpus): returns the model with the output layer that the recipe needs.
-    prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
-    unit: what the loss counts; with "nats per token", its perplexity is shown, too.
-    defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. The defaults
-        of a family's pretraining recipe apply to its other recipes, too.
-    preset: the default preset of new models of the usual family, in place of laptop.
-    """
+    """A named way to train, with its settings. `build(parts)` returns a Plan."""
 
     name: str
     help: str
     build: Callable[..., Plan]
-    options: type | None = None
-    text: Callable[..., bytes] | None = None
+    options: type | None = None  # the dataclass of the recipe's settings, which are called NAME.FIELD
+    text: Callable[..., bytes] | None = None  # config, corpus -> what a tokenizer learns; None: the corpus
+    # Config, inherited -> what stands around answers in a new run. `inherited` is the frame of the start, or
+    # CHAT if that has none and the tokenizer has a chat template. None: no chat template is used.
     frame: Callable[[Any, Frame], Frame] | None = None
-    objectives: tuple[str, ...] = ("causal",)
-    adapt: Callable[[Any, Any], Any] = lambda model, corpus: model
-    prepare_tokenizer: Callable[[Any, Any], None] | None = None
-    unit: str = "nats per token"
+    objectives: tuple[str, ...] = ("causal",)  # of the models that the recipe can train
+    adapt: Callable[[Any, Any], Any] = lambda model, corpus: model  # gives a model another output layer
+    prepare_tokenizer: Callable[[Any, Any], None] | None = None  # tokenizer, options: adds special tokens
+    unit: str = "nats per token"  # what the loss counts; of these, the perplexity is shown, too
+    # The settings that the recipe changes in the preset laptop, {"train.lr": ..., ...}. Those of a family's
+    # pretraining recipe apply to its other recipes, too.
     defaults: dict[str, Any] = field(default_factory=dict)
-    preset: str = ""
+    preset: str = ""  # the default preset of new models of the usual family, in place of laptop
 
 
 RECIPES: dict[str, Recipe] = {}  # filled as `import_recipes` imports their files

@@ -47,19 +47,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Record:
-    """The content of run.json: what a run is made of, and how it began.
-
-    start, reward, teacher: the weights that the run began with, those of its reward model, and its teacher's.
-    notes: JSON values that callers store with the run, such as the ops that were replaced.
-    """
+    """The content of run.json: what a run is made of, and how it began."""
 
     config: RunConfig
     facts: Facts
     frame: Frame = NO_FRAME
-    start: Origin | None = None
-    reward: Origin | None = None
-    teacher: Origin | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
+    start: Origin | None = None  # the weights that the run began with
+    reward: Origin | None = None  # those of its reward model
+    teacher: Origin | None = None  # those of its teacher
+    notes: dict[str, Any] = field(default_factory=dict)  # that callers store, such as replaced ops
 
     def content(self) -> dict[str, Any]:
         """Return the record in the form of run.json."""

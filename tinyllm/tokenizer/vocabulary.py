@@ -52,18 +52,12 @@ def token_bytes(word: str) -> bytes | None:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """The ordinary tokens of a byte-level BPE tokenizer.
+    """The ordinary tokens of a byte-level BPE tokenizer."""
 
-    tokens: {id: bytes}; an id that is missing is unused, or belongs to a special token.
-    byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
-    columns: (3, number of merges), the left, right and new token of each merge; the first pair merges first.
-    ignore_merges: True if a piece that is a token always becomes that token, without merging.
-    """
-
-    tokens: dict[int, bytes]
-    byte_ids: list[int]
-    columns: np.ndarray
-    ignore_merges: bool = False
+    tokens: dict[int, bytes]  # {id: bytes}; a missing id is unused, or belongs to a special token
+    byte_ids: list[int]  # of the 256 single bytes, -1 - i for a byte i without a token
+    columns: np.ndarray  # (3, merges): the left, right and new token of each; the first merges first
+    ignore_merges: bool = False  # True if a piece that is a token always becomes that token, without merging
 
     @classmethod
     def from_merges(cls, pairs: Iterable) -> Vocabulary:
