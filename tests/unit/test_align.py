@@ -217,7 +217,7 @@ def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
     reference = tiny_gpt(11, context=16, seed=4)
     rollout = drawn_by(model)
     batch = Batch(*(x.reshape(3, 2, -1) for x in (rollout.tokens, rollout.targets)), weights=np.ones(3))
-    loss, numbers = preference_loss(model, reference, batch, 0.3, kind)
+    loss, numbers = preference_loss(model, batch, reference, 0.3, kind)
     logp = in_torch(torch, theirs, batch).sum(-1).reshape(-1, 2)
     before = torch.tensor(frozen(reference, rollout).sum(-1).reshape(-1, 2))
     h = (logp[:, 0] - logp[:, 1]) - (before[:, 0] - before[:, 1])

@@ -64,7 +64,7 @@ class WithValue(Module):
         return loss + more * self.weight, numbers
 
 
-def preference_loss(model: Any, reference: Any, batch: Batch, beta: float, kind: str = "sigmoid") -> Result:
+def preference_loss(model: Any, batch: Batch, reference: Any, beta: float, kind: str = "sigmoid") -> Result:
     """Return the loss of pairs of answers, and TRL's numbers.
 
     kind: "sigmoid" or "ipo", see `ops.dpo_loss`. A reward is beta times the log of an answer's probability,

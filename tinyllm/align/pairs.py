@@ -23,17 +23,17 @@ def read_pairs(parts: Any) -> tuple[list, list]:
     return hold_out(pairs, fraction, name, key=lambda pair: tuple(pair[0]))
 
 
-def plan_of_pairs(parts: Any, loss: Callable) -> Plan:
+def plan_of_pairs(parts: Any, loss: Callable, **more: Any) -> Plan:
     """Return a plan that learns from pairs; pairs that are equal after they were cut are dropped.
 
     loss(model, batch): gets tokens and targets (N, 2, T) of N pairs, the chosen answer first, and weights
-    (N,). Targets count inside answers, their end included.
+    (N,). Targets count inside answers, their end included. more: other fields of the plan.
     """
     def layout(chosen):
         texts = [(prompt, answer) for prompt, *answers in chosen for answer in answers]
         return of_pairs(rows(*zip(*texts, strict=True), parts.model.config.context))
 
-    return plan_of(parts, read_pairs(parts), layout, loss)
+    return plan_of(parts, read_pairs(parts), layout, loss, **more)
 
 
 def of_pairs(batch: Batch) -> Batch:

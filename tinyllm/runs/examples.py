@@ -92,7 +92,7 @@ def row_size(example: Any) -> int:
 def plan_of(
     parts: Any, examples: tuple[list, list], layout: Callable[[list], Batch], loss: Callable, *,
     size: Callable[[Any], int] = row_size, learn: Callable[[list, int], Batch] | None = None,
-    characters: np.ndarray | None = None,
+    characters: np.ndarray | None = None, **more: Any,
 ) -> Plan:
     """Return a plan that trains on random examples, and validates on the first held-out examples.
 
@@ -104,7 +104,7 @@ def plan_of(
     layout(examples): makes a batch of some examples.
     size(example): the tokens of an example; the share above the context is logged as "truncated".
     learn(examples, step): makes a training batch; by default `layout` does.
-    characters: see `evaluate`.
+    characters: see `evaluate`. more: other fields of the plan.
     """
     train, seed = parts.config.train, parts.config.seed
     learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
@@ -113,7 +113,7 @@ def plan_of(
         raise UserError(f"no example of {parts.corpus.name} to {what} on teaches anything: {TEACH}")
     sizes = [size(example) for part in examples for example in part]
     shares = {"truncated": sum(tokens > parts.model.config.context for tokens in sizes) / len(sizes)}
-    healthy = {"truncated": (0.0, 0.05, SHORTER)}
+    healthy = more.pop("healthy", {}) | {"truncated": (0.0, 0.05, SHORTER)}
     if dropped := len(sizes) - len(learnt) - len(held_out):
         shares["dropped"], healthy["dropped"] = dropped / len(sizes), (0.0, 0.05, TEACH)
 
@@ -128,4 +128,4 @@ def plan_of(
 
     train_tokens, val_tokens = (sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out))
     prompt = list(held_out[0][0])
-    return Plan(batches, loss, measure, train_tokens, val_tokens, prompt, healthy, known=shares)
+    return Plan(batches, loss, measure, train_tokens, val_tokens, prompt, healthy, known=shares, **more)

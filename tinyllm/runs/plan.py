@@ -43,7 +43,7 @@ def doctor(plan: Plan, record: dict[str, Any]) -> str:
 def plan_of_windows(
     parts: Any, length: int, layout: Callable[..., Batch], loss: Callable, *,
     learn: Callable[..., Batch] | None = None, sample: Callable[..., str] | None = None,
-    characters: np.ndarray | None = None,
+    characters: np.ndarray | None = None, **more: Any,
 ) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest.
 
@@ -53,7 +53,7 @@ def plan_of_windows(
         random numbers.
     learn(batch, *key): changes a training batch; validation batches stay as they are.
     sample(model, tokens): returns a text to show, from the first window that is held out.
-    characters: see `evaluate`.
+    characters: see `evaluate`. more: other fields of the plan.
     """
     corpus, train, seed = parts.corpus, parts.config.train, parts.config.seed
     learnt, held_out = (token_array(text, parts.tokenizer) for text in corpus.split(train.val_fraction))
@@ -74,7 +74,7 @@ def plan_of_windows(
         same = (whole.rows(slice(i, i + size)) for i in range(0, len(whole.tokens), size))
         return evaluate(model, same, loss, characters)
 
-    plan = Plan(batches, loss, measure, len(learnt), len(held_out), [int(learnt[0])])
+    plan = Plan(batches, loss, measure, len(learnt), len(held_out), [int(learnt[0])], **more)
     with suppress(UserError):  # if a newline is not in the vocabulary
         plan.prompt = parts.tokenizer.encode("\n\n") or plan.prompt  # where stories and speeches begin
     if sample:

@@ -41,7 +41,7 @@ def constitutional(parts: Parts) -> Plan:
     def loss(model, batch):
         if batch.tokens.ndim == 2:
             return next_token(model.eval(), batch)
-        return preference_loss(model, batches.reference, batch, options.beta)
+        return preference_loss(model, batch, batches.reference, options.beta)
 
     def measure(model):
         return judge(parts, own, held_out[: config.train.eval_windows], config.seed)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from tinyllm.align.losses import preference_loss
 from tinyllm.align.pairs import plan_of_pairs
@@ -28,8 +29,7 @@ class DPOConfig:
 def dpo(parts: Parts) -> Plan:
     """Return a plan that learns from pairs of answers, without a reward model."""
     options, reference = parts.config.options, parts.reference()
-    plan = plan_of_pairs(
-        parts, lambda model, batch: preference_loss(model, reference, batch, options.beta, options.loss))
-    plan.healthy = {"rewards/accuracies": (0.0, 0.99, LEARNT), "rewards/margins": (0.0, math.inf, FALLING),
-                    "val_rewards/chosen": (-1.0, math.inf, FALLING)} | plan.healthy
-    return plan
+    healthy = {"rewards/accuracies": (0.0, 0.99, LEARNT), "rewards/margins": (0.0, math.inf, FALLING),
+               "val_rewards/chosen": (-1.0, math.inf, FALLING)}
+    loss = partial(preference_loss, reference=reference, beta=options.beta, kind=options.loss)
+    return plan_of_pairs(parts, loss, healthy=healthy)

@@ -36,7 +36,5 @@ def reward(parts: Parts) -> Plan:
         prompt, *answers = (parts.tokenizer.decode(ids).strip() for ids in halves[1][0])
         return "\n".join([prompt, *(f"{x:+.2f} {text}" for x, text in zip(scores, answers, strict=True))])
 
-    plan = plan_of(parts, halves, layout, preferred, size=lambda pair: row_size(pair) + 1)
-    plan.healthy = {"accuracy": (0.6, 1.0, GUESSES), "val_accuracy": (0.6, 1.0, BY_HEART)} | plan.healthy
-    plan.sample = sample
-    return plan
+    return plan_of(parts, halves, layout, preferred, size=lambda pair: row_size(pair) + 1, sample=sample,
+                   healthy={"accuracy": (0.6, 1.0, GUESSES), "val_accuracy": (0.6, 1.0, BY_HEART)})

@@ -63,7 +63,5 @@ def classify(parts: Parts) -> Plan:
         return f"{tokenizer.decode(ids)}\n{labels[int(logits.argmax())]} (the data say {labels[true]})"
 
     halves = hold_out(examples, parts.config.train.val_fraction, parts.corpus.name)
-    plan = plan_of(parts, halves, layout, text_class, size=lambda example: example[3])
-    plan.healthy = {"val_accuracy": (0.0, 1.0, "")} | plan.healthy
-    plan.sample = sample
-    return plan
+    return plan_of(parts, halves, layout, text_class, size=lambda example: example[3], sample=sample,
+                   healthy={"val_accuracy": (0.0, 1.0, "")})

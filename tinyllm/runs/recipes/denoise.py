@@ -45,12 +45,10 @@ def plan_of_hiding(parts: Parts, hide: Callable, loss: Callable, sample: Callabl
     """
     names, ids = parts.model.special_tokens, parts.tokenizer.special_tokens
     begin, end, mask = (ids[names[role]] for role in ("begin", "end", "mask"))
-    plan = plan_of_windows(
+    return plan_of_windows(
         parts, parts.model.config.context - 2,
         lambda x, y, *key: framed(hide(x, mask, *key), begin, end), loss,
-        sample=lambda model, tokens: sample(model, tokens, mask))
-    plan.healthy = {"val_accuracy": (0.0, 1.0, "")}
-    return plan
+        sample=lambda model, tokens: sample(model, tokens, mask), healthy={"val_accuracy": (0.0, 1.0, "")})
 
 
 def framed(batch: Batch, begin: int, end: int) -> Batch:

@@ -96,13 +96,12 @@ def sft(parts: Parts) -> Plan:
 
     pairs = encode_pairs(parts, marks)
     halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
-    plan = plan_of(
+    return plan_of(
         parts, halves, layout, next_token,
         size=lambda pair: max(map(len, pair[:2])) if apart else row_size(pair),
         learn=lambda chosen, step: layout(chosen, packed),
         characters=count_characters(tokenizer),
+        healthy={"answer_share": (0.02, 1.0, SHORT)},
+        report=lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))},
+        sample=describe if marks else None,
     )
-    plan.healthy = {"answer_share": (0.02, 1.0, SHORT)} | plan.healthy
-    plan.report = lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))}
-    plan.sample = describe if marks else None
-    return plan
