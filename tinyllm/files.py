@@ -28,8 +28,6 @@ DIGITS = 300  # the most digits of a whole number, which is then below LARGEST_N
 ZEROS = bytes(48 if chr(byte) in "0123456789" else byte for byte in range(256))  # turns digits into zeros
 # Thirty nested tables in one line of TOML, a.b.c...: tomllib's memory grows with the square of their number.
 DOTTED = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){30}""")
-# One of two surrogates without the other. The pattern begins with the characters \u, to be found fast.
-HALF = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F])")
 
 _serial = itertools.count()  # makes names of temporary files differ
 
@@ -220,7 +218,7 @@ def parse_json(data: bytes | str) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_number,
                            parse_constant=_number, parse_int=_whole if run else int)
-        if HALF.search(raw):  # also matches after an escaped backslash, so try it
+        if b"\\ud" in raw or b"\\uD" in raw:  # surrogates, perhaps one without the other
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except UnicodeEncodeError:

@@ -26,36 +26,23 @@ _LAST = re.compile(r"(?s)(.*[.!?]\"?) (\S.*)")  # a text up to its last sentence
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A question of a task, and what is known about its answer.
-
-    answer: a right answer as it follows the question: with a space or line break before it, and with its
-        steps if it has any; truth: the same without white space and steps.
-    choices: the possible answers, or () if a model has to find its own words.
-    suffix: the text after the answer if a model has to fill a gap.
-    picture: the picture that the question is about, or None.
-    source: what the task needs to score an answer.
-    """
+    """A question of a task, and what is known about its answer."""
 
     question: str
-    answer: str
-    truth: str
-    choices: Sequence[str] = ()
-    suffix: str = ""
-    picture: np.ndarray | None = None
-    source: Any = None
+    answer: str  # as it follows the question: with a space or line break before it, and its steps, if any
+    truth: str  # the answer without white space and steps
+    choices: Sequence[str] = ()  # the possible answers, or () if a model has to find its own words
+    suffix: str = ""  # the text after the answer if a model has to fill a gap
+    picture: np.ndarray | None = None  # the picture that the question is about
+    source: Any = None  # what the task needs to score an answer
 
 
 class Task:
-    """A set of questions whose answers can be scored; subclasses that have their own define `items`.
+    """A set of questions whose answers can be scored; subclasses that have their own define `items`."""
 
-    name: the name on the command line.
-    end: a text that ends an answer if the model has no `frame`.
-    chance: the mean score of guessing.
-    """
-
-    name: str = "this task"
-    end: str = "\n"
-    chance: float = 0.0
+    name: str = "this task"  # on the command line
+    end: str = "\n"  # a text that ends an answer if the model has no `frame`
+    chance: float = 0.0  # the mean score of guessing
 
     def items(self, split: str) -> Iterable[Item]:
         """Yield the items of a split, "train" or "test", always in the same order."""
