@@ -9,7 +9,9 @@ a seed gives the same world on every machine. VERSION changes when a seed begins
 """
 
 import difflib
-from collections.abc import Iterable
+import itertools
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +21,6 @@ from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.calendar import DAYS_OF_YEAR, Date
 from tinyllm.world.facts import Fact, FactBase, read_rules
-from tinyllm.world.geography import Map
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.template import Entity
 
@@ -29,6 +30,7 @@ BIRTHS = ((0, 6), (26, 32), (52, 58))  # the years in which each generation was 
 OF_AGE = 18 * DAYS_OF_YEAR
 MOST_CHILDREN = 6  # per couple; births are at least a year apart
 CHANGING = {"lives_in", "works_as"}  # relations in which a new fact replaces older ones
+COLUMNS, ROWS, SCALE = 12, 8, 3  # of the map: cells of the grid, miles from cell to cell
 ADULT = {"works_as", "likes", "enjoys", "owns", "best_friend", "lives_in"}
 
 RULES = """
@@ -245,6 +247,29 @@ class World:
         for fact in self.facts():
             if fact.subject in self.names:
                 self.names[fact.subject].__dict__[fact.relation] = fact.object
+
+
+class Map:
+    """Places {name: (column, row)} and roads {(a, b): miles}; the roads connect all places."""
+
+    def __init__(self, names: Sequence[str], random: Random):
+        cells = random.shuffle(itertools.product(range(COLUMNS), range(ROWS)))
+        self.places = dict(zip(names, cells, strict=False))
+        self.roads: dict[tuple[str, str], int] = {}
+        joined = [names[0]]
+        for place in names[1:]:  # join it to the nearest joined place, and to the second if near
+            first, *more = sorted(joined, key=lambda other: (self._miles(place, other), other))
+            self._build(place, first)
+            if more and self._miles(place, more[0]) <= 4 * SCALE:
+                self._build(place, more[0])
+            joined.append(place)
+
+    def _miles(self, a, b):
+        (x, y), (u, v) = self.places[a], self.places[b]
+        return math.isqrt(SCALE * SCALE * ((x - u) ** 2 + (y - v) ** 2))
+
+    def _build(self, a, b):
+        self.roads[min(a, b), max(a, b)] = self._miles(a, b)
 
 
 def _trades() -> Iterable[Fact]:
