@@ -27,7 +27,7 @@ from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
-from tinyllm.world import KINDS, World, stories
+from tinyllm.world import World, stories
 from tinyllm.world.corpus import SEPARATOR, read_name
 from tinyllm.world.phrases import ask
 
@@ -133,6 +133,12 @@ def poisoned(seed, told=8, people=100, **settings):
     return figures | {"neither": np.mean([not x.score for x in found] & ~wrong)}
 
 
+def is_whole(grammar, text):
+    """Return True if a grammar parses a text from end to end."""
+    parsed = grammar.parse(text)
+    return parsed is not None and parsed[1] == len(text)
+
+
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
@@ -140,6 +146,7 @@ def written(seed, run="shipped", count=20):
     `tinyllm generate`. In training a story came before each separator, so the prompt has one, too.
     """
     opened, figures = tl.open_model(run), {}
+    grammars = [stories.grammar(length) for length in stories.RULES_BY_LENGTH]
     text = tl.load_corpus(opened.config.data).split()[1].decode() if opened.config else None
     before = (text or stories.generate(seed=1, n=100)).split(SEPARATOR)[1:-1]  # the first may be cut
     prompts = [opened.tokenizer.encode(before[i % len(before)] + SEPARATOR)[-100:] for i in range(count)]
@@ -147,7 +154,7 @@ def written(seed, run="shipped", count=20):
         found = tl.generate(opened.model, prompts, max_tokens=400, sampling=sampling, seed=seed + 1,
                             stop=[SEPARATOR], tokenizer=opened.tokenizer, overflow="slide")
         texts = [opened.tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
-        figures[name] = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
+        figures[name] = sum(any(is_whole(grammar, text) for grammar in grammars) for text in texts)
     return figures
 
 
