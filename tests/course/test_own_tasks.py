@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers import refuses
 
 from tinyllm.cli import main
 from tinyllm.course import own_tasks
 from tinyllm.course.drawing import defaults, properties
 from tinyllm.course.syllabus import lessons_folder
-from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.by_rule import every_edit, shared_edits
@@ -117,5 +117,4 @@ def test_a_folder_needs_a_number_and_its_files(folder):
                         ("100_nothing", "cannot read .*reference.py"),
                         ("100_loop", "cannot read .*reference.py"),
                         ("100_averages", "it is not a regular file")):
-        with pytest.raises(UserError, match=words):
-            own_tasks.load_lesson(Path("own", name))
+        refuses(words, own_tasks.load_lesson, Path("own", name))

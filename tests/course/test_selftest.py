@@ -6,6 +6,7 @@ import time
 from unittest.mock import Mock
 
 import pytest
+from helpers import refuses
 
 from tinyllm.cli import main
 from tinyllm.cli.course import format_row
@@ -15,7 +16,6 @@ from tinyllm.course.classroom.config import Course, whole_course
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
-from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.properties import RIGHT, STEADY
@@ -53,11 +53,9 @@ def test_an_interrupt_ends_a_selftest_at_once_and_a_process_that_dies_is_one_lin
         selftest.run_selftest(Course(whole_course().parts[4:5]), "plain", Mock(side_effect=KeyboardInterrupt))
     assert not multiprocessing.active_children() and not capfd.readouterr().err
     monkeypatch.setattr(selftest, "try_task", lambda *arguments: exit(1))
-    with pytest.raises(UserError, match="the process that tried"):
-        selftest.run_selftest(Course(whole_course().parts[4:5]), "plain")
+    refuses("the process that tried", selftest.run_selftest, Course(whole_course().parts[4:5]), "plain")
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setattr(selftest, "find_compiler", lambda: None)
-    with pytest.raises(UserError, match=NONE[:20]):
-        selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())
+    refuses(NONE[:20], selftest.try_task, find_lesson(10), find_lesson(10).tasks[0], best_level())

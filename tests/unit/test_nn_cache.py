@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import V, lively
@@ -126,14 +127,12 @@ def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, 
             assert np.concatenate(parts, 1).tobytes() == whole[rows].tobytes()
         found = model.head(Tensor(whole)).data
     assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
-    with pytest.raises(UserError, match="numbers as it stores them"):
-        generate(model, [[1, 2, 3]], max_tokens=2, cache=unpacked)
+    refuses("numbers as it stores them", generate, model, [[1, 2, 3]], max_tokens=2, cache=unpacked)
 
 
 def test_other_caches_are_refused():
     for name, kind, message in (("llama", "int4", "float32, bf16, int8, not int4"), ("t5", "int8", "only")):
-        with pytest.raises(UserError, match=message):
-            pack_cache(lively(name), kind)
+        refuses(message, pack_cache, lively(name), kind)
 
 
 @given(seed=st.integers(0, 999), group=st.sampled_from([1, 2, 5]), width=st.sampled_from([4, 16, 20, 64]),

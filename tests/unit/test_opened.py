@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from helpers import refuses
 from tiny_gpt import shaken
 from tiny_run import new_training
 
@@ -48,7 +48,6 @@ def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):
     opened = tl.open_model(folder_of(tmp_path, do_sample=True, top_p=7))
     (tmp_path / "tokenizer_config.json").write_text('{"chat_template": 3}')
     for name, message in (("sampling", "top_p must be a number"), ("chat", "none that tinyllm knows")):
-        with pytest.raises(tl.UserError, match=message):
-            getattr(opened, name)
+        refuses(message, getattr, opened, name)
     opened.tokenizer.chat = CHAT_TEMPLATES["chatml"]  # wins over the folder's
     assert opened.chat == CHAT_TEMPLATES["chatml"] and opened.stops == []

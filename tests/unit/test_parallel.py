@@ -9,10 +9,10 @@ import functools
 
 import pytest
 from busy import EXITS, in_child, leave, services, work
+from helpers import refuses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled
 
 pytestmark = [
@@ -37,8 +37,7 @@ def test_results_do_not_depend_on_the_number_of_threads_and_impossible_ones_are_
     for n in (1, 2, 3, 8):
         assert threads(n) == n == threads() and work() == expected()
     for n in (0, 257):
-        with pytest.raises(UserError, match="between 1 and 256"):
-            threads(n)
+        refuses("between 1 and 256", threads, n)
     assert threads() == 8
 
 

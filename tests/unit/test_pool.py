@@ -5,11 +5,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyllm as tl
-from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops import use
 from tinyllm.ops.registry import _compiled
@@ -108,8 +108,7 @@ def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memor
         assert (memory()["idle"], memory()["capacity"]) == (0, most)
         del (arrays := [fresh(25_000) for _ in range(10)])[:]
         assert not arrays and memory()["idle"] <= most and (memory()["idle"] > 0) == (most > 0)
-    with pytest.raises(UserError, match="0 or more"):
-        _compiled.empty_pool(-1)
+    refuses("0 or more", _compiled.empty_pool, -1)
 
 
 def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(memory):

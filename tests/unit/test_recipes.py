@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import together
+from helpers import refuses, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sessions import in_this_process
@@ -17,7 +17,6 @@ from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.align import constitution, questions
-from tinyllm.errors import UserError
 from tinyllm.models import family
 from tinyllm.nn import adapter_state, merge
 from tinyllm.rng import Random
@@ -371,8 +370,7 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
     corpus = tl.load_corpus("world:parity,n=5")
     found = [tuple(record.values()) for record in read_records(corpus, "text", "second?", "label")]
     assert found == [(document.prompt, document.truth) for document in corpus.documents]
-    with pytest.raises(UserError, match=r"world:parity,n=5 document 1 lacks chosen"):
-        read_records(corpus, "prompt", "chosen")
+    refuses(r"world:parity,n=5 document 1 lacks chosen", read_records, corpus, "prompt", "chosen")
 
 
 def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch):

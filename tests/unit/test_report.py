@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import html_page
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_texts import any_bytes
 
 from tinyllm.cli.progress import Display
-from tinyllm.errors import UserError
 from tinyllm.report.run import loss_curves, render, write_report
 from tinyllm.report.svg import Axis, heat_map, log_ticks
 from tinyllm.report.terminal import width
@@ -61,8 +61,7 @@ def test_a_log_with_a_torn_line_and_extreme_numbers_is_drawn_or_refused(whole, t
     lines = [step(1, 2.0, lr=0.1) | first, step(12, 1.0)]
     run.log.path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn"')
     if why:
-        with pytest.raises(UserError, match=rf"log\.jsonl.*{why}"):
-            write_report(run)
+        refuses(rf"log\.jsonl.*{why}", write_report, run)
     else:
         assert "svg" in write_report(run).read_text()
 
@@ -70,8 +69,7 @@ def test_a_log_with_a_torn_line_and_extreme_numbers_is_drawn_or_refused(whole, t
 def test_a_log_that_lost_its_evaluations_is_refused_at_the_end_of_a_run(whole, tmp_path):
     run = Run(shutil.copytree(whole, tmp_path / "run"))
     run.log.path.write_text('{"kind": "data"}\n')
-    with pytest.raises(UserError, match=r"log\.jsonl has no evaluation"):
-        Display.conclude(SimpleNamespace(run=run))
+    refuses(r"log\.jsonl has no evaluation", Display.conclude, SimpleNamespace(run=run))
 
 
 @pytest.mark.parametrize("losses, floor, seen", [

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import refuses
 from tiny_models import DECODERS, TOKENS, change, made, open_there, rewrite
 from tiny_run import SETTINGS
 
@@ -84,18 +85,15 @@ def test_a_reward_model_writes_nothing_and_a_writer_scores_nothing():
         (lambda: made("llama").scores(TOKENS), "a Llama that writes is no reward model: give a run of"),
         (lambda: made("fuyu").for_scores(), "a Fuyu sees pictures, and cannot become a reward model"),
     ):
-        with pytest.raises(UserError, match=message):
-            act()
+        refuses(message, act)
 
 
 def test_a_folder_whose_weights_give_no_single_score_is_refused(tmp_path):
     made("llama").for_scores().save_pretrained(tmp_path)
     rewrite(tmp_path, lambda state: state | {"score.weight": np.ones((2, 32), np.float32)})
-    with pytest.raises(UserError, match=r"score.weight has shape \(2, 32\) in the weights and \(1, 32\)"):
-        from_pretrained(tmp_path)
+    refuses(r"score.weight has shape \(2, 32\) in the weights and \(1, 32\)", from_pretrained, tmp_path)
     change(tmp_path, architectures=["LlamaForCausalLM"])
-    with pytest.raises(UserError, match=r"the weights lack lm_head.weight"):
-        from_pretrained(tmp_path)
+    refuses(r"the weights lack lm_head.weight", from_pretrained, tmp_path)
 
 
 def test_a_score_has_the_same_bits_in_any_batch():
@@ -110,8 +108,7 @@ def test_a_score_has_the_same_bits_in_any_batch():
         score_texts(opened, ["a"], ["b" * 39])
     cut_off = score_texts(opened, ["efg"], ["jk"], [False])
     np.testing.assert_allclose(cut_off, judge.scores(np.array([*b"efg\njk"])).data[0, -1:], rtol=1e-5)
-    with pytest.raises(UserError, match="has 0 tokens"):
-        score_texts(replace(opened, frame=Frame()), [""], [""])
+    refuses("has 0 tokens", score_texts, replace(opened, frame=Frame()), [""], [""])
 
 
 @pytest.fixture
@@ -165,8 +162,7 @@ def test_a_run_keeps_its_reward_model_and_refuses_another_one(here, runs, monkey
     (here / "else" / "pairs.jsonl").write_bytes((here / "pairs.jsonl").read_bytes())
     assert open_judge(origin).frame == setup.frame and reopen(run, run.read().config).reward == origin
     rewrite(Path(origin.folder), lambda state: state | {"score.weight": state["score.weight"] * 2})
-    with pytest.raises(UserError, match=rf"changed since the run began: SHA-256 .* {origin.sha256[:12]}"):
-        reopen(run, run.read().config)
+    refuses(rf"changed since the run began: SHA-256 .* {origin.sha256[:12]}", reopen, run, run.read().config)
 
 
 def test_a_reward_model_is_no_start_of_what_writes(here, runs, refused):

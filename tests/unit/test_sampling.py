@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers import refuses
 
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
 V = 11
@@ -16,8 +16,7 @@ V = 11
     *({"top_k": number} for number in (np.True_, np.float32(5), np.int64(0), np.array([5]), np.str_("5"))),
 ])
 def test_a_setting_out_of_range_is_named(wrong):
-    with pytest.raises(UserError, match=f"{next(iter(wrong))} must be"):
-        Sampling(**wrong)
+    refuses(f"{next(iter(wrong))} must be", Sampling, **wrong)
 
 
 def test_numbers_of_numpy_become_those_of_python():

@@ -3,11 +3,10 @@
 import shutil
 
 import numpy as np
-import pytest
+from helpers import refuses
 from tiny_run import begun, resumed_training, same
 
 import tinyllm as tl
-from tinyllm.errors import UserError
 from tinyllm.models import save_weights
 from tinyllm.models.weights import hash_weights
 from tinyllm.runs.recipe import Frame
@@ -32,13 +31,10 @@ def test_a_start_that_changed_or_is_gone_is_refused_with_both_digests(tmp_path, 
     content[-1] ^= 1
     file.write_bytes(content)
     for action in (setup.reference, lambda: resumed_training(tmp_path / "run")):
-        with pytest.raises(UserError, match=rf"changed since the run began: SHA-256 .* {start.sha256[:12]}"):
-            action()
-    with pytest.raises(UserError, match="SHA-256 differs"):
-        begun(tmp_path / "other", tmp_path / "base", text)
+        refuses(rf"changed since the run began: SHA-256 .* {start.sha256[:12]}", action)
+    refuses("SHA-256 differs", begun, tmp_path / "other", tmp_path / "base", text)
     shutil.rmtree(file.parent)
-    with pytest.raises(UserError, match=rf"SHA-256 none now, {start.sha256[:12]} then"):
-        setup.reference()
+    refuses(rf"SHA-256 none now, {start.sha256[:12]} then", setup.reference)
 
 
 def test_the_hash_of_a_folder_sees_every_part_and_the_model_beside_an_adapter(tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from readers import Reader, check_all
@@ -91,8 +92,7 @@ def test_where_a_folder_keeps_its_template(tmp_path):
     "{{ ''.__class__.__mro__[1].__subclasses__() }}", "", "[]", 7, [], [{"name": "default"}],
 ], ids=range(11))
 def test_what_is_no_known_program_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match="none that tinyllm knows; store another"):
-        read(tmp_path, source)
+    refuses("none that tinyllm knows; store another", read, tmp_path, source)
 
 
 def files(path):
@@ -128,14 +128,12 @@ def test_a_template_lives_in_the_tokenizer_file_and_a_wrong_one_is_refused(chat,
     document = tokenizer.to_dict()
     document["model"]["tinyllm"] = {"chat": chat}
     (tmp_path / "t.json").write_text(json.dumps(document))
-    with pytest.raises(UserError, match=problem):
-        load_tokenizer(tmp_path / "t.json")
+    refuses(problem, load_tokenizer, tmp_path / "t.json")
 
 
 def test_chat_templates_refuse_wrong_messages_and_marks_that_are_no_tokens(tmp_path):
     template, user = CHAT_TEMPLATES["chatml"], {"role": "user", "content": "x"}
     for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None}):
-        with pytest.raises(UserError, match="a message"):
-            template.encode(byte, [wrong])
+        refuses("a message", template.encode, byte, [wrong])
     with pytest.raises(UserError, match=r"'<\|im_start\|>', which this tokenizer lacks"):  # as in LLaMA 2
         read(tmp_path, CHATML, ByteTokenizer(["<|im_end|>"]))

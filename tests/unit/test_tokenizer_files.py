@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from readers import Reader, check_all
@@ -98,13 +99,11 @@ def test_a_later_version_of_unicode_gives_other_fingerprints(monkeypatch):
     (ByteTokenizer(["é"]), "cannot hold the special token"),  # GPT-2's sign for byte 0xe9
 ])
 def test_a_vocabulary_that_no_file_can_hold_is_not_saved(tokenizer, problem, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=problem):
-        save_tokenizer(tokenizer, tmp_path / "t.json")
+    refuses(problem, save_tokenizer, tokenizer, tmp_path / "t.json")
     with pytest.raises(TypeError, match=r"tinyllm writes tokenizer\.json"):
         save_tokenizer(LEARNT, tmp_path / "t", format="gpt2")
     monkeypatch.setattr(base, "MOST", 10)
-    with pytest.raises(UserError, match="10 values"):
-        save_tokenizer(LEARNT, tmp_path / "t")
+    refuses("10 values", save_tokenizer, LEARNT, tmp_path / "t")
     assert not any(tmp_path.iterdir())
 
 
@@ -285,8 +284,7 @@ def test_a_vocabulary_may_lack_bytes_but_then_no_text_has_them(tmp_path):
             assert tokenizer.encode(TEXT) == LEARNT.encode(TEXT)
             for encode in (tokenizer.encode, tokenizer.encode_to_numpy):
                 for text, byte in (("the q", "71"), ("the cat\x85" * 1000, "85"), ("\u2045", "85")):
-                    with pytest.raises(UserError, match=f"the byte 0x{byte}, for which this vocabulary"):
-                        encode(text)
+                    refuses(f"the byte 0x{byte}, for which this vocabulary", encode, text)
 
 
 # The files of tiktoken and GPT-2.
@@ -338,8 +336,6 @@ def test_gpt2_files_are_read_and_write_bytes_as_characters(tmp_path):
 def test_folders_that_cannot_be_read(name, content, options, problem, tmp_path):
     write(tmp_path)
     (tmp_path / name).write_text(content) if content is not None else (tmp_path / name).unlink()
-    with pytest.raises(UserError, match=problem):
-        load_tokenizer(tmp_path, **options)
+    refuses(problem, load_tokenizer, tmp_path, **options)
     for nothing in (tmp_path / "nothing.json", "a\0b"):
-        with pytest.raises(UserError, match="cannot read"):
-            load_tokenizer(nothing)
+        refuses("cannot read", load_tokenizer, nothing)

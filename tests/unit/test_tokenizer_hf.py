@@ -6,6 +6,7 @@ import pickle
 from contextlib import suppress
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,8 +193,7 @@ BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "
     {"decoder": {"type": "Sequence", "decoders": [FIFTY] * 2}},
 ])
 def test_a_pipeline_that_would_fill_the_memory_is_refused(part, tmp_path):
-    with pytest.raises(UserError, match=r"makes up to [\d,]+ bytes of one, more than 256"):
-        load(tmp_path, BERT | part)
+    refuses(r"makes up to [\d,]+ bytes of one, more than 256", load, tmp_path, BERT | part)
     load(tmp_path, BERT | {"normalizer": {"type": "Sequence", "normalizers": [FIFTY]}})
 
 
@@ -204,8 +204,7 @@ def test_errors_of_library_tokenizers_are_those_of_users(tmp_path, capfd):
     for wrong, problem in ((lambda: tokenizer.encode(b"a\xff"), "byte 1 of the text is not UTF-8"),
                            (lambda: tokenizer.decode([6]), "there is no token 6"),
                            (lambda: tokenizer.encode("a", ["<x>"]), "no special token")):
-        with pytest.raises(UserError, match=problem):
-            wrong()
+        refuses(problem, wrong)
     missing = [{"SpecialToken": {"id": "<x>", "type_id": 0}}]
     for wrong in ({"model": {"type": "Unigram"}}, {"post_processor": {
                       "type": "TemplateProcessing", "single": missing, "pair": [], "special_tokens": {}}},

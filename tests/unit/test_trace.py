@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_gpt import by_hand, tiny_gpt
 
 from tinyllm.errors import UserError
@@ -89,12 +90,10 @@ def test_a_text_is_read_written_on_and_cut_at_the_context(model):
     assert ids[:3] == CHARS.encode("the") and given == 3 and len(ids) == 8
     assert len(take_text(model, CHARS, "the", tokens=500)[0]) == model.config.context
     for prompt, tokens, why in (("the " * 40, 0, "context"), ("the", -1, "at least 0")):
-        with pytest.raises(UserError, match=why):
-            take_text(model, CHARS, prompt, tokens=tokens)
+        refuses(why, take_text, model, CHARS, prompt, tokens=tokens)
     broken = tiny_gpt(CHARS.vocab_size)
     broken.ln_f.weight.data[0] = np.nan
-    with pytest.raises(UserError, match="not finite"):
-        examine(broken, CHARS, [0, 1])
+    refuses("not finite", examine, broken, CHARS, [0, 1])
 
 
 def planted(name, error):

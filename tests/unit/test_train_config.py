@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,8 +31,7 @@ from tinyllm.train.loop import Progress
       ("recipe", "preset", "data", "tokenizer", "start", "seed", "train.lr", "model.type", "model.heads")),
 ])
 def test_bad_settings_are_refused_by_name(name, value, message):
-    with pytest.raises(UserError, match=message):
-        make_config(flatten({name: value}))
+    refuses(message, make_config, flatten({name: value}))
     assert make_config(flatten({"model": {}, "train": {}})) == make_config({})
 
 
@@ -78,12 +78,10 @@ def test_what_a_resumed_run_may_change():
     assert resumed(old, free) == make_config(old.flat() | free)
     gpt = make_config({"model.type": "gpt", "preset": "nano"})
     assert resumed(gpt, {"model.type": "gpt"}) == gpt  # a short name for gpt2
-    with pytest.raises(UserError, match=r"train\.steps"):
-        resumed(old, {"train.steps": "0"})
+    refuses(r"train\.steps", resumed, old, {"train.steps": "0"})
     for name, value in {"train.lr": 1.0, "model.width": 64, "seed": 1, "model.type": "gpt2",
                         "recipe": "sft"}.items():
-        with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
-            resumed(old, {name: value})
+        refuses(rf"other settings \({name}: [^;]*\)", resumed, old, {name: value})
 
 
 def beside(field):

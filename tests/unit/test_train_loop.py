@@ -11,7 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import Threads, together
+from helpers import Threads, refuses, together
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_gpt import CONTEXT, tiny
@@ -139,8 +139,7 @@ def test_more_steps_go_on_and_fewer_or_other_data_are_refused(tmp_path, whole):
     shutil.copytree(whole, tmp_path / "run")
     wrong = (({"train__steps": 10}, "12 steps already"), ({"data": __file__}, "data has changed"))
     for changed, message in wrong:
-        with pytest.raises(UserError, match=message):
-            resumed_training(tmp_path / "run", **changed)
+        refuses(message, resumed_training, tmp_path / "run", **changed)
     assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started]
     longer = resumed_training(tmp_path / "run", train__steps=15)
     assert [e.step for e in longer if isinstance(e, events.Stepped)] == [13, 14, 15]

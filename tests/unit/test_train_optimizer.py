@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import same
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.errors import UserError
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
 from tinyllm.train.config import learning_rate
@@ -82,8 +82,7 @@ def test_an_optimizer_goes_on_from_its_state_and_takes_no_other(kind):
     others = [KINDS[other](whole) for other in KINDS.keys() - {kind}]
     wider = {name: array.astype(np.float64) for name, array in state.items()}
     for optimizer, found in [*((other, state) for other in others), (again, wider)]:
-        with pytest.raises(UserError, match="make the optimizer from the same model"):
-            optimizer.load_state_dict(found)
+        refuses("make the optimizer from the same model", optimizer.load_state_dict, found)
 
 
 def test_only_matrices_decay_and_a_parameter_without_gradient_stays():

@@ -9,13 +9,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 from readers import Reader, check_all
 from tiny_models import change, logits, made
 
 from tinyllm import nn
-from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, load_weights, save_weights
 from tinyllm.models.weights import DTYPES, read_header
 from tinyllm.runs import make_config, open_model, prepare
@@ -48,8 +48,7 @@ def test_round_trip(tmp_path_factory, state, metadata):
 def test_what_the_format_cannot_hold_is_refused_before_writing(tmp_path):
     with pytest.raises(TypeError, match="z holds complex128"):
         save_weights({"z": np.zeros(2, complex)}, tmp_path / "w")
-    with pytest.raises(UserError, match="cannot write"):
-        save_weights({}, tmp_path / "missing" / "w")
+    refuses("cannot write", save_weights, {}, tmp_path / "missing" / "w")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,8 +75,7 @@ def test_a_file_that_is_changed_while_it_is_read_is_refused(tmp_path, edit):
     save_weights({"a": np.ones(9, np.float32)}, path)
     stored, _ = read_header(path)
     edit(path, path.read_bytes())
-    with pytest.raises(UserError, match="w has changed since it was opened"):
-        np.asarray(stored["a"])
+    refuses("w has changed since it was opened", np.asarray, stored["a"])
 
 
 GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
@@ -97,15 +95,13 @@ GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
 ])
 def test_a_header_that_does_not_fit_its_numbers_is_refused(tmp_path, header, message):
     write(tmp_path / "w", header, bytes(2))
-    with pytest.raises(UserError, match=message):
-        load_weights(tmp_path / "w")
+    refuses(message, load_weights, tmp_path / "w")
 
 
 def test_pickles_and_missing_files_are_refused(tmp_path):
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00}\x94.")
     for name, message in (("none", "there are no weights at"), ("pickle.pt", "is not a safetensors file")):
-        with pytest.raises(UserError, match=message):
-            load_weights(tmp_path / name)
+        refuses(message, load_weights, tmp_path / name)
 
 
 def whole(folder):
@@ -141,8 +137,7 @@ def adapter(folder):
 def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path, changes, message):
     shards(tmp_path)
     change(tmp_path, "model.safetensors.index.json", **changes)
-    with pytest.raises(UserError, match=message):
-        from_pretrained(tmp_path)
+    refuses(message, from_pretrained, tmp_path)
 
 
 @pytest.mark.parametrize("file, name", [
@@ -163,8 +158,7 @@ def test_huge_weights_are_refused_before_they_are_read_or_hashed(tmp_path, monke
         actions += [lambda: open_model(tmp_path / "base"), lambda: prepare(config)]
     tracemalloc.start()
     for action in actions:
-        with pytest.raises(UserError, match=r"adapter_model\.safetensors: |2 layers, the weights 1 arrays"):
-            action()
+        refuses(r"adapter_model\.safetensors: |2 layers, the weights 1 arrays", action)
     assert tracemalloc.get_traced_memory()[1] < 1 << 23
     tracemalloc.stop()
 
@@ -173,8 +167,7 @@ def test_an_adapter_beside_a_model_is_not_left_out_silently(tmp_path):
     whole(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
     for opened in (from_pretrained, open_model):
-        with pytest.raises(UserError, match=r"adapter_config\.json lacks peft_type"):
-            opened(tmp_path)
+        refuses(r"adapter_config\.json lacks peft_type", opened, tmp_path)
         (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters
 
 

@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
+from helpers import refuses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyllm.cli import main
 from tinyllm.data import load_corpus
-from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Date, Fact, Stream, World
@@ -119,13 +119,10 @@ def test_every_fact_can_be_said_in_four_ways_and_read_again():
     person = WORLD.people[0]
     assert not WORLD.holds(f"{person.name} lives in Nowhere.")
     assert WORLD.holds(f"{person.name} lives in {person.lives_in}")
-    with pytest.raises(UserError, match="says nothing that the world can check"):
-        WORLD.holds("The moon is made of cheese, isn't it?")
+    refuses("says nothing that the world can check", WORLD.holds, "The moon is made of cheese, isn't it?")
     for pattern in ("Who lives in Nutley?", Fact(person.name, None, None)):
-        with pytest.raises(UserError, match="ask with a Fact such as"):
-            WORLD.ask(pattern)
-    with pytest.raises(UserError, match="nobody in this world is called 'Zorro'"):
-        WORLD.holds("Zorro lives in Nutley.")
+        refuses("ask with a Fact such as", WORLD.ask, pattern)
+    refuses("nobody in this world is called 'Zorro'", WORLD.holds, "Zorro lives in Nutley.")
 
 
 @given(st.integers(0, 80 * 360))
@@ -155,8 +152,7 @@ def test_every_place_is_joined_to_all_others():
 ])
 def test_what_is_no_date_no_rule_and_no_world_is_refused(read, wrong, words):
     for each in wrong:
-        with pytest.raises(UserError, match=words):
-            read(each)
+        refuses(words, read, each)
 
 
 @pytest.mark.parametrize("name, words", [
@@ -174,8 +170,7 @@ def test_what_is_no_date_no_rule_and_no_world_is_refused(read, wrong, words):
     ("world:mix,clients=2,client=2", "client must be below"), ("world:mix,by=entity", "a mix is split as"),
 ])
 def test_a_wrong_name_is_refused_in_one_line(name, words):
-    with pytest.raises(UserError, match=words):
-        load_corpus(name)
+    refuses(words, load_corpus, name)
 
 
 def test_no_dial_has_the_name_of_an_option():

@@ -4,6 +4,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,15 +117,13 @@ def test_no_text_raises_anything_but_a_user_error(text, budget):
 ])
 def test_sizes_are_bounded_exactly(form, inside, why):
     assert abs(run(form.format(inside))) == inside
-    with pytest.raises(UserError, match=why):
-        run(form.format(inside + 1))
+    refuses(why, run, form.format(inside + 1))
 
 
 def test_the_budget_is_exact():
     assert run("1 + 1", budget=4) == 2
     for source, budget in (("1 + 1", 3), ("max([0] * 100)", 60)):
-        with pytest.raises(UserError, match=f"more than {budget} steps"):
-            run(source, budget=budget)
+        refuses(f"more than {budget} steps", run, source, budget=budget)
 
 
 WORLD, PROGRAM = World(), KINDS["program"]

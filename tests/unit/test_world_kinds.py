@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,11 +93,9 @@ def test_no_test_item_is_in_the_training_split(name):
 
 @every_kind
 def test_wrong_dials_are_refused_in_one_line(name):
-    with pytest.raises(UserError, match="has no dial cheese"):
-        KINDS[name].dials(cheese=1)
+    refuses("has no dial cheese", KINDS[name].dials, cheese=1)
     for field in fields(KINDS[name].Dials):
-        with pytest.raises(UserError, match=field.name):
-            KINDS[name].dials(**{field.name: "much"})
+        refuses(field.name, KINDS[name].dials, **{field.name: "much"})
 
 
 def test_a_kind_and_a_split_that_there_is_not_are_refused():
@@ -110,8 +109,7 @@ def test_a_kind_and_a_split_that_there_is_not_are_refused():
     with pytest.raises(UserError, match="no document for the split"):
         for split in ("train", "test"):
             Stream(WORLD, Always(), split=split)[0]
-    with pytest.raises(UserError, match="train, test or all"):
-        Stream(WORLD, Always(), split="both")
+    refuses("train, test or all", Stream, WORLD, Always(), split="both")
     with pytest.raises(UserError, match="cannot be split by colour"):
         Stream(WORLD, Always(), by="colour")[0]
 
