@@ -1,15 +1,19 @@
-"""Check the start of a run: the weights that it begins with, and the frame that it inherits."""
+"""Check the start of a run: the weights and the frame that it begins with, and how a folder is opened."""
 
+
+import json
 import shutil
 
 import numpy as np
 from helpers import refuses
-from tiny_run import begun, resumed_training, same
+from tiny_gpt import shaken
+from tiny_run import begun, new_training, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.models import save_weights
 from tinyllm.models.weights import hash_weights
-from tinyllm.runs.recipe import Frame
+from tinyllm.runs.recipe import NO_FRAME, Frame
+from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
 
 
 def test_a_start_is_found_from_any_folder(tmp_path, whole, text, monkeypatch):
@@ -69,3 +73,48 @@ def test_a_base_that_trains_on_keeps_the_checkpoint_that_others_began_with(tmp_p
     list(resumed_training(tmp_path / "base", train__steps=24, train__eval_every=24))
     assert tl.Run(tmp_path / "base").last_checkpoint().name == "step-00000024"
     assert setup.reference() and tl.open_model(tmp_path / "run")
+
+
+# What a folder stores beside its model, which `open_model` reads.
+
+TOKENIZER = CharTokenizer.train("abcdefgh \n")
+
+
+def folder_of(tmp_path, **generation):
+    """Save a model with a generation_config.json; return the folder."""
+    sizes = {"vocab_size": TOKENIZER.vocab_size, "context": 12, "layers": 1, "heads": 1, "width": 8}
+    shaken(tl.GPT(tl.GPTConfig(**sizes), seed=None)).save_pretrained(tmp_path)
+    save_tokenizer(TOKENIZER, tmp_path / "tokenizer.json")
+    (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    return tmp_path
+
+
+def test_a_run_says_how_it_was_trained(whole):
+    opened = tl.open_model(whole)
+    assert opened.config.recipe == "pretrain" and opened.folder == whole
+    assert opened.frame == NO_FRAME and opened.stops == [] and opened.chat is None
+
+
+def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
+    said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99]}
+    opened = tl.open_model(folder_of(tmp_path, **said))
+    assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
+    assert (opened.config, opened.frame) == (None, NO_FRAME)
+
+
+def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):
+    """A past bug: with an empty separator, `generate` wrote past the end of an answer."""
+    (tmp_path / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
+    end = {"recipe": "sft", "sft__separator": "", "sft__end": ";", "train__steps": 1}
+    list(training := new_training(tmp_path / "run", tmp_path / "pairs.tsv", **end))
+    opened = tl.open_model(training.run.folder)
+    assert opened.frame == Frame("", ";") and opened.stops == [";"]
+
+
+def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):
+    opened = tl.open_model(folder_of(tmp_path, do_sample=True, top_p=7))
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": 3}')
+    for name, message in (("sampling", "top_p must be a number"), ("chat", "none that tinyllm knows")):
+        refuses(message, getattr, opened, name)
+    opened.tokenizer.chat = CHAT_TEMPLATES["chatml"]  # wins over the folder's
+    assert opened.chat == CHAT_TEMPLATES["chatml"] and opened.stops == []
