@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tiny_gpt import shaken
@@ -33,12 +34,13 @@ def make_folder(parent, name):
 
 @contextlib.contextmanager
 def running(*words, first=""):
-    """Run `tinyllm serve`, after a line of Python -> its process, with the `port` as an attribute."""
+    """Run `tinyllm serve`, after a line of Python -> its process, with `port`, and `errors`: a file."""
     code = f"{first}\nimport sys, tinyllm.cli\nsys.exit(tinyllm.cli.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "serve", *map(str, words), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         try:
-            process.port = int(process.stdout.readline().rsplit(":", 1)[1])
+            process.port, process.errors = int(process.stdout.readline().rsplit(":", 1)[1]), errors
             yield process
         finally:
             process.kill()

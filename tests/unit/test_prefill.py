@@ -1,6 +1,5 @@
 """Check how the engine saves passes: prompts are read in parts and once, and tokens are proposed."""
 
-
 import numpy as np
 import pytest
 from helpers import refuses

@@ -1,6 +1,5 @@
 """Check sampling: settings are checked, act in their order, and draw what the probabilities say."""
 
-
 import numpy as np
 import pytest
 from helpers import refuses

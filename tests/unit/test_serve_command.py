@@ -50,7 +50,7 @@ def test_a_signal_ends_the_server_soon_and_tells_who_waits(talker, number):
         began = time.monotonic()
         assert process.wait(10) == 0 and time.monotonic() - began < 2 + 3  # 2 s, on a busy machine more
         found = [stream.result() for stream in streams]
-        assert process.stderr.read() == ""
+        assert process.errors.seek(0) == 0 and process.errors.read() == ""
     for status, said in found:
         assert (status == 503 and said["error"]["code"] == "shutdown") if isinstance(said, dict) else (
             "shutdown" in said and "[DONE]" not in said)

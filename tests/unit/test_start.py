@@ -1,6 +1,5 @@
 """Check the start of a run: the weights and the frame that it begins with, and how a folder is opened."""
 
-
 import json
 import shutil
 

@@ -1,6 +1,5 @@
 """Check traces and their page: numbers equal those of a plain computation, and tracing changes nothing."""
 
-
 import html
 import re
 
