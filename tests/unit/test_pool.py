@@ -9,7 +9,6 @@ from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tinyllm as tl
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops import use
 from tinyllm.ops.registry import _compiled
@@ -72,7 +71,7 @@ def test_blocks_never_overlap_and_the_account_is_right(steps):
 def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
     """The pool asks the system for nothing, and NumPy makes no array as large as an activation (384 KiB).
 
-    It runs on one thread: each thread that takes part in attention borrows a workspace, and on a busy machine
+    Tests run on one thread: each that takes part in attention borrows a workspace, and on a busy machine
     a second thread may do so for the first time in any step.
     """
     model = GPT(GPTConfig(vocab_size=65, dropout=dropout, **GPT.PRESETS["nano"]))
@@ -85,8 +84,6 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         clipped_step(optimizer, gradient_norm(optimizer.parameters), 1.0)
         optimizer.zero_grad()
 
-    threads = tl.threads()
-    tl.threads(1)
     with use("compiled"):
         step(0)
         step(1)
@@ -95,12 +92,11 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         step(2)
         most = tracemalloc.get_traced_memory()[1]  # Python and NumPy only
         tracemalloc.stop()
-    tl.threads(threads)
     assert memory()["misses"] == before["misses"] and memory()["hits"] > before["hits"] + 100
     assert most < 200_000
 
 
-def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memory):
+def test_what_lies_idle_goes_back_to_the_system_when_asked_and_the_oldest_above_a_cap(memory):
     for capacity in (None, 300_000, 0):
         fresh(100_000)
         _compiled.empty_pool(capacity)
@@ -109,10 +105,7 @@ def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memor
         del (arrays := [fresh(25_000) for _ in range(10)])[:]
         assert not arrays and memory()["idle"] <= most and (memory()["idle"] > 0) == (most > 0)
     refuses("0 or more", _compiled.empty_pool, -1)
-
-
-def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(memory):
-    _compiled.empty_pool(4096)
+    _compiled.empty_pool(4096)  # the size that was used longest ago goes first
     del (arrays := [fresh(n) for n in (250, 125, 750)])[0]  # the cap fits 750 and one other
     recent, large = (y.ctypes.data for y in arrays)
     while arrays:

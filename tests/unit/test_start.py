@@ -88,13 +88,10 @@ def folder_of(tmp_path, **generation):
     return tmp_path
 
 
-def test_a_run_says_how_it_was_trained(whole):
+def test_a_run_says_how_it_was_trained_and_a_folder_how_tokens_are_drawn(tmp_path, whole):
     opened = tl.open_model(whole)
     assert opened.config.recipe == "pretrain" and opened.folder == whole
     assert opened.frame == NO_FRAME and opened.stops == [] and opened.chat is None
-
-
-def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
     said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99]}
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]

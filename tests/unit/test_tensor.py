@@ -134,11 +134,13 @@ def test_comparisons_and_conversions_give_plain_values():
     assert {x: 1, y: 2}[x] == 1  # as a key, a tensor equals only itself
     assert x.numpy() is x.data is x.detach().data and len(x) == 3 and x[1].item() == 2.0
     assert "1." in repr(x) and "requires_grad" in repr(x)
-    for number in (0.0, 2.5, [0.0], [1.0]):
-        assert bool(Tensor(number)) is bool(np.ravel(number)[0])
-        assert int(Tensor(number)) == int(np.ravel(number)[0])
-    with pytest.raises(ValueError, match="more than one"):
-        bool(x)
+    assert np.asarray(x) is x.data and np.asarray(x, np.float64).dtype == np.float64
+    assert np.array(x) is not x.data and np.stack([x, x]).shape == (2, 3)
+    for kind in (bool, int, float):
+        for number in (0.0, 2.5, [0.0], [1.0]):
+            assert kind(Tensor(number)) == kind(np.ravel(number)[0])
+        with pytest.raises(ValueError, match="more than one" if kind is bool else None):
+            kind(x)
 
 
 def test_gradients_accumulate_over_calls():
