@@ -35,6 +35,10 @@ MISTAKES = {  # command line -> part of the error message
     "compress runs/mine --bits 8 --out runs/mine --overwrite": "is the run itself",
     "data show book --n 0": "--n must be at least 1, got 0",
     "data stats binary": "binary", "data stats nowhere": "there is no corpus and no file nowhere",
+    "lesson 4": "to copy lesson N type", "check 4": "`tinyllm lesson start 4` makes one",
+    "check 10 other.c": "is no exercise.c", "check 0 other.c": "is no exercise.py",
+    "solution 11 test_softmax": "`tinyllm hint 11 test_softmax` helps",
+    "solution 12 gpt": "those of lessons 4 to 9",
     "course grade students": "there is no course.toml",  # "students" is a folder here
     "eval shipped --task parity": "write world:KIND",
     "eval shipped --task world:mix": "asks nothing",
@@ -91,7 +95,7 @@ MISTAKES = {  # command line -> part of the error message
     "serve nowhere --port 0": "nowhere", "serve shipped --port 99999": "port 99999",
 }
 FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "runs/mine/run.json": b"",
-         "large": bytes(2**20 + 1)}
+         "large": bytes(2**20 + 1), "other.c": b""}
 
 
 @pytest.mark.parametrize("words", MISTAKES)
