@@ -20,8 +20,10 @@ CLASSES: dict[str, Ranges] = {
 }
 CLASSES |= {name.upper(): complement(ranges) for name, ranges in CLASSES.items()}
 CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
-HEX = {"x": 2, "u": 4}  # digits after \x and \u
-SPECIAL = ".^$*+?()[]{}|\\/-"
+SIGNS = {"*": (0, inf), "+": (1, inf), "?": (0, 1)}
+COUNT = re.compile(r"(?:([*+?])|{([0-9]{1,9})(?:(,)([0-9]{0,9}))?})\??")  # a last ?: lazy, the same texts fit
+CHARACTER = re.compile(r"\\(?:([dDwWsS])|([nrtfv])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([].^$*+?()[{}|\\/-]))"
+                       r"|([^\\])")
 
 
 class Pattern:
@@ -52,12 +54,6 @@ class Pattern:
         self.at += len(text) * found
         return found
 
-    def _next(self):
-        if self.at == len(self.pattern):
-            raise UserError(f"the pattern {self.pattern[-20:]!r} ends too early")
-        self.at += 1
-        return self.pattern[self.at - 1]
-
     def _options(self):
         """Read options between bars -> (expression, how often its parts are counted at most)."""
         options, counts = [], 1
@@ -75,17 +71,14 @@ class Pattern:
         begin = self.at
         e, count = self._part()
         low, high = 1, 1
-        if (sign := self.pattern[self.at : self.at + 1]) in ("*", "+", "?"):
-            self.at += 1
-            low, high = {"*": (0, inf), "+": (1, inf), "?": (0, 1)}[sign]
+        if found := COUNT.match(self.pattern, self.at):
+            sign, least, comma, most = found.groups()
+            low, high = SIGNS[sign] if sign else (
+                int(least), int(most) if most else inf if comma else int(least))
+            self.at = found.end()
         elif self._take("{"):
-            found = re.compile(r"([0-9]{1,9})(,?)([0-9]{0,9})}").match(self.pattern, self.at)
-            if not found or (found[3] and not found[2]):
-                self.at = begin
-                raise self._error("has a count that is none of {n}, {n,} and {n,m}")
-            low, self.at = int(found[1]), found.end()
-            high = int(found[3]) if found[3] else inf if found[2] else low
-        self._take("?")  # lazy: the same texts fit
+            self.at = begin
+            raise self._error("has a count that is none of {n}, {n,} and {n,m}")
         count *= max(low, 1 if high == inf else high)
         if count > COUNTS or self.pattern[self.at : self.at + 1] in ("*", "+", "?"):
             self.at = begin
@@ -113,32 +106,26 @@ class Pattern:
 
     def _characters(self) -> Ranges:
         """Read a character, or an escape that may stand for several."""
-        c = self._next()
-        if c == "\\":
-            c = self._next()
-            if c in CLASSES:
-                return CLASSES[c]
-            if c in HEX:
-                digits = self.pattern[self.at : self.at + HEX[c]]
-                if len(digits) < HEX[c] or not set(digits) <= set("0123456789abcdefABCDEF"):
-                    raise self._error(f"must be {HEX[c]} hexadecimal digits")
-                self.at += HEX[c]
-                c = chr(int(digits, 16))
-            elif c not in SPECIAL and c not in CONTROLS:
-                self.at -= 2
-                raise self._error("is not supported")
-            c = CONTROLS.get(c, c)
-        if "\ud800" <= c <= "\udfff":
+        found = CHARACTER.match(self.pattern, self.at)
+        if not found and self.at + 1 >= len(self.pattern):
+            raise UserError(f"the pattern {self.pattern[-20:]!r} ends too early")
+        if not found:
+            raise self._error("is not supported; \\x takes 2 hexadecimal digits, and \\u 4")
+        self.at = found.end()
+        kind, control, x, u, special, other = found.groups()
+        if kind:
+            return CLASSES[kind]
+        c = ord(CONTROLS.get(control) or special or other or chr(int(x or u, 16)))
+        if 0xD800 <= c <= 0xDFFF:
             raise self._error("is half of a character")
-        return [(ord(c), ord(c))]
+        return [(c, c)]
 
     def _class(self) -> Ranges:
         """Read a class, behind its opening bracket."""
         negative, ranges = self._take("^"), []
         while not self._take("]"):
             found = self._characters()
-            if self.pattern[self.at : self.at + 1] == "-" and self.pattern[self.at + 1 : self.at + 2] != "]":
-                self._next()
+            if self.pattern[self.at + 1 : self.at + 2] != "]" and self._take("-"):
                 last = self._characters()
                 if len(found) > 1 or len(last) > 1 or found[0][0] > last[0][1] or found[0][0] < found[0][1]:
                     raise self._error("follows a range that is none")
