@@ -186,22 +186,16 @@ def complement(ranges: Ranges) -> Ranges:
 
 def _utf8_ranges(low: int, high: int) -> Iterable[Sequence[tuple[int, int]]]:
     """Yield, for code points from low to high, ranges of each byte: their products are the UTF-8 texts."""
-    for last in (0x7F, 0x7FF, 0xFFFF):  # the last code points of one, two and three bytes
-        if low <= last < high:
-            yield from _utf8_ranges(low, last)
-            yield from _utf8_ranges(last + 1, high)
-            return
-    first, last_bytes = chr(low).encode(), chr(high).encode()
+    first, last = chr(low).encode(), chr(high).encode()
+    cuts = [cut for cut in (0x80, 0x800, 0x10000) if low < cut <= high]  # where characters get a byte more
     for place in range(1, len(first)):  # cut until all bytes after the first different one take all values
         block = 1 << 6 * (len(first) - place)
-        if low // block != high // block:
-            if low % block:
-                cut = (low // block + 1) * block
-            elif (high + 1) % block:
-                cut = high // block * block
-            else:
-                continue
-            yield from _utf8_ranges(low, cut - 1)
-            yield from _utf8_ranges(cut, high)
-            return
-    yield list(zip(first, last_bytes, strict=True))
+        if low // block != high // block and low % block:
+            cuts.append((low // block + 1) * block)
+        elif low // block != high // block and (high + 1) % block:
+            cuts.append(high // block * block)
+    if not cuts:
+        yield list(zip(first, last, strict=True))
+        return
+    yield from _utf8_ranges(low, cuts[0] - 1)
+    yield from _utf8_ranges(cuts[0], high)
