@@ -175,14 +175,11 @@ class Grammar:
                 walk.take(branch)
                 self._write(branch.body, walk, rng)
 
-    def parse(self, text: str, start: int = 0) -> tuple[Document, int] | None:
-        """Parse the text that begins at `start`; return (document, index of its end), or None."""
+    def parse(self, text: str) -> Document | None:
+        """Return the document that has a text, or None if the grammar does not write this text."""
         walk = Walk()
-        end = self._read(self.body, text, start, walk)
-        if end is None:
-            return None
-        walk.words.append(text[start:end])
-        return walk.document(), end
+        walk.words.append(text)
+        return walk.document() if self._read(self.body, text, 0, walk) == len(text) else None
 
     def _read(self, body, text, at, walk):
         for node in body:

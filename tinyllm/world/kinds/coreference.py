@@ -4,6 +4,8 @@ If the clue is the gender, a small model learns the task at once. If the clue is
 learnt the task after 1,200 steps (docs/measured.md).
 """
 
+from functools import partial
+
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact, FactBase, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
@@ -58,13 +60,6 @@ CHANCE = {"gender": 0.5, "job": 0.5, "cause": 0.54}
 RULES = read_rules("can(x, y) if works_as(x, z), skill(z, y)")
 
 
-def _read_deed(text):
-    """Read a deed; return (its number, its words), or raise ValueError."""
-    if found := read_any(DEEDS, text):
-        return found
-    raise ValueError(f"this is no deed: {text}")
-
-
 def _draw(random, dials):
     he = random.choice(list(PRONOUNS))
     a, b = random.shuffle((GIRLS if he == "she" else BOYS)[: dials.names])[:2]
@@ -110,7 +105,7 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
       "{a} is a {job} and {b} is a {other}. {c} met {d} when {he} went to {skill}. Who went to {skill}?",
       slots={**dict.fromkeys("abcd", FIRST_NAMES), "job": JOBS, "other": JOBS, "he": PRONOUNS,
              "skill": [skill for skill, _, _ in JOBS.values()], "clue": [clue for _, clue in CLUES],
-             "did": Shape(r".+?", lambda did: DEEDS[did[0]].say(**did[1]), _read_deed)},
+             "did": Shape(r".+?", lambda did: DEEDS[did[0]].say(**did[1]), partial(read_any, DEEDS))},
       group="understanding", marker="", draw=_draw, second=_by_words, labels=_labels,
       choices=lambda a, b: [a, b],
       chance=lambda dials: CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE)),
