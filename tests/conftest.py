@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)  # the sort is stable
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Return to one thread after a test that has asked for more."""
+    yield
+    threads(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_fork_server():
     """Share one fork server among all launchers of a process, because each server imports NumPy."""

@@ -45,10 +45,8 @@ def digest_of_training(steps=12):
 
 @pytest.fixture(autouse=True)
 def compiled_and_restored():
-    threads = _compiled.threads()
     with ops.use("compiled"):
         yield
-    _compiled.threads(threads)
     _compiled.use_level(None)
 
 

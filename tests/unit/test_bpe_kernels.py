@@ -76,13 +76,10 @@ SAMPLE *= 3
 @pytest.mark.parametrize("pattern", PATTERNS)
 @given(texts, st.integers(1, 3))
 def test_tokenizers_are_the_same(pattern, text, n_threads):
-    before, both = threads(), [text, text + b"<|end|>" + text, b""]
-    try:
-        threads(n_threads)
-        trained = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
-        ids = [trained.encode_batch(both, allowed) for allowed in ((), "all")]
-    finally:
-        threads(before)
+    both = [text, text + b"<|end|>" + text, b""]
+    threads(n_threads)
+    trained = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
+    ids = [trained.encode_batch(both, allowed) for allowed in ((), "all")]
     with use("numpy"):
         same = BPETokenizer.train([SAMPLE, text], 330, pattern, ["<|end|>"])
         assert list(same.merges) == list(trained.merges)
@@ -100,14 +97,10 @@ def test_threads_and_cuts_change_nothing_on_long_and_huge_pieces(some):
     """Texts have three parts of 64 KiB, which threads share; the specification is too slow for them."""
     text = (some * (140_000 // len(some) + 1))[:140_000]
     results = []
-    before = threads()
-    try:
-        for n in (1, 2, 3):
-            threads(n)
-            tokenizer = BPETokenizer.train(text, 600, "gpt4")
-            results.append((tokenizer.merges, tokenizer.encode_batch([text, text[:-1], b"", text[:7]])))
-    finally:
-        threads(before)
+    for n in (1, 2, 3):
+        threads(n)
+        tokenizer = BPETokenizer.train(text, 600, "gpt4")
+        results.append((tokenizer.merges, tokenizer.encode_batch([text, text[:-1], b"", text[:7]])))
     assert results[0] == results[1] == results[2]
     assert tokenizer.decode_bytes(results[0][1][0]) == text
 
