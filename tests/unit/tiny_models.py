@@ -20,9 +20,6 @@ SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }
-DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "truncate": False,
-        "original_max_position_embeddings": 60,
-        "attention_factor": (1 + 0.07 * np.log(40)) / (1 + 0.1 * np.log(40))}
 T5_SIZES = SIZES | {"model_type": "t5", "heads": 3, "head_width": 6, "hidden": 20, "tied": True}
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
