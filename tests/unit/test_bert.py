@@ -7,21 +7,16 @@ import pytest
 from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import MODELS, V, made, open_there
+from test_family_folders import given_there
+from tiny_models import MODELS, V, made, open_there, reads
 
 import tinyllm as tl
-from tinyllm import nn
 from tinyllm.models import from_pretrained
 from tinyllm.tensor import no_grad
 
 each = pytest.mark.parametrize("name", [name for name in MODELS if "bert" in name])
 TOKENS = np.random.default_rng(0).integers(4, V, (3, 12))
-LENGTHS = np.array([12, 5, 1])
 IDS = st.lists(st.integers(5, 9), max_size=20)
-
-
-def segments_of(model):
-    return np.sort(np.random.default_rng(1).integers(0, model.config.segments, (3, 12)), axis=1)
 
 
 @each
@@ -79,11 +74,12 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
 @each
 def test_segments_matter_and_wrong_ones_are_refused_and_no_text_is_continued(name):
     model = made(name)
-    count = model.config.segments
+    reading = reads(model)
+    tokens, segments = reading.tokens, reading.more["segments"]
     with no_grad():
-        assert not np.allclose(model(TOKENS, segments_of(model)).data, model(TOKENS).data)
-    for wrong in (np.full((3, 12), count), np.full((3, 12), -1), np.zeros((3, 11), int)):
-        refuses("segments must have the shape", model, TOKENS, wrong)
+        assert not np.allclose(model(tokens, segments).data, model(tokens).data)
+    for wrong in (segments + model.config.segments, segments - 1 - segments.max(), segments[:, 1:]):
+        refuses("segments must have the shape", model, tokens, wrong)
     refuses("fills in masked tokens, and cannot continue a text", tl.generate, model, [[5]], max_tokens=1)
 
 
@@ -103,21 +99,17 @@ def test_texts_stand_between_special_tokens(first, second):
 @each
 @pytest.mark.parametrize("task", ["classify", "encode"])
 def test_classes_and_vectors_are_those_of_transformers(tmp_path, transformers, name, task):
-    import torch
-
     model = made(name, task=task, labels=["a", "b", "c", "d"] if task == "classify" else None)
     model.save_pretrained(tmp_path)
     theirs = open_there(transformers, tmp_path).eval()
-    real = np.arange(12) < LENGTHS[:, None]
-    given_there = {"input_ids": TOKENS, "attention_mask": real, "token_type_ids": segments_of(model)}
-    found = theirs(**{name: torch.from_numpy(x.astype(np.int64)) for name, x in given_there.items()})
-    inputs = {"segments": segments_of(model), "seen": nn.Seen(lengths=LENGTHS)}
+    reading = reads(model)
+    found, (_, real) = theirs(**given_there(reading, model)), reading.out
     with no_grad():
         if task == "classify":
             assert theirs.config.id2label == dict(enumerate("abcd"))
-            ours, there = model.classify(TOKENS, **inputs).data, found.logits
+            ours, there = reading.of(model.classify).data, found.logits
         else:
-            ours, there = model.hidden(TOKENS, **inputs).data[real], found.last_hidden_state[real]
+            ours, there = reading.of(model.hidden).data[real], found.last_hidden_state[real]
     np.testing.assert_allclose(ours, there.detach().numpy(), rtol=1e-4, atol=1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
     again = from_pretrained(tmp_path / "theirs")
