@@ -118,9 +118,6 @@ class FactBase:
     def __iter__(self) -> Iterator[Fact]:
         return iter(self._from)
 
-    def __len__(self) -> int:
-        return len(self._from)
-
 
 def _value(term, bound):
     """Return the value of a variable (None if it has no value yet), or a constant as it is."""

@@ -36,13 +36,9 @@ def _draw(random, clauses):
     words = [*subject, *_verb_phrase(random, many, clauses - before)]
     if random.integers(2):
         return {"sentence": words}
-    wrong = [spoilt for spoilt in _exchanged(words) if not _is_sentence(spoilt)]
-    return {"sentence": random.choice(wrong)}  # a changed object would be right, a changed verb not
-
-
-def _exchanged(words):
-    """Return one copy per noun and verb, in which this word is switched between singular and plural."""
-    return [[*words[:i], OTHER[word], *words[i + 1 :]] for i, word in enumerate(words) if word in OTHER]
+    spoilt = [[*words[:i], OTHER[word], *words[i + 1 :]] for i, word in enumerate(words) if word in OTHER]
+    wrong = [each for each in spoilt if not _is_sentence(each)]  # a changed object would be right
+    return {"sentence": random.choice(wrong)}
 
 
 def _is_sentence(words):

@@ -59,14 +59,9 @@ def _colours(document):
     return {"map": known, "bayes": bayes, "scored": list(range(1, len(words), 2))}
 
 
-def _last_shown(row):
-    """Solve independently: return the word after the last earlier occurrence of the letter."""
-    *words, letter = row
-    return words[len(words) - words[::-1].index(letter)]
-
-
 @asks("{row:row}", group="in-context", marker="", options=len(names.COLOURS),
-      draw=_pairs_of_letters, second=_last_shown, labels=_colours,
+      draw=_pairs_of_letters, labels=_colours,
+      second=lambda row: row[-1 - row[-2::-1].index(row[-1])],  # what followed the letter the last time
       splits={"map": lambda document: sorted(document.labels["map"].items())},
       Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
                   letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))))

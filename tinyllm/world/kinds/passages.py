@@ -98,19 +98,19 @@ def _draw_questions(world, random, unknown, sentences, hops):
 
 
 def _support(told, s, way):
-    """Return (indices of the sentences that lead to the answer, True if the passage holds the answer)."""
+    """Return the indices of the sentences that lead to the answer; [] if the passage does not hold it."""
     number = {(fact.subject, fact.relation): i for i, (fact, _) in enumerate(told)}
     support, person = [], s.removeprefix(FRIEND)
     if person != s:
         support.append(number.get((person, "best_friend"), 0))
         person = told[support[0]][0].object
-    answered = (person, ASKED[way]) in number
-    return [*support, number[person, ASKED[way]]] if answered else [], answered
+    last = number.get((person, ASKED[way]))
+    return [] if last is None else [*support, last]
 
 
 def _labels_of_questions(told, s, way):
-    support, answered = _support(told, s, way)
-    return {"asked": [s, ASKED[way]], "support": [i + 1 for i in support], "known": answered}
+    support = _support(told, s, way)
+    return {"asked": [s, ASKED[way]], "support": [i + 1 for i in support], "known": bool(support)}
 
 
 def _by_store(told, s, way):
@@ -134,8 +134,8 @@ def _by_store(told, s, way):
           unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)))
 def reading(told: list, s: str, way: int) -> str:
     """Answer a question from a passage about three people, or say that the answer is missing."""
-    support, answered = _support(told, s, way)
-    return answer(told[support[-1]][0]) if answered else NOBODY
+    support = _support(told, s, way)
+    return answer(told[support[-1]][0]) if support else NOBODY
 
 
 def _draw_passage(world, random, sentences):

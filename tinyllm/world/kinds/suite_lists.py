@@ -87,19 +87,15 @@ def colour_of(name: str, things: list[str], thing: str) -> str:
     return next(both.split()[0] for both in things if both.split()[1] == thing)
 
 
-def _queue(random, size):
-    people = pick(random, FIRST_NAMES, size)
-    return {"pairs": random.shuffle(f"{y} is behind {x}" for x, y in pairwise(people))}
-
-
 def _behind_nobody(pairs):
     everybody = [name for pair in pairs for name in pair.split(" is behind ")]
     return next(x for x in everybody if not any(pair.startswith(f"{x} ") for pair in pairs))
 
 
 @asks("{pairs:list}. First in the queue is", "At the bakery {pairs:list}. Who is served first?",
-      size=(4, "how many people there are", 2, 8), options="size",
-      draw=_queue, second=_behind_nobody)
+      size=(4, "how many people there are", 2, 8), options="size", second=_behind_nobody,
+      draw=lambda random, size: {"pairs": random.shuffle(
+          f"{y} is behind {x}" for x, y in pairwise(pick(random, FIRST_NAMES, size)))})
 def queue(pairs: list[str]) -> str:
     """Find the first person in a queue; each hint says who stands behind another person."""
     ahead = {pair.split()[0]: pair.split()[-1] for pair in pairs}
