@@ -1,7 +1,5 @@
 """Compare the numbers of lm-eval with those of `tinyllm eval`, on the same items, without a download."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +8,6 @@ import tinyllm as tl
 
 pytest.importorskip("lm_eval")
 pytest.importorskip("datasets")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 
 def test_multiple_choice_has_exactly_the_numbers_of_lm_eval():
@@ -28,7 +25,6 @@ def test_multiple_choice_has_exactly_the_numbers_of_lm_eval():
 def test_lm_eval_asks_the_server_and_gets_the_numbers_of_the_library():
     """lm-eval scores prompts with echo and logprobs, several at a time."""
     pytest.importorskip("uvicorn")
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
     from harness import Harnessed, described
     from lm_eval import simple_evaluate
     from lm_eval.models.openai_completions import LocalCompletionsAPI

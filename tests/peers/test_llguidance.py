@@ -1,17 +1,13 @@
 """Compare what a JSON Schema allows with llguidance, which checks a text byte by byte, too."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_constrain import TREE, end, schemas, tokenizer, write
 
 from tinyllm.constrain.constraint import Constraint
 
 llguidance = pytest.importorskip("llguidance")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from test_constrain import TREE, end, schemas, tokenizer, write  # noqa: E402
 
 
 @given(schemas | st.just(TREE), st.integers(0, 60), st.integers(0, 99))

@@ -1,11 +1,6 @@
 """Try the server with the Python client of OpenAI."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 from served import make_folder, running
 
 import tinyllm as tl

@@ -1,11 +1,11 @@
 """Run every benchmark of benchmarks/ with tiny settings, and check what it prints."""
 
-import importlib
-import sys
-from pathlib import Path
-
+import draft
+import learn
 import numpy as np
 import pytest
+import race
+import serve
 
 from tinyllm.bench import rows
 from tinyllm.bench.race import compare
@@ -25,9 +25,6 @@ SETTINGS = {  # experiment of benchmarks/learn.py -> settings; others learn a ki
     **{kind: ASK | {"data": f"world:{kind},n=200"} for kind in ("recall", "translation")},
 }
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-draft, learn, race, serve = (importlib.import_module(name) for name in ("draft", "learn", "race", "serve"))
-sys.path.pop(0)
 
 
 @pytest.mark.parametrize("name", learn.EXPERIMENTS)
