@@ -19,8 +19,7 @@ def read_pairs(parts: Any) -> tuple[list, list]:
     tokenizer, frame = parts.tokenizer, parts.frame
     pairs = [(frame.prompt(tokenizer, each["prompt"]), *(frame.answer(tokenizer, each[x]) for x in ANSWERS))
              for each in read_records(parts.corpus, "prompt", *ANSWERS)]
-    name, fraction = parts.corpus.name, parts.config.train.val_fraction
-    return hold_out(pairs, fraction, name, key=lambda pair: tuple(pair[0]))
+    return hold_out(pairs, parts, key=lambda pair: tuple(pair[0]))
 
 
 def plan_of_pairs(parts: Any, loss: Callable, **more: Any) -> Plan:

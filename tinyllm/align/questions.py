@@ -68,8 +68,7 @@ def read_questions(parts: Any) -> Questions:
         records = read_records(parts.corpus, "prompt", "answer?")
         found = [Question(each["prompt"], _equals(each.get("answer"))) for each in records]
     ids = {each.prompt: parts.frame.prompt(parts.tokenizer, each.prompt) for each in found}
-    fraction = parts.config.train.val_fraction
-    return Questions(*hold_out(found, fraction, parts.corpus.name, lambda each: each.prompt), ids)
+    return Questions(*hold_out(found, parts, lambda each: each.prompt), ids)
 
 
 def _equals(truth):

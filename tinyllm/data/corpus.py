@@ -35,11 +35,6 @@ class Corpus:
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
 
-    @property
-    def content(self) -> Any:
-        """Return the tokens if the corpus holds tokens, else the bytes of the text."""
-        return self.data if self.tokens is None else self.tokens
-
     @cached_property
     def sha256(self) -> str:
         """Return the SHA-256 of the text, or of the tokens as they stand in the file, in hexadecimal."""
@@ -89,7 +84,8 @@ class Corpus:
         """
         if not 0 < fraction < 1:
             raise UserError(f"the validation part must be between 0 and 1, got {fraction}")
-        content, n = self.content, len(self.content)
+        content: Any = self.data if self.tokens is None else self.tokens
+        n = len(content)
         cut = n - round(n * fraction)
         if self.tokens is None:
             cut = _cut(self.data, cut, self.separator)

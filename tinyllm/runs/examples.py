@@ -61,19 +61,19 @@ def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
     return document.labels | {"prompt": prompt, "answer": answer, "text": prompt, "label": answer}
 
 
-def hold_out(examples: list, fraction: float, name: str,
-             key: Callable[[Any], Hashable] | None = None) -> tuple[list, list]:
-    """Split examples into a first part for training and a last part for validation.
+def hold_out(examples: list, parts: Any, key: Callable[[Any], Hashable] | None = None) -> tuple[list, list]:
+    """Split examples of a recipe's data into a first part for training and a last part for validation.
 
     Examples with the same `key(example)`, such as a prompt, are in the same part: a share of the keys, always
     the same random ones, is held out. Raises UserError, with the name of the data, if a part would be empty.
     """
+    fraction = parts.config.train.val_fraction
     keys = [key(x) if key else i for i, x in enumerate(examples)]
     order = Random(0, "held out").shuffle(dict.fromkeys(keys)) if key else keys
     held = round(len(order) * fraction)
     if not 0 < held < len(order):
         what = "different prompts" if key else "examples"
-        raise UserError(f"{name} has {len(order)} {what}: give enough to hold out {fraction:g}")
+        raise UserError(f"{parts.corpus.name} has {len(order)} {what}: give enough to hold out {fraction:g}")
     last = set(order[-held:])
     first, second = ([x for x, k in zip(examples, keys, strict=True) if (k in last) == part]
                      for part in (False, True))

@@ -62,6 +62,6 @@ def classify(parts: Parts) -> Plan:
         logits = model.classify(np.array(ids), np.array(segments)).data
         return f"{tokenizer.decode(ids)}\n{labels[int(logits.argmax())]} (the data say {labels[true]})"
 
-    halves = hold_out(examples, parts.config.train.val_fraction, parts.corpus.name)
+    halves = hold_out(examples, parts)
     return plan_of(parts, halves, layout, text_class, size=lambda example: example[3], sample=sample,
                    healthy={"val_accuracy": (0.0, 1.0, "")})

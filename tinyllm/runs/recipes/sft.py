@@ -94,8 +94,7 @@ def sft(parts: Parts) -> Plan:
         ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
         return tokenizer.decode(prompt[len(marks) :] + ids)
 
-    pairs = encode_pairs(parts, marks)
-    halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+    halves = hold_out(encode_pairs(parts, marks), parts)
     return plan_of(
         parts, halves, layout, next_token,
         size=lambda pair: max(map(len, pair[:2])) if apart else row_size(pair),
