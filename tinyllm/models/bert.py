@@ -190,11 +190,10 @@ class Bert(Pretrained, nn.LanguageModel):
     def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
-        several texts, `starts` and `ends` in `seen` are the limits of each token's text, and the positions
-        of each text begin at 0. Raises UserError for tokens or segments out of range, or too many tokens.
+        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. Raises UserError
+        for tokens or segments out of range, or too many tokens.
         """
-        tokens, places = check_tokens(tokens, self.config, None if seen.starts is None else -seen.starts)
+        tokens, places = check_tokens(tokens, self.config)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= kinds:

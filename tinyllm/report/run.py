@@ -80,9 +80,10 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     return assemble(title, lead, body, FOOTER)
 
 
-def column(records: list[dict], name: str) -> list[tuple[int, float]]:
-    """Return [(step, value)] for one field of a log; steps without a value are left out."""
-    return [(record["step"], record[name]) for record in records if record.get(name) is not None]
+def column(records: list[dict], name: str, across: str = "step") -> list[tuple[float, float]]:
+    """Return [(step, value)] for a field of a log, by `across`; records without a value are left out."""
+    return [(record[across], record[name]) for record in records
+            if record.get(across) is not None and record.get(name) is not None]
 
 
 def characters_per_token(records: list[dict]) -> float | None:
@@ -153,9 +154,8 @@ def _charts(records: list[dict], charts: list) -> Html:
     drawn = []
     for title, unit, across, curves in charts:
         series = []
-        for (name, column), style in zip(curves.items(), ("train", "val"), strict=False):
-            points = sorted((each[across], each[column]) for each in records
-                            if each.get(across) is not None and each.get(column) is not None)
+        for (name, field), style in zip(curves.items(), ("train", "val"), strict=False):
+            points = sorted(column(records, field, across))
             series.append(Series(name, points, style if len(curves) > 1 else "other"))
         words = [f"{s.name} between {min(ys):.4g} and {max(ys):.4g}, {ys[-1]:.4g} at the end".strip()
                  for s in series if (ys := [y for _, y in s.points])]
