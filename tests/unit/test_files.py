@@ -12,7 +12,7 @@ from readers import Reader, check_all
 from tinyllm import files
 from tinyllm.config import allowed, bounded, conform
 from tinyllm.course.classroom.config import load_course
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.models.generation import read_generation
 
 
@@ -151,3 +151,10 @@ def test_a_message_is_one_printable_line_whatever_it_quotes():
     line = str(UserError("cannot read a\n\x1b[31m" + "x" * 5000 + "\ud800: why"))
     assert line.isprintable() and len(line) < 600
     assert line.startswith(r"cannot read a\n\x1b[31mxx") and line.endswith(r"\ud800: why")
+
+
+def test_words_are_put_around_a_message_and_the_place_is_named_once():
+    for message, said in (("lacks a", "f.json: lacks a; mend it"), ("f.json lacks a", "f.json lacks a; mend it")):
+        with pytest.raises(UserError) as caught, worded("f.json: ", "; mend it", unless="f.json"):
+            raise UserError(message)
+        assert str(caught.value) == said
