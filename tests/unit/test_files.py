@@ -154,7 +154,7 @@ def test_a_message_is_one_printable_line_whatever_it_quotes():
 
 
 def test_words_are_put_around_a_message_and_the_place_is_named_once():
-    for message, said in (("lacks a", "f.json: lacks a; mend it"), ("f.json lacks a", "f.json lacks a; mend it")):
-        with pytest.raises(UserError) as caught, worded("f.json: ", "; mend it", unless="f.json"):
+    for message, said in (("lacks a", "f.json: lacks a; mend"), ("f.json lacks a", "f.json lacks a; mend")):
+        with pytest.raises(UserError) as caught, worded("f.json: ", "; mend", unless="f.json"):
             raise UserError(message)
         assert str(caught.value) == said
