@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers import refuses
 
 from tinyllm.cli import main
 from tinyllm.course.answer_keys import answers
@@ -16,7 +17,6 @@ from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.release import require_stubs
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 
 LESSON, WHEEL = find_lesson(4), "tinyllm_lab-0.1.0-py3-none-any.whl"
@@ -82,12 +82,10 @@ def test_no_line_of_a_solution_is_in_what_students_get_before_it_is_taught():
 def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, number, file, text, words):
     Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n")
     folder, stub = find_lesson(number).folder, find_lesson(number).starter
-    with pytest.raises(UserError) as found:
-        require_stubs(load_course(), {(folder, "exercise.py"): stub, (folder, file): text})
-    assert words in str(found.value)
+    refuses(words, require_stubs, load_course(), {(folder, "exercise.py"): stub, (folder, file): text})
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize("given", [
     ("", "lacks lesson"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "holds -1 as lesson 4.points.softmax"),
@@ -104,22 +102,18 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("[[lesson]]\nnumber = 4\ndue = false", "4.due, where a text belongs"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
     (None, "`tinyllm course init` writes one"),  # without a file, the seed was once 0 for everybody
-])
-def test_a_bad_course_file_is_one_line(here, refused, text, words):
+    *((SMALL, words, arguments) for arguments, words in (
+        ("grade nowhere", "no folder nowhere"), ("grade . --workers 0", "must be 1 or more"),
+        ("grade empty", "holds no submissions"), (f"gradescope nowhere/{WHEEL}", "cannot read nowhere"),
+        ("gradescope course.toml", "not named as a wheel"))),
+], ids=str)
+def test_a_bad_course_file_and_bad_arguments_are_one_line(here, refused, given):
+    text, words, arguments = (*given, "grade subs --out out")[:3]
     if text is not None:
         (here / "course.toml").write_text(text)
-    assert words in refused("course", "grade", "subs", "--out", "out") and not Path("out").exists()
-
-
-@pytest.mark.parametrize("arguments, words", [
-    ("grade nowhere", "no folder nowhere"), ("grade . --workers 0", "must be 1 or more"),
-    ("grade empty", "holds no submissions"), ("gradescope nowhere/" + WHEEL, "cannot read nowhere"),
-    ("gradescope course.toml", "not named as a wheel"),
-])
-def test_bad_arguments_are_one_line(here, refused, arguments, words):
-    (here / "course.toml").write_text(SMALL)
     (here / "empty").mkdir()
-    assert words in refused("course", *arguments.split()) and not Path("autograder.zip").exists()
+    assert words in refused("course", *arguments.split())
+    assert not Path("out").exists() and not Path("autograder.zip").exists()
 
 
 def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(here):
