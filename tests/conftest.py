@@ -21,7 +21,7 @@ settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, de
 settings.load_profile("tinyllm")
 
 
-LONG = ["checker", "diagnose", "cli_train", "sanitizers", "bench", "lessons", "kernels"]
+LONG = ["naming", "recipes", "checker", "diagnose", "cli_train", "sanitizers", "bench", "lessons", "kernels"]
 
 
 def pytest_collection_modifyitems(items):

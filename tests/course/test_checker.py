@@ -31,13 +31,13 @@ def check(judge):  # `judge` is also the name of an imported function
 
 
 # `tinyllm course selftest` tries all of these, and with more cases.
-@pytest.mark.parametrize("op, function", OTHERS[::3], ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize("op, function", OTHERS[::5], ids=lambda x: getattr(x, "__name__", x))
 def test_right_solutions_are_accepted(op, function):
     verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
 
 
-@pytest.mark.parametrize("lesson, task", ASKED[::2], ids=lambda x: getattr(x, "folder", None) or x.name)
+@pytest.mark.parametrize("lesson, task", ASKED[::3], ids=lambda x: getattr(x, "folder", None) or x.name)
 def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, launcher, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(solved(task), "utf-8")
@@ -216,21 +216,21 @@ def test_what_a_function_writes_or_lacks_is_said_with_its_line_or_the_near_name(
     assert "there is Soft_Max: is it meant?" in judge("def Soft_Max(x):\n    return x").message
     adamw = Exercise("adamw_step", "adamw_step")
     verdict = judge(solved(adamw).replace("(np.sqrt(v_hat) + eps)", "(np.sqrt(v_hat) + eps)\n    return w"),
-                    adamw)
+                    adamw, explain=False)
     assert verdict.message == "it works in place and should return nothing, got ndarray"
     verdict = judge("import numpy as np\ndef softmax(x):\n    return np.float64(-x)")
     assert verdict.message.endswith("its numbers are wrong, too")
 
 
-def test_the_first_step_of_attention_scores(monkeypatch):
+def test_the_first_step_of_attention_scores():
     """The three steps that the lesson advises once scored 0, 0 and all."""
-    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda *args: [])  # the listed mistakes only
     right = OPS["attention"].reference
 
     def first(q, k, v, causal=True, lengths=None):
         return right(q, np.broadcast_to(k, (*k.shape[:2], q.shape[2], k.shape[3])), v, causal)
 
-    assert judge(TASKS["attention"], lambda: Ours("attention", first), count=20).held == (SIMPLE,)
+    verdict = judge(TASKS["attention"], lambda: Ours("attention", first), count=20, explain=False)
+    assert verdict.held == (SIMPLE,)
 
 
 @pytest.mark.parametrize("shapes, words", [

@@ -26,10 +26,15 @@ def test_a_prompt_can_be_scored_and_nothing_written():
     assert list(stream(model, [prompt], max_tokens=0, logprobs=True, echo=True)) == []
 
 
-def test_logits_of_a_prompt_are_never_all_there_at_once(monkeypatch):
+def test_equal_prompts_are_read_once_and_logits_are_never_all_there_at_once(monkeypatch):
+    bodies, heads = [], []
+    model = spied(spied(tiny(), "hidden", bodies), "head", heads)
+    generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
+    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 1, 12)]  # only the last token is scored
     monkeypatch.setattr("tinyllm.decode.prefill.LOGITS", 2 * V)
-    heads, prompt = [], [1, 2, 3, 4, 5, 6]
-    found = generate(spied(tiny(), "head", heads), prompt, max_tokens=1, logprobs=True, echo=True)
+    heads.clear()
+    prompt = [1, 2, 3, 4, 5, 6]
+    found = generate(model, prompt, max_tokens=1, logprobs=True, echo=True)
     monkeypatch.undo()
     assert found == generate(tiny(), prompt, max_tokens=1, logprobs=True, echo=True)
     assert heads == [(1, 2, 12), (1, 2, 12), (1, 1, 12), (1, 1, 12)]
@@ -47,13 +52,6 @@ def test_the_cache_has_room_for_what_is_used_and_is_given_back():
         most = max([most, *(len(s.ids) for s in sequences)])
         assert rows <= 4 and room <= most * 5 / 4 + block
     assert most > 2 * block
-
-
-def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored():
-    bodies, heads = [], []
-    model = spied(spied(tiny(), "hidden", bodies), "head", heads)
-    generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
-    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 1, 12)]
 
 
 def test_a_long_prompt_does_not_stop_the_others():

@@ -237,7 +237,10 @@ COMMANDS = ["report run", "compress run --bits 8 --out small", "compress run --p
         "export RUN --out RUN.gguf", "merge RUN --out RUN-merged", "inspect RUN", "inspect --diff run RUN")]
 
 
-@pytest.mark.parametrize("name", [*RUNS, *(f"pretrain as {name}" for name in DECODERS)])
+USUAL = {(name.split()[0], own["model.type"], own.get("distill.of")): name for name, own in RUNS.items()}
+
+
+@pytest.mark.parametrize("name", [*USUAL.values(), *(f"pretrain as {name}" for name in DECODERS)])
 def test_every_command_takes_any_run_or_refuses_it_in_one_line(here, data, name, monkeypatch):
     """Tracing a T5 once ended with a traceback."""
     if name not in RUNS:
@@ -356,13 +359,10 @@ def test_jsonl_and_tsv_give_the_records_that_were_written(records):
     assert read_records(tl.Corpus("x", tsv.encode()), *names) == wanted
 
 
-def test_a_field_with_a_question_mark_may_be_missing():
+def test_a_field_may_be_missing_and_documents_of_the_world_are_records_of_what_is_known_about_them():
     found = [{"text": "a", "label": "x"}, {"text": "a", "second": "b", "label": "y"}]
     for data in (b'{"text": "a", "second": "", "label": "x", "more": 3}\na\tb\ty', b"a\tx\r\n\na\tb\ty\n"):
         assert read_records(tl.Corpus("x", data), "text", "second?", "label") == found
-
-
-def test_documents_of_the_world_are_records_of_what_is_known_about_them():
     corpus = tl.load_corpus("world:preference,n=5")
     found = [tuple(record.values()) for record in read_records(corpus, "prompt", "chosen", "rejected")]
     known = [document.labels for document in corpus.documents]

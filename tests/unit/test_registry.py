@@ -109,11 +109,8 @@ def test_variables_choose_and_missing_or_old_kernels_are_said_once(variable, val
     assert done.stderr.count("\n") <= (1 if status else 2), done.stderr
 
 
-def test_kernels_that_had_to_be_built_are_loaded():
+def test_kernels_that_had_to_be_built_are_loaded_and_carry_a_digest_of_all_that_python_calls(monkeypatch):
     assert _compiled is not None or os.environ.get("TINYLLM_REQUIRE_EXT") != "1"
-
-
-def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
     bindings = SimpleNamespace(**runpy.run_path(str(ROOT / "csrc" / "bindings.py")))
     wanted = bindings.build()
     assert wanted == runtime.BUILD, f'write BUILD = "{wanted}" into tinyllm/ops/runtime.py, and build again'

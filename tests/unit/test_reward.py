@@ -126,14 +126,6 @@ def runs(here):
     return [event.record for event in events if hasattr(event, "record")]
 
 
-def test_a_reward_model_learns_what_was_preferred(here, runs):
-    last, judge = runs[-1], tl.open_model("reward")
-    assert last["val_accuracy"] == last["accuracy"] == 1 and last["val_margin"] > 1 and "mean_reward" in last
-    assert last["dropped"] == 0.2 and last["truncated"] == 0 and judge.frame == Frame("\n", "\n")
-    chosen, rejected = score_texts(judge, ["to be 1"] * 2, ["or", "or not or"])
-    assert last["val_loss"] < 0.3 and chosen - rejected > 1
-
-
 def test_the_best_of_several_answers_is_shown(here, runs, printed, refused):
     words = "generate", "sft", "--prompt", "to be 1", "--tokens", 8, "--temperature", 3
     samples = json.loads(printed(*words, "--samples", 5, "--json"))["samples"]
@@ -165,7 +157,12 @@ def test_a_run_keeps_its_reward_model_and_refuses_another_one(here, runs, monkey
     refuses(rf"changed since the run began: SHA-256 .* {origin.sha256[:12]}", reopen, run, run.read().config)
 
 
-def test_a_reward_model_is_no_start_of_what_writes(here, runs, refused):
+def test_a_reward_model_learns_what_was_preferred_and_is_no_start_of_what_writes(here, runs, refused):
+    last, judge = runs[-1], tl.open_model("reward")
+    assert last["val_accuracy"] == last["accuracy"] == 1 and last["val_margin"] > 1 and "mean_reward" in last
+    assert last["dropped"] == 0.2 and last["truncated"] == 0 and judge.frame == Frame("\n", "\n")
+    chosen, rejected = score_texts(judge, ["to be 1"] * 2, ["or", "or not or"])
+    assert last["val_loss"] < 0.3 and chosen - rejected > 1
     said = refused("train", "sft", "--data", "pairs.jsonl", "--set", "start=reward", "--out", "new")
     assert "the recipe sft cannot train a gpt2 reward model: it needs gpt2, llama" in said
     assert "is a reward model: it scores texts" in refused("generate", "reward", "--prompt", "to")

@@ -123,16 +123,6 @@ def test_clipping_that_was_plugged_in_is_called(limit):
     assert p.data.any() == (not limit)
 
 
-def test_what_cannot_be_optimized_is_refused():
-    for kind in (AdamW, Muon):
-        with pytest.raises(ValueError, match=f"{kind.__name__} got no parameters.*nn.Parameter"):
-            kind([{"params": []}, {"params": []}])
-    with pytest.raises(ValueError, match="at least 0, got -1"):
-        clip_grad_norm([parameter([0], [0])], -1.0)
-    with pytest.raises(ValueError, match="muon_groups"):
-        Muon(small_model().parameters())
-
-
 @pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.matmul.compiled is not None))
 def test_a_single_number_can_be_trained(backend):
     """A past bug: the gradient of a single number (a temperature) was no array, and kernels refused it."""
@@ -206,7 +196,7 @@ def test_linear_layers_are_moved_along_orthogonal_matrices_and_all_others_as_by_
     assert same(ours, alone)
 
 
-def test_frozen_parameters_and_squares_that_muon_does_not_need_are_left_out():
+def test_what_muon_does_not_need_or_move_is_left_out_and_what_cannot_be_optimized_is_refused():
     model = small_model()
     for p in model.model.layers[0].mlp.parameters():
         p.requires_grad = False
@@ -214,3 +204,10 @@ def test_frozen_parameters_and_squares_that_muon_does_not_need_are_left_out():
     assert all(p.requires_grad for p in optimizer.parameters)
     assert len(optimizer.parameters) == len(model.parameters()) - 3
     assert [v.size == 0 for v in optimizer.v] == optimizer.use_muon and any(optimizer.use_muon)
+    for kind in (AdamW, Muon):
+        with pytest.raises(ValueError, match=f"{kind.__name__} got no parameters.*nn.Parameter"):
+            kind([{"params": []}, {"params": []}])
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        clip_grad_norm([parameter([0], [0])], -1.0)
+    with pytest.raises(ValueError, match="muon_groups"):
+        Muon(small_model().parameters())

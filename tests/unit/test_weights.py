@@ -93,15 +93,12 @@ GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
     (json.dumps([{"w": GOOD}] * 2)[1:-1].replace("}, {", ", ", 1).encode(), "key 'w' twice"),
     ([], "header holds a list"), (b"\x80\x04\x95}\x94.", "is not a safetensors file"),
 ])
-def test_a_header_that_does_not_fit_its_numbers_is_refused(tmp_path, header, message):
+def test_a_header_that_does_not_fit_its_numbers_a_pickle_and_no_file_are_refused(tmp_path, header, message):
     write(tmp_path / "w", header, bytes(2))
     refuses(message, load_weights, tmp_path / "w")
-
-
-def test_pickles_and_missing_files_are_refused(tmp_path):
-    (tmp_path / "pickle.pt").write_bytes(b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00}\x94.")
-    for name, message in (("none", "there are no weights at"), ("pickle.pt", "is not a safetensors file")):
-        refuses(message, load_weights, tmp_path / name)
+    (tmp_path / "w").write_bytes(b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00}\x94.")
+    for name, other in (("none", "there are no weights at"), ("w", "is not a safetensors file")):
+        refuses(other, load_weights, tmp_path / name)
 
 
 def whole(folder):
