@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import refuses
-from tiny_models import change, each, inputs, logits, made, open_there, rewrite, theirs_logits
+from tiny_models import change, each, each_stored, inputs, logits, made, open_there, rewrite, theirs_logits
 
 import tinyllm as tl
 from tinyllm import nn
@@ -75,8 +75,7 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
         refuses(message, refused)
 
 
-@each
-@pytest.mark.parametrize("bits", [None, 8, 4])
+@each_stored
 def test_adapters_of_any_weights_learn_alone_and_come_back(tmp_path, name, bits):
     """A new adapter changes no bit; its step uphill raises the sum; all other weights stay as they are."""
     made(name).save_pretrained(tmp_path / "float")

@@ -71,7 +71,7 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
     for item in items:
         (answer,) = answers(model, task, [item], mask=oracle(task, [item], model), max_tokens=2000)
         assert answer.score == task.score(item, item.truth) == 1
-    if items[0].choices:
+    if items[0].choices and frame is NO_FRAME:  # once is enough
         scores = [task.score(item, Random(i).choice(item.choices))
                   for i, item in enumerate(islice(task.items("test"), 400))]
         assert abs(np.mean(scores) - task.chance) < 0.08

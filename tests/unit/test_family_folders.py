@@ -11,18 +11,7 @@ import numpy as np
 import pytest
 import tiny_models
 from helpers import refuses
-from tiny_models import (
-    MODELS,
-    change,
-    each,
-    each_family,
-    logits,
-    made,
-    open_there,
-    reads,
-    rewrite,
-    theirs_logits,
-)
+from tiny_models import MODELS, change, each, each_family, logits, made, open_there, rewrite, theirs_logits
 
 import tinyllm as tl
 from tinyllm import nn, ops
@@ -43,8 +32,7 @@ SOME = {  # name of MODELS -> settings that it does not try
 }
 
 
-@each
-@pytest.mark.parametrize("bits", [None, 8, 4])
+@tiny_models.each_stored
 def test_what_is_saved_is_read_bit_for_bit(tmp_path, name, bits):
     model = made(name)
     model.save_pretrained(tmp_path / "float")
@@ -427,7 +415,7 @@ def test_transformers_has_the_same_states_logits_loss_and_gradients(tmp_path, tr
     still = {"dropout": 0.0} if "dropout" in MODELS[name] else {}
     ours, found = made(name, **still), []
     ours.save_pretrained(tmp_path)
-    theirs, reading = open_there(transformers, tmp_path).eval(), reads(ours)
+    theirs, reading = open_there(transformers, tmp_path).eval(), tiny_models.reads(ours)
     block = re.compile(r"(h|(model|language_model|encoder)\.layers|(en|de)coder\.block)\.\d+")
     with contextlib.ExitStack() as stack:
         for path in [path for path, _ in ours.named_modules() if block.fullmatch(path)]:

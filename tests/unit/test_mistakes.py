@@ -53,9 +53,9 @@ def test_every_right_variant_is_accepted(name):
 
 @pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "adamw_step", "backpropagate", *UNLISTED])
 def test_operators_make_most_mistakes(name):
-    """Every edit compiles, and many of them change some result."""
-    edits = [getattr(function, "function", function) for _, function in every_edit(name)]
-    some = edits[:: max(9, len(edits) // 40)]
+    """Every third edit compiles, and many of them change some result."""
+    edits = [getattr(function, "function", function) for _, function in [*every_edit(name)][::3]]
+    some = edits[:: max(3, len(edits) // 12)]
     wrong = sum(any(caught(name, function, args) for args in draw_cases(name)) for function in some)
     assert wrong > len(some) / 2
 

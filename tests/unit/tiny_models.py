@@ -1,5 +1,6 @@
 """Make small models of every family and their inputs; run, change and compare them."""
 
+import itertools
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,6 +54,8 @@ WRITERS = [name for name in names() if family(name).objective != "masked"]  # fa
 TOKENS = np.random.default_rng(0).integers(0, V, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
 each_family = pytest.mark.parametrize("name", names())
+each_stored = pytest.mark.parametrize("name, bits", [  # all models, and each family in fewer bits
+    *((name, None) for name in MODELS), *itertools.product(names(), [8, 4])])
 
 
 def made(name, **changes):
