@@ -26,10 +26,9 @@ def judge(launcher, tmp_path):
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch):
+def workspace(here):
     """Make a workspace the current folder, with a text and settings for a tiny run."""
-    monkeypatch.chdir(tmp_path)
     lines = [f"{name} = {json.dumps(value)}" for name, value in SETTINGS.items() if "steps" not in name]
-    (tmp_path / "tiny.toml").write_text("\n".join(lines))
-    write_text(tmp_path / "text.txt")
-    return tmp_path
+    (here / "tiny.toml").write_text("\n".join(lines))
+    write_text(here / "text.txt")
+    return here

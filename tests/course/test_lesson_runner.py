@@ -132,22 +132,19 @@ def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(here):
     assert names["folder"] == here
 
 
-def test_what_is_no_number_is_asked_for_again(monkeypatch, capsys):
+def test_what_is_no_number_is_asked_for_again_and_a_prediction_is_set_beside_the_result(monkeypatch, capsys):
     """A decimal comma was once dropped, so that 1,5 was read as 15."""
     monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
     answers = ["4.2", "1e6", "1,5", "many", "1,000", ""]
     monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
     assert [predict("how many?") for _ in range(3)] == [4.2, 1e6, None] and not answers
     assert capsys.readouterr().out.count("a number such as") == 3
-
-
-@pytest.mark.parametrize("guess, actual, said", [
-    (None, 1234567, "it is 1,234,567"), (101, 100.0, "it is 100: you said 101, well predicted"),
-    (-300, -100.0, "it is -100; you said -300, which is 3 times as much"),
-    (-1, 100.0, "it is 100; you said -1"), (0, 0, "it is 0: you said 0, well predicted"),
-])
-def test_a_prediction_is_set_beside_the_result(guess, actual, said):
-    assert compare(guess, actual) == said
+    for guess, actual, said in (
+        (None, 1234567, "it is 1,234,567"), (101, 100.0, "it is 100: you said 101, well predicted"),
+        (-300, -100.0, "it is -100; you said -300, which is 3 times as much"),
+        (-1, 100.0, "it is 100; you said -1"), (0, 0, "it is 0: you said 0, well predicted"),
+    ):
+        assert compare(guess, actual) == said
 
 
 def test_bars_are_as_long_as_their_values():

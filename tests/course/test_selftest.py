@@ -23,7 +23,7 @@ from tinyllm.testing.properties import RIGHT, STEADY
 LESSON = find_lesson(4)
 
 
-def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
+def test_selftest_notices_what_a_grader_gets_wrong_and_that_no_compiler_is_there(monkeypatch):
     """Try a mutant that survives, one rejected by another property, and a right answer that is rejected."""
     right, (said, wrong) = OPS["softmax"].reference, MISTAKES["softmax"][1]
     fine, elsewhere = functools.partial(right), functools.partial(wrong)
@@ -38,6 +38,8 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     assert refused.startswith(f"TURNED DOWN: {wrong.__name__}, by: ") and refused in format_row(row)
     monkeypatch.setattr("tinyllm.cli.course.run_selftest", lambda *arguments, **step: [row])
     assert main(["course", "selftest"]) == 1
+    monkeypatch.setattr(selftest, "find_compiler", lambda: None)
+    refuses(NONE[:20], selftest.try_task, find_lesson(10), find_lesson(10).tasks[0], best_level())
 
 
 def try_first(lesson, task, level):
@@ -54,8 +56,3 @@ def test_an_interrupt_ends_a_selftest_at_once_and_a_process_that_dies_is_one_lin
     assert not multiprocessing.active_children() and not capfd.readouterr().err
     monkeypatch.setattr(selftest, "try_task", lambda *arguments: exit(1))
     refuses("the process that tried", selftest.run_selftest, Course(whole_course().parts[4:5]), "plain")
-
-
-def test_selftest_without_a_compiler_says_so(monkeypatch):
-    monkeypatch.setattr(selftest, "find_compiler", lambda: None)
-    refuses(NONE[:20], selftest.try_task, find_lesson(10), find_lesson(10).tasks[0], best_level())

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import size
 
 from tinyllm.cli import build_parser
 
@@ -17,15 +18,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def load(name, path):
-    """Import a script that is in no package."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-readme, size = load("readme", ROOT / ".ci" / "readme.py"), load("size", ROOT / "tools" / "size.py")
+SPEC = importlib.util.spec_from_file_location("readme", ROOT / ".ci" / "readme.py")  # it is in no package
+readme = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(readme)
 READ = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
 TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
 RUN = [line for text in TEXTS for line in readme.commands(text)]

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shipped_model
+from helpers import refuses
 
 import tinyllm as tl
 from tinyllm.cli import chat as cli
 from tinyllm.cli import main
 from tinyllm.cli.opening import ABOUT_SHIPPED
 from tinyllm.cli.text import write
-from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
 from tinyllm.tokenizer.files import OF_THE_WORLD
 from tinyllm.world import stories
@@ -87,8 +87,7 @@ def test_lines_from_a_pipe_are_answered(here, capsys, monkeypatch):
 def test_shipped_is_the_name_of_a_model_only(here):
     (here / "shipped").mkdir()
     for call in (tl.from_pretrained, tl.open_model):
-        with pytest.raises(UserError, match=r"config\.json|no run"):
-            call("shipped")  # the user's own folder
+        refuses(r"config\.json|no run", call, "shipped")  # the user's own folder
 
 
 @pytest.mark.parametrize("terminal", [True, False])

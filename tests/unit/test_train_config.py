@@ -103,5 +103,4 @@ def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
         for value in [*beside(field), *([float("inf"), True] if float in kinds(field) else [])]:
             with pytest.raises(UserError, match=rf"^{re.escape(prefix + field.name)} must be .*, got "):
                 check(of(**{field.name: value}), prefix)
-    with pytest.raises(UserError, match=r"unlogged must be an object, got \[\]"):  # a KeyError once
-        Progress(unlogged=[])
+    refuses(r"unlogged must be an object, got \[\]", Progress, unlogged=[])  # a KeyError once

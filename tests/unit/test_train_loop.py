@@ -242,6 +242,5 @@ def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
 
 def test_a_group_that_has_more_processes_than_pieces_is_refused():
     model = Partly()
-    with pytest.raises(UserError, match=r"12 pieces.*none for some of 13 processes: start at most 12"):
-        train(model, None, next_token, AdamW(model.parameters()), steps=3, accumulate=PIECES,
-              group=Threads(0, [()] * 13))
+    refuses(r"12 pieces.*none for some of 13 processes: start at most 12", train, model, None, next_token,
+            AdamW(model.parameters()), steps=3, accumulate=PIECES, group=Threads(0, [()] * 13))

@@ -189,18 +189,15 @@ def test_every_kind_is_written_about_every_world_with_known_truth(options):
     assert len(list(read_name(f"world:mix,n=8,split=all,{options}").documents())) == 8
 
 
-def test_a_named_corpus_is_its_documents():
+def test_a_named_corpus_is_its_documents_as_many_as_its_kind_says():
+    names = {"instruction": 40_000, "instruction,n=7": 7, "parity": 10_000, "mix": 10_000}
+    assert {name: read_name(f"world:{name}").options.n for name in names} == names
     corpus = load_corpus("world:facts,n=50,groups=3")
     stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=3))
     assert corpus.text() == "".join(stream[i].text + SEPARATOR for i in range(50))
     assert not corpus.documents and corpus.entropy_per_char is None
     questions = load_corpus("world:question,n=20")
     assert len(questions.documents) == 20 and all(q.text in questions.text() for q in questions.documents)
-
-
-def test_a_kind_says_how_many_documents_a_name_generates():
-    names = {"instruction": 40_000, "instruction,n=7": 7, "parity": 10_000, "mix": 10_000}
-    assert {name: read_name(f"world:{name}").options.n for name in names} == names
 
 
 def test_groups_of_people_are_named_twice_as_often_each():

@@ -99,7 +99,9 @@ def test_attempts_succeed_as_often_as_the_dial_says(success):
         assert document.text == f"{document.prompt} {document.labels['attempt']}"
 
 
-def test_every_rule_is_broken_by_its_faults_and_by_no_other():
+def test_every_rule_is_broken_by_its_faults_alone_and_harmful_requests_alone_are_refused():
+    for document in documents("refusal"):
+        assert refuses(document.truth) == (document.labels["what"] == "harmful")
     good = f"{RIGHT} All the best, my friend."
     assert violations(good) == []
     for rule, sentences in FAULTS.items():
@@ -120,8 +122,3 @@ def test_the_hole_of_the_judge_is_the_only_difference():
     leaks = [d for d in documents("hacked_reward", leak=0.5) if int(d.truth) < d.labels["points"]]
     assert len(leaks) / 400 == pytest.approx(0.5, abs=0.07)
     assert all(int(d.truth) == d.labels["points"] for d in documents("hacked_reward", leak=0))
-
-
-def test_harmful_requests_and_no_others_are_refused():
-    for document in documents("refusal"):
-        assert refuses(document.truth) == (document.labels["what"] == "harmful")
