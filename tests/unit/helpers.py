@@ -32,9 +32,9 @@ def gradient_error(f, *inputs, step=1e-5):
     return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
 
 
-def refuses(message, call, *args, **named):
+def refuses(message, call, *args, error=UserError, **named):
     """Check that a call is refused in one printable line in which a pattern is found; return the line."""
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(error, match=message) as caught:
         call(*args, **named)
     assert str(caught.value).isprintable()
     return str(caught.value)
