@@ -1,13 +1,13 @@
 """Run the commands generate and chat, with a small model in place of a trained run."""
 
+import functools
 import itertools
 import json
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
+import tiny_gpt
 from helpers import refuses
-from tiny_gpt import shaken
 
 from tinyllm.cli import build_parser, opening
 from tinyllm.cli import chat as chats
@@ -28,9 +28,7 @@ GREEDY = {"sampling": Sampling(temperature=0)}
 VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
 
 
-def tiny(dtype=np.float32):
-    config = GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=2, heads=2, width=8)
-    return shaken(GPT(config, seed=None), dtype=dtype)
+tiny = functools.partial(tiny_gpt.tiny, vocab_size=TOKENIZER.vocab_size, context=12, width=8, std=0.3)
 
 
 @pytest.fixture
