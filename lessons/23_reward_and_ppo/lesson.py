@@ -8,13 +8,15 @@
 # What if one follows it too far? Our world knows the true reward, too.
 
 # %%
+from functools import partial
+
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.align.reward import score_texts
 from tinyllm.align.rollout import draw
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import write_page
 from tinyllm.data import load_corpus
 from tinyllm.report.svg import Series, chart
@@ -22,7 +24,7 @@ from tinyllm.train.events import Stepped
 from tinyllm.world.corpus import read_name
 from tinyllm.world.reward import reward
 
-folder = begin()
+folder, spread = begin(), partial(spread, form=".2f")
 np.set_printoptions(precision=2, suppress=True)
 
 # %% [markdown]
@@ -88,12 +90,6 @@ def train(name, seed, recipe, data, steps, lr, more):
     run.create(setup.record(), setup.tokenizer)
     return str(run.folder), [event.numbers for event in setup.train(run)
                              if isinstance(event, Stepped)]
-
-
-def spread(values):
-    """Format a mean over seeds; of several, with the lowest and highest."""
-    ends = f" ({min(values):.2f} to {max(values):.2f})" * (len(values) > 1)
-    return f"{np.mean(values):.2f}{ends}"
 
 
 small = {"preset": "laptop", "tokenizer": "word", "model.layers": 2,

@@ -16,7 +16,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.align.rollout import draw
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import find_task
 from tinyllm.runs.plan import doctor
@@ -119,12 +119,6 @@ def attempt(opened, n=1, asked=asked):
     right = [drawn[i].text.strip() == x.truth for i, x in enumerate(asked)]
     sure = [np.exp(sum(each.logprobs)) for each in drawn]
     return np.reshape(right, (-1, n)), np.reshape(sure, (-1, n))
-
-
-def spread(values):
-    """Format a mean over seeds; of several, with the lowest and highest."""
-    ends = f" ({min(values):.1f} to {max(values):.1f})" * (len(values) > 1)
-    return f"{np.mean(values):.1f}{ends}"
 
 
 SEEDS, MARKS = 1, (50, 75, 175, 400)

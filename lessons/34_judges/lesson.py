@@ -12,7 +12,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval.arena import VOTES, Preferred, duels, judged, strengths
 from tinyllm.rng import Random
@@ -81,13 +81,6 @@ print(compare(guess, duel.rewards[1] - duel.rewards[0]), duel.models)
 
 
 # %%
-def spread(values, form=".0f"):
-    """Format a mean over seeds; of several, with the lowest and highest."""
-    mean, low, high = (f"{each:{form}}" for each in
-                       (np.mean(values), min(values), max(values)))
-    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
-
-
 def votes(contest, seed, judge="reward", **bias):
     """Let a judge vote on all duels -> what the first answers win."""
     said = [judged(duel, judge, bias, Random(seed, "judge", i))
@@ -157,7 +150,7 @@ for seed, (contest, scores) in enumerate(zip(contests, careful, strict=True)):
         right.append((same[:, -1].mean(), same.all(axis=1).mean()))
 right = 100 * np.reshape(right, (SEEDS, -1, 2))
 for n, both in zip(COUNTS, right.transpose(1, 2, 0), strict=True):
-    best, whole = map(spread, both)
+    best, whole = (spread(x, ".0f") for x in both)
     print(f"{n:>4} votes: best model right {best} %, all places {whole} %")
 print(compare(guess, float(right[:, 2, 1].mean())))
 

@@ -17,14 +17,14 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.bench.race import Contender, race
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.decode.speculative import DraftModel, Lookup
 from tinyllm.rng import Random
 from tinyllm.train.events import Evaluated
 from tinyllm.world.corpus import read_name
 
-folder = begin()
+folder, spread = begin(), partial(spread, form=".2f")
 np.set_printoptions(precision=3)
 TEXTS = "world:stories,n=3000,length=short"
 stories = [story.text for story in
@@ -148,12 +148,6 @@ def write(model, draft=None, sampling=PLAIN, texts=begun[:5]):
     for _ in engine:
         pass
     return [s.tokens for s in written], engine.written / engine.passes
-
-
-def spread(values):
-    """Format a mean over seeds; of several, with the lowest and highest."""
-    ends = f" ({min(values):.2f} to {max(values):.2f})" * (len(values) > 1)
-    return f"{np.mean(values):.2f}{ends}"
 
 
 print(tokenizer.decode(begun[1] + write(pairs[0][0], texts=begun[1:2])[0][0]))

@@ -43,7 +43,8 @@ def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, lau
     code.write_text(solved(task), "utf-8")
     verdict = judge(task, lambda: launcher.start(code), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
-    verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), count=20, explain=False)
+    code.write_text(lesson.starter, "utf-8")
+    verdict = judge(task, lambda: launcher.start(code), count=20, explain=False)
     assert verdict.state == "not_attempted" and not verdict.held
 
 

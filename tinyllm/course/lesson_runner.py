@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from tinyllm.course.stepping import Cell, Stepper
@@ -114,6 +115,12 @@ def compare(guess: float | None, actual: float) -> str:
     if abs(ratio - 1) < 0.02:
         return f"{said}: you said {guess:.6g}, well predicted"
     return f"{said}; you said {guess:.6g}" + f", which is {ratio:.2g} times as much" * (ratio > 0)
+
+
+def spread(values: Sequence[float], form: str = ".1f") -> str:
+    """Format a mean over seeds; of several, with the lowest and highest."""
+    mean, low, high = (f"{x:{form}}" for x in (np.mean(values), min(values), max(values)))
+    return f"{mean} ({low} to {high})" if len(values) > 1 else mean
 
 
 def progress(losses: Iterable[Any], total: int) -> Iterable[Any]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyllm.course.stubs import stub_file
 from tinyllm.errors import UserError
 from tinyllm.files import read_text, read_toml
+
+CODE = (".py", ".c")  # the files in a lesson's folder that students get
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,18 @@ class Lesson:
 
     @property
     def starter(self) -> str:
-        """Return the exercise.py that students receive."""
-        return self.stub or read_text(self.path / "exercise.py")
+        """Return the exercise.py that students receive: a file of the lesson, or stubs of its ops."""
+        if self.stub or self.tasks[0].kind != "op":
+            return self.stub or read_text(self.path / "exercise.py")
+        return stub_file(self.number, [task.name for task in self.tasks], self._read("exercise.toml"))
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Return the files that students receive: {name: text}."""
+        if self.home:  # the folder of an instructor's own lesson holds the reference
+            return {"exercise.py": self.starter}
+        there = {path.name: read_text(path) for path in sorted(self.path.iterdir()) if path.suffix in CODE}
+        return there | {"exercise.py": self.starter}
 
     @property
     def exercise(self) -> str:
@@ -99,8 +112,12 @@ class Lesson:
 
     def hints(self, task: str) -> list[str]:
         """Return the hints of an exercise, from a small hint to almost the answer."""
-        path = self.path / "hints.toml"
-        return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
+        return self._read("hints.toml", {str: [str]}).get(task, [])
+
+    def _read(self, name, kind=Any):
+        """Return what a file of the lesson says, or {} without such a file."""
+        path = self.path / name
+        return read_toml(path, kind) if path.is_file() else {}
 
     def broken(self, output: str) -> list[str | dict[str, Any]]:
         """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""

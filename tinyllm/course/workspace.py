@@ -14,10 +14,9 @@ from typing import Any
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.errors import UserError, did_you_mean
-from tinyllm.files import atomic_write_text, read_bytes, read_json, read_text
+from tinyllm.files import atomic_write_text, read_bytes, read_json
 
 MARK = ".tinyllm"
-CODE = (".py", ".c")  # the files of a lesson that students get
 EXERCISES = ("exercise.py", "exercise.c")
 MAX_FILE = 2**21  # bytes
 FIELDS = {"state": str, "held": int, "hints": int}  # of an exercise in progress.json
@@ -37,10 +36,9 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, bool]:
     folder, copied = workspace / lesson.folder, False
     (workspace / MARK).mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
-    for path in sorted(lesson.path.iterdir()):
-        target = folder / path.name
-        if path.suffix in CODE and not os.path.lexists(target):
-            atomic_write_text(target, read_text(path))
+    for name, text in lesson.files.items():
+        if not os.path.lexists(folder / name):
+            atomic_write_text(folder / name, text)
             copied = True
     return folder, copied
 

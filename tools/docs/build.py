@@ -29,7 +29,7 @@ from reference import command_page, reference_pages
 from run_cells import MARK
 
 from tinyllm.course.stepping import cells
-from tinyllm.course.syllabus import syllabus
+from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.report.page import Html, html, tag
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,26 +118,24 @@ def picture(page: Path) -> Html:
     return html([tag("iframe", src=name, title=page.stem, loading="lazy"), link])
 
 
-def lesson_page(writer: Writer, folder: str, number: int, printed: list[str]) -> Page:
+def lesson_page(writer: Writer, lesson: Lesson, printed: list[str]) -> Page:
     """Return the page of a lesson: its prose, its code, what that printed, its pictures and its exercise."""
-    copy = writer.site / "lessons" / folder
-    path, parts = f"lessons/{folder}.html", []
+    copy = writer.site / "lessons" / lesson.folder
+    path, parts = f"lessons/{lesson.folder}.html", []
     source = (copy / "lesson.py").read_text("utf-8")
     for cell, text in zip(cells(source), printed, strict=True):
         if cell.prose:
-            parts.append(writer.html(cell.text, f"lessons/{folder}/lesson.py", path))
+            parts.append(writer.html(cell.text, f"lessons/{lesson.folder}/lesson.py", path))
             continue
         parts.append(code(cell.text))
         wrote = r"^wrote (?:.*/)?([\w.-]+\.html).*\n"
         if said := re.sub(wrote, "", text, flags=re.M).strip("\n"):
             parts.append(tag("pre", said, class_="output"))
         parts += [picture(copy / name) for name in re.findall(wrote, text, re.M)]
-    exercise = copy / "exercise.c"
-    exercise = exercise if exercise.exists() else copy / "exercise.py"
-    parts.append(tag("details", tag("summary", "The exercise"),
-                     code(exercise.read_text("utf-8"), exercise.suffix[1:])))
+    exercise = code(lesson.files[lesson.exercise], lesson.exercise.partition(".")[2])
+    parts.append(tag("details", tag("summary", "The exercise"), exercise))
     title = re.sub(r"^\d+\. ", "", source.split("\n")[1].lstrip("# "))
-    return Page(path, "Lessons", f"{number}. {title}", html(parts))
+    return Page(path, "Lessons", f"{lesson.number}. {title}", html(parts))
 
 
 def link_lessons(lessons: list[Page]) -> None:
@@ -203,7 +201,7 @@ def main(folder: str = "build/docs") -> int:
             print(f"lesson {lesson.number}", flush=True)
             broken = [*lesson.broken("".join(texts)), *([f"{peak} MiB"] if peak > lesson.memory else [])]
             wrong += [f"{lesson.folder}: {promise}" for promise in broken]
-            pages.append(lesson_page(writer, lesson.folder, lesson.number, texts))
+            pages.append(lesson_page(writer, lesson, texts))
     link_lessons(pages[-len(syllabus()):])
     pages += [Page(path, "Reference", title, body) for path, title, body in reference_pages(code)]
     write(pages, site)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tinyllm.course.syllabus import Lesson, syllabus
+from tinyllm.course.syllabus import CODE, Lesson, syllabus
 from tinyllm.course.workers import printable
-from tinyllm.course.workspace import CODE, EXERCISES, MAX_FILE
+from tinyllm.course.workspace import EXERCISES, MAX_FILE
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, read_stream
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from tinyllm.course.classroom.config import COURSE_FILE, Course
 from tinyllm.course.kernels import has_body
 from tinyllm.course.plugins import attempted
-from tinyllm.course.workspace import CODE
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_text
 from tinyllm.version import WHEEL, __version__
@@ -33,11 +32,7 @@ def write_release(course: Course, out: str | Path) -> list[Path]:
     """Write a release into a new folder, and return its paths. Raises UserError before it writes anything."""
     if Path(out).exists():
         raise UserError(f"{out} is there already; a release goes into a new folder")
-    texts = {(lesson.folder, "exercise.py"): lesson.starter for lesson in course.lessons}
-    for lesson in course.lessons:
-        if not lesson.home:  # the folder of an instructor's own lesson holds the reference
-            texts |= {(lesson.folder, path.name): read_text(path)
-                      for path in sorted(lesson.path.iterdir()) if path.suffix in CODE}
+    texts = {(lesson.folder, name): text for lesson in course.lessons for name, text in lesson.files.items()}
     require_stubs(course, texts)
     texts["", "README.md"] = readme(course)
     for (folder, name), text in texts.items():

@@ -109,7 +109,7 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
                 warnings.simplefilter("ignore")
                 return judge(task, lambda: Here(task.name, answer.function), explain=False)
 
-        starter = of_text(lesson.stub) if lesson.stub else of_file(lesson.path)
+        starter = of_file(lesson.path) if task.kind == "c" else of_text(lesson.starter)
         if lesson.stub and starter.state != "not_attempted":
             raise UserError(f"the stub of {task.name} does not run: {starter.message}")
         known = answers(task)
