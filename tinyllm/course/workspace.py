@@ -49,7 +49,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
     path = path / lesson.exercise if file is None or path.is_dir() else path
     if not os.path.lexists(path):  # other things than files are refused when they are read
         start = f"`tinyllm lesson start {lesson.number}` makes one, or " * (not lesson.home)
-        near = did_you_mean(path.name, os.listdir(path.parent)) if path.parent.is_dir() else ""
+        near = did_you_mean(path.name, os.listdir(path.parent)) if file and path.parent.is_dir() else ""
         hint = near or f"; {start}give your {lesson.exercise}, or its folder"
         raise UserError(f"there is no {short_path(path)}{hint}")
     if path.name != lesson.exercise and not path.suffix == Path(lesson.exercise).suffix == ".py":
