@@ -48,7 +48,7 @@ def folder(here):
 def test_the_example_is_checked_released_graded_and_packed_like_a_task_of_the_library(folder, printed):
     Path("course.toml").write_text(COURSE)
     assert "3 of 3 mutants rejected, 1 of 1 variants accepted" in printed("course", "selftest")
-    assert main(["course", "release", "handout"]) == 0
+    printed("course", "release", "handout")
     (stub,) = Path("handout").rglob("*.py")
     stub = stub.read_text("utf-8")
     assert "raise NotImplementedError" in stub and "np.stack" not in stub and "k neighbours" in stub

@@ -9,7 +9,6 @@ from tiny_models import V, lively
 
 from tinyllm import ops
 from tinyllm.decode.generate import generate
-from tinyllm.errors import UserError
 from tinyllm.nn import KVCache, pack_cache
 from tinyllm.nn.cache import Filled
 from tinyllm.ops.quant import bfloat16, from_bfloat16
@@ -28,12 +27,13 @@ def test_places_that_no_row_has_filled_are_finite():
     assert np.isfinite(cache.keys).all() and np.isfinite(cache.values).all()
 
 
-def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
+def test_a_full_row_wrong_shapes_and_other_kinds_are_refused_and_nothing_changes():
+    for name, kind, message in (("llama", "int4", "float32, bf16, int8, not int4"), ("t5", "int8", "only")):
+        refuses(message, pack_cache, lively(name), kind)
     cache = KVCache(2, 3, 1, 1)
     cache.rows(1, 2).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
     before = cache.keys.copy()
-    with pytest.raises(UserError, match="context is full: 2 \\+ 2 positions exceed 3"):
-        cache.append(np.full((2, 2, 1, 1), 5.0), np.full((2, 2, 1, 1), 5.0))
+    refuses(r"context is full: 2 \+ 2 positions exceed 3", cache.append, *[np.full((2, 2, 1, 1), 5.0)] * 2)
     for k, v in [((1, 1, 1, 1),) * 2, ((2, 1, 1, 1), (2, 2, 1, 1)), ((2, 1, 2, 1),) * 2]:
         with pytest.raises(ValueError, match="got keys"):
             cache.append(np.zeros(k), np.zeros(v))
@@ -128,11 +128,6 @@ def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, 
         found = model.head(Tensor(whole)).data
     assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
     refuses("numbers as it stores them", generate, model, [[1, 2, 3]], max_tokens=2, cache=unpacked)
-
-
-def test_other_caches_are_refused():
-    for name, kind, message in (("llama", "int4", "float32, bf16, int8, not int4"), ("t5", "int8", "only")):
-        refuses(message, pack_cache, lively(name), kind)
 
 
 @given(seed=st.integers(0, 999), group=st.sampled_from([1, 2, 5]), width=st.sampled_from([4, 16, 20, 64]),

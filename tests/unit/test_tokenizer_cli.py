@@ -8,7 +8,6 @@ from helpers import Screen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.cli import main
 from tinyllm.cli import tokenizer as commands
 from tinyllm.report.terminal import width
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, save_tokenizer, strings
@@ -24,37 +23,32 @@ def trained(tmp_path):
     return path
 
 
-def run(*words):
-    return main(["tokenizer", *map(str, words)])
-
-
-def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, monkeypatch, capsys):
+def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, monkeypatch, refused):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
     monkeypatch.setattr(BPETokenizer, "train", lambda *args: pytest.fail("it worked first"))
-    assert run("train", trained, "--vocab", 300, "--out", tmp_path / "new") == 2
-    assert "where you may write" in capsys.readouterr().err
+    words = "tokenizer", "train", trained, "--vocab", 300, "--out", tmp_path / "new"
+    assert "where you may write" in refused(*words)
 
 
-def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch):
+def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch, printed):
     monkeypatch.setattr(strings, "BLOCK", 100)
     text, out = tmp_path / "text", tmp_path / "out"
     text.write_text(TEXT)
     monkeypatch.setattr("tinyllm.data.load_corpus", lambda name: pytest.fail("the whole file was read"))
-    assert run("train", text, "--vocab", 400, "--out", out) == 0
+    printed("tokenizer", "train", text, "--vocab", 400, "--out", out)
     assert load_tokenizer(out).merges == BPETokenizer.train(TEXT, 400).merges
     held, part = [], b"part of a text that is larger than the memory"
     BPETokenizer.train((held.append(sys.getrefcount(part)) or part for _ in range(999)), 260)
     assert max(held) < 100
 
 
-def test_bytes_that_are_not_utf8_are_encoded_as_they_are(trained, stdin, capsys):
+def test_bytes_that_are_not_utf8_are_encoded_as_they_are(trained, stdin, printed):
     data = bytes(range(256)) + b"the cat\r\n\xff\xfe"
     stdin(data)
-    run("encode", trained)
-    ids = map(int, capsys.readouterr().out.split())
+    ids = map(int, printed("tokenizer", "encode", trained).split())
     assert load_tokenizer(trained).decode_bytes(ids) == data
-    run("encode", trained, "\udcff\udcfe")  # how Python passes arguments that are not UTF-8
-    assert capsys.readouterr().out == "255 254\n"
+    words = "tokenizer", "encode", trained, "\udcff\udcfe"  # how Python passes arguments that are not UTF-8
+    assert printed(*words) == "255 254\n"
 
 
 some_texts = st.lists(st.text(st.sampled_from("ab 你😀"), min_size=1, max_size=9))

@@ -10,7 +10,6 @@ from helpers import refuses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer
@@ -170,13 +169,13 @@ def test_a_broken_character_takes_back_no_whole_one_before_it():
         assert [streamed(tokenizer, ids, known) for known in range(3)] == [text] * 3
 
 
-def test_what_beams_find_keeps_the_space_of_its_first_token(tmp_path, capsys):
+def test_what_beams_find_keeps_the_space_of_its_first_token(tmp_path, printed):
     model = build({"model_type": "gpt2", "vocab_size": 5, "context": 8, "layers": 1, "heads": 1, "width": 8})
     model.wte.weight.data[:4] = 0  # so that it writes only " a"
     model.save_pretrained(tmp_path)
     load(tmp_path, T5)
-    assert main(["generate", str(tmp_path), "--prompt", "a", "--tokens", "2", "--beams", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["samples"][0]["text"] == " a a"
+    shown = printed("generate", tmp_path, "--prompt", "a", "--tokens", 2, "--beams", 2, "--json")
+    assert json.loads(shown)["samples"][0]["text"] == " a a"
     stream = TextStream(LibraryTokenizer(T5), [" a"], before=[3])  # " a" is a stop string
     assert [stream.push(i) for i in (3, 4)] == ["a", ""] and stream.stopped
 
