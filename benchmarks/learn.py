@@ -25,6 +25,7 @@ from tinyllm.data import Corpus
 from tinyllm.eval import Item, Task, answers, find_task
 from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
+from tinyllm.runs.recipe import Parts
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 from tinyllm.world import World, stories
@@ -97,7 +98,8 @@ def instruction(seed, asked=1000, **settings):
     """
     data = settings.get("data", "world:instruction")
     opened, trained = run({"recipe": "sft", "data": data, "seed": seed} | settings)
-    known = hold_out(tl.load_corpus(data).documents, opened.config.train.val_fraction, data)[0]
+    corpus = tl.load_corpus(data)
+    known, _ = hold_out(corpus.documents, Parts(opened.config, corpus, opened.tokenizer, opened.model))
     facts, items = {document.labels["about"] for document in known}, {}
     for item in find_task(data).items("test"):
         about, form = (item.source.labels[name] for name in ("about", "instruction"))
