@@ -16,7 +16,7 @@ from tinyllm.serve.worker import Job, Piece, Served
 from tinyllm.tokenizer.text import START, read_prompt
 
 LONGEST_STOP = 500  # characters
-KEPT = 8  # constraints between requests: each may take some 50 MB
+KEPT = 4  # constraints between requests: one may take 70 MB
 
 
 def many(value: Any, param: str, n: int = 1) -> list[str | list[int]]:
