@@ -23,7 +23,7 @@ from tinyllm.errors import UserError
 LONGEST = 32  # bytes; a longer token is never allowed, and what it says can be written with shorter ones
 MOST_STATES = 20_000  # which take 1 kB each; then they are forgotten
 MOST_MASKS = 256
-MOST_DERIVED = 300_000  # derivatives for one token, which take about a second
+MOST_DERIVED = 600_000  # options and bytes that are looked at for one token, in about 0.3 seconds
 
 
 class Constraint:

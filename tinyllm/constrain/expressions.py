@@ -8,6 +8,7 @@ nested JSON needs no stack beside the expression.
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import chain
 from math import inf
 
 from tinyllm.errors import UserError
@@ -33,8 +34,8 @@ class Expressions:
         self._left: float = WORK
         self.rules: dict[str, int] = {}
         self.shortest: list[float] = []  # of each node: bytes of the shortest text; inf: none
-        self.derived = 0  # how many derivatives were made
-        self._heads: dict[int, set[int] | None] = {}  # None: being worked out
+        self.derived = 0  # how many options and bytes were looked at: about a million in half a second
+        self._branches: dict[int, dict[int, int] | None] = {}  # None: being worked out
         for node in (("either",), ("repeat", NOTHING, 0, 0)):
             self._number(node)
 
@@ -67,7 +68,7 @@ class Expressions:
         """
         self._most = self._left = inf  # following a text makes nodes, too
         for e in self.rules.values():
-            self.heads(e)
+            self.branches(e)
         before: list[float] = []
         while self.shortest != before:  # a rule may use rules that were defined later
             before = self.shortest.copy()
@@ -102,6 +103,7 @@ class Expressions:
         flat: set[int] = set()
         for e in options:
             flat.update(self.nodes[e][1:] if self.nodes[e][0] == "either" else [e])
+        self.derived += len(options) + len(flat)
         return flat.pop() if len(flat) == 1 else self._number(("either", *sorted(flat)))
 
     def repeat(self, e: int, low: int = 0, high: float = inf) -> int:
@@ -125,54 +127,47 @@ class Expressions:
         return self.either(*(self.sequence(*(self.one_of(range(low, high + 1)) for low, high in pair))
                              for low, high in ranges for pair in _utf8_ranges(low, high)))
 
-    def derive(self, e: int, byte: int) -> int:
-        """Return the expression for what may come after the byte in texts of e."""
-        self.derived += 1
-        match self.nodes[e]:
-            case "byte", mask:
-                return EMPTY if mask >> byte & 1 else NOTHING
-            case "sequence", first, rest:
-                after = self._pair(self.derive(first, byte), rest)
-                return after if self.shortest[first] else self.either(after, self.derive(rest, byte))
-            case "either", *options:
-                return self.either(*(self.derive(option, byte) for option in options))
-            case "repeat", once, low, high:
-                return self._pair(self.derive(once, byte), self.repeat(once, max(low - 1, 0), high - 1))
-            case "rule", name:
-                return self.derive(self.rules[name], byte)
-        raise AssertionError(self.nodes[e])
-
     def row(self, e: int) -> list[int]:
         """Return the derivatives by each of the 256 bytes, computed once for bytes that act alike."""
-        masks = sorted(self.heads(e))
+        branches = self.branches(e).items()
+        self.derived += 256
         alike: dict[tuple, int] = {}
         row = []
         for byte in range(256):
-            key = tuple(mask >> byte & 1 for mask in masks)
+            key = tuple(mask >> byte & 1 for mask, _ in branches)
             if key not in alike:
-                alike[key] = self.derive(e, byte)
+                alike[key] = self.either(*(after for mask, after in branches if mask >> byte & 1))
             row.append(alike[key])
         return row
 
-    def heads(self, e: int) -> set[int]:
-        """Return the sets of bytes, as bits, that the first byte of a text of e is compared with."""
-        if e in self._heads and self._heads[e] is None:
+    def branches(self, e: int) -> dict[int, int]:
+        """Return {bytes, as bits: what may come after one of them} for texts of e; sets may share bytes."""
+        if e in self._branches and self._branches[e] is None:
             raise UserError("a rule begins with itself, so no text fits it: let it begin with something else")
-        if e not in self._heads:
-            self._heads[e] = None
+        if e not in self._branches:
+            self._branches[e] = None
             match self.nodes[e]:
                 case "byte", mask:
-                    found = {mask}
+                    found = {mask: EMPTY}
                 case "sequence", first, rest:
-                    found = self.heads(first) | (set() if self.shortest[first] else self.heads(rest))
+                    found = self._joined([self.branches(first)], rest)
+                    if not self.shortest[first]:
+                        found = self._joined([found, self.branches(rest)])
                 case "either", *options:
-                    found = set().union(*map(self.heads, options))
-                case "repeat", once, *_:
-                    found = self.heads(once)
+                    found = self._joined(map(self.branches, options))
+                case "repeat", once, low, high:
+                    found = self._joined([self.branches(once)], self.repeat(once, max(low - 1, 0), high - 1))
                 case "rule", name:
-                    found = self.heads(self.rules[name])
-            self._heads[e] = found
-        return self._heads[e] or set()
+                    found = self.branches(self.rules[name])
+            self._branches[e] = found
+        return self._branches[e] or {}
+
+    def _joined(self, several, rest=EMPTY):
+        """Join branches, those of the same bytes to one, and put `rest` behind each."""
+        found: dict[int, list[int]] = {}
+        for mask, after in chain.from_iterable(branches.items() for branches in several):
+            found.setdefault(mask, []).append(after)
+        return {mask: self._pair(self.either(*afters), rest) for mask, afters in found.items()}
 
 
 def complement(ranges: Ranges) -> Ranges:
