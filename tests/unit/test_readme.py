@@ -76,7 +76,7 @@ def test_size_binds(capsys, monkeypatch):
     assert size.main() == 1 and capsys.readouterr().out.count("too many") == len(size.LIMITS["group"]) + 2
 
 
-def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
+def test_the_docs_name_every_part_and_every_file_of_the_reading_path_once():
     named = []
     for row in READ.partition("| you then know |")[2].partition("\n\n")[0].splitlines():
         folder = ""
@@ -85,9 +85,6 @@ def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
             named.append(f"{folder}/{path.rpartition('/')[2]}".lstrip("/"))
     counted = [path.removeprefix("tinyllm/") for path in size.reading_path(size.lines())]
     assert sorted(named) == sorted(path for path in counted if "__init__" not in path)
-
-
-def test_the_map_in_the_docs_names_every_part():
     tinyllm = ROOT / "tinyllm"
     found = [*tinyllm.glob("*.py"), *(init.parent for init in tinyllm.glob("*/__init__.py"))]
     parts = {path.stem for path in found if path.stem[0] != "_"}

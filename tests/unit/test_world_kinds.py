@@ -98,7 +98,7 @@ def test_wrong_dials_are_refused_in_one_line(name):
         refuses(field.name, KINDS[name].dials, **{field.name: "much"})
 
 
-def test_a_kind_and_a_split_that_there_is_not_are_refused():
+def test_what_there_is_not_is_refused():
     class Always(Kind):
         def write(self, world, random, dials):
             return Document("yes", {})
@@ -112,10 +112,7 @@ def test_a_kind_and_a_split_that_there_is_not_are_refused():
     refuses("train, test or all", Stream, WORLD, Always(), split="both")
     with pytest.raises(UserError, match="cannot be split by colour"):
         Stream(WORLD, Always(), by="colour")[0]
-
-
-def test_a_world_in_which_nobody_has_a_grandmother_has_no_questions_about_one():
-    kind, world = KINDS["entailment"], World(31, 12)
+    kind, world = KINDS["entailment"], World(31, 12)  # in which nobody has a grandmother
     with pytest.raises(UserError, match="take more people"):
         for i in range(60):
             kind(world, Random(i), kind.dials(about="family"))
