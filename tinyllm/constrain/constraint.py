@@ -70,7 +70,11 @@ class Constraint:
 
         def mask(ids):
             with self._lock:  # other threads may follow other texts
-                return self._mask(ids[begin:], max_tokens + begin - len(ids), last)
+                try:
+                    return self._mask(ids[begin:], max_tokens + begin - len(ids), last)
+                except UserError:  # a second try must not find the work of the first, and go on
+                    self._forget()
+                    raise
 
         mask([0] * begin)
         return mask
