@@ -172,6 +172,7 @@ def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     text = (lesson.path / "lesson.py").read_text("utf-8")
     found = cells(text)
     assert text.count("\n") <= 300
+    assert (lesson.path / "exercise.py").is_file() == (lesson.tasks[0].kind != "op")  # else it is not read
     assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
     for cell in found:
         assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
@@ -201,6 +202,7 @@ def test_a_stub_says_what_is_given_and_returned_and_has_three_hints(lesson, task
     said, theirs = (" ".join(inspect.getdoc(one).split()) for one in (stub, OPS[task.op]))
     given = SHAPE_OR_TYPE.findall(NO_HELP.split(theirs)[0])
     assert not NO_HELP.search(said) and [each for each in given if each not in said] == []
+    assert not re.search(r" [-+=/.]\n|\n +[-+=/.] ", lesson.starter), "a formula is cut beside a sign"
     hints = lesson.hints(task.name)
     assert len(set(hints)) == len(hints) == 3 and all(hints)
 

@@ -51,7 +51,7 @@ def docstring(text: str, width: int = 80) -> str:
 
 
 def fold(text: str, width: int, indent: str = "") -> str:
-    """Fold a text into lines, but neither inside a word nor beside an equals sign."""
-    text = " ".join(text.split()).replace(" = ", "\xa0=\xa0")
+    """Fold a text into lines, but neither inside a word nor beside a sign of a formula, such as + or =."""
+    text = re.sub(" ([-+=/.]) ", "\xa0\\1\xa0", " ".join(text.split()))
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False,
                          break_on_hyphens=False).replace("\xa0", " ")
