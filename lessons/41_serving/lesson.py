@@ -226,8 +226,8 @@ for name, reader in {"width 128": model, "width 512": tl.Llama(wide)}.items():
 port, engine = start()
 with socket.create_connection(("127.0.0.1", port)) as link:
     link.sendall(request(asked[0] | {"max_tokens": 230}))
-    while b"data" not in link.recv(500):  # the head, then the first token
-        pass
+    while (part := link.recv(500)) and b"data" not in part:
+        pass  # the head, then the first token
 guess = predict("230 tokens are asked for. How many are written for nobody?")
 while engine.running:
     sleep(0.01)

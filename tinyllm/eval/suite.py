@@ -75,7 +75,7 @@ def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
                           "rows": [{"task": bounded(str | list)}]})
         own = tuple(Row(**_known(i, content["usual"] | row | {"task": task}))
                     for i, row in enumerate(content["rows"], 1)
-                    for task in (row["task"] if isinstance(row["task"], list) else [row["task"]]))
+                    for task in (row["task"] or [""] if isinstance(row["task"], list) else [row["task"]]))
     rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
     if not rows:
         raise UserError(f"{path} has no rows: write rows = [ {{ task = \"world:parity\" }} ]")

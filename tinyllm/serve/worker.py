@@ -52,7 +52,7 @@ class Served:
 def fingerprint(opened: Opened) -> str:
     """Return a digest of a model's weights, caches and this version, which name an answer with its seed."""
     caches = {part.cache_kind for part in opened.model.of_kind(Attention).values()}
-    digest = sha256(f"{__version__} {caches}".encode())
+    digest = sha256(f"{__version__} {sorted(caches)}".encode())
     for name, array in sorted(opened.model.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return f"fp_{digest.hexdigest()[:12]}"
