@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = tomllib.loads((ROOT / "tools" / "size.toml").read_text(encoding="utf-8"))
 
-CODE = {".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".html", ".css", ".toml", ".txt", ".sh", ".md", ".js"}
+CODE = {".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".html", ".css", ".toml", ".txt", ".sh", ".md", ".js",
+        ".jsonl"}  # what runs write, so that none is committed
 NAMES = {"Makefile", "run"}  # code without a suffix
 
 
