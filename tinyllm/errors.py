@@ -27,7 +27,7 @@ class UserError(ValueError):
 
 @contextmanager
 def worded(before: str, after: str = "", unless: object = None) -> Iterator[None]:
-    """Put words around the message of a UserError in a `with` block; only `after` if it names `unless`."""
+    """Put words around the message of a UserError in a `with` block; `before` only if it lacks `unless`."""
     try:
         yield
     except UserError as error:

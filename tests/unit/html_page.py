@@ -54,7 +54,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromiu
 
 
 def browse(folder, page, scheme="light", *flags):
-    """Let Chromium open a page -> what that wrote, as JSON, into `seen`; it must not complain of anything."""
+    """Let Chromium open a page -> what the page wrote, as JSON, into `seen`; it must complain of nothing."""
     (folder / "page.html").write_text(page, "utf-8")
     return seen_by_browser(folder, (folder / "page.html").as_uri(), scheme, *flags)
 

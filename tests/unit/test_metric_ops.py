@@ -60,7 +60,7 @@ def test_the_bootstrap_takes_the_quantiles_of_the_means():
 
 
 def test_an_interval_of_wilson_holds_the_truth_in_95_of_100_evaluations():
-    """Each has its own true share; of a single one it is 93 to 98. The tolerance is 3 sigma."""
+    """Each evaluation draws a true share; for one fixed share it is 93 to 98. The tolerance is 3 sigma."""
     held = []
     for rng in (Random("trial", i) for i in range(1000)):
         truth = rng.uniform()

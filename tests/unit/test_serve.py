@@ -443,7 +443,7 @@ def test_what_is_no_request_is_refused_and_others_are_served(port, name):
 
 
 def test_nobody_waits_for_the_grammars_of_those_who_left(port):
-    def new():  # not one of late, whose expressions are kept
+    def new():  # none of the last forms, whose expressions are kept
         return formed(properties={f"a{i}": {"type": "null"} for i in range(900)}, title=next(numbers))[2]
 
     def spent():

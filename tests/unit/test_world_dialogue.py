@@ -48,7 +48,7 @@ NAMES = st.tuples(st.sampled_from(FIRST_NAMES), st.sampled_from(FAMILIES)).map("
 
 @given(FACTS, NAMES, st.integers(0, 3))
 def test_a_right_value_about_somebody_else_earns_what_a_false_one_earns(fact, other, way):
-    """It once earned all, as the reward looked at the value only. Without a name nobody else is meant."""
+    """A past bug: it earned all. A text without a name means the person of the question."""
     question, him, family = ask(fact), WORLD.names[fact.subject].he, fact.subject.split()[-1]
     own, *same, others = (reward(WORLD, question, say(fact, way, who)) for who in (None, him, family, other))
     assert own["right"] == 1.5 and same == [own, own]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.speculative import DraftModel, Lookup
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.models.registry import SHIPPED
 from tinyllm.nn import pack_cache
 from tinyllm.nn.cache import CODECS
@@ -47,6 +47,14 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 
+def open_packed(run: str, cache: str, *more: Any) -> Opened:
+    """Open a model whose new keys and values are stored as `cache` says; `more` goes to `open_model`."""
+    opened = open_model(run, *more)
+    with worded(f"--cache {cache} with {run}: "):
+        pack_cache(opened.model, cache)
+    return opened
+
+
 def open_to_write(run: str | None, which: str, values: dict[str, Any],
                   beams: bool = False) -> tuple[Opened, dict[str, Any]]:
     """Open a model -> (the opened model, arguments for `stream`).
@@ -56,9 +64,7 @@ def open_to_write(run: str | None, which: str, values: dict[str, Any],
     """
     if beams and values["draft"]:
         raise UserError("--beams compares whole texts, so nothing can be proposed: leave out --draft")
-    opened = open_model(chosen(run, shipped=True), which, values["bits"])
-    if values["cache"] != "float32":
-        pack_cache(opened.model, values["cache"])
+    opened = open_packed(chosen(run, shipped=True), values["cache"], which, values["bits"])
     given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}
     sampling = dataclasses.replace(Sampling() if beams else opened.sampling, **given)
     stop = [*(text.replace("\\n", "\n") for text in values["stop"]), *opened.stops]

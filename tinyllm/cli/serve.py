@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 from tinyllm.cli.command import command
+from tinyllm.cli.opening import open_packed
 from tinyllm.errors import UserError
 from tinyllm.models.registry import locate
-from tinyllm.nn import pack_cache
-from tinyllm.runs import open_model
 from tinyllm.serve.app import LOOPBACK, Api
 from tinyllm.serve.listen import bind, listen
 from tinyllm.serve.worker import Served, fingerprint
@@ -43,9 +42,7 @@ def serve(runs: list[str], *, host: str = "127.0.0.1", port: int = 8000, api_key
     bound = bind(host, port)
     models = []
     for name, run in zip(names, runs, strict=True):
-        opened = open_model(run)
-        if cache != "float32":
-            pack_cache(opened.model, cache)
+        opened = open_packed(run, cache)
         models.append(Served(name, opened, fingerprint(opened), memory * 2**20 // len(runs)))
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound.getsockname()[1]}"
     hosts = set() if host in ("0.0.0.0", "::") else {host, *LOOPBACK}

@@ -88,7 +88,7 @@ def pack_cache(model: Module, kind: str) -> Module:
     """
     if kind not in CODECS:
         raise UserError(f"a cache can hold {', '.join(CODECS)}, not {kind}")
-    if getattr(model, "objective", "") != "causal":
+    if kind != "float32" and getattr(model, "objective", "") != "causal":
         raise UserError(f"only decoders have a cache that can be packed, and {type(model).__name__} is none")
     for module in model.of_kind(Attention).values():
         vars(module)["cache_kind"] = kind

@@ -60,7 +60,7 @@ class Parts:
     _: KW_ONLY
     start: Origin | None = None  # the weights that the run began with; None if these were drawn from the seed
     reward: Origin | None = None  # the weights that NAME.reward names, in recipes with such a setting
-    teacher: Origin | None = None  # those that NAME.teacher names
+    teacher: Origin | None = None  # the weights that NAME.teacher names, likewise
     frame: Frame = NO_FRAME  # around an answer: set by the recipe, or else inherited from the run of `start`
 
     def reference(self) -> Any:

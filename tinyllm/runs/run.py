@@ -53,8 +53,8 @@ class Record:
     facts: Facts
     frame: Frame = NO_FRAME
     start: Origin | None = None  # the weights that the run began with
-    reward: Origin | None = None  # those of its reward model
-    teacher: Origin | None = None  # those of its teacher
+    reward: Origin | None = None  # the weights of its reward model
+    teacher: Origin | None = None  # the weights of its teacher
     notes: dict[str, Any] = field(default_factory=dict)  # that callers store, such as replaced ops
 
     def content(self) -> dict[str, Any]:

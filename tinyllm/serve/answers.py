@@ -85,15 +85,14 @@ def _bias(asked):
 
 def _mask(served, asked, tools, ends, most, begin):
     """Return the mask for answers of a form that the request asks for, or None."""
-    form, kind = asked.response_format or {"type": "text"}, "schema"
+    form = asked.response_format or {"type": "text"}
+    kind = "calls" if form["type"] == "text" else "schema"
     value: Any = must_call(asked, tools)
     if form["type"] == "json_schema":
         check_part(form, {"json_schema": {"schema": dict}}, "response_format")
         value = form["json_schema"]["schema"]
     elif form["type"] == "json_object":
         value = {"type": "object"}
-    else:
-        kind = "calls"
     if value is None:
         return None
     tokenizer, model = served.opened.tokenizer, served.opened.model
@@ -107,12 +106,12 @@ def _mask(served, asked, tools, ends, most, begin):
         fits = _constraint(kind, json.dumps(value), tokenizer, tuple(sorted(end)))
         return fits.within(most - 1, begin)  # the last token is the end
     except (UserError, RecursionError) as error:
-        raise Refusal(error, "tool_choice" if form["type"] == "text" else "response_format") from None
+        raise Refusal(error, "tool_choice" if kind == "calls" else "response_format") from None
 
 
 @lru_cache(KEPT)
 def _constraint(kind, form, tokenizer, end):
-    """Return the constraint for a schema or for calls of functions, in JSON; requests share those of late."""
+    """Return the constraint for a schema or for calls of functions, in JSON; requests share recent ones."""
     value = json.loads(form)
     if kind == "calls":
         return Constraint(lambda grammar: read_calls(grammar, value), tokenizer, end)

@@ -195,11 +195,10 @@ class Worker(threading.Thread):
     def _send(self):
         """Send news: those of streams, and others when all their texts have ended."""
         ready = [job for job in self.fresh if job.stream or not job.left]
-        for job in ready:
-            del self.fresh[job]
         if ready:
             self.loop.call_soon_threadsafe(_deliver, [(job.queue, job.news) for job in ready])
         for job in ready:
+            del self.fresh[job]
             job.news = {}
         self.rested = time.monotonic() + PAUSE * len(ready)
 
