@@ -17,7 +17,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import nn, ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, weights, write_page
 from tinyllm.eval import find_task
 from tinyllm.report.trace import examine
@@ -143,8 +143,8 @@ runs = {n: [learn_calls(n, seed) for seed in range(SEEDS)] for n in (2, 1)}
 for n, each in runs.items():
     ends = [right(run[0], rows).mean() for run in each]
     back, score = np.mean([run[1][-1][2] for run in each], axis=0)
-    print(f"layers: {n}  right {np.mean(ends):.1f} % ({min(ends):.1f} to "
-          f"{max(ends):.1f})\n  one back {back}  induction {score}")
+    print(f"layers: {n}  right {spread(ends)} %\n  one back {back}  "
+          f"induction {score}")
 opened, seen = runs[2][0]
 print(compare(guess, right(opened, rows).mean()))
 
@@ -233,8 +233,7 @@ guess = predict("two layers: how many points off the curve, at the worst?")
 shots = {n: [learn_rules(n, seed) for seed in range(SEEDS)] for n in (2, 1)}
 for n, each in shots.items():
     off = [np.abs(curve - best).max() for curve in each]
-    print(f"layers: {n}  at most {np.mean(off):.1f} points off "
-          f"({min(off):.1f} to {max(off):.1f})")
+    print(f"layers: {n}  at most {spread(off)} points off")
 two, one = (np.mean(each, axis=0) for each in shots.values())
 print(compare(guess, np.abs(shots[2][0] - best).max()))
 print("examples  best possible  two layers  one layer")

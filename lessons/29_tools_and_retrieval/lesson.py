@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 import tinyllm as tl
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, told, write_page
 from tinyllm.data import load_corpus
 from tinyllm.eval import Answer, answers, find_task
@@ -82,19 +82,13 @@ def percent(found, good=lambda answer: answer.score):
     return 100 * np.mean([float(good(answer)) for answer in found])
 
 
-def said(name, values):
-    """Print the mean of a figure over the seeds, with its extremes."""
-    print(f"{name}: {np.mean(values):.1f} % "
-          f"({min(values):.1f} to {max(values):.1f})")
-
-
 # %%
 guess = predict("percent right without the calculator?")
 tooled = [solve("true", seed, with_tools) for seed in range(SEEDS)]
 alone = [solve("false", seed, answers) for seed in range(SEEDS)]
 print(compare(guess, alone[0][0]))
-said("without", [right for right, _ in alone])
-said("with the calculator", [right for right, _ in tooled])
+print("percent without:", spread([right for right, _ in alone]))
+print("percent with the calculator:", spread([right for right, _ in tooled]))
 
 # %% [markdown]
 # With SEEDS = 3 in the first cell, the means are 99.8 % with the calculator (99.5
@@ -235,8 +229,8 @@ guess = predict("percent `not said` where no passage has the answer?")
 refused = [*map(percent, read(missing))]
 print(compare(guess, refused[0]))
 right = read(there)
-said("the right answer, with its source", [*map(percent, right)])
-said("not said, where it is missing", refused)
+print("the right answer, with its source:", spread([*map(percent, right)]))
+print("not said, where it is missing:", spread(refused))
 print(attribution(right[0]))
 
 # %% [markdown]
@@ -258,7 +252,7 @@ for how, good in {
         "the surer counts": lambda two: two[0].confidence > two[1].confidence,
         "the newest counts": lambda two: two[1].text == NOWHERE,
         "no newer one is found": lambda two: two[0].text != NOWHERE}.items():
-    said(f"outdated, if {how}", [percent(x, good) for x in both])
+    print(f"outdated, if {how}:", spread([percent(x, good) for x in both]))
 
 # %% [markdown]
 # Three seeds: 49.4 % are outdated without dates (47.9 to 50.4), 0.2 % with dates
@@ -274,11 +268,12 @@ for share in SHARES:
     obeyed.append(np.mean([percent(x) for x in found_all]))
     right.append(np.mean([percent(x, true) for x in found_all]))
 print(compare(guess, right[2]))
-said("with the index, true", [percent(x, true) for x in read(asked, found)])
+print("with the index, true:",
+      spread([percent(x, true) for x in read(asked, found)]))
 without = [[text for text in texts if not states(text, x)]
            for texts, x in zip(found, asked, strict=True)]
-said("without the right passage, `not said`",
-     [percent(x, lambda x: x.text == NOWHERE) for x in read(asked, without)])
+print("without the right passage, `not said`:", spread([
+    percent(x, lambda x: x.text == NOWHERE) for x in read(asked, without)]))
 write_page(
     folder / "tools.html", "Tools and retrieval",
     "What a call is worth, and whom a reader obeys.",

@@ -16,18 +16,19 @@
 
 # %%
 import json
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Evaluation, Row, answers, find_task, paired
 from tinyllm.rng import Random
 
-folder = begin()
+folder, spread = begin(), partial(spread, form=".0%")
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
@@ -131,13 +132,6 @@ def score(opened, name, metric="right", limit=200, **more):
     return Evaluation(opened, limit=limit).measure(row)["score"]
 
 
-def percent(shares):
-    """Format a mean over seeds, with the lowest and the highest."""
-    low, high = (round(100 * f(shares)) for f in (np.min, np.max))
-    spread = f"({low} to {high}) " if high > low else ""
-    return f"{100 * np.mean(shares):3.0f} {spread}%"
-
-
 for name, items in asked.items():
     print(f"{name:<10} {items[0].question} -> {items[0].truth}")
 
@@ -151,7 +145,7 @@ for width in WIDTHS:
     right[size] = np.array([[score(x, name) for name in TASKS]
                             for x in models[width]])
     f1[size] = np.array([score(x, "backwards", "f1") for x in models[width]])
-    said = " ".join(f"{name} {percent(x)}" for name, x in
+    said = " ".join(f"{name} {spread(x)}" for name, x in
                     zip(TASKS, right[size].T, strict=True))
     print(f"{size:>7,}: {said}  F1 {f1[size].mean():.2f}")
 print(compare(guess, int((right[size].mean(axis=0) > 0.9).sum())))
@@ -213,8 +207,8 @@ for copies in COPIES:
     for found, items in ((seen, old), (fresh, new)):
         found.append([np.mean([each.score for each in answers(
             x, tasks["compare"], items)]) for x in runs])
-    print(f"{copies:>2} copies: leaked {percent(seen[-1])}, "
-          f"fresh {percent(fresh[-1])}", flush=True)
+    print(f"{copies:>2} copies: leaked {spread(seen[-1])}, "
+          f"fresh {spread(fresh[-1])}", flush=True)
 print(compare(guess, round(float(100 * np.mean(seen[2])))))
 print("95 % interval of the last leaked score:",
       np.array(ops.wilson_interval(round(100 * seen[-1][0]), 100)))
@@ -236,7 +230,7 @@ ways = {"as in training": {}, "one example before it": {"shots": 1},
         "a sentence before": {"change": "aside"}}
 for way, how in ways.items():
     ways[way] = [score(x, "smallest", **how) for x in models[64]]
-    print(f"{way:<22} {percent(ways[way])}")
+    print(f"{way:<22} {spread(ways[way])}")
 print(compare(guess, round(100 * np.mean(ways["typos"]))))
 
 # %% [markdown]

@@ -8,11 +8,13 @@
 # changed? We build a model, so that we know how often it was told each fact.
 
 # %%
+from functools import partial
+
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.data.corpus import Corpus
 from tinyllm.eval import Item, Task, answers
@@ -22,7 +24,7 @@ from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import Fact, World
 from tinyllm.world.phrases import answer, ask, say
 
-folder = begin()
+folder, spread = begin(), partial(spread, form=".1%")
 
 # %% [markdown]
 # ## 1. Told once, told often
@@ -87,12 +89,6 @@ def hear(opened, facts, way=0):
     found = answers(opened, Task(), items, max_tokens=6)
     return np.float32([[x.score, x.confidence, x.text.strip() == NOBODY]
                        for x in found]).T
-
-
-def spread(shares):
-    """Return a mean over seeds in percent, with the lowest and highest."""
-    x = 100 * np.asarray(shares)
-    return f"{x.mean():5.1f} % ({x.min():.1f} to {x.max():.1f})"
 
 
 guess = predict("percent right, of facts that were told twice?")

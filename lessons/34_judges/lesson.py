@@ -14,7 +14,7 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
-from tinyllm.eval.arena import VOTES, Preferred, duels, judged, strengths
+from tinyllm.eval.arena import VOTES, Preferred, duels, judged, strengths, won
 from tinyllm.rng import Random
 
 folder = begin()
@@ -90,12 +90,7 @@ def votes(contest, seed, judge="reward", **bias):
 
 def points(contest, scores):
     """Return the points of all models, from what the first answers win."""
-    wins = np.zeros((4, 4))
-    for duel, score in zip(contest, scores, strict=True):
-        first, second = map(NAMES.index, duel.models)
-        wins[first, second] += score
-        wins[second, first] += 1 - score
-    logs = 400 * np.log10(strengths(wins, ties=1))
+    logs = 400 * np.log10(strengths(won(NAMES, contest, scores), ties=1))
     return logs - logs.mean()
 
 

@@ -1,7 +1,7 @@
 """Let a judge compare two models' answers blindly, and rank models by who wins (Bradley and Terry, 1952)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, islice, pairwise
 from typing import Any, NamedTuple
 
@@ -87,6 +87,16 @@ def strengths(wins: np.ndarray, ties: float = 0.0) -> np.ndarray:
     return found
 
 
+def won(names: Sequence[str], contests: Sequence[Duel], scores: Iterable[float]) -> np.ndarray:
+    """Count how often models won (n, n) in the first of some duels; scores are what the first answers win."""
+    wins = np.zeros((len(names), len(names)))
+    for duel, score in zip(contests, scores, strict=False):
+        first, second = map(names.index, duel.models)
+        wins[first, second] += score
+        wins[second, first] += 1 - score
+    return wins
+
+
 def rank(names: Sequence[str], contests: Sequence[Duel], votes: Sequence[str]) -> list[dict]:
     """Rank models by the votes on the first of some duels -> a row for each model, the best first.
 
@@ -98,11 +108,7 @@ def rank(names: Sequence[str], contests: Sequence[Duel], votes: Sequence[str]) -
     a vote between models that win with probability p and 1 - p tells p (1 - p) about the difference of their
     log-strengths.
     """
-    wins = np.zeros((len(names), len(names)))
-    for duel, vote in zip(contests, votes, strict=False):
-        first, second = map(names.index, duel.models)
-        wins[first, second] += VOTES[vote]
-        wins[second, first] += 1 - VOTES[vote]
+    wins = won(names, contests, [VOTES[vote] for vote in votes])
     found, unit = strengths(wins, ties=1), 400 / math.log(10)
     sure = found[:, None] / (found[:, None] + found)
     told = (wins + wins.T + 1) * sure * (1 - sure)

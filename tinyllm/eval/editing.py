@@ -19,6 +19,7 @@ from tinyllm.eval.ask import BATCH
 from tinyllm.nn import Linear, Module, Parameter, inference, tap
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs import Opened
+from tinyllm.tape import gradients
 from tinyllm.tensor import Tensor
 from tinyllm.train import AdamW
 
@@ -98,22 +99,16 @@ class Editor:
         along = (along / (key @ along)).astype(np.float32)
         batch = rows(prompts, [encode(edit.answer)] * len(prompts), self.model.config.context)
         delta = Parameter(np.zeros(self.linear.weight.shape[1], np.float32))
-        optimizer, learnt = AdamW([delta], lr, weight_decay=decay), self.model.parameters(trainable=True)
+        optimizer = AdamW([delta], lr, weight_decay=decay)
 
         def changed(x, y):
             return y + Tensor((x.data @ along)[..., None]) * delta
 
-        try:
-            for p in learnt:
-                p.requires_grad = False
-            with tap(self.model, self.layer, changed):
-                for _ in range(steps):
-                    optimizer.zero_grad()
-                    self.model.loss(batch.tokens, batch.targets).backward()
-                    optimizer.step()
-        finally:
-            for p in learnt:
-                p.requires_grad = True
+        with tap(self.model, self.layer, changed):
+            for _ in range(steps):
+                loss = self.model.loss(batch.tokens, batch.targets)
+                delta.grad = gradients(loss, np.ones_like(loss.data))[delta]  # the weights get none
+                optimizer.step()
         return np.outer(along, delta.data)
 
     def changed(self, change: np.ndarray) -> AbstractContextManager[Module]:

@@ -13,6 +13,8 @@ from tinyllm.runs import Opened
 from tinyllm.world.kinds.retrieval import RELATIONS
 from tinyllm.world.phrases import say
 
+WORD = re.compile(r"\w+")
+
 
 class Index:
     """A list of passages that can be searched: by BM25, or with an encoder by the vectors of their meanings.
@@ -26,13 +28,13 @@ class Index:
         if encoder and not hasattr(encoder.model, "embed_sentences"):
             raise UserError(f"a {type(encoder.model).__name__} makes no vectors of texts: take a BERT")
         self.passages, self.encoder = list(passages), encoder
-        self._known = self._embed(passages) if encoder else [words(text) for text in passages]
+        self._known = self._embed(passages) if encoder else [WORD.findall(text.lower()) for text in passages]
 
     def scores(self, query: str) -> np.ndarray:
         """Return how well each passage fits a query (N,)."""
         if self.encoder:
             return self._known @ self._embed([query])[0]
-        return ops.bm25_scores(self._known, words(query))
+        return ops.bm25_scores(self._known, WORD.findall(query.lower()))
 
     def search(self, query: str, k: int = 3) -> list[int]:
         """Return the places of the k passages that fit best, the best first; of equal ones the first."""
@@ -49,11 +51,6 @@ class Index:
         model, tokenizer = self.encoder.model, self.encoder.tokenizer
         return model.embed_sentences([model.framed(tokenizer.special_tokens, tokenizer.encode(text))[0]
                                       for text in texts])
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text, in small letters."""
-    return re.findall(r"\w+", text.lower())
 
 
 def passages_of(world: Any) -> list[str]:

@@ -154,11 +154,3 @@ def error_bin_by_bin(confidences, right, bins=15):
 
 
 variant("auroc")(lambda scores, labels: (np.sign(scores[labels][:, None] - scores[~labels]).mean() + 1) / 2)
-
-
-@variant("majority_vote")
-def vote_by_counting(answers):
-    rows = [row.tolist() for row in answers]
-    winners = [max(dict.fromkeys(row), key=row.count) for row in rows]
-    shares = [row.count(winner) / len(row) for row, winner in zip(rows, winners, strict=True)]
-    return np.array(winners, answers.dtype), np.array(shares, np.float32)
