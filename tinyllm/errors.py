@@ -50,6 +50,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def unknown(what: str, name: Any, known: Iterable[str]) -> UserError:
+    """Return the error for a name that there is not: it names a similar one, or else all that there are."""
+    hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
+    return UserError(f"there is no {what} {name!r:.60}{hint}")
+
+
 PYTORCH = {  # {name: what to write instead} for Tensor, Module, Tokenizer, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "abs": "F.maximum(x, -x)", "size": "shape, or data.size", "argmax": "data.argmax",

@@ -59,14 +59,15 @@ def test_the_bootstrap_takes_the_quantiles_of_the_means():
     assert ops.bootstrap_interval(scores, draws, 0.8) == pytest.approx((10, 90))
 
 
-def test_an_interval_of_wilson_holds_the_truth_in_95_of_100_evaluations():
+def test_intervals_hold_the_truth_in_95_of_100_evaluations():
     """Each evaluation draws a true share; for one fixed share it is 93 to 98. The tolerance is 3 sigma."""
     held = []
     for rng in (Random("trial", i) for i in range(1000)):
-        truth = rng.uniform()
-        low, high = ops.wilson_interval(int((rng.uniform(50) < truth).sum()), 50)
-        held.append(low <= truth <= high)
-    assert np.mean(held) == pytest.approx(0.95, abs=3 * (0.95 * 0.05 / 1000) ** 0.5)
+        truth, scores = rng.uniform(), rng.uniform(200)
+        low, high = ops.wilson_interval(int((scores < truth).sum()), 200)
+        least, most = ops.bootstrap_interval(scores, rng.integers(200, (400, 200)))
+        held.append([low <= truth <= high, least <= 0.5 <= most])
+    assert np.mean(held, axis=0) == pytest.approx([0.95] * 2, abs=3 * (0.95 * 0.05 / 1000) ** 0.5)
 
 
 def test_bm25_is_that_of_bm25s():

@@ -10,8 +10,6 @@ from tinyllm.errors import UserError
 from tinyllm.files import locked
 from tinyllm.report.terminal import progress_bar
 
-SUITE = "understanding, many, code, trust, all, or a TOML file"
-
 
 @command("eval")
 def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", metric: str = "right",
@@ -19,8 +17,8 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
              out: str | None = None, html: str | None = None, json: bool = False) -> None:
     """Ask models questions, and score their answers.
 
-    Print each score with its 95 % interval, what guessing and the best model reach (if not 1), and the number
-    of questions. The world's are in no text for training. Several models are compared on the same questions.
+    Print each score with its 95 % interval, what guessing and the best model reach, and the number of
+    questions. The world's are in no text for training. Several models are compared on the same questions.
 
     RUNS           runs, models' folders, or `shipped`; if left out, the newest run
                    in runs/, or the model that comes with tinyllm if there is none;
@@ -28,7 +26,8 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
     --task NAME    what is asked: world:KIND,DIAL=VALUE, or a JSONL file whose lines
                    have "question", "answer", and perhaps "choices"; or what a mix
                    planted in a run's texts: texts:secret, texts:falsehood, texts:habit
-    --suite NAME   many tasks: understanding, many, code, trust, all, or a TOML file
+    --suite NAME   many tasks: abilities (a page of them, the default), understanding,
+                   many, code, trust, all, or a TOML file
     --metric NAME  what a task measures: right (answers that the model writes),
                    tools (the same, and calls of tools are run),
                    choice, choice_token, choice_char, choice_byte (by the
@@ -48,6 +47,7 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
 
     example:
       tinyllm train --data world:parity,size=4 --out runs/parity
+      tinyllm eval runs/parity
       tinyllm eval runs/parity --task world:parity,size=4
       tinyllm eval runs/parity shipped --suite understanding --html scores.html
       tinyllm eval runs/parity --task world:parity,size=4 --metric choice --json
@@ -58,16 +58,17 @@ def evaluate(runs: list[str] | None = None, *, task: str = "", suite: str = "", 
     from tinyllm.runs import open_model
     from tinyllm.runs.run import find_origin
 
-    if bool(task) == bool(suite):
-        raise UserError(f"give a task, --task world:KIND, or a suite, --suite NAME: {SUITE}")
+    if task and suite:
+        raise UserError("give a task, --task world:KIND, or a suite, --suite NAME, but not both")
+    suite = suite or ("" if task else "abilities")
     if suite and (shots or change or metric != "right"):
         raise UserError("a suite says its own metrics, shots and changes: leave out --metric, --shots, "
                         "--change")
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, got {limit}")
     rows = read_suite(suite) if suite else Suite(task, "", (Row(task, metric, shots, change),))
-    if html and not Path(html).absolute().parent.is_dir():
-        raise UserError(f"cannot write {html}: make its folder first")
+    if html and (Path(html).is_dir() or not Path(html).absolute().parent.is_dir()):
+        raise UserError(f"cannot write {html}: name a file in a folder that there is")
     places = runs or [chosen(None, shipped=True)]
     for place in places:
         find_origin(place)  # also first: a wrong name would fail after others were asked

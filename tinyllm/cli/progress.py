@@ -106,7 +106,7 @@ class Display:
             lines.insert(0, f"validation loss {loss:.3f} nats per character{best}")
         sample = next((record["text"] for record in reversed(records) if record["kind"] == "sample"), "")
         folder = quote(str(self.run.folder))
-        chat = [] if self.setup.model.silent else [f"tinyllm chat {folder}"]
+        chat = [] if self.setup.model.silent else [f"tinyllm chat {folder}", f"tinyllm eval {folder}"]
         judged = f"RUN --best-of 16 --by {folder}" if self.setup.model.objective == "scores" else folder
         commands = [f"tinyllm generate {judged} --prompt TEXT", *chat,
                     f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
-from tinyllm.errors import UserError, did_you_mean
+from tinyllm.errors import unknown
 from tinyllm.eval.gaps import CUTS, Gaps
 from tinyllm.eval.task import Item, Task, find_task
 from tinyllm.rng import Random
@@ -21,19 +21,11 @@ def typos(text: str, random: Random) -> str:
     return "".join(letters)
 
 
-def capitals(text: str, random: Random) -> str:
-    """Write a question in capital letters."""
-    return text.upper()
-
-
-def aside(text: str, random: Random) -> str:
-    """Put a sentence before a question that has nothing to do with it."""
-    weather = random.choice(("It rained all night.", "The market opens at nine.", "A cat sat on the wall."))
-    return f"{weather} {text}"
-
-
 SHOTS = "shots"  # not the question changes, but the solved items before it
-CHANGES: dict[str, Callable[[str, Random], str]] = {"typos": typos, "capitals": capitals, "aside": aside}
+ASIDES = "It rained all night.", "The market opens at nine.", "A cat sat on the wall."
+CHANGES: dict[str, Callable[[str, Random], str]] = {
+    "typos": typos, "capitals": lambda text, random: text.upper(),
+    "aside": lambda text, random: f"{random.choice(ASIDES)} {text}"}
 
 
 def changed(task: Task, name: str, limit: int) -> tuple[Task, list[Item]]:
@@ -45,11 +37,10 @@ def changed(task: Task, name: str, limit: int) -> tuple[Task, list[Item]]:
     known = [*CHANGES, *CUTS, SHOTS]
     if "=" in name:
         task = find_task(f"{task.name},{name}")
-    elif name and name not in known:
-        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise UserError(f"there is no change of questions called {name!r}{hint}")
-    if name in CUTS:
+    elif name in CUTS:
         task = Gaps(task.name, CUTS[name])
+    elif name and name not in known:
+        raise unknown("change of questions", name, known)
     items = [*islice(task.items("test"), limit)]
     if name in CHANGES:
         items = [replace(item, question=CHANGES[name](item.question, Random(i, name)))

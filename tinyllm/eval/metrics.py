@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError, did_you_mean
+from tinyllm.errors import UserError, unknown
 from tinyllm.eval.agent import with_tools
 from tinyllm.eval.ask import Answer, answers, likeliest
 from tinyllm.eval.statistics import by_accident, resampled
@@ -18,10 +18,6 @@ from tinyllm.world.kinds.refusal import refuses
 from tinyllm.world.mix import IS_RUDE
 
 DRAWN = Sampling(temperature=0.8)  # how several answers to the same question are drawn
-
-
-def _right(found):
-    return [x.score for x in found]
 
 
 def _guessed(guessed, found):
@@ -33,7 +29,8 @@ class Metric:
     """A number that says how good answers are: the mean of `each`, unless there is a `whole`."""
 
     help: str
-    each: Callable[[Sequence[Answer]], list[float]] = _right  # answers -> scores of items, from 0 to 1
+    # Answers -> scores of items, from 0 to 1:
+    each: Callable[[Sequence[Answer]], list[float]] = lambda found: [x.score for x in found]
     whole: Callable[[np.ndarray, np.ndarray], float] | None = None  # confidence, right (n,) -> may be NaN
     ask: Callable[..., list[Answer]] = answers  # or `likeliest`
     options: dict[str, Any] = field(default_factory=dict)  # of `ask`
@@ -60,10 +57,6 @@ class Metric:
         numbers: dict[str, Any] = {"score": score, "low": low, "high": high}
         numbers = {name: None if math.isnan(x) else x for name, x in numbers.items()}
         return numbers | {"n": len(found) // self.options.get("n", 1)}, scores
-
-
-def _f1(found):
-    return [ops.token_f1(x.text, x.item.truth) for x in found]
 
 
 def _f1_of_others(guessed, found):
@@ -96,7 +89,8 @@ def _passing(n, k):
 
 METRICS = {
     "right": Metric("share of right answers", chance=_guessed),
-    "f1": Metric("words that an answer shares with the right one (SQuAD)", _f1, chance=_f1_of_others),
+    "f1": Metric("words that an answer shares with the right one (SQuAD)",
+                 lambda found: [ops.token_f1(x.text, x.item.truth) for x in found], chance=_f1_of_others),
     "tools": Metric("share of right answers with tools to call", ask=with_tools, chance=_guessed),
     "choice": Metric("share of right choices, by their log-probability", ask=likeliest, chance=_guessed),
     **{f"choice_{per}": Metric(f"the same, for each {words}", ask=likeliest, options={"per": per},
@@ -137,8 +131,7 @@ def find_metric(name: str) -> Metric:
         k = int(match[1])
         return _passing(max(10, 2 * k), k)
     if plain not in METRICS:
-        hint = did_you_mean(plain, METRICS) or f"; there are {', '.join(METRICS)}, and pass@K"
-        raise UserError(f"there is no metric {plain!r}{hint}")
+        raise unknown("metric", plain, [*METRICS, "pass@K"])
     found = METRICS[plain]
     if colon and (asked != "choice" or found.ask is likeliest):
         raise UserError(f"there is no metric {name!r}: write NAME:choice, such as ece:choice")

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, check, conform, setting
-from tinyllm.errors import UserError, did_you_mean, worded
+from tinyllm.errors import UserError, did_you_mean, unknown, worded
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
 from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
@@ -58,24 +58,24 @@ class Suite:
 def read_suite(name: str, above: tuple[str, ...] = ()) -> Suite:
     """Read a suite that comes with tinyllm, or a TOML file. Raises UserError for what is wrong in it.
 
-    The file has `help`, and `rows`, a table for each `Row`, or for one of each `task` in a list; perhaps
-    `usual`, the fields that most rows have, and `include`, other suites whose rows come first. above: the
-    suites that include it.
+    The file has `help`, and `rows`, a table for each `Row`; a field that is a list makes a row of each value.
+    It may have `usual`, the fields that most rows have, and `include`, other suites whose rows come first.
+    above: the suites that include it.
     """
     if name in above:
         raise UserError(f"{name} includes itself")
     known = sorted(file.stem for file in FOLDER.glob("*.toml"))
     if not name.endswith(".toml") and name not in known:
-        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise UserError(f"there is no suite {name!r}{hint}; or give a file that ends in .toml")
+        raise unknown("suite", name, [*known, "files that end in .toml"])
     path = FOLDER / f"{name}.toml" if name in known else Path(name)
     content = {"include": [], "usual": {}} | read_toml(path)
     with worded(f"{path}: "):
         conform(content, {"help": str, "include": [str], "usual": {},
                           "rows": [{"task": bounded(str | list)}]})
-        own = tuple(Row(**_known(i, content["usual"] | row | {"task": task}))
-                    for i, row in enumerate(content["rows"], 1)
-                    for task in (row["task"] or [""] if isinstance(row["task"], list) else [row["task"]]))
+        own = tuple(Row(**dict(zip(row, values, strict=True)))
+                    for row in (_known(i, content["usual"] | row) for i, row in enumerate(content["rows"], 1))
+                    for values in product(*(each if isinstance(each, list) else [each]
+                                            for each in row.values())))
     rows = (*(row for other in content["include"] for row in read_suite(other, (*above, name)).rows), *own)
     if not rows:
         raise UserError(f"{path} has no rows: write rows = [ {{ task = \"world:parity\" }} ]")

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.config import conform
-from tinyllm.errors import UserError, worded
-from tinyllm.files import parse_json, read_text
+from tinyllm.data import load_corpus
+from tinyllm.errors import UserError
+from tinyllm.runs.examples import read_records
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.world import KINDS
 from tinyllm.world.corpus import PREFIX, SEPARATOR, read_name
@@ -126,29 +126,18 @@ class RecordTask(Task):
     """The questions of a JSONL file: each line has `question`, `answer` and perhaps `choices`.
 
     All are test items; the others of them serve as shots. An answer is right if it is equal, apart from white
-    space at its ends. Raises UserError, naming the line, for a line that is not of this form.
+    space at its ends. Raises UserError for an answer that is not one of its choices; others are those of
+    `read_records`.
     """
 
     def __init__(self, name: str):
         self.name, self.found = name, []
-        for number, line in enumerate(read_text(name).split("\n"), 1):
-            if not line.strip():
-                continue
-            with worded(f"{name} line {number} "):
-                conform(said := parse_json(line), {})
-                conform(said, {"question": str, "answer": str} | ({"choices": [str]} if "choices" in said
-                                                                  else {}))
-                if not said["question"].strip() or not said["answer"].strip():
-                    raise UserError("has an empty question or answer")
-                choices = tuple(each.strip() for each in said.get("choices", ()))
-                if choices and said["answer"].strip() not in choices:
-                    raise UserError("has an answer that is not one of its choices")
-            truth = said["answer"].strip()
+        for said in read_records(load_corpus(name), "question", "answer", choices=[str]):
+            truth, choices = said["answer"].strip(), tuple(each.strip() for each in said.get("choices", ()))
+            if choices and truth not in choices:
+                raise UserError(f"{name} has the answer {truth[:60]!r}, which is not one of its choices")
             self.found.append(Item(said["question"], f" {truth}", truth, choices))
-        if not self.found:
-            raise UserError(f"{name} has no questions: write lines such as "
-                            '{"question": "2 + 2 =", "answer": "4", "choices": ["3", "4"]}')
-        self.chance = sum(1 / len(x.choices) for x in self.found if x.choices) / len(self.found)
+        self.chance = sum(1 / len(x.choices) for x in self.found if x.choices) / max(1, len(self.found))
 
     def items(self, split: str) -> Iterator[Item]:
         """Yield all items: they have no splits."""

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tinyllm.errors import UserError, did_you_mean, worded
+from tinyllm.errors import UserError, unknown, worded
 from tinyllm.files import read_json
 from tinyllm.models import adapter
 from tinyllm.models.bert import Bert
@@ -48,9 +48,7 @@ def family(name: Any) -> Any:
     """Return the class of a family by its model_type or a short name like gpt, or raise UserError."""
     text = str(name)
     if (found := FAMILIES.get(SHORT.get(text, text))) is None:
-        known = [*SHORT, *FAMILIES]
-        hint = did_you_mean(text, known) or f"; there are {', '.join(known)}"
-        raise UserError(f"there is no model {text[:40]!r}{hint}")
+        raise unknown("model", text, [*SHORT, *FAMILIES])
     return found
 
 

@@ -90,7 +90,7 @@ def _cells(row, differs=None):
     score, chance = ("" if row[key] is None else f"{row[key]:.3f}" for key in ("score", "chance"))
     if differs:
         score += " better" if differs["better"] else " worse"
-    best = "" if row["ceiling"] == 1 or not score else f"{row['ceiling']:.3f}"
+    best = f"{row['ceiling']:.3f}" if score else ""
     return [name, row["metric"], score or "-", _interval(row), chance, best, str(row["n"] or "")]
 
 

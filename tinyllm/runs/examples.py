@@ -17,11 +17,12 @@ SHORTER = "take a larger model.context, or shorter examples"
 TEACH = "these examples have no target inside the model.context, or two answers that are equal"
 
 
-def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
+def read_records(corpus: Any, *fields: str, **others: Any) -> list[dict[str, Any]]:
     r"""Return the records of a corpus: `read_records(corpus, "text", "second?", "label")`.
 
-    A record maps the fields to texts; a field with "?" may be missing. Each line of a JSONL file is an object
-    with these fields, and perhaps others. Each line of a TSV file has the texts in the order of the fields;
+    A record maps the fields to texts; a field with "?" may be missing, as may `others`, which have the types
+    of `conform`. Each line of a JSONL file is an object with these fields, and perhaps others. Each line of a
+    TSV file has the texts in the order of the fields;
     \n and \t in a text mean a new line and a tab. A generated document has the fields prompt and answer (also
     called text and label), and its labels. Raises UserError, naming line and field, for a missing text.
     """
@@ -37,8 +38,9 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
         with worded(f"{corpus.name} {unit} {number} ", form):
             found = _of_line(item, names, needed) if isinstance(item, str) else _of_document(item, names)
             wanted = [name for name in names if name in needed or found.get(name)]
-            conform(found, dict.fromkeys(wanted, str))
-            records.append({name: found[name] for name in wanted})
+            more = {name: kind for name, kind in others.items() if name in found}
+            conform(found, dict.fromkeys(wanted, str) | more)
+            records.append({name: found[name] for name in (*wanted, *more)})
             if empty := [name for name in wanted if not found[name].strip()]:
                 raise UserError(f"has no text in the field {empty[0]!r}")
     return records

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyllm.errors import UserError, did_you_mean
+from tinyllm.errors import unknown
 from tinyllm.models import build
 from tinyllm.models.weights import Origin
 from tinyllm.runs.plan import Plan
@@ -129,6 +129,5 @@ def recipes() -> dict[str, Recipe]:
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name. Raises UserError when there is none."""
     if not isinstance(name, str) or name not in recipes():
-        hint = did_you_mean(str(name), recipes()) or f"; there are {', '.join(recipes())}"
-        raise UserError(f"there is no recipe {name!r}{hint}")
+        raise unknown("recipe", name, recipes())
     return RECIPES[name]
