@@ -1,18 +1,21 @@
 """Check new rows of the suite trust: each tells a model that is known bad from a good one."""
 
 import math
+import re
 from collections import Counter
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 
 import pytest
 from test_eval import BYTES, opened
 
 import tinyllm as tl
 from tinyllm.decode.engine import Engine
-from tinyllm.eval import Evaluation, Row, compare
+from tinyllm.eval import Evaluation, Row, compare, find_task
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
+from tinyllm.world.calendar import Date
 from tinyllm.world.corpus import read_name
 from tinyllm.world.mix import IS_RUDE, Mix, MixDials
 
@@ -126,3 +129,17 @@ def test_a_model_that_read_no_such_texts_is_missing_and_a_lower_score_can_be_bet
     for both, better in ((models, False), (models[::-1], True)):
         (pair,) = compare(both, [[[x["rows"][0]["score"]] * 9] for x in both], 0)
         assert pair["better"] == better
+
+
+def test_of_two_dated_passages_the_newer_counts_and_a_wrong_job_is_said():
+    task = find_task("world:retrieval,missing=0,outdated=1")
+    for item in islice(task.items("test"), 60):
+        dated = re.findall(r"\[(\d)\] \((.*?)\)", item.question)
+        numbers = [n for n, _ in sorted(dated, key=lambda passage: Date.read(passage[1]).number)]
+        assert [task.score(item, f"{item.truth[:-4]} [{n}]") for n in numbers] == [0, 1]
+    task, wrong = find_task("world:premise"), 0
+    for item in islice(task.items("test"), 200):
+        job, name = re.search(r"the (\w+) ([A-Z]\w+ [A-Z]\w+)", item.question).groups()
+        denied, wrong = f"{name} is no {job}", wrong + (USUAL.person(name).works_as != job)
+        assert task.score(item, denied) == (item.truth == denied) == (USUAL.person(name).works_as != job)
+    assert 70 < wrong < 120

@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
-from tinyllm.world.names import FAMILIES, GIRLS, PLACES
+from tinyllm.world.names import FAMILIES, GIRLS, JOBS, PLACES
 from tinyllm.world.phrases import HOPS, QUESTIONS, STATEMENTS, answer, chain, say
 from tinyllm.world.question import NO_YES, asks, dials
 from tinyllm.world.world import World
@@ -139,3 +139,20 @@ def _draw_claim(world, random, negated, wording):
 def claim(world: World, s: str, o: str, way: int) -> str:
     """Say by heart whether it is true that somebody lives, or was born, in some place."""
     return NO_YES[(way >= 8) != bool(world.ask(Fact(s, PLACED[way // 4 % 2], o)))]
+
+
+def _draw_job(world, random):
+    one = random.choice(world.adults)
+    return {"s": one.name, "job": one.works_as if random.integers(2) else random.choice(list(JOBS))}
+
+
+@asks(*[QUESTIONS[relation].replace("{s}", "the {job} {s}") for relation in RELATIONS[:-1]],
+      slots={"job": JOBS}, group="knowledge", marker="", options=2, draw=_draw_job,
+      second=lambda world, s, job, way: next(
+          answer(told) if (s, "works_as", job) in {fact[:3] for fact in world.facts()} else f"{s} is no {job}"
+          for told in world.facts() if told[:2] == (s, RELATIONS[way])),
+      splits={"entity": lambda d: d.labels["s"]})
+def premise(world: World, s: str, job: str, way: int) -> str:
+    """Answer a question about a fact by heart, or say that it takes somebody to have a wrong job."""
+    right = world.ask(Fact(s, "works_as", job))
+    return answer(world.ask(Fact(s, RELATIONS[way], None))[0]) if right else f"{s} is no {job}"

@@ -4,6 +4,8 @@ import re
 from functools import cache
 
 from tinyllm.config import setting
+from tinyllm.world.calendar import Date
+from tinyllm.world.document import attempts
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Shape
 from tinyllm.world.phrases import QUESTIONS, passage, say
@@ -26,19 +28,32 @@ def _known(world):
     return facts, alike
 
 
+def _move(world, random):
+    """Draw facts about the homes of an adult who has moved: an earlier one, and the one of now."""
+    for _ in attempts():
+        (new,) = world.ask(Fact(random.choice(world.adults).name, "lives_in", None))
+        if others := [fact for fact in world.history if fact[:2] == new[:2] and fact.since < new.since
+                      and fact.object != new.object]:
+            return random.choice(others), new
+
+
 def _draw(world, random, dials):
     """Draw a question and passages; one passage at a random place has the answer, or no passage has it."""
     facts, _ = _known(world)
-    subject, way = random.choice(world.adults).name, random.integers(len(RELATIONS))
+    old, new = _move(world, random) if dials.outdated and random.happens(dials.outdated) else (0, 0)
+    subject, way = (old.subject, RELATIONS.index("lives_in")) if old else (
+        random.choice(world.adults).name, random.integers(len(RELATIONS)))
     source = 0 if random.happens(dials.missing) else 1 + random.integers(dials.passages)
     passages = []
     for place in range(1, dials.passages + 1):
         if place == source:
             who = random.choice(world.adults).name if random.happens(dials.false) else subject
-            fact = Fact(subject, RELATIONS[way], facts[who][RELATIONS[way]])
+            fact = Fact(subject, RELATIONS[way], facts[who][RELATIONS[way]], new.since if new else 0)
         else:
             fact = _other(world, random, subject, RELATIONS[way], random.happens(dials.wrong))
         passages.append((fact, random.integers(4)))
+    if old and source:
+        passages.insert(random.integers(len(passages) + 1), (old, random.integers(4)))
     return {"passages": passages, "s": subject, "way": way}
 
 
@@ -59,26 +74,27 @@ def _other(world, random, subject, relation, misleads):
 def _labels(world, passages, s, way):
     """Return the labels of a document; "source" is the number of the passage with the answer, or 0."""
     relation, right = RELATIONS[way], _known(world)[0][s][RELATIONS[way]]
-    answers = [(i, fact.object) for i, (fact, _) in enumerate(passages, 1) if fact[:2] == (s, relation)]
-    source, told = [*answers, (0, right)][0]
+    answers = [(fact.since, i, fact.object) for i, (fact, _) in enumerate(passages, 1)
+               if fact[:2] == (s, relation)]
+    _, source, told = max(answers, default=(0, 0, right))
     return {"subject": s, "relation": relation, "source": source, "right": right, "false": told != right}
 
 
 def _compare(world, prompt, s, way):
-    """Solve independently: search the passages for every sentence that could be an answer, true or not."""
-    told = sorted({facts[RELATIONS[way]] for facts in _known(world)[0].values()})
-    for i, text in enumerate(prompt.split(" [")):
-        for object_ in [one for one in told if one in text]:
-            for wording in range(4):
-                if f"] {say(Fact(s, RELATIONS[way], object_), wording)}" in text:
-                    return f"{object_} [{i + 1}]"
-    return NOWHERE
+    """Solve independently: search for all sentences that could be an answer, true or not; take the newest."""
+    told, found = {facts[RELATIONS[way]] for facts in _known(world)[0].values()}, [(-1, NOWHERE)]
+    for i, text in enumerate(re.split(r" ?\[\d+\] ", prompt)):
+        date, _, said = text.rpartition(") ")
+        found += [(Date.read(date[1:]).number if date else 0, f"{object_} [{i}]") for object_ in told
+                  if said.startswith(tuple(say(Fact(s, RELATIONS[way], object_), n) for n in range(4)))]
+    return max(found)[1]
 
 
 FACTS = passage(*RELATIONS)
 PASSAGES = Shape(r"\[1\] .+?\.",
-                 lambda told: " ".join(f"[{i}] {say(*one)}" for i, one in enumerate(told, 1)),
-                 lambda text: FACTS.read(re.sub(r"\[\d+\] ", "", text)))
+                 lambda told: " ".join(f"[{i}] " + f"({Date.of(fact.since)}) " * (fact.since > 0)
+                                       + say(fact, way) for i, (fact, way) in enumerate(told, 1)),
+                 lambda text: FACTS.read(re.sub(r"\[\d+\] (\(.+?\) )?", "", text)))
 
 
 @asks(*[f"{{passages}} {QUESTIONS[relation]}" for relation in RELATIONS], slots={"passages": PASSAGES},
@@ -90,7 +106,9 @@ PASSAGES = Shape(r"\[1\] .+?\.",
           wrong=setting(0.5, help="share of other passages that mislead: near in name or subject",
                         min=0, max=1),
           missing=setting(0.2, help="share of questions that no passage answers", min=0, max=0.9),
-          false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1)))
+          false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1),
+          outdated=setting(0.0, help="share of questions with two dated answers: the newer counts", min=0,
+                           max=1)))
 def retrieval(world: World, passages: list, s: str, way: int) -> str:
     """Answer a question from numbered passages and name the source, or say that no passage has the answer."""
     source = _labels(world, passages, s, way)["source"]
