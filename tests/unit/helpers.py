@@ -73,6 +73,9 @@ class Threads(Group):
         first, *others = self.gather(numbers)
         return sum(others, first)
 
+    def broadcast(self, numbers, rank):
+        numbers[...] = self.gather(numbers.copy())[rank]
+
 
 def together(size, work):
     """Call work(group) in each process of a group, and return all results."""

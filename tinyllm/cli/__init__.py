@@ -8,7 +8,8 @@ import argparse
 import importlib
 import os
 import sys
-from typing import NoReturn
+from contextlib import nullcontext
+from typing import Any, NoReturn
 
 from tinyllm.cli.command import add_commands
 from tinyllm.errors import UserError, did_you_mean, one_line
@@ -66,21 +67,32 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
+    several: Any = nullcontext
+    if os.environ.keys() & {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}:  # started by mpiexec
+        from tinyllm.cli.ranks import one_voice as several
     try:
-        try:
-            return _run(sys.argv[1:] if argv is None else list(argv))
-        finally:
-            sys.stdout.flush()  # here, where a broken pipe is still caught; --help raises SystemExit
-    except KeyboardInterrupt as stop:
-        if stop.args:  # the message says where the work was interrupted
-            print(f"tinyllm: {stop}", file=sys.stderr)
+        with several(_tell):
+            try:
+                return _run(sys.argv[1:] if argv is None else list(argv))
+            finally:
+                sys.stdout.flush()  # here, where a broken pipe is still caught; --help raises SystemExit
+    except (Exception, KeyboardInterrupt) as error:
+        return _tell(error)
+
+
+def _tell(error: BaseException) -> int:
+    """Print an error for users; return the exit code. Raises the error again if it is a bug."""
+    if isinstance(error, KeyboardInterrupt):
+        if error.args:  # the message says where the work was interrupted
+            print(f"tinyllm: {error}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, MemoryError, ModuleNotFoundError, OSError) as error:
+    if isinstance(error, UserError | MemoryError | ModuleNotFoundError | OSError):
         print(f"tinyllm: error: {one_line(_advice(error))}", file=sys.stderr)
         return 2
+    raise error
 
 
 def _advice(error: Exception) -> object:

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
+from tinyllm.ops import runtime
+from tinyllm.parallel.mpi import connect, require_equal
+from tinyllm.parallel.zero import Zero
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
@@ -25,6 +29,9 @@ from tinyllm.runs.recipe import find_recipe, recipes
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
 from tinyllm.train import events
+from tinyllm.train.group import Group
+from tinyllm.train.loop import require_pieces
+from tinyllm.version import __version__
 
 FLAGS = {  # settings that have a flag -> flag, metavar
     "data": ("--data", "FILE|NAME"),
@@ -95,6 +102,11 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
         raise UserError("--resume needs --out DIR, and is not allowed with --overwrite")
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
+    group = connect()
+    if group.size > 1 and not resume:  # each process computes at least a piece of a batch
+        chosen = {"train.accumulate": group.size} | chosen
+    if group.size > 1 and minutes is not None:
+        raise UserError("--minutes times one process, and there are several: give --steps")
     if minutes is not None and (resume or "train.steps" in chosen or not 0 < minutes < math.inf):
         raise UserError(f"--minutes {minutes:g}: give a positive number, and neither --steps nor --resume")
     with plugged_in(mine, out if resume else None) as plugins:
@@ -113,7 +125,21 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
                 settings = make_config(plugins.settings | chosen | {"train.steps": steps})
                 setup = prepare(settings, setup.corpus, setup.tokenizer)  # as --steps does
             plugins.try_out(setup)
+        share(setup, group, run)
         return train_run(run, setup, resume, plugins)
+
+
+def share(setup: TrainSetup, group: Group, run: Run) -> None:
+    """Let the processes of a group train together. Raises UserError unless all have prepared the same."""
+    setup.group = group
+    require_pieces(setup.config.train.accumulate, group.size)  # before an older run is replaced
+    if group.size > 1:
+        code = {"version": __version__, "kernels": runtime.BUILD, "backend": runtime.default_backend}
+        settings = setup.config.flat() | {"out": str(run.folder)}
+        require_equal(group, settings=settings, data=asdict(setup.facts), weights=setup.model.state_dict(),
+                      code=code)
+    if group.size > 1 and setup.config.parallel.zero:
+        setup.divide = Zero
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool, ending: str) -> tuple[Run, RunConfig]:
@@ -142,8 +168,10 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
 
 def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: Any) -> int:
     """Train, show the events of the training, and return the exit code."""
-    if not resume:
+    group = setup.group
+    if not resume and group.rank == 0:
         run.create(setup.record(plugins.notes), setup.tokenizer)
+    group.gather(None)  # the others read what process 0 has written
     stopping = threading.Event()
     loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
     display.introduce()
@@ -152,6 +180,8 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: Any) -> int:
             display.show(event)
     if isinstance(event, events.Stopped):
         return 130
+    if group.rank > 0:
+        return 0
     write_report(run)
     display.conclude()
     if lines := list(plugins.conclusion(run)):

@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "train.steps": 4000,
                                       "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
 # Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
-MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps"}
+MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps", "parallel.zero"}
 
 @dataclass(frozen=True)
 class LoRAConfig:
@@ -47,6 +47,16 @@ class LoRAConfig:
 
     def __post_init__(self):
         check(self, "lora.")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """The settings of several processes that train one model, as `mpiexec -n 4 tinyllm train` starts them."""
+
+    zero: bool = setting(False, help="divide the optimizer's state over the processes (ZeRO-1)")
+
+    def __post_init__(self):
+        check(self, "parallel.")
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class RunConfig:
     model: Any = None
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
+    parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
     options: object | None = None
 
     def __post_init__(self):
@@ -92,8 +103,9 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     found = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     found |= describe(RunConfig) | describe(family(kind or USUAL).config_class, "model.")
     found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
+    found |= describe(ParallelConfig, "parallel.")
     found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
-    for name in ("model", "train", "lora", "options", "model.vocab_size"):  # not settings
+    for name in ("model", "train", "lora", "parallel", "options", "model.vocab_size"):  # not settings
         del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
@@ -141,7 +153,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
         check(options, f"{recipe.name}.")
     top = {name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name}
     return RunConfig(**top, model=cls.config_class(**sizes), train=TrainConfig(**part(values, "train.")),
-                     lora=LoRAConfig(**part(values, "lora.")), options=options)
+                     lora=LoRAConfig(**part(values, "lora.")), options=options,
+                     parallel=ParallelConfig(**part(values, "parallel.")))
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:

@@ -135,15 +135,15 @@ class Run:
         """Write run.json."""
         atomic_write_text(self.file, json.dumps(record.content(), indent=2, ensure_ascii=False) + "\n")
 
-    def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
+    def save(self, model: Any, states: dict[str, dict], progress: Progress) -> Path:
         """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
 
         def write(folder):
             model.save_pretrained(folder)
             atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
             atomic_write_text(folder / "tokenizer_config.json", FOR_TRANSFORMERS)
-            for name, part in states.items():
-                save_weights(part.state_dict(), folder / f"{name}.safetensors")
+            for name, arrays in states.items():
+                save_weights(arrays, folder / f"{name}.safetensors")
 
         state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
         path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, state)

@@ -42,6 +42,7 @@ class TrainSetup(Parts):
     plan: Plan
     facts: Facts
     group: Group = ALONE  # the processes that train this model together
+    divide: Callable[[Any, Group], Any] = lambda optimizer, group: optimizer  # its state, over the group
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
         """Return the content of a run.json."""
@@ -99,8 +100,10 @@ class TrainSetup(Parts):
         return max(1, int((seconds - clock() + began) / each))
 
     def _loop(self, model, plan, **more):
-        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
+        loop = loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
                        report=lambda batch: plan.report(batch) | plan.known, **more)
+        loop.optimizer = self.divide(loop.optimizer, self.group)
+        return loop
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.

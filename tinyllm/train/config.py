@@ -42,7 +42,8 @@ class TrainConfig:
         fill_in(self, warmup=self.steps // 20)
         if self.batch % self.accumulate:
             raise UserError(f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
-                            "(train.accumulate): choose a multiple")
+                            "(train.accumulate): choose a multiple, "
+                            f"such as {-(-self.batch // self.accumulate) * self.accumulate}")
 
 
 def learning_rate(step: int, config: Any) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 class Group:
     """The processes that train one model together: this process is number `rank` of `size`.
 
-    This class is a group of one. A subclass connects several processes, for example by MPI, with two methods,
-    `all_reduce` and `gather`, that all processes call in the same order; each call waits for the others. When
-    a process fails, the methods must raise in all others, or the launcher must end them: else they would wait
-    forever.
+    This class is a group of one. A subclass connects several processes, for example by MPI, with three
+    methods, `all_reduce`, `broadcast` and `gather`, that all processes call in the same order; each call
+    waits for the others. When a process fails, the methods must raise in all others, or the launcher must end
+    them: else they would wait forever.
 
     N processes train with the bits of one, because sums are added in the order in which one process adds.
     """
@@ -26,9 +26,15 @@ class Group:
         """
         return numbers
 
+    def broadcast(self, numbers: np.ndarray, rank: int) -> None:
+        """Overwrite an array in all processes by the array of process `rank`, which has the same shape."""
+
     def gather(self, value: Any) -> list[Any]:
         """Return the small values of all processes, such as numbers, in the order of ranks; wait for all."""
         return [value]
+
+    def abort(self, code: int) -> None:
+        """End all other processes at once, with an exit code."""
 
 
 ALONE = Group()

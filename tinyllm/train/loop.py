@@ -111,9 +111,7 @@ class Loop:
     stop: Callable[[], bool] = lambda: False  # if true in any process, save and end after the current step
 
     def __post_init__(self):
-        if (pieces := self.accumulate) < (size := self.group.size):
-            raise UserError(f"a batch in {pieces} pieces (train.accumulate) has none for some of {size} "
-                            f"processes: start at most {pieces}, or a new run with train.accumulate={size}")
+        require_pieces(self.accumulate, self.group.size)
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
@@ -212,9 +210,10 @@ class Loop:
             return
         for name, array in trained(self.model, self.loss).state_dict().items():
             self.check_finite(progress.step, f"sum of {name}", float(array.sum()))
+        parts = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
+        states = {name: part.state_dict() for name, part in parts.items()}  # in all, as Zero needs
         if self.group.rank == 0:
             progress.seconds = time.perf_counter() - self.began
-            states = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
             self.checkpoint.save(self.model, states, progress)
 
     def check_finite(self, step: int, what: str, value: float) -> None:
@@ -223,6 +222,13 @@ class Loop:
             last = self.checkpoint.last_checkpoint() if self.checkpoint else None
             kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
             raise Diverged(f"the {what} is {value} at step {step}: training has blown up; {kept}{SMALLER}")
+
+
+def require_pieces(pieces: int, size: int) -> None:
+    """Raise UserError if a batch has fewer pieces than there are processes."""
+    if pieces < size:
+        raise UserError(f"a batch in {pieces} pieces (train.accumulate) has none for some of {size} "
+                        f"processes: start at most {pieces}, or a new run with train.accumulate={size}")
 
 
 train = Loop  # users write `for event in train(...)`

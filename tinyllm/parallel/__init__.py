@@ -1,0 +1,1 @@
+"""Train one model in several processes: `mpiexec -n 4 tinyllm train`."""

@@ -1,0 +1,119 @@
+"""Connect the processes that `mpiexec -n N tinyllm train` has started, by mpi4py, to a group.
+
+mpi4py is imported only in such a process. A launcher tells a process its rank by an environment variable.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.ops import runtime
+from tinyllm.train.group import ALONE, Group
+
+LAUNCHERS = ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")  # MPICH, Open MPI
+
+
+class MpiGroup(Group):
+    """The processes of an MPI communicator, such as `MPI.COMM_WORLD`."""
+
+    def __init__(self, comm: Any):
+        self.comm, self.rank, self.size = comm, comm.rank, comm.size
+
+    def all_reduce(self, numbers: np.ndarray) -> np.ndarray:
+        """Return x0 + x1 + x2 + ...: each process adds one slice of the array, in the order of ranks.
+
+        MPI's own sum adds in an order that depends on the number of processes and on the size of the array.
+        """
+        flat = np.ascontiguousarray(numbers).reshape(-1)
+        edges = [flat.size * i // self.size for i in range(self.size + 1)]
+        counts = np.diff(edges)
+        parts, total = np.empty((self.size, counts[self.rank]), flat.dtype), np.empty_like(flat)
+        self.comm.Alltoallv([flat, counts], parts)
+        for part in parts[1:]:
+            parts[0] += part
+        self.comm.Allgatherv(parts[0], [total, counts])
+        return total.reshape(numbers.shape)
+
+    def broadcast(self, numbers: np.ndarray, rank: int) -> None:
+        """Overwrite a contiguous array by the one of process `rank`."""
+        self.comm.Bcast(numbers, rank)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, which travel as JSON: a tuple arrives as a list."""
+        return self.comm.allgather(value)
+
+    def abort(self, code: int) -> None:
+        """End all processes at once; the launcher ends with this exit code."""
+        self.comm.Abort(code)
+
+
+def launched() -> tuple[int, int]:
+    """Return the rank of this process, and how many processes the launcher started; (0, 1) without one."""
+    for rank, size in LAUNCHERS:
+        if size in os.environ:
+            return int(os.environ.get(rank, 0)), int(os.environ[size])
+    return 0, 1
+
+
+@cache
+def connect() -> Group:
+    """Return the group of all processes that the launcher started, or ALONE.
+
+    The processes of one machine divide its processors: each gets its share of threads, at least one. Raises
+    UserError if mpi4py, or the MPI library, is missing or of another vendor than the launcher.
+    """
+    _, size = launched()
+    if size == 1:
+        return ALONE
+    try:
+        import mpi4py
+
+        mpi4py.rc(initialize=False, finalize=True)
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"{size} processes were started, which need mpi4py and MPI "
+                        f"({str(error).splitlines()[0]}): pip install 'tinyllm-lab[mpi]'") from None
+    MPI.pickle.__init__(  # type: ignore[misc]  # mpi4py's way to replace pickle
+        lambda value: json.dumps(value).encode(), lambda data: json.loads(bytes(data)))
+    vendor = MPI.get_vendor()[0]
+    other = vendor != "Open MPI" and "OMPI_COMM_WORLD_SIZE" in os.environ  # MPICH would end the process
+    if not other:
+        with warnings.catch_warnings(action="ignore"):  # mpi4py's, about another vendor, in three lines
+            MPI.Init_thread()
+    if other or MPI.COMM_WORLD.size != size:
+        raise UserError(f"{size} processes were started by another MPI than {vendor}, which mpi4py uses: start "
+                        f"them by the mpiexec of {vendor}")
+    group = MpiGroup(MPI.COMM_WORLD)
+    if not os.environ.get("TINYLLM_THREADS"):
+        here = group.comm.Split_type(MPI.COMM_TYPE_SHARED).size
+        runtime.threads(max(1, runtime.threads() // here))
+    return group
+
+
+def require_equal(group: Group, **values: Any) -> None:
+    """Raise UserError, the same in all processes, unless all have equal values, such as settings and data.
+
+    Only digests travel. Arrays in a dict are compared, too.
+    """
+    digests = {name: _digest(value) for name, value in values.items()}
+    first, *others = group.gather(digests)
+    for rank, found in enumerate(others, 1):
+        for name, digest in first.items():
+            if found[name] != digest:
+                raise UserError(f"process {rank} has other {name} than process 0 (SHA-256 {found[name][:12]} "
+                                f"and {digest[:12]}): start all with equal flags, files and versions")
+
+
+def _digest(value):
+    digest = hashlib.sha256()
+    for name, part in sorted(value.items()):
+        digest.update(name.encode())
+        array = isinstance(part, np.ndarray)
+        digest.update(np.ascontiguousarray(part) if array else json.dumps(part).encode())
+    return digest.hexdigest()
