@@ -26,6 +26,7 @@ COMMANDS = {  # name -> module, what it does
     "export": ("compress", "write a model as a GGUF file, for llama.cpp"),
     "report": ("compress", "write the report.html of a run again"),
     "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
+    "plan": ("plan", "predict time, memory and price of training on many devices"),
     "serve": ("serve", "answer HTTP requests as OpenAI's API does"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),

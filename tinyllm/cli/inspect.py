@@ -55,11 +55,11 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         if len(names) != 2:
             kinds = "a run, a model's folder, `shipped`, or a family such as llama"
             raise UserError(f"--diff compares two models, each {kinds}; got {len(names)}")
-        _show_difference(names, *(_opened(name, preset) for name in names))
+        _show_difference(names, *(open_or_build(name, preset) for name in names))
         return
     if not 0 <= price_per_hour < float("inf"):
         raise UserError(f"--price-per-hour must be 0 or more, got {price_per_hour:g}")
-    found = _opened(chosen(model, shipped=True), preset, measure)
+    found = open_or_build(chosen(model, shipped=True), preset, measure)
     roof = measure_roof(0.3)
     rows = _speeds(found, roof, measure, price_per_hour)
     if json:
@@ -88,7 +88,7 @@ def _speeds(model: Any, roof: Roof, measure: bool, price: float) -> dict[str, di
     return rows
 
 
-def _opened(name: str, preset: str, weights: bool = False) -> Any:
+def open_or_build(name: str, preset: str, weights: bool = False) -> Any:
     """Open a model, or build one if `name` is a family, without memory for its weights unless asked."""
     if os.path.exists(locate(name)) or os.sep in name:
         return from_pretrained(Run(locate(name)).model_folder())
