@@ -75,10 +75,6 @@ def plan(*, model: str = "llama", params: float | None = None, preset: str = "sm
     rows = [] if machine == "here" else scaling(on, work, nodes, fixed)
     hours, devices = tokens / (work.batch * context) * cost.seconds / 3600, nodes * on.devices
     price = hours * devices * price_per_hour
-    if json:
-        print(dumps({"work": asdict(work), "machine": asdict(on), "grid": asdict(best), "cost": asdict(cost),
-                     "hours": hours, "price": price, "scaling": rows}, default=asdict))
-        return
     facts = [
         ["model", f"{short(work.parameters)} parameters, {work.config.layers} layers of {work.config.width}"],
         ["devices", f"{devices:,}, in {nodes:,} nodes of {on.devices}"],
@@ -91,13 +87,17 @@ def plan(*, model: str = "llama", params: float | None = None, preset: str = "sm
         ["sent a step", f"{short(cost.sent)}B by a device, {short(cost.network)}B between all nodes"],
     ]
     cells = [[f"{row['nodes']:,}", *_cells(row["strong"]), *_cells(row["weak"])] for row in rows]
-    print(*table(["", machine], facts, "<<"), "", *(table(SCALING, cells) if cells else []), sep="\n")
-    print(*map(paragraph, on.sources), sep="\n")
     if html:
         charts = [_chart(rows, "seconds"), _chart(rows, "utilization")] if rows else []
         body = [page.table("plan", ["", machine], facts), *charts, page.table("scaling", SCALING, cells)]
         page.write(html, page.assemble(f"Training on {machine}", "Predicted by tinyllm plan.", body,
                                        "; ".join(on.sources)))
+    if json:
+        print(dumps({"work": work, "machine": on, "grid": best, "cost": cost, "hours": hours, "price": price,
+                     "scaling": rows}, default=asdict))
+    else:
+        print(*table(["", machine], facts, "<<"), "", *(table(SCALING, cells) if cells else []), sep="\n")
+        print(*map(paragraph, on.sources), sep="\n")
 
 
 def _fixed(grid: list[str]) -> dict[str, int]:

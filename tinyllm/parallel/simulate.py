@@ -19,7 +19,6 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_text
 
 COUNT: dict[str, Any] = {"min": 1, "max": 2**24}
-SWITCH: dict[str, Any] = {"min": 0, "max": 1}
 WIDTHS = {"bf16": 2, "float32": 4}  # bytes of a weight, of its gradient, and of an activation
 STATE = {"bf16": 12, "float32": 8}  # bytes of AdamW's two means, and for bf16 of the weight in float32
 KEPT = 17  # numbers that a layer keeps for each channel of a token: Korthikanti et al., 2022, equation 2
@@ -48,8 +47,8 @@ class Grid:
     tensor: int = setting(1, **COUNT)  # devices that divide each matrix
     pipeline: int = setting(1, **COUNT)  # devices that divide the layers
     micro: int = setting(1, **COUNT)  # sequences that a group computes at once
-    zero: int = setting(0, **SWITCH)  # 1: the optimizer's state is divided over data, too (ZeRO-1)
-    checkpoint: int = setting(0, **SWITCH)  # 1: layers keep their inputs only, and run twice
+    zero: int = setting(0, min=0, max=1)  # 1: the optimizer's state is divided over data, too (ZeRO-1)
+    checkpoint: int = setting(0, min=0, max=1)  # 1: layers keep their inputs only, and run twice
 
     def __post_init__(self):
         check(self)
