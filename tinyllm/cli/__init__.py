@@ -21,6 +21,7 @@ COMMANDS = {  # name -> module, what it does
     "chat": ("chat", "write a text in turns with a trained model"),
     "eval": ("eval", "ask a trained model questions, and score its answers"),
     "arena": ("arena", "compare answers of models blindly, and rank the models"),
+    "scaling": ("scaling", "find how the loss falls with size, and predict a larger run"),
     "merge": ("compress", "add a trained adapter to the weights of its model"),
     "compress": ("compress", "make a trained model smaller: fewer bits, pruned, or distilled"),
     "export": ("compress", "write a model as a GGUF file, for llama.cpp"),

@@ -105,7 +105,7 @@ class Axis:
 
 def _number(value: float) -> str:
     """Format a tick's value, for example as 20,000 (not as 2e+04) or 0.0005."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+    return f"{value:,.0f}" if 1000 <= value < 1e8 else f"{value:g}"
 
 
 def _draw(series: Series, across: Axis, up: Axis) -> Html:
