@@ -87,8 +87,8 @@ def connect() -> Group:
         with warnings.catch_warnings(action="ignore"):  # mpi4py's, about another vendor, in three lines
             MPI.Init_thread()
     if other or MPI.COMM_WORLD.size != size:
-        raise UserError(f"{size} processes were started by another MPI than {vendor}, which mpi4py uses: start "
-                        f"them by the mpiexec of {vendor}")
+        raise UserError(f"{size} processes were started by another MPI than {vendor}, which mpi4py uses: "
+                        f"start them by the mpiexec of {vendor}")
     group = MpiGroup(MPI.COMM_WORLD)
     if not os.environ.get("TINYLLM_THREADS"):
         here = group.comm.Split_type(MPI.COMM_TYPE_SHARED).size
