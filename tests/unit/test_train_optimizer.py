@@ -1,6 +1,9 @@
 """Compare optimizers with plain Python: AdamW, Muon's singular values, decay, clipping, rates."""
 
+import copy
 import math
+import pickle
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +14,11 @@ from hypothesis import strategies as st
 from tiny_run import same
 
 import tinyllm as tl
-from tinyllm import ops
+from tinyllm import nn, ops
+from tinyllm.errors import UserError
 from tinyllm.nn import Parameter
 from tinyllm.rng import Random
+from tinyllm.train import MasterAdamW
 from tinyllm.train.config import learning_rate
 from tinyllm.train.muon import Muon, muon_groups, orthogonalize
 from tinyllm.train.optimizer import AdamW, clip_grad_norm, clipped_step, decay_groups, gradient_norm
@@ -211,3 +216,59 @@ def test_what_muon_does_not_need_or_move_is_left_out_and_what_cannot_be_optimize
         clip_grad_norm([parameter([0], [0])], -1.0)
     with pytest.raises(ValueError, match="muon_groups"):
         Muon(small_model().parameters())
+
+
+def bf16_model():
+    return nn.store_bf16(small_model())
+
+
+def test_weights_of_16_bits_are_rounded_masters_and_masters_add_up_small_steps():
+    plain, stored = small_model(), bf16_model()
+    rounded = plain.state_dict()
+    for name, p in stored.named_parameters():
+        assert p.shape == rounded[name].shape and p.dtype == p.data.dtype == np.float32
+        assert np.array_equal(p.data, ops.round_bf16(rounded[name]) if p.ndim > 1 else rounded[name])
+    assert nn.store_bf16(stored) is stored  # once more: no change
+    plain.load_state_dict(stored.state_dict())
+    one, two = AdamW(plain.parameters(), 1e-5), MasterAdamW(stored.parameters(), 1e-5)
+    for step in range(40):
+        for model, optimizer in ((plain, one), (stored, two)):
+            with_gradients(model, step)
+            optimizer.step(0.5)
+    for p, q, w in zip(plain.parameters(), stored.parameters(), two.w, strict=True):
+        assert np.array_equal(p.data, w)  # the masters have the bits of training in float32
+        assert np.array_equal(q.data, ops.round_bf16(w) if q.ndim > 1 else w)
+
+
+def test_weights_of_16_bits_take_two_bytes_each():
+    tracemalloc.start()
+    layer = nn.store_bf16(nn.Linear(512, 512, bias=False))
+    assert 2 * layer.num_parameters() <= tracemalloc.get_traced_memory()[0] < 3 * layer.num_parameters()
+    tracemalloc.stop()
+
+
+def test_training_in_16_bits_goes_on_from_its_state_with_the_same_bits():
+    tokens = Random("tokens").integers(11, (3, 9))
+
+    def train(model, optimizer, steps):
+        return tl.fit(model, lambda step: (tokens[:, :-1], tokens[:, 1:]), steps, optimizer=optimizer)
+
+    model = bf16_model()
+    optimizer = MasterAdamW(model.parameters(), 0.01)
+    losses = train(model, optimizer, 20)
+    assert losses[-1] < losses[0] - 0.5
+    again = bf16_model()
+    again.load_state_dict(pickle.loads(pickle.dumps(copy.deepcopy(model))).state_dict())
+    same_optimizer = MasterAdamW(again.parameters(), 0.01)
+    same_optimizer.load_state_dict(optimizer.state_dict())
+    same_optimizer.lr = optimizer.lr
+    assert train(model, optimizer, 5) == train(again, same_optimizer, 5)
+    assert same(model, again)
+
+
+def test_without_masters_an_optimizer_of_rounded_weights_refuses_to_write():
+    model = with_gradients(bf16_model())
+    with pytest.raises(ValueError, match="read-only"):
+        AdamW(model.parameters()).step()
+    with pytest.raises(UserError, match=r"w\.0 is missing"):
+        MasterAdamW(model.parameters()).load_state_dict(AdamW(model.parameters()).state_dict())

@@ -23,7 +23,7 @@ from tinyllm.nn.layers import (
 )
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_adapter, merge
 from tinyllm.nn.module import Module, inference, replace
-from tinyllm.nn.passes import pack_cache, recompute, tap
+from tinyllm.nn.passes import pack_cache, recompute, store_bf16, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "Linear", "LoRALinear", "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention",
     "Sequential", "adapt", "adapter_state", "adapters", "full", "inference", "init_normal",
     "load_adapter", "merge", "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate",
-    "tap",
+    "store_bf16", "tap",
 ]
 
 if not TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyllm.errors import missing
+from tinyllm.ops.quant import bfloat16, from_bfloat16
 from tinyllm.ops.shapes import FLOAT32
 from tinyllm.rng import Random
 from tinyllm.tensor import LazyTensor, Tensor
@@ -89,6 +90,24 @@ def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
     if _real.get():
         del p.data
     return p
+
+
+class HalfParameter(Parameter):
+    """A parameter of 2 bytes a number, which are bfloat16 numbers: see `passes.store_bf16`."""
+
+    __slots__ = ()
+    dtype = property(lambda self: FLOAT32)
+
+    @property
+    def data(self) -> np.ndarray:  # type: ignore[override]
+        """The numbers as float32, in a new array that is read-only; what is assigned gets rounded."""
+        x = from_bfloat16(_data.__get__(self))
+        x.flags.writeable = False  # writing into it would change no weight
+        return x
+
+    @data.setter
+    def data(self, x: np.ndarray) -> None:
+        _data.__set__(self, bfloat16(x))
 
 
 class Buffer(Tensor):

@@ -1,7 +1,7 @@
 """Change how the modules of a finished model are run, by functions called passes.
 
-`recompute` keeps every bit of the output; `tap` and `pack_cache` can change it. `LanguageModel` applies
-`recompute` to every new model, so model files contain only the mathematics.
+`recompute` keeps every bit of the output; the others can change it. `LanguageModel` applies `recompute` to
+every new model, so model files contain only the mathematics.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import CODECS
+from tinyllm.nn.init import HalfParameter
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
@@ -77,6 +78,19 @@ def _remade(call, block, x, *args, **kwargs):
         return call(x, *args, **kwargs)
     with remaking():
         return call(x, *args, **kwargs)
+
+
+def store_bf16(model: Module) -> Module:
+    """Round a model's matrices to bfloat16 and store 2 bytes for each weight; return the model.
+
+    Each use of a matrix widens it to float32, for as long as it is used; gradients stay float32. To train
+    such a model, use `MasterAdamW`.
+    """
+    for p in model.parameters():
+        if p.ndim >= 2 and not isinstance(p, HalfParameter):
+            numbers, p.__class__ = p.data, HalfParameter
+            p.data = numbers
+    return model
 
 
 def pack_cache(model: Module, kind: str) -> Module:

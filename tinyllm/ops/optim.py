@@ -79,3 +79,20 @@ def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: flo
         return lr * (step + 1) / (warmup + 1)
     done = min(1.0, (step - warmup) / max(1, steps - warmup))
     return lr * (min_lr_ratio + (1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+@op(outputs=("new_scale", "new_since"))
+def update_loss_scale(scale: float, finite: bool, since: int, growth: float = 2.0, backoff: float = 0.5,
+                      interval: int = 2000) -> tuple[float, int]:
+    """Choose what the next loss is multiplied by, so that its gradients neither vanish nor overflow.
+
+    scale: what the last loss was multiplied by; finite: whether all its gradients were; since: how many steps
+    before it had finite gradients since the scale changed -> the next scale (float) and since (int). After a
+    step that was not finite the scale is multiplied by backoff; after `interval` finite steps in a row, this
+    one included, by growth. (Micikevicius et al. 2018, section 3.2; GradScaler of PyTorch.)
+    """
+    if not finite:
+        return scale * backoff, 0
+    if since + 1 == interval:
+        return scale * growth, 0
+    return scale, since + 1

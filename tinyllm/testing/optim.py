@@ -60,9 +60,19 @@ def schedules(draw):
     return step, steps, lr, warmup, low
 
 
+@cases("update_loss_scale")
+def loss_scales(draw):
+    """Draw a scale and a step, often the last before the scale grows."""
+    interval = draw(st.sampled_from((4, 1, 2, 2000)))
+    since = draw(st.sampled_from((interval - 1, 0, interval // 2, max(interval - 2, 0))))
+    factors = draw(st.sampled_from(((2.0, 0.5), (1.5, 0.25))))
+    return draw(st.sampled_from((65536.0, 1.0, 0.5, 3e7))), draw(st.booleans()), since, *factors, interval
+
+
 CASES["grad_norm"] = st.tuples(gradients((*USUAL, "huge")))  # squares of huge numbers overflow in float32
 BOUNDS["grad_norm"] = of_terms(lambda results, grads: (4 + sum(g.size for g in grads)) * results[0])
 BOUNDS["clip_grads"] = ulps(4)
+BOUNDS["update_loss_scale"] = lambda args, results: (1e-9 * results[0], 0)
 BOUNDS["lr_schedule"] = lambda args, results: (1e-9 * args[2],)  # C libraries differ a little
 
 CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"
@@ -124,6 +134,18 @@ mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
         f"lr * (min_lr_ratio + {HALF_COSINE})",
         "max(lr * 0.5 * (1.0 + math.cos(math.pi * done)), min_lr_ratio)")
 
+for said, *changes in (
+    ("backoff multiplied in after a finite step, too", "(scale, since + 1)", "(scale * backoff, since + 1)"),
+    ("a count that infinities do not end", "(scale * backoff, 0)", "(scale * backoff, since)"),
+    ("a count that goes on after the scale has grown", "(scale * growth, 0)", "(scale * growth, since + 1)"),
+    ("growth and backoff swapped", "", "growth, backoff = backoff, growth"),
+    ("growth one step too late: this step counts, too", "since + 1 == interval", "since == interval"),
+    ("growth at every finite step", "since + 1 == interval", "since + 1 <= interval"),
+    ("a divided scale: backoff is a factor", "scale * backoff", "scale / backoff"),
+    ("2 and 0.5 in place of growth and backoff", "", "growth, backoff = 2.0, 0.5"),
+):
+    mistake("update_loss_scale", said, *changes)
+
 
 @variant("adamw_step")
 def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
@@ -151,3 +173,9 @@ def lr_schedule_that_returns_early(step, steps, lr, warmup, min_lr_ratio):
         return low
     done = (step - warmup) / (steps - warmup)
     return low + (lr - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@variant("update_loss_scale")
+def update_loss_scale_by_factors(scale, finite, since, growth=2.0, backoff=0.5, interval=2000):
+    grown = finite and since + 1 >= interval
+    return scale * (growth if grown else 1.0 if finite else backoff), (since + 1) * (finite and not grown)

@@ -6,9 +6,9 @@ from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Diverged, train
 from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
-from tinyllm.train.optimizer import AdamW, clip_grad_norm, decay_groups
+from tinyllm.train.optimizer import AdamW, MasterAdamW, clip_grad_norm, decay_groups
 
 __all__ = [
-    "ALONE", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
+    "ALONE", "AdamW", "Diverged", "Group", "MasterAdamW", "Muon", "TrainConfig", "clip_grad_norm",
     "decay_groups", "fit", "learning_rate", "muon_groups", "next_token", "train",
 ]

@@ -10,8 +10,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-
-MOMENTS = ("m", "v")
+from tinyllm.nn.init import Parameter
 
 
 class AdamW:
@@ -23,6 +22,8 @@ class AdamW:
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1}`.
     A group without a weight decay uses the argument `weight_decay`. `lr` may change before every step.
     """
+
+    state: tuple[str, ...] = ("m", "v")  # lists of arrays, one array for each parameter
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.01):
@@ -39,7 +40,7 @@ class AdamW:
         if not pairs:
             raise ValueError(f"{kind} got no parameters; pass model.parameters(), whose tensors must be "
                              "nn.Parameter, and not all frozen")
-        self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in MOMENTS)
+        self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in "mv")
         self.steps = 0
 
     def step(self, grad_scale: float = 1.0) -> None:
@@ -63,7 +64,7 @@ class AdamW:
         """Return the optimizer's state as arrays: {"steps": (), "m.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
         for i in range(len(self.parameters)):
-            state |= {f"{name}.{i}": getattr(self, name)[i] for name in MOMENTS}
+            state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.state}
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -76,8 +77,29 @@ class AdamW:
                 raise UserError(f"optimizer state {name} is {stored}, and the optimizer's is {own}; "
                                 "make the optimizer from the same model")
         self.steps = int(state["steps"])
-        for name in MOMENTS:
+        for name in self.state:
             setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
+
+
+class MasterAdamW(AdamW):
+    """Move float32 copies of the weights, the *masters*, and assign them to the weights, which may round.
+
+    Steps that are too small for weights of 16 bits add up in the masters. (Micikevicius et al., "Mixed
+    Precision Training", 2018, section 3.1.)
+    """
+
+    state = ("m", "v", "w")
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.w = [np.array(p.data) for p in self.parameters]
+
+    def update(self, i: int, p: Any, grad_scale: float) -> None:
+        """Update master number i in place, and assign it to the parameter."""
+        master = Parameter(self.w[i])
+        master.grad = p.grad
+        super().update(i, master, grad_scale)
+        p.data = master.data
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
