@@ -27,6 +27,18 @@ SETTINGS = {
 }
 
 
+FAMILIES = "gpt", "llama", "mixtral", "t5"
+
+
+def in_pieces(family, **more):
+    """Return settings of a family with batches in five pieces, which 2 to 4 processes cannot share evenly."""
+    settings = SETTINGS | {"model.type": family, "train.batch": 10, "train.accumulate": 5, "train.clip": 0.5}
+    if family in ("llama", "mixtral"):  # which have no dropout
+        del settings["model.dropout"]
+        settings |= {"model.heads": 4, "model.width": 16, "model.hidden": 24}
+    return settings | ({"model.balance": 0.1} if family == "mixtral" else {}) | _dotted(more)
+
+
 def write_text(path, words=2000):
     """Write a text of random words and return its path."""
     random = Random("tiny run")

@@ -14,8 +14,7 @@ from tinyllm.train.group import ALONE
 def one_voice(tell: Callable[[BaseException], int]) -> Iterator[None]:
     """Run a `with` block in each process: only process 0 prints, and an error in any process ends all.
 
-    `tell(error)` prints an error and returns the exit code of all. Most errors meet all processes. So process
-    0 speaks at once, and each of the others waits half a second longer than the one before.
+    `tell(error)` prints an error and returns the exit code of all. Only the first process that fails prints.
     """
     (rank, _), group, shown, nowhere = launched(), ALONE, os.dup(2), os.open(os.devnull, os.O_WRONLY)
     if rank:
@@ -25,11 +24,13 @@ def one_voice(tell: Callable[[BaseException], int]) -> Iterator[None]:
         group = connect()
         yield
     except (Exception, KeyboardInterrupt) as error:
+        first = group.first_to_fail()
         if group.size > 1:
-            time.sleep(min(rank, 6) / 2)
-            os.dup2(shown, 2)
+            os.dup2(shown if first else nowhere, 2)
         code = _told(tell, error)
-        os.dup2(nowhere, 2)  # MPI's own message
+        os.dup2(nowhere, 2)  # without MPI's own message
+        if not first:
+            time.sleep(5)  # meanwhile the first has said why, and ends this process, too
         group.abort(code)
         raise SystemExit(code) from None
 

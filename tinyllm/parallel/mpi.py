@@ -24,6 +24,7 @@ class MpiGroup(Group):
 
     def __init__(self, comm: Any):
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
+        self.failures: Any = None  # an MPI window on process 0's count of processes that failed
 
     def all_reduce(self, numbers: np.ndarray) -> np.ndarray:
         """Return x0 + x1 + x2 + ...: each process adds one slice of the array, in the order of ranks.
@@ -47,6 +48,14 @@ class MpiGroup(Group):
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, which travel as JSON: a tuple arrives as a list."""
         return self.comm.allgather(value)
+
+    def first_to_fail(self) -> bool:
+        """Return True in the first process that calls this; no other process need take part."""
+        before = np.zeros(1, np.int64)
+        self.failures.Lock(0)
+        self.failures.Fetch_and_op(np.ones(1, np.int64), before, 0)
+        self.failures.Unlock(0)
+        return not before[0]
 
     def abort(self, code: int) -> None:
         """End all processes at once; the launcher ends with this exit code."""
@@ -90,6 +99,9 @@ def connect() -> Group:
         raise UserError(f"{size} processes were started by another MPI than {vendor}, which mpi4py uses: "
                         f"start them by the mpiexec of {vendor}")
     group = MpiGroup(MPI.COMM_WORLD)
+    group.failures = MPI.Win.Allocate(8, 8, comm=group.comm)
+    np.frombuffer(group.failures, np.int64)[:] = 0
+    group.gather(None)  # all have set it to 0
     if not os.environ.get("TINYLLM_THREADS"):
         here = group.comm.Split_type(MPI.COMM_TYPE_SHARED).size
         runtime.threads(max(1, runtime.threads() // here))

@@ -1,0 +1,83 @@
+"""Train on 1 to 4 processes by MPI, compare the weights, and kill processes at random moments.
+
+    python tests/proofs/verify_mpi.py --kills 50
+
+After 100 steps, weights, optimizer state and log must have the bits of one process, with and without ZeRO-1.
+When one of four processes is killed, the others must end within 5 seconds, and the run goes on with 1, 2 or 4
+to the same bits. Exits with 1 if anything differs, and with 77 without mpi4py and MPICH.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mpi_run import MISSING, flags, ranks, run, start
+from tiny_run import FAMILIES, in_pieces, outcome, write_text
+
+from tinyllm.rng import Random
+
+
+def same_bits(place, text, family, steps):
+    """Train a family on 1 to 4 processes, with and without ZeRO-1 -> if all runs end with equal bits."""
+    found = []
+    for size in (1, 2, 3, 4):
+        for zero in ("false", "true")[: size]:
+            folder = place / f"{family}-{size}-{zero}"
+            settings = in_pieces(family, train__steps=steps, train__eval_every=50, parallel__zero=zero)
+            if run(size, flags(folder, text, "--overwrite", settings))[0]:
+                sys.exit("training failed")
+            found.append(outcome(folder))
+    return all(each == found[0] for each in found)
+
+
+def kill_one(folder, text, settings, wait, random):
+    """Start a run on four processes, kill one after a while, go on -> the seconds until all had ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+    process = start(4, flags(folder, text, "--overwrite", settings))
+    time.sleep(wait)
+    started, began = ranks(process), time.monotonic()
+    if started:
+        os.kill(random.choice(started), signal.SIGKILL)
+    process.communicate(timeout=60)
+    while any(os.path.exists(f"/proc/{pid}") for pid in started):
+        time.sleep(0.01)
+    seconds = time.monotonic() - began
+    how, settings = ("--resume", {}) if (folder / "run.json").exists() else ("--overwrite", settings)
+    if run(random.choice([1, 2, 4]), flags(folder, text, how, settings))[0]:
+        sys.exit("the run does not go on")
+    return seconds
+
+
+def main(argv=None):
+    """Run the trials and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="20 steps, and three kills")
+    args = parser.parse_args(argv)
+    if MISSING:
+        return 77
+    kills, steps, random = 3 if args.quick else args.kills, 20 if args.quick else 100, Random(0, "mpi")
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        text = write_text(place / "text.txt")
+        equal = {family: same_bits(place, text, family, steps) for family in FAMILIES}
+        print(f"=> {steps} steps on 1, 2, 3 and 4 processes, and with ZeRO-1: the bits of one for",
+              *[family for family in FAMILIES if equal[family]])
+        settings = in_pieces("gpt", train__steps=steps, train__checkpoint_every=2, parallel__zero="true")
+        began = time.monotonic()
+        run(4, flags(place / "whole", text, "--overwrite", settings))
+        whole, expected, seconds, same = time.monotonic() - began, outcome(place / "whole"), [], 0
+        for _ in range(kills):
+            seconds.append(kill_one(place / "run", text, settings, random.uniform() * whole, random))
+            same += outcome(place / "run") == expected
+    print(f"=> {kills} kills: all processes ended within {max(seconds):.1f} s; {same} runs with equal bits")
+    return 0 if all(equal.values()) and same == kills and max(seconds) < 5 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
