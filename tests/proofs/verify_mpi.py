@@ -20,6 +20,7 @@ from mpi_run import MISSING, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
 from tinyllm.rng import Random
+from tinyllm.runs import Run
 
 
 def same_bits(place, text, family, steps):
@@ -36,7 +37,10 @@ def same_bits(place, text, family, steps):
 
 
 def kill_one(folder, text, settings, wait, random):
-    """Start a run on four processes, kill one after a while, go on -> the seconds until all had ended."""
+    """Start a run on four processes, kill one after a while, go on -> seconds to the end of all, steps saved.
+
+    The seconds are None if all had ended before, and the steps None if the run had not begun.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     process = start(4, flags(folder, text, "--overwrite", settings))
     time.sleep(wait)
@@ -46,11 +50,12 @@ def kill_one(folder, text, settings, wait, random):
     process.communicate(timeout=60)
     while any(os.path.exists(f"/proc/{pid}") for pid in started):
         time.sleep(0.01)
-    seconds = time.monotonic() - began
+    seconds, last = time.monotonic() - began, Run(folder).last_checkpoint()
+    saved = int(last.name.split("-")[1]) if last else None
     how, settings = ("--resume", {}) if (folder / "run.json").exists() else ("--overwrite", settings)
     if run(random.choice([1, 2, 4]), flags(folder, text, how, settings))[0]:
         sys.exit("the run does not go on")
-    return seconds
+    return seconds if started else None, saved
 
 
 def main(argv=None):
@@ -71,12 +76,15 @@ def main(argv=None):
         settings = in_pieces("gpt", train__steps=steps, train__checkpoint_every=2, parallel__zero="true")
         began = time.monotonic()
         run(4, flags(place / "whole", text, "--overwrite", settings))
-        whole, expected, seconds, same = time.monotonic() - began, outcome(place / "whole"), [], 0
-        for _ in range(kills):
-            seconds.append(kill_one(place / "run", text, settings, random.uniform() * whole, random))
-            same += outcome(place / "run") == expected
-    print(f"=> {kills} kills: all processes ended within {max(seconds):.1f} s; {same} runs with equal bits")
-    return 0 if all(equal.values()) and same == kills and max(seconds) < 5 else 1
+        whole, expected, hits, same = time.monotonic() - began, outcome(place / "whole"), [], 0
+        while len(hits) < kills:
+            seconds, saved = kill_one(place / "run", text, settings, random.uniform() * whole, random)
+            hits += [(seconds, saved)] if seconds is not None else []
+            same += seconds is not None and outcome(place / "run") == expected
+    slowest, midway = max(seconds for seconds, _ in hits), sum(saved is not None for _, saved in hits)
+    print(f"=> {kills} kills, {midway} of them after a checkpoint: all ended within {slowest:.2f} s;",
+          f"{same} runs with equal bits")
+    return 0 if all(equal.values()) and same == kills and slowest < 5 else 1
 
 
 if __name__ == "__main__":
