@@ -38,6 +38,7 @@ OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "
          "train.batch": 6, "train.accumulate": 3}
 RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
+    "classify private": ENCODER | {"data": "classes.tsv", "private.epsilon": 8.0},
     "constitutional": DECODER | {"data": "world:constitution,n=60", "model.context": 64,
                                  "constitutional.max_tokens": 30, "constitutional.revisions": 2},
     "denoise": ENCODER | {"data": "text.txt"},
@@ -45,6 +46,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "distill": TAUGHT | {"data": "text.txt", "distill.text": 0.3},
     "distill sft": TAUGHT | {"data": "pairs.jsonl", "distill.of": "sft"},
     "dpo": DECODER | {"data": "preferences.jsonl"},
+    "dpo private": DECODER | {"data": "preferences.jsonl", "private.epsilon": 8.0},
     "dpo ipo": DECODER | {"data": "preferences.jsonl", "dpo.loss": "ipo"},
     "grpo": ANSWERING | {"grpo.group": 2, "grpo.max_tokens": 8, "grpo.beta": 0.1},
     "ppo": ANSWERING | {"ppo.max_tokens": 8, "ppo.epochs": 2},
@@ -59,6 +61,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "remembering": DECODER | {"data": "text.txt"},
     "reward": DECODER | {"data": "preferences.jsonl"},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
+    "sft private": ANSWERING | {"private.epsilon": 8.0},
     "sft t5": WRITER | {"data": "pairs.jsonl"},
     "simpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "spans": WRITER | {"data": "text.txt", "model.context": 40},  # room for two spans

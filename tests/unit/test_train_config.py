@@ -16,6 +16,7 @@ from tinyllm.runs.config import LoRAConfig, make_config, resumed, settings_help
 from tinyllm.runs.recipe import recipes
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
+from tinyllm.train.private import PrivateConfig
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
@@ -96,8 +97,10 @@ def beside(field):
 
 OF_RECIPES = {f"{name}.": recipe.options for name, recipe in recipes().items() if recipe.options}
 
+PARTS = {"train.": TrainConfig, "lora.": LoRAConfig, "private.": PrivateConfig, **OF_RECIPES}
 
-@pytest.mark.parametrize("prefix, of", {"train.": TrainConfig, "lora.": LoRAConfig, **OF_RECIPES}.items())
+
+@pytest.mark.parametrize("prefix, of", PARTS.items())
 def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
     for field in dataclasses.fields(of):
         for value in [*beside(field), *([float("inf"), True] if float in kinds(field) else [])]:

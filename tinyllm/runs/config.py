@@ -15,6 +15,7 @@ from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
 from tinyllm.runs.recipe import Recipe, find_recipe
 from tinyllm.train.config import TrainConfig
+from tinyllm.train.private import PrivateConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop reached the lowest loss in
@@ -77,6 +78,7 @@ class RunConfig:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
+    private: PrivateConfig = dataclasses.field(default_factory=PrivateConfig)
     options: object | None = None
 
     def __post_init__(self):
@@ -103,9 +105,9 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     found = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     found |= describe(RunConfig) | describe(family(kind or USUAL).config_class, "model.")
     found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
-    found |= describe(ParallelConfig, "parallel.")
+    found |= describe(ParallelConfig, "parallel.") | describe(PrivateConfig, "private.")
     found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
-    for name in ("model", "train", "lora", "parallel", "options", "model.vocab_size"):  # not settings
+    for name in ("model", "train", "lora", "parallel", "private", "options", "model.vocab_size"):  # not settings
         del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
@@ -154,7 +156,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     top = {name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name}
     return RunConfig(**top, model=cls.config_class(**sizes), train=TrainConfig(**part(values, "train.")),
                      lora=LoRAConfig(**part(values, "lora.")), options=options,
-                     parallel=ParallelConfig(**part(values, "parallel.")))
+                     parallel=ParallelConfig(**part(values, "parallel.")),
+                     private=PrivateConfig(**part(values, "private.")))
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:

@@ -108,7 +108,7 @@ def plan_of(
     learn(examples, step): makes a training batch; by default `layout` does.
     characters: see `evaluate`. more: other fields of the plan.
     """
-    train, seed = parts.config.train, parts.config.seed
+    train, seed, private = parts.config.train, parts.config.seed, parts.config.private.epsilon > 0
     learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
     if not (learnt and held_out):
         what = "train" if held_out else "validate"
@@ -119,9 +119,18 @@ def plan_of(
     if dropped := len(sizes) - len(learnt) - len(held_out):
         shares["dropped"], healthy["dropped"] = dropped / len(sizes), (0.0, 0.05, TEACH)
 
+    def make(chosen, step):
+        batch = learn(chosen, step) if learn else layout(chosen)
+        if private and len(batch.tokens) != len(chosen):
+            raise UserError("private training clips rows: each must be one example: give sft.packed=false")
+        return batch
+
     def batches(step):
-        chosen = [learnt[i] for i in Random(seed, "batch", step).integers(len(learnt), train.batch)]
-        return learn(chosen, step) if learn else layout(chosen)
+        random, n = Random(seed, "batch", step), len(learnt)
+        if not private:
+            return make([learnt[i] for i in random.integers(n, train.batch)], step)
+        drawn = np.flatnonzero(random.uniform(n) < train.batch / n).tolist()  # each on its own: perhaps none
+        return make([learnt[i] for i in drawn or [0]], step).rows(slice(len(drawn)))
 
     def measure(model):
         chosen, rows = held_out[: train.eval_windows], train.batch // train.accumulate
@@ -130,4 +139,5 @@ def plan_of(
 
     train_tokens, val_tokens = (sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out))
     prompt = list(held_out[0][0])
-    return Plan(batches, loss, measure, train_tokens, val_tokens, prompt, healthy, known=shares, **more)
+    return Plan(batches, loss, measure, train_tokens, val_tokens, prompt, healthy, known=shares,
+                pair=make(learnt[:2], 0) if private else None, examples=len(learnt), **more)

@@ -27,6 +27,8 @@ class Plan:
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
     report: Callable[[Any], dict[str, float]] = lambda batch: {}  # from a batch of training to more numbers
     known: dict[str, float] = field(default_factory=dict)  # numbers of all steps, which are logged, too
+    examples: int = 0  # how many a private training draws from; 0: its rows are no examples
+    pair: Batch | None = None  # the first two of them
     sample: Callable[[Any], str] | None = None  # from the model to a text; None: samples continue the prompt
 
 

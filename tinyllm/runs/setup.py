@@ -33,6 +33,7 @@ from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
+from tinyllm.train.private import Private, private_plan
 
 
 @dataclass
@@ -43,11 +44,13 @@ class TrainSetup(Parts):
     facts: Facts
     group: Group = ALONE  # the processes that train this model together
     divide: Callable[[Any, Group], Any] = lambda optimizer, group: optimizer  # its state, over the group
+    private: Private | None = None
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
         """Return the content of a run.json."""
         origins = {name: getattr(self, name) for name in ORIGINS}
-        return Record(self.config, self.facts, self.frame, notes=notes or {}, **origins)
+        promised = {"guarantee": self.private.guarantee()} if self.private else {}
+        return Record(self.config, self.facts, self.frame, notes=(notes or {}) | promised, **origins)
 
     def train(self, run: Run | None = None, resume: bool = False,
               stop: Callable[[], bool] = lambda: False) -> Loop:
@@ -101,7 +104,8 @@ class TrainSetup(Parts):
 
     def _loop(self, model, plan, **more):
         loop = loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
-                       report=lambda batch: plan.report(batch) | plan.known, **more)
+                       private=self.private, **more,
+                       report=lambda batch: (plan.report(batch) if batch.tokens.size else {}) | plan.known)
         loop.optimizer = self.divide(loop.optimizer, self.group)
         return loop
 
@@ -172,9 +176,10 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         frame = recipe.frame(config, CHAT if tokenizer.chat and not any(frame) else frame)
     parts = Parts(config, corpus, tokenizer, model, frame=frame, **origins)
     plan = recipe.build(parts)
+    private = make_private(parts, plan) if config.private.epsilon else None
     facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,
                   tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
-    return TrainSetup(**vars(parts), plan=plan, facts=facts)
+    return TrainSetup(**vars(parts), plan=plan, facts=facts, private=private)
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
@@ -197,6 +202,21 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     return prepare(config, corpus, tokenizer, model=model, begun=record)
 
 
+
+
+def make_private(parts: Parts, plan: Plan) -> Private:
+    """Return how a loop trains a plan privately, and complete the settings in `parts`.
+
+    Raises UserError if the recipe's rows are no examples, or some layer mixes them.
+    """
+    config = parts.config
+    if not plan.examples:
+        raise UserError(f"private training draws examples, and {config.recipe} has none here: train on whole "
+                        "documents (pretrain.documents=true), or by another recipe, such as sft")
+    private = private_plan(config.private, plan.examples, config.train.batch, config.train.steps)
+    private.examine(parts.model, plan.pair, plan.loss)
+    parts.config = dataclasses.replace(config, private=private.settings)
+    return private
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:

@@ -101,6 +101,7 @@ class Loop:
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
     group: Group = ALONE  # the processes that train this model together
+    private: Any = None  # a `Private`: no example changes the weights more than noise would hide
     seed: int = 0  # selects the random numbers of dropout
     eval_every: int = 100
     sample_every: int = 500
@@ -151,10 +152,13 @@ class Loop:
         """Do one update: forward pass, backward pass, clipping, and the optimizer's step."""
         began = time.perf_counter()
         step, optimizer = self.progress.step, self.optimizer
+        if self.private:
+            self.private.check_budget(step + 1, self.save)
         batch = self.batches(step)
         batch = Batch(*batch) if isinstance(batch, tuple) else batch  # (tokens, targets), perhaps weights
         model, key = self.model.train(), (self.seed, step)
-        loss, numbers = forward_backward(model, batch, self.loss, self.accumulate, self.group, key)
+        loss, numbers = forward_backward(model, batch, self.loss, self.accumulate, self.group, key,
+                                         self.private)
         numbers |= self.report(batch)
         grad_norm = gradient_norm(optimizer.parameters)
         self.check_finite(step + 1, "loss", loss)
@@ -195,6 +199,8 @@ class Loop:
         record |= {name: x if x is None or math.isfinite(x) else None for name, x in measured.items()} | means
         record |= {"lr": self.optimizer.lr if means else None, "seconds": round(progress.seconds, 3),
                    "peak_rss_mb": peak_rss_mb()}
+        if self.private:
+            record["epsilon"] = self.private.spent(progress.step)
         self.append(record)
         return events.Logged(record)
 
@@ -249,18 +255,18 @@ def stateful(**parts: Any) -> dict[str, Any]:
 
 
 def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1, group: Group = ALONE,
-                     key: tuple = ()) -> tuple[float, dict[str, float]]:
+                     key: tuple = (), private: Any = None) -> tuple[float, dict[str, float]]:
     """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
 
     With `accumulate=n` the batch is computed in n pieces, so that only one piece's activations are in memory.
     Each piece is weighted by its share of the targets that count, so loss and gradients do not change. The
     processes of a group get the same batch, and take turns with its pieces. `key`, such as (seed, step),
-    selects the random numbers of dropout.
+    selects the random numbers of dropout, and of the noise of a `private` training.
 
     Raises UserError when no target of the batch counts.
     """
     total = batch.count
-    if not total > 0:
+    if not total > 0 and not private:  # which may draw no example
         raise UserError("no target of a batch counts: check the data, or take a larger context")
     pieces = [piece for piece in batch.split(accumulate) if piece.count]
     parameters = trained(model, loss).parameters(trainable=True)
@@ -273,12 +279,15 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
         number, result = first + group.rank, None
         if number < len(pieces):
             model.dropout_stream(*key, piece=number)
-            result = piece_gradients(model, pieces[number], loss, pieces[number].count / total)
+            gradients = private.piece_gradients if private else piece_gradients
+            result = gradients(model, pieces[number], loss, pieces[number].count / total)
         add_gradients(parameters, group)
         for part, numbers in filter(None, group.gather(result)):
             value += part
             for name, x in numbers.items():
                 means[name] = means.get(name, 0.0) + x
+    if private:
+        private.finish(model, *key)
     return value, means
 
 
