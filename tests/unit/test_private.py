@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 from helpers import refuses, together
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import new_training, outcome, resumed_training
 
@@ -117,6 +117,7 @@ def test_noise_is_normal_far_into_the_tails():
         assert abs((np.abs(numbers) > limit).sum() - expected) < 5 * expected**0.5
 
 
+@settings(max_examples=8)
 @given(st.floats(0.001, 0.9), st.floats(0.5, 20.0), st.integers(1, 5000), st.floats(1e-7, 0.01))
 def test_the_accountant_agrees_with_dp_accounting(share, noise, steps, delta):
     """Their fractional orders are upper bounds, as a series has lost its signs: only whole ones agree."""

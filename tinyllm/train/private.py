@@ -229,7 +229,8 @@ def _of_embedding(layer, ids, dy):
 
 def _of_norm(layer, x, dy):
     zeros = [np.zeros_like(layer.weight.data)] * isinstance(layer, LayerNorm)
-    normed = (ops.layernorm if zeros else ops.rmsnorm)(x, np.ones_like(layer.weight.data), *zeros, layer.eps)[0]
+    op, ones = ops.layernorm if zeros else ops.rmsnorm, np.ones_like(layer.weight.data)
+    normed = op(x, ones, *zeros, layer.eps)[0]
     return (layer.weight, _ones(dy), normed * dy), (getattr(layer, "bias", None), _ones(dy), dy)
 
 
