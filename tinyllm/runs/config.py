@@ -107,7 +107,7 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
     found |= describe(ParallelConfig, "parallel.") | describe(PrivateConfig, "private.")
     found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
-    for name in ("model", "train", "lora", "parallel", "private", "options", "model.vocab_size"):  # no settings
+    for name in ("model", "train", "lora", "parallel", "private", "options", "model.vocab_size"):
         del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
