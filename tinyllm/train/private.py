@@ -87,7 +87,7 @@ class Private:
 
     def finish(self, model: Any, *key: Any) -> None:
         """Add noise, which the key decides, to the sum of clipped gradients; divide by the mean batch."""
-        size = self.settings.noise * self.settings.clip
+        size = (self.settings.noise or 0.0) * self.settings.clip
         for name, p in model.named_parameters():
             if name in self.used:
                 noise = size * gaussian(Random(*key, "noise", name), p.shape)
@@ -164,7 +164,7 @@ def example_gradients(model: Any, batch: Any, loss: Callable, share: float) -> t
     if batch.weights is None:  # so that the loss drops no target, and each layer sees whole rows
         batch = dataclasses.replace(batch, weights=np.ones(batch.targets.shape, np.float32))
     uses: dict[Any, list] = defaultdict(list)
-    hooked = [(layer, layer.hooks) for _, layer in model.named_modules() if isinstance(layer, (*RULES,))]
+    hooked = [(layer, layer.hooks) for layer in model.of_kind((*RULES,)).values()]
     for layer, _ in hooked:
         if own := {*layer.parameters(trainable=True)}:
             around(layer, partial(_record_uses, uses, own))
