@@ -32,7 +32,7 @@ def test_every_op_has_a_user():
     round_bf16 needs none: matmul calls it in bf16 if no kernels are built.
     """
     files = [path for folder in ("nn", "models", "train", "tokenizer", "data", "align", "compress", "eval",
-                            "../lessons")
+                            "parallel", "../lessons")
              for path in (PACKAGE / folder).rglob("*.*") if path.suffix in (".py", ".toml", ".c")]
     text = "".join(path.read_text() for path in [*files, *({*PACKAGE.glob("*.py")} - {FUNCTIONS})])
     text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # comments and prose of lessons do not count
