@@ -165,6 +165,7 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     refuses("each must be one example: give sft.packed=false", start, sft__packed=True,
             **given | {"model__context": 60})
     refuses("pretrain has none here: train on whole documents", start, private__epsilon=8.0)
+    refuses("private training needs train.precision=float32", start, **given, train__precision="bf16")
     assert not (tmp_path / "other").exists()
 
 

@@ -166,6 +166,21 @@ def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
     list(resumed_training(tmp_path / "run"))  # training resumes from it
 
 
+def test_steps_with_products_in_bf16_differ_a_little_and_everything_else_is_float32(tmp_path, text):
+    training = new_training(tmp_path / "run", text, train__precision="bf16")
+    for _ in training:
+        assert ops.matmul.choice is None
+        if training.loop.progress.step == 7:
+            break  # killed
+    list(resumed_training(tmp_path / "run"))
+    list(new_training(tmp_path / "whole", text, train__precision="bf16"))
+    list(new_training(tmp_path / "exact", text))
+    files = [outcome(tmp_path / name) for name in ("run", "whole", "exact")]
+    assert files[0] == files[1] != files[2]
+    ends = [log[-1]["val_loss"] for _, log in files[1:]]
+    assert 0 < abs(ends[0] - ends[1]) < 1e-3
+
+
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])
 def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     """Tokens and characters are counted in the same windows, also if a character has several bytes."""

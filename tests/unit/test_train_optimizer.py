@@ -257,8 +257,9 @@ def test_training_in_16_bits_goes_on_from_its_state_with_the_same_bits():
     optimizer = MasterAdamW(model.parameters(), 0.01)
     losses = train(model, optimizer, 20)
     assert losses[-1] < losses[0] - 0.5
-    again = bf16_model()
+    again = small_model()
     again.load_state_dict(pickle.loads(pickle.dumps(copy.deepcopy(model))).state_dict())
+    nn.store_bf16(again)
     same_optimizer = MasterAdamW(again.parameters(), 0.01)
     same_optimizer.load_state_dict(optimizer.state_dict())
     same_optimizer.lr = optimizer.lr

@@ -93,16 +93,16 @@ def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
 
 
 class HalfParameter(Parameter):
-    """A parameter of 2 bytes a number, which are bfloat16 numbers: see `passes.store_bf16`."""
+    """A parameter that stores bfloat16 numbers, 2 bytes each: see `passes.store_bf16`."""
 
     __slots__ = ()
     dtype = property(lambda self: FLOAT32)
 
     @property
     def data(self) -> np.ndarray:  # type: ignore[override]
-        """The numbers as float32, in a new array that is read-only; what is assigned gets rounded."""
+        """Return the numbers as float32, in a new array; it is read-only, as no weight would change."""
         x = from_bfloat16(_data.__get__(self))
-        x.flags.writeable = False  # writing into it would change no weight
+        x.flags.writeable = False
         return x
 
     @data.setter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyllm.errors import UserError, missing
-from tinyllm.nn.init import Buffer, HalfParameter, Naming, Parameter
+from tinyllm.nn.init import Buffer, Naming, Parameter
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
@@ -115,10 +115,7 @@ class Module(metaclass=Naming):
         self.check_state({name: np.shape(array) for name, array in state.items()})
         arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
         for tensor, array in arrays:
-            if isinstance(tensor, HalfParameter):
-                tensor.data = array
-            else:
-                tensor.data[...] = array
+            tensor.data[...] = array
 
     def train(self, training: bool = True) -> "Module":
         """Switch the module and all modules inside to training mode, with dropout; return the module."""

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from tinyllm.train.group import Group
-from tinyllm.train.optimizer import MOMENTS
 
 
 class Zero:
@@ -66,7 +65,7 @@ class Zero:
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a whole state, and keep the part of this process. Raises UserError if it does not fit."""
-        for name in MOMENTS:
+        for name in self.optimizer.state:
             arrays = [np.zeros(self.whole[f"{name}.{i}"], p.dtype) for i, p in enumerate(self.parameters)]
             setattr(self.optimizer, name, arrays)
         self.optimizer.load_state_dict(state)
@@ -74,6 +73,6 @@ class Zero:
 
     def _drop(self):
         """Replace the moments that other processes keep by empty arrays."""
-        for arrays in (getattr(self.optimizer, name) for name in MOMENTS):
+        for arrays in (getattr(self.optimizer, name) for name in self.optimizer.state):
             arrays[:] = [array if owner == self.group.rank else np.empty(0, array.dtype)
                          for array, owner in zip(arrays, self.owners, strict=True)]

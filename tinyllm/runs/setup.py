@@ -213,6 +213,8 @@ def make_private(parts: Parts, plan: Plan) -> Private:
     if not plan.examples:
         raise UserError(f"private training draws examples, and {config.recipe} has none here: train on whole "
                         "documents (pretrain.documents=true), or by another recipe, such as sft")
+    if config.train.precision != "float32":
+        raise UserError("private training needs train.precision=float32: rounded, gradients may be longer")
     private = private_plan(config.private, plan.examples, config.train.batch, config.train.steps)
     private.examine(parts.model, plan.pair, plan.loss)
     parts.config = dataclasses.replace(config, private=private.settings)

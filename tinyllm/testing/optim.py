@@ -134,17 +134,12 @@ mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
         f"lr * (min_lr_ratio + {HALF_COSINE})",
         "max(lr * 0.5 * (1.0 + math.cos(math.pi * done)), min_lr_ratio)")
 
-for said, *changes in (
-    ("backoff multiplied in after a finite step, too", "(scale, since + 1)", "(scale * backoff, since + 1)"),
-    ("a count that infinities do not end", "(scale * backoff, 0)", "(scale * backoff, since)"),
-    ("a count that goes on after the scale has grown", "(scale * growth, 0)", "(scale * growth, since + 1)"),
-    ("growth and backoff swapped", "", "growth, backoff = backoff, growth"),
-    ("growth one step too late: this step counts, too", "since + 1 == interval", "since == interval"),
-    ("growth at every finite step", "since + 1 == interval", "since + 1 <= interval"),
-    ("a divided scale: backoff is a factor", "scale * backoff", "scale / backoff"),
-    ("2 and 0.5 in place of growth and backoff", "", "growth, backoff = 2.0, 0.5"),
-):
-    mistake("update_loss_scale", said, *changes)
+mistake("update_loss_scale", "a count that infinities do not end",
+        "(scale * backoff, 0)", "(scale * backoff, since)")
+mistake("update_loss_scale", "a count that goes on after the scale has grown",
+        "(scale * growth, 0)", "(scale * growth, since + 1)")
+mistake("update_loss_scale", "growth one step too late: this step counts, too",
+        "since + 1 == interval", "since == interval")
 
 
 @variant("adamw_step")
@@ -173,9 +168,3 @@ def lr_schedule_that_returns_early(step, steps, lr, warmup, min_lr_ratio):
         return low
     done = (step - warmup) / (steps - warmup)
     return low + (lr - low) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@variant("update_loss_scale")
-def update_loss_scale_by_factors(scale, finite, since, growth=2.0, backoff=0.5, interval=2000):
-    grown = finite and since + 1 >= interval
-    return scale * (growth if grown else 1.0 if finite else backoff), (since + 1) * (finite and not grown)

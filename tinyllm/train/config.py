@@ -18,6 +18,7 @@ class TrainConfig:
     batch: int = setting(12, help="rows per update", **COUNT)
     accumulate: int = setting(1, help="parts that a batch is split into, to save memory", **COUNT)
     even: bool = setting(False, help="windows are spread evenly over the text, not independent")
+    precision: str = setting("float32", help="bf16 rounds what is multiplied", choices=("float32", "bf16"))
     optimizer: str = setting("adamw", help="what updates weights", choices=("adamw", "muon"))
     lr: float = setting(1e-3, help="the highest learning rate", above=0)
     schedule: str = setting("cosine", help="shape of the learning rate", choices=("cosine", "linear"))

@@ -14,7 +14,8 @@ from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, decay_groups
 
-SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
+SAME = ("steps", "accumulate", "precision", "clip", "eval_every", "sample_every", "log_every",
+        "checkpoint_every")
 
 
 def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None,

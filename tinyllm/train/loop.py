@@ -12,11 +12,13 @@ alike when to save or to stop; each computes some pieces of the batch; process 0
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tinyllm import ops
 from tinyllm.config import check, setting
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
@@ -95,6 +97,7 @@ class Loop:
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate
     accumulate: int = 1  # into how many pieces a batch is split, to save memory or for several processes
+    precision: str = "float32"  # of the numbers that matrix products read in a step, or "bf16"
     clip: float = 1.0  # the largest gradient norm; 0: no limit
     report: Callable[[Any], dict[str, float]] = lambda batch: {}  # batch -> more numbers to log
     evaluate: Any = None  # model -> {"val_loss": ..., ...}
@@ -123,7 +126,9 @@ class Loop:
         if progress.step == 0:
             yield from self.begin()
         while progress.step < self.steps and not any(self.group.gather(self.stop())):
-            yield self.train_step()
+            with ops.use(matmul="bf16") if self.precision == "bf16" else nullcontext():
+                done = self.train_step()
+            yield done
             last = progress.step == self.steps
             evaluation = None
             if self.evaluate and (last or progress.step % self.eval_every == 0):

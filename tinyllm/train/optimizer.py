@@ -12,8 +12,6 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.init import Parameter
 
-MOMENTS = ("m", "v")
-
 
 class AdamW:
     """Move every weight against its mean gradient, divided by the gradient's root mean square.
@@ -25,7 +23,7 @@ class AdamW:
     A group without a weight decay uses the argument `weight_decay`. `lr` may change before every step.
     """
 
-    state: tuple[str, ...] = MOMENTS  # lists of arrays, one array for each parameter
+    state: tuple[str, ...] = ("m", "v")  # the names of lists of arrays, one array for each parameter
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.01):
@@ -42,7 +40,7 @@ class AdamW:
         if not pairs:
             raise ValueError(f"{kind} got no parameters; pass model.parameters(), whose tensors must be "
                              "nn.Parameter, and not all frozen")
-        self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in MOMENTS)
+        self.m, self.v = ([np.zeros_like(p.data) for p in self.parameters] for _ in range(2))
         self.steps = 0
 
     def step(self, grad_scale: float = 1.0) -> None:
@@ -90,7 +88,7 @@ class MasterAdamW(AdamW):
     Precision Training", 2018, section 3.1.)
     """
 
-    state = (*MOMENTS, "w")
+    state = (*AdamW.state, "w")
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
