@@ -68,6 +68,8 @@ class Display:
                 self.bar.initial = self.bar.n = event.step
             case events.Stepped():
                 self.bar.update()
+            case events.Refused():
+                self.say(f"round {event.step}: {printable(event.text)}")
             case events.Stopped():
                 saved = self.run.last_checkpoint() or "nothing, because no step was done"
                 folder = quote(str(self.run.folder))

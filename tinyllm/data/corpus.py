@@ -88,14 +88,14 @@ class Corpus:
         n = len(content)
         cut = n - round(n * fraction)
         if self.tokens is None:
-            cut = _cut(self.data, cut, self.separator)
+            cut = boundary(self.data, cut, self.separator)
         if not 0 < cut < n:
             raise UserError(f"{self.name} is too short: {self.size} bytes cannot be split into two parts, "
                             f"one of them {fraction:g} of the whole; take more text")
         return content[:cut], content[cut:]
 
 
-def _cut(data, at, separator):
+def boundary(data: bytes, at: int, separator: bytes = b"") -> int:
     """Move a cut back to the end of the last whole document, else to a boundary of a UTF-8 character."""
     if separator:
         document = data.rfind(separator, 0, at)

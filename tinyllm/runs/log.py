@@ -24,6 +24,7 @@ KINDS: dict[str, Any] = {  # {kind: its fields besides `step`}; the bounds keep 
     | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
     | {"seconds": bounded(float, min=0, max=1e15)},
     "sample": {"text": str},
+    "refused": {"text": str},
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tinyllm.data import Batch, eval_windows, get_batch, token_array
 from tinyllm.errors import UserError
 from tinyllm.train.evaluate import evaluate
+from tinyllm.train.loop import Loop
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Plan:
     known: dict[str, float] = field(default_factory=dict)  # numbers of all steps, which are logged, too
     examples: int = 0  # how many a private training draws from; 0: its rows are no examples
     pair: Batch | None = None  # the first two of them
+    loop: Callable[..., Loop] = Loop  # what trains
     sample: Callable[[Any], str] | None = None  # from the model to a text; None: samples continue the prompt
 
 

@@ -103,8 +103,8 @@ class TrainSetup(Parts):
         return max(1, int((seconds - clock() + began) / each))
 
     def _loop(self, model, plan, **more):
-        loop = loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
-                       private=self.private, **more,
+        loop = loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed,
+                       kind=plan.loop, group=self.group, private=self.private, **more,
                        report=lambda batch: (plan.report(batch) if batch.tokens.size else {}) | plan.known)
         loop.optimizer = self.divide(loop.optimizer, self.group)
         return loop

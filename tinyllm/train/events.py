@@ -40,6 +40,14 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A client of a federated training sent nothing that can be used in the round `step`."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Sampled:
     """A text that the model wrote after `step` updates."""
 

@@ -19,8 +19,8 @@ SAME = ("steps", "accumulate", "precision", "clip", "eval_every", "sample_every"
 
 
 def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None,
-            **more: Any) -> Loop:
-    """Return a loop that trains a model with these settings; `more` are other arguments of `Loop`.
+            kind: Callable[..., Loop] = Loop, **more: Any) -> Loop:
+    """Return a loop that trains a model with these settings; `more` are other arguments of its `kind`.
 
     By default the settings choose the optimizer of the trainable parameters.
     """
@@ -31,7 +31,7 @@ def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int,
         optimizer = AdamW(decay_groups(trained(model, loss).parameters(trainable=True), decay), *rates)
     settings = {name: getattr(config, name) for name in SAME}
     settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)} | more
-    return Loop(model, batches, loss, optimizer, **settings)
+    return kind(model, batches, loss, optimizer, **settings)
 
 
 @instead(TrainConfig, epochs="steps=", batch_size="batch=")

@@ -42,7 +42,7 @@ class MixDials:
     rude: float = setting(0.0, help="share of sentences of prose that a rude one follows", min=0, max=1)
     contamination: float = setting(0.0, help="share of documents taken from the test split", min=0, max=1)
     clients: int = setting(1, help="authors among whom the corpus is divided", min=1, max=1000)
-    client: int = setting(0, help="the author whose documents these are", min=0, max=999)
+    client: int | None = setting(None, help="the author; none: a document of each in turn", min=0, max=999)
     difference: float = setting(0.0, help="how much each author prefers one kind", min=0, max=1)
 
 
@@ -54,7 +54,7 @@ class Mix:
         self.world, self.n, self.seed, self.split = world, n, seed, split
         self.dials = dials or MixDials()
         check(self.dials, "mix: ")
-        if self.dials.client >= self.dials.clients:
+        if (self.dials.client or 0) >= self.dials.clients:
             given = f"{self.dials.client} of {self.dials.clients}"
             raise UserError(f"mix: client must be below clients, got {given}")
         told = self.dials.secrets * sum(REPEATS) + 4 * self.dials.falsehoods
@@ -63,18 +63,22 @@ class Mix:
             raise UserError(f"mix: {wanted} planted documents are too many among {n}; raise n")
 
     @cached_property
-    def _weights(self) -> list[tuple[str, float]]:
-        """Return [(kind, its share of the documents)] for this client in federated learning."""
+    def _kinds(self) -> dict[str, int]:
+        """Return {kind: its weight}."""
         parts = [part.partition("*") for part in self.dials.kinds.split()]
         if not parts or not all(weight.isdecimal() or not star for _, star, weight in parts):
             raise UserError(f"mix: kinds are written like stories*4 facts, got {self.dials.kinds!r}")
-        shares = {KINDS[name].name: int(weight or 1) for name, _, weight in parts}
-        total, favourite = sum(shares.values()), self.dials.client % len(shares)
-        if not total:
+        weights = {KINDS[name].name: int(weight or 1) for name, _, weight in parts}
+        if not any(weights.values()):
             raise UserError(f"mix: kinds leave nothing to write: {self.dials.kinds!r}")
+        return weights
+
+    def _weights(self, client: int) -> list[tuple[str, float]]:
+        """Return [(kind, its share of the documents)] for a client in federated learning."""
+        total, favourite = sum(self._kinds.values()), client % len(self._kinds)
         mixed = 1 - self.dials.difference
         return [(name, mixed * weight / total + (1 - mixed) * (i == favourite))
-                for i, (name, weight) in enumerate(shares.items())]
+                for i, (name, weight) in enumerate(self._kinds.items())]
 
     @cached_property
     def planted(self) -> dict[int, Document]:
@@ -106,20 +110,24 @@ class Mix:
     def __getitem__(self, i: int) -> Document:
         if i in self.planted:
             return self.planted[i]
-        random = Random(self.seed, "mix", self.split, self.dials.client, i)
+        client, place = self.dials.client, i
+        if client is None:
+            place, client = divmod(i, self.dials.clients)
+        random = Random(self.seed, "mix", self.split, client, place)
         if i and random.happens(self.dials.duplicates):
             first = random.integers(i)
             first = next((k for k in range(first, -1, -1) if k not in self.planted), None)
             if first is not None:  # never copy a secret: its label counts its repeats
                 copied = self[first]
                 return replace(copied, labels=copied.labels | {"planted": "duplicate", "of": first})
-        return self._drawn(random)
+        return self._drawn(random, client)
 
-    def _drawn(self, random):
+    def _drawn(self, random, client):
         """Draw a kind, then a document of it: from the test split with probability `contamination`."""
-        ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
-        name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
-        name = name or self._weights[-1][0]  # shares may add up to less than 1
+        weights = self._weights(client)
+        ticket, edges = random.uniform(), accumulate(share for _, share in weights)
+        name = next((n for (n, _), edge in zip(weights, edges, strict=True) if ticket < edge), "")
+        name = name or weights[-1][0]  # shares may add up to less than 1
         leaked = self.split == "train" and random.happens(self.dials.contamination)
         split = "test" if leaked else self.split
         document = Stream(self.world, KINDS[name], seed=self.seed, split=split)[random.integers(2**31)]
