@@ -52,7 +52,7 @@ EXTRAS = {  # on top of CORE
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
     "serve": {"starlette", "uvicorn"},
-    "parallel": {"mpi4py"},
+    "parallel": {"mpi4py", "flwr"},
     "bench": PEERS,
 }
 

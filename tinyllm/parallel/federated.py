@@ -5,52 +5,53 @@ its own text, and sends them back; the mean of all is what the server sends next
 "Communication-efficient learning of deep networks from decentralized data", 2017).
 
     loop = prepare(make_config({"recipe": "federated", "data": ..., "train.steps": 20})).train()
-    loop.clients[3] = Liar()  # or any object with `train(sent)`, which returns a Reply
+    loop.clients[3] = Liar()  # or any object with `train(weights, round)`, which returns a Reply
     for event in loop:  # a Stepped for each round, among others
         ...
 """
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median_low
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.config import conform
 from tinyllm.data import Corpus
 from tinyllm.data.corpus import boundary
 from tinyllm.data.middle import documents
 from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
+from tinyllm.models.weights import load_weights, save_weights
 from tinyllm.rng import Random
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts
 from tinyllm.runs.recipes.pretrain import PretrainConfig, pretrain
+from tinyllm.runs.setup import make_private
 from tinyllm.train import events
+from tinyllm.train.config import learning_rate
 from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop, Progress
 
-PATIENCE = 3  # rounds in a row without any client whose weights can be used
-
-
-class Sent(NamedTuple):
-    """Hold what a server sends to the clients of a round."""
-
-    round: int
-    lr: float
-    weights: dict[str, np.ndarray]
-    about: dict[str, str]  # SHA-256 of the model's settings, and of the tokenizer
+ELSEWHERE: ContextVar[Any] = ContextVar("ELSEWHERE", default=None)  # asks clients in other processes
 
 
 class Reply(NamedTuple):
-    """Hold what a client sends back: trained weights, its number of tokens, and its mean loss."""
+    """Hold what a client sends back: trained weights, its number of tokens, its loss, and its digests."""
 
+    weights: dict[str, np.ndarray]
     tokens: int
     loss: float
-    about: dict[str, str]
-    weights: dict[str, np.ndarray]
+    digests: dict[str, str]
 
 
 @dataclass
@@ -63,20 +64,23 @@ class Client:
     def __post_init__(self):
         seed = Random(self.parts.config.seed, "client", self.number).integers(2**31)
         self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed))
-        self.plan = text_plan(self.parts)
+        self.plan, self.private = text_plan(self.parts), None
+        if self.parts.config.private.epsilon:
+            config = self.parts.config
+            steps = replace(config.train, steps=config.train.steps * config.options.local_steps)
+            self.private = make_private(replace(self.parts, config=replace(config, train=steps)), self.plan)
 
-    def train(self, sent: Sent) -> Reply:
-        """Train for `federated.local_steps` steps. Raises UserError if the server has another model."""
-        if differs := other(sent.about, about(self.parts)):
-            raise UserError(f"the server has {differs}")
+    def train(self, weights: dict[str, np.ndarray], number: int) -> Reply:
+        """Train weights in round `number`. Raises UserError if they are another model's."""
         config, model = self.parts.config, self.parts.model
-        steps, first = config.options.local_steps, config.options.local_steps * sent.round
-        put(model, sent.weights)
+        steps, first = config.options.local_steps, config.options.local_steps * number
+        model.load_state_dict(model.state_dict() | weights)
         loop = loop_of(replace(config.train, steps=first + steps), model, self.plan.batches,
-                       near(self.plan.loss, sent.weights, config.options.proximal), config.seed,
-                       schedule=lambda step: sent.lr, progress=Progress(step=first))
-        losses = [event.loss for event in loop if isinstance(event, events.Stepped)]
-        return Reply(self.plan.train_tokens, float(np.mean(losses)), about(self.parts), trained_arrays(model))
+                       near(self.plan.loss, weights, config.options.proximal), config.seed,
+                       schedule=lambda step: learning_rate(number, config.train), progress=Progress(first),
+                       private=self.private)
+        loss = float(np.mean([event.loss for event in loop if isinstance(event, events.Stepped)]))
+        return Reply(trained_arrays(model), self.plan.train_tokens, loss, digests(self.parts))
 
 
 @dataclass
@@ -85,7 +89,6 @@ class Rounds(Loop):
 
     parts: Any = None
     clients: dict[int, Any] = field(default_factory=dict)  # number -> Client; made when first asked
-    lost: int = 0  # rounds in a row in which no client's weights could be used
 
     def __post_init__(self):
         super().__post_init__()
@@ -100,42 +103,39 @@ class Rounds(Loop):
     def train_step(self) -> events.Stepped:
         """Do a round: ask some clients, refuse what cannot be right, and combine the rest."""
         began, step, options = time.perf_counter(), self.progress.step, self.parts.config.options
-        lr = self.optimizer.lr = self.schedule(step)  # type: ignore[misc]  # `loop_of` always gives one
-        sent = Sent(step, lr, trained_arrays(self.model), about(self.parts))
-        drawn = Random(self.seed, "drawn", step).shuffle(range(options.clients))
-        replies = self.ask(sent, sorted(drawn[: math.ceil(options.share * options.clients)]))
-        refused = refusals(replies, sent, options.largest)
-        good = [reply for number, reply in replies.items() if number not in refused]
+        self.optimizer.lr = learning_rate(step, self.parts.config.train)  # of the clients
+        sent, drawn = trained_arrays(self.model), Random(self.seed, "drawn", step)
+        numbers = drawn.shuffle(range(options.clients))[: math.ceil(options.share * options.clients)]
+        replies = self.ask(sent, step, sorted(numbers))
+        refused = faults(replies, sent, digests(self.parts), options.largest)
         for number, why in refused.items():
             self.notes.append(events.Refused(step + 1, f"client {number} is refused: {why}"))
             self.append({"kind": "refused", "step": step + 1, "text": self.notes[-1].text})
-        self.lost = 0 if good else self.lost + 1
-        if self.lost == PATIENCE:
-            raise UserError(f"no client could be used in {PATIENCE} rounds; {self.notes[-1].text}")
-        new = combined(good, options.trim) if good else sent.weights
-        put(self.model, new)
+        if len(refused) == options.clients:
+            raise UserError(f"no client can be used in round {step + 1}: {self.notes[-1].text}")
+        good = [reply for number, reply in replies.items() if number not in refused]
+        new = combined(good, options.trim) if good else sent
+        self.model.load_state_dict(self.model.state_dict() | new)
         loss = np.average([r.loss for r in good], weights=[r.tokens for r in good]) if good else math.nan
         tokens = len(good) * options.local_steps * self.parts.config.train.batch * self.model.config.context
-        done = events.Stepped(step + 1, float(loss), lr, distance(new, sent.weights), tokens,
+        done = events.Stepped(step + 1, float(loss), self.optimizer.lr, distance(new, sent), tokens,
                               time.perf_counter() - began, {"clients": len(good), "refused": len(refused)})
         self.progress.add(done)
         return done
 
-    def ask(self, sent: Sent, drawn: list[int]) -> dict[int, Any]:
-        """Let clients train, one after the other -> {number: Reply, or in a text why there is none}."""
+    def ask(self, sent: dict[str, np.ndarray], step: int, drawn: list[int]) -> dict[int, Any]:
+        """Let clients train, here one after the other -> {number: Reply, or in a text why there is none}."""
+        if elsewhere := ELSEWHERE.get():
+            return elsewhere(self.parts.config, sent, step, drawn)
         replies: dict[int, Any] = {}
         for number in drawn:
+            if number not in self.clients:
+                self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
             try:
-                replies[number] = self.client(number).train(sent)
+                replies[number] = self.clients[number].train(sent, step)
             except UserError as error:
                 replies[number] = str(error)
         return replies
-
-    def client(self, number: int) -> Any:
-        """Return a client, which has its share of the corpus."""
-        if number not in self.clients:
-            self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
-        return self.clients[number]
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,48 +154,37 @@ def dealt(parts: Parts, number: int) -> Share:
     corpus, clients = parts.corpus, parts.config.options.clients
     learnt, held_out = corpus.split(parts.config.train.val_fraction)
     if corpus.separator:
-        texts = documents(learnt.decode(), corpus.separator.decode())
-        own = "".join(texts[number::clients]).encode()
+        own = "".join(documents(learnt.decode(), corpus.separator.decode())[number::clients]).encode()
     else:
-        edges = [len(learnt) * i // clients for i in (number, number + 1)]
-        first, last = edges if corpus.tokens is not None else (boundary(learnt, at) for at in edges)
+        first, last = (boundary(learnt, len(learnt) * i // clients) for i in (number, number + 1))
         own = learnt[first:last]
-    name = f"{corpus.name} of client {number} of {clients}"
-    return Share(name, own if corpus.tokens is None else b"", halves=(own, held_out))
+    data = own if corpus.tokens is None else b""
+    return Share(f"{corpus.name} of client {number}", data, None, corpus.separator, halves=(own, held_out))
 
 
 def text_plan(parts: Parts) -> Plan:
-    """Return the plan with which the recipe pretrain would learn a corpus."""
-    return pretrain(replace(parts, config=replace(parts.config, recipe="pretrain", options=PretrainConfig())))
+    """Return the plan with which the recipe pretrain would learn a corpus; if privately, its documents."""
+    options = PretrainConfig(documents=parts.config.private.epsilon > 0)
+    return pretrain(replace(parts, config=replace(parts.config, recipe="pretrain", options=options)))
 
 
 def near(loss: Callable, weights: dict[str, np.ndarray], strength: float) -> Callable:
-    """Return a loss that also pulls a model back to `weights` (FedProx: Li et al., 2020):
-
-        loss + strength / 2 |model - weights|^2
-    """
+    """Return loss + strength / 2 |model - weights|^2, which pulls back (FedProx: Li et al., 2020)."""
 
     def pulled(model: Any, batch: Any) -> Any:
-        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
         away = sum(((p - weights[name]) ** 2).sum() for name, p in trained)
         return loss(model, batch) + strength / 2 * away
 
     return pulled if strength else loss
 
 
-def about(parts: Parts) -> dict[str, str]:
+def digests(parts: Parts) -> dict[str, str]:
     """Return the SHA-256 of what server and clients must share."""
     model = parts.model
-    shapes = [(name, array.shape, array.dtype.str) for name, array in model.state_dict().items()]
+    shapes = [(name, array.shape) for name, array in model.state_dict().items()]
     said = repr((type(model).__name__, model.config, parts.start and parts.start.sha256, shapes))
     return {"model": hashlib.sha256(said.encode()).hexdigest(), "tokenizer": parts.tokenizer.fingerprint()}
-
-
-def other(found: dict[str, str], own: dict[str, str]) -> str:
-    """Return what is another one than one's own, with the beginnings of both digests, or ""."""
-    names = [name for name in own if found.get(name) != own[name]]
-    return " and ".join(f"another {name} (SHA-256 {str(found.get(name))[:12]} and {own[name][:12]})"
-                        for name in names)
 
 
 def trained_arrays(model: Any) -> dict[str, np.ndarray]:
@@ -204,39 +193,35 @@ def trained_arrays(model: Any) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in model.state_dict().items() if name not in frozen}
 
 
-def put(model: Any, weights: dict[str, np.ndarray]) -> None:
-    """Copy arrays that travelled into a model. Raises UserError if they do not fit, or are not finite."""
-    model.load_state_dict(model.state_dict() | weights)
-
-
 def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> float:
     """Return the length of the difference of two models, taken as vectors."""
-    squares = (((array - others[name]) ** 2).sum(dtype=np.float64) for name, array in weights.items())
-    return math.sqrt(sum(squares))
+    return math.sqrt(sum(((x - others[name]) ** 2).sum(dtype=np.float64) for name, x in weights.items()))
 
 
-def refusals(replies: dict[int, Any], sent: Sent, largest: float) -> dict[int, str]:
-    """Find the replies that cannot be used -> {number of the client: why}.
+def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, str], largest: float
+           ) -> dict[int, str]:
+    """Find out which replies cannot be used, and why: they are no weights of this model, or far too large.
 
-    Too large is a change of more than `largest` times the median of the round.
+    Too large is a change of more than `largest` times the median change of the round.
     """
-    found: dict[int, str] = {}
-    shapes, changes = {name: a.shape for name, a in sent.weights.items()}, {}
+    found, changes = {}, {}
     for number, reply in replies.items():
         if isinstance(reply, str):
             found[number] = reply
-        elif differs := other(reply.about, sent.about):
-            found[number] = f"it has {differs}"
-        elif {name: a.shape for name, a in reply.weights.items()} != shapes or not reply.tokens > 0:
-            found[number] = f"it sent weights of other shapes, or has no tokens ({reply.tokens})"
-        elif not math.isfinite(change := distance(reply.weights, sent.weights)):
-            found[number] = "its weights are not finite"
+        elif other := [name for name in own if reply.digests.get(name) != own[name]]:
+            theirs = str(reply.digests.get(other[0]))
+            found[number] = f"it has another {other[0]} (SHA-256 {theirs[:12]} and {own[other[0]][:12]})"
+        elif {k: x.shape for k, x in reply.weights.items()} != {k: x.shape for k, x in sent.items()}:
+            found[number] = "its weights have other names or shapes"
+        elif not (reply.tokens > 0 and math.isfinite(reply.loss + distance(reply.weights, sent))):
+            found[number] = f"its weights or its loss {reply.loss:g} are not finite, or it has no tokens"
         else:
-            changes[number] = change
-    usual = sorted(changes.values())[(len(changes) - 1) // 2] if changes else 0.0
-    return found | {number: f"it changed the weights by {change:.3g}, the median is {usual:.3g}, and "
-                            f"federated.largest={largest:g}"
-                    for number, change in changes.items() if change > largest * usual}
+            changes[number] = distance(reply.weights, sent)
+    usual = median_low(changes.values()) if changes else 0.0
+    far = {number: f"it changed the weights by {change:.3g}, more than federated.largest={largest:g} times "
+                   f"the median, {usual:.3g}"
+           for number, change in changes.items() if change > largest * usual}
+    return found | far
 
 
 def combined(replies: list[Reply], trim: float) -> dict[str, np.ndarray]:
@@ -248,3 +233,22 @@ def combined(replies: list[Reply], trim: float) -> dict[str, np.ndarray]:
         mean = ops.trimmed_mean(values, left_out) if trim else ops.federated_mean(values, tokens)
         found[name] = mean.reshape(first.shape).astype(first.dtype)
     return found
+
+
+def pack(weights: dict[str, np.ndarray], **fields: Any) -> bytes:
+    """Return weights and other fields as the bytes of a safetensors file, which cannot contain code."""
+    with TemporaryDirectory() as folder:
+        save_weights(weights, path := Path(folder, "weights"), {"fields": json.dumps(fields)})
+        return read_bytes(path, path.stat().st_size)
+
+
+def unpack(data: bytes, kinds: dict[str, Any]) -> dict[str, Any]:
+    """Return weights and fields of these kinds. Raises UserError, in one line, if the bytes hold others."""
+    with TemporaryDirectory() as folder:
+        atomic_write_bytes(path := Path(folder, "weights"), data)
+        try:
+            weights, metadata = load_weights(path)
+            conform(fields := parse_json(metadata.get("fields", "null")), kinds)
+        except UserError as error:
+            raise UserError(f"its message {error}".replace(f"{path} ", "")) from None
+    return {name: fields[name] for name in kinds} | {"weights": weights}

@@ -176,7 +176,8 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         frame = recipe.frame(config, CHAT if tokenizer.chat and not any(frame) else frame)
     parts = Parts(config, corpus, tokenizer, model, frame=frame, **origins)
     plan = recipe.build(parts)
-    private = make_private(parts, plan) if config.private.epsilon else None
+    own = config.private.epsilon and plan.loop is Loop  # else the clients of a federation train privately
+    private = make_private(parts, plan) if own else None
     facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,
                   tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
     return TrainSetup(**vars(parts), plan=plan, facts=facts, private=private)

@@ -19,6 +19,7 @@ class FederatedConfig:
     trim: float = setting(0.0, help="share of the highest and lowest left out of means; 0.5: median",
                           min=0, max=0.5)
     proximal: float = setting(0.0, help="pull of clients to the weights that they got (FedProx)", min=0)
+    timeout: float = setting(600.0, help="seconds for a client's round, by Flower", min=1, max=1e6)
     largest: float = setting(10.0, help="refuse changes of more than this times the median", min=1)
 
 
