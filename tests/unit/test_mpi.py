@@ -17,10 +17,12 @@ from helpers import refuses, together
 from mpi_run import MISSING, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
+from tinyllm import nn
 from tinyllm.parallel.mpi import connect, launched, require_equal
 from tinyllm.parallel.zero import Zero
+from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
-from tinyllm.train import ALONE, AdamW
+from tinyllm.train import ALONE, MasterAdamW
 
 real = pytest.mark.skipif(MISSING, reason="needs mpi4py and mpich")
 
@@ -68,13 +70,26 @@ def test_a_divided_run_goes_on_with_any_number_of_processes_divided_or_not(tmp_p
     assert outcome(folder) == outcome(tmp_path / "whole")
 
 
-def test_a_state_that_does_not_fit_is_refused_by_a_divided_optimizer():
-    parameters = prepare(make_config(in_pieces("gpt"))).model.parameters()
-    optimizer = Zero(AdamW(parameters), ALONE)
-    optimizer.lr = 0.5
-    assert optimizer.lr == optimizer.optimizer.lr == 0.5
-    state = optimizer.state_dict()
-    refuses("m.0 is float32 .1,.", optimizer.load_state_dict, state | {"m.0": np.zeros(1, np.float32)})
+def test_masters_of_weights_of_16_bits_are_divided_too():
+    def train(group):
+        model = nn.store_bf16(prepare(make_config(in_pieces("gpt"))).model)
+        optimizer = Zero(MasterAdamW(model.parameters()), group)
+        for lr in (0.01, 0.02):
+            optimizer.lr = lr
+            for i, p in enumerate(model.parameters()):
+                p.grad = Random(lr, i).normal(p.shape)
+            optimizer.step()
+            state = optimizer.state_dict()
+            optimizer.load_state_dict(group.gather(state)[0])
+        if group.rank == 0:
+            wrong = state | {f"w.{i}": np.zeros(1, np.float32) for i in range(9)}
+            refuses("optimizer state w.. is float32 .1,.", optimizer.load_state_dict, wrong)
+        return model.state_dict() | state, sum(w.size for w in optimizer.optimizer.w)
+
+    (alone, numbers), ((first, part), (second, other)) = train(ALONE), together(2, train)
+    assert all(np.array_equal(array, first[name]) for name, array in alone.items())
+    assert all(np.array_equal(array, first[name]) for name, array in second.items())
+    assert part + other == numbers and other > 0.3 * numbers
 
 
 @pytest.mark.parametrize("name", ["settings", "weights"])
@@ -99,6 +114,18 @@ def test_without_a_launcher_mpi4py_is_not_imported(tmp_path, text, monkeypatch):
     monkeypatch.setenv("PMI_RANK", "1")
     monkeypatch.setenv("PMI_SIZE", "3")
     assert launched() == (1, 3)
+
+
+@pytest.mark.parametrize(("launcher", "lacking", "said"), [
+    ("PMI", "mpi4py", "2 processes were started, which need mpi4py and MPI .*: pip install"),
+    pytest.param("OMPI_COMM_WORLD", "", "started by another MPI than MPICH", marks=real),
+])
+def test_an_mpi_that_is_missing_or_of_another_vendor_is_refused(monkeypatch, launcher, lacking, said):
+    for name, value in (("RANK", "0"), ("SIZE", "2")):
+        monkeypatch.setenv(f"{launcher}_{name}", value)
+    if lacking:
+        monkeypatch.setitem(sys.modules, lacking, None)
+    refuses(said, connect.__wrapped__)
 
 
 @real

@@ -3,11 +3,11 @@
 mpi4py is imported only in such a process. A launcher tells a process its rank by an environment variable.
 """
 
-import hashlib
 import json
 import os
 import warnings
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,16 @@ from tinyllm.errors import UserError
 from tinyllm.ops import runtime
 from tinyllm.train.group import ALONE, Group
 
-LAUNCHERS = ("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")  # MPICH, Open MPI
+LAUNCHERS = ("PMI", "OMPI_COMM_WORLD")  # MPICH and its kin, Open MPI: prefixes of _RANK and _SIZE
 
 
 class MpiGroup(Group):
     """The processes of an MPI communicator, such as `MPI.COMM_WORLD`."""
 
+    failures: Any = None  # an MPI window on process 0's count of processes that failed
+
     def __init__(self, comm: Any):
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
-        self.failures: Any = None  # an MPI window on process 0's count of processes that failed
 
     def all_reduce(self, numbers: np.ndarray) -> np.ndarray:
         """Return x0 + x1 + x2 + ...: each process adds one slice of the array, in the order of ranks.
@@ -57,16 +58,12 @@ class MpiGroup(Group):
         self.failures.Unlock(0)
         return not before[0]
 
-    def abort(self, code: int) -> None:
-        """End all processes at once; the launcher ends with this exit code."""
-        self.comm.Abort(code)
-
 
 def launched() -> tuple[int, int]:
     """Return the rank of this process, and how many processes the launcher started; (0, 1) without one."""
-    for rank, size in LAUNCHERS:
-        if size in os.environ:
-            return int(os.environ.get(rank, 0)), int(os.environ[size])
+    for launcher in LAUNCHERS:
+        if size := os.environ.get(f"{launcher}_SIZE"):
+            return int(os.environ[f"{launcher}_RANK"]), int(size)
     return 0, 1
 
 
@@ -88,22 +85,22 @@ def connect() -> Group:
     except (ImportError, RuntimeError) as error:
         raise UserError(f"{size} processes were started, which need mpi4py and MPI "
                         f"({str(error).splitlines()[0]}): pip install 'tinyllm-lab[mpi]'") from None
-    MPI.pickle.__init__(  # type: ignore[misc]  # mpi4py's way to replace pickle
-        lambda value: json.dumps(value).encode(), lambda data: json.loads(bytes(data)))
-    vendor = MPI.get_vendor()[0]
+    vendor, comm = MPI.get_vendor()[0], MPI.COMM_WORLD
     other = vendor != "Open MPI" and "OMPI_COMM_WORLD_SIZE" in os.environ  # MPICH would end the process
     if not other:
         with warnings.catch_warnings(action="ignore"):  # mpi4py's, about another vendor, in three lines
             MPI.Init_thread()
-    if other or MPI.COMM_WORLD.size != size:
+    if other or comm.size != size:
         raise UserError(f"{size} processes were started by another MPI than {vendor}, which mpi4py uses: "
                         f"start them by the mpiexec of {vendor}")
-    group = MpiGroup(MPI.COMM_WORLD)
-    group.failures = MPI.Win.Allocate(8, 8, comm=group.comm)
+    MPI.pickle.__init__(  # type: ignore[misc]  # mpi4py's way to replace pickle
+        lambda value: json.dumps(value).encode(), lambda data: json.loads(bytes(data)))
+    group = MpiGroup(comm)
+    group.failures = MPI.Win.Allocate(8, 8, comm=comm)
     np.frombuffer(group.failures, np.int64)[:] = 0
     group.gather(None)  # all have set it to 0
     if not os.environ.get("TINYLLM_THREADS"):
-        here = group.comm.Split_type(MPI.COMM_TYPE_SHARED).size
+        here = comm.Split_type(MPI.COMM_TYPE_SHARED).size
         runtime.threads(max(1, runtime.threads() // here))
     return group
 
@@ -111,10 +108,9 @@ def connect() -> Group:
 def require_equal(group: Group, **values: Any) -> None:
     """Raise UserError, the same in all processes, unless all have equal values, such as settings and data.
 
-    Only digests travel. Arrays in a dict are compared, too.
+    Only digests travel. Values are what JSON can tell, and arrays.
     """
-    digests = {name: _digest(value) for name, value in values.items()}
-    first, *others = group.gather(digests)
+    first, *others = group.gather({name: _digest(value) for name, value in values.items()})
     for rank, found in enumerate(others, 1):
         for name, digest in first.items():
             if found[name] != digest:
@@ -123,9 +119,6 @@ def require_equal(group: Group, **values: Any) -> None:
 
 
 def _digest(value):
-    digest = hashlib.sha256()
-    for name, part in sorted(value.items()):
-        digest.update(name.encode())
-        array = isinstance(part, np.ndarray)
-        digest.update(np.ascontiguousarray(part) if array else json.dumps(part).encode())
-    return digest.hexdigest()
+    if isinstance(value, np.ndarray):
+        return sha256(np.ascontiguousarray(value)).hexdigest()
+    return sha256(json.dumps(value, sort_keys=True, default=_digest).encode()).hexdigest()

@@ -11,30 +11,24 @@ class Zero:
     """Update each parameter in one process only, which alone keeps its moments; then all copy the weights.
 
     AdamW keeps two numbers for each weight. With N processes, each keeps about an N-th of them; weights and
-    gradients stay whole. The weights have the bits of the undivided optimizer, an AdamW or a Muon, because
-    parameters are updated independently. (Rajbhandari et al., "ZeRO", 2020, section 5.1.)
+    gradients stay whole. The weights have the bits of the undivided optimizer, such as an AdamW or a Muon,
+    because parameters are updated independently. (Rajbhandari et al., "ZeRO", 2020, section 5.1.)
     """
 
     def __init__(self, optimizer: Any, group: Group):
-        self.optimizer, self.group = optimizer, group
-        self.whole = {name: array.shape for name, array in optimizer.state_dict().items()}
-        sizes, loads = [p.data.size for p in optimizer.parameters], [0] * group.size
+        self.optimizer, self.group, self.lr = optimizer, group, optimizer.lr
+        self.parameters, self.zero_grad = optimizer.parameters, optimizer.zero_grad
+        self.shapes = {name: array.shape for name, array in optimizer.state_dict().items()}
+        sizes, loads = [p.data.size for p in self.parameters], [0] * group.size
         self.owners = [0] * len(sizes)
         for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):  # the largest first, to the least loaded
             self.owners[i] = owner = loads.index(min(loads))
             loads[owner] += sizes[i]
-        self._drop()
-
-    parameters = property(lambda self: self.optimizer.parameters)
-
-    @property
-    def lr(self) -> float:
-        """Return or set the learning rate of the optimizer."""
-        return self.optimizer.lr
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        self.optimizer.lr = rate
+        self.keepers: dict[str, int] = {}  # name of an array of the state -> process that keeps it
+        for name in optimizer.state:
+            self.keepers |= {f"{name}.{i}": owner for i, owner in enumerate(self.owners)}
+            parts = enumerate(getattr(optimizer, name))
+            setattr(optimizer, name, [self._own(f"{name}.{i}", array) for i, array in parts])
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update the parameters in their processes, and copy them to all others."""
@@ -43,36 +37,28 @@ class Zero:
         for p, owner in updated:
             if owner != self.group.rank:
                 p.grad = None  # the optimizer passes over it
+        self.optimizer.lr = self.lr
         self.optimizer.step(grad_scale)
         for p, owner in updated:
-            self.group.broadcast(p.data, owner)
-
-    def zero_grad(self) -> None:
-        """Set the gradients to None."""
-        self.optimizer.zero_grad()
+            data = np.require(p.data, requirements=["C", "W"])  # a copy, if the weights are stored in 16 bits
+            self.group.broadcast(data, owner)
+            p.data = data
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the state of the undivided optimizer in process 0, and {} in others; all must call this."""
         state = {}
-        for name, array in self.optimizer.state_dict().items():
-            if array.shape != self.whole[name]:  # it is kept elsewhere
-                array = np.empty(self.whole[name], array.dtype)
-            if name != "steps":
-                self.group.broadcast(array, self.owners[int(name.split(".")[1])])
+        for name, own in self.optimizer.state_dict().items():
+            array = own if own.shape == self.shapes[name] else np.empty(self.shapes[name], own.dtype)
+            self.group.broadcast(array, self.keepers.get(name, 0))
             if self.group.rank == 0:
                 state[name] = array
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Load a whole state, and keep the part of this process. Raises UserError if it does not fit."""
-        for name in self.optimizer.state:
-            arrays = [np.zeros(self.whole[f"{name}.{i}"], p.dtype) for i, p in enumerate(self.parameters)]
-            setattr(self.optimizer, name, arrays)
-        self.optimizer.load_state_dict(state)
-        self._drop()
+        """Load one's part of a whole state. A process whose part does not fit raises UserError."""
+        self.optimizer.load_state_dict({name: self._own(name, array) for name, array in state.items()})
 
-    def _drop(self):
-        """Replace the moments that other processes keep by empty arrays."""
-        for arrays in (getattr(self.optimizer, name) for name in self.optimizer.state):
-            arrays[:] = [array if owner == self.group.rank else np.empty(0, array.dtype)
-                         for array, owner in zip(arrays, self.owners, strict=True)]
+    def _own(self, name, array):
+        """Return an array of the state, or an empty one if another process keeps it."""
+        rank = self.group.rank
+        return array if self.keepers.get(name, rank) == rank else np.empty(0, array.dtype)

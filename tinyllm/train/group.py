@@ -33,12 +33,5 @@ class Group:
         """Return the small values of all processes, such as numbers, in the order of ranks; wait for all."""
         return [value]
 
-    def first_to_fail(self) -> bool:
-        """Return True in the first process that calls this, which should say why it failed."""
-        return True
-
-    def abort(self, code: int) -> None:
-        """End all other processes at once, with an exit code."""
-
 
 ALONE = Group()
