@@ -3,6 +3,7 @@
 import draft
 import learn
 import numpy as np
+import parallel
 import pytest
 import race
 import serve
@@ -83,3 +84,12 @@ def test_the_server_writes_the_texts_of_the_engine_and_is_raced(capsys):
     serve.main(["--llama-cpp", "--streams", "2", "--tokens", "4", "--turns", "1"])
     said = capsys.readouterr().out
     assert said.endswith(" 100 % of the texts are equal\n") or said.startswith("skipped, ")
+
+
+def test_predicted_and_measured_steps_stand_side_by_side(capsys):
+    parallel.main(["--presets", "nano", "--processes", "1", "--steps", "4"])
+    head, line = capsys.readouterr().out.splitlines()
+    name, processes, *numbers = line.split()
+    predicted, measured, ratio = map(float, numbers)
+    assert head.endswith("ratio") and (name, processes) == ("nano", "1")
+    assert min(predicted, measured) > 0 and ratio == pytest.approx(predicted / measured, rel=0.05)

@@ -1,9 +1,10 @@
 """Predict what training costs on many devices: seconds a step, idle time, bytes sent, and memory.
 
-A message of n bytes takes latency + n / bandwidth seconds. A ring of k devices that adds up n bytes sends
+A message of n bytes takes latency + n / bandwidth seconds. For a sum of n bytes, each of k devices sends
 2 (k - 1) / k of them; over several nodes, each node adds up first. Devices compute at the rate of their roof.
-Neighbours share a tensor group, then come those with other data, then the stages of the pipeline, as in
-Megatron (Narayanan et al., 2021). Not modelled: experts on different devices, failures, and reading data.
+Neighbours share a tensor group, then come those with other data, then the stages of a pipeline, which runs
+1F1B: one forward, one backward (Narayanan et al., arXiv:2104.04473, 2021). Not modelled: experts or sequences
+divided over devices, several stages on one, failures, and reading data.
 """
 
 import math
@@ -14,14 +15,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 
-COUNT: dict[str, Any] = {"min": 1, "max": 2**24}
-WIDTHS = {"bf16": 2, "float32": 4}  # bytes of a weight, of its gradient, and of an activation
-STATE = {"bf16": 12, "float32": 8}  # bytes of AdamW's two means, and for bf16 of the weight in float32
-KEPT = 17  # numbers that a layer keeps for each channel of a token: Korthikanti et al., 2022, equation 2
+# Numbers that a layer keeps for each channel of a token if attention stores no scores: 34 bytes in bf16,
+# divided by tensor and sequence parallelism (Korthikanti et al., arXiv:2205.05198, 2022). With shared
+# keys and a gate in the MLP they are about as many: 16.1 in LLaMA 7B, 16.8 in 70B, 15.9 in 405B.
+KEPT = 17
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,28 @@ class Machine:
     """The figures of a machine, for each device; machines.toml explains them and says where they are from."""
 
     devices: int
+    peak: float
     reached: float
     memory: float
     bandwidth: float
     inside: list[float]  # bytes/s and latency of the link to its node
     between: list[float]  # and to other nodes
     sources: list[str]
-    bf16: float | None = None
-    float32: float | None = None
+    number: int = 2  # bytes of a weight, of its gradient, and of an activation: 2 in bf16
+    state: int = 12  # bytes of AdamW's two means, and in bf16 of the weight in float32
+    overlap: bool = True  # gradients are summed once, during the last backward pass; else after each piece
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The division of training over data * tensor * pipeline devices; impossible values raise UserError."""
+    """The division of training over data * tensor * pipeline devices."""
 
-    data: int = setting(1, **COUNT)  # groups of devices with different sequences
-    tensor: int = setting(1, **COUNT)  # devices that divide each matrix
-    pipeline: int = setting(1, **COUNT)  # devices that divide the layers
-    micro: int = setting(1, **COUNT)  # sequences that a group computes at once
-    zero: int = setting(0, min=0, max=1)  # 1: the optimizer's state is divided over data, too (ZeRO-1)
-    checkpoint: int = setting(0, min=0, max=1)  # 1: layers keep their inputs only, and run twice
-
-    def __post_init__(self):
-        check(self)
+    data: int = 1  # groups of devices with different sequences
+    tensor: int = 1  # devices that divide each matrix
+    pipeline: int = 1  # devices that divide the layers
+    micro: int = 1  # sequences that a group computes at once
+    zero: int = 1  # 1: the optimizer's state is divided over data, too (ZeRO-1)
+    checkpoint: int = 0  # 1: layers keep their inputs only, and run twice
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,10 @@ class Work:
     """The work of a step: the sizes of a model, and its FLOPs."""
 
     config: Any
-    parameters: int
+    parameters: float
     flops: int  # of the forward pass of a sequence
     context: int
     batch: int  # sequences
-    precision: str
 
 
 @dataclass(frozen=True)
@@ -94,66 +92,58 @@ def all_reduce(machine: Machine, size: float, ranks: int, stride: int) -> tuple[
 
 
 def simulate(machine: Machine, work: Work, grid: Grid) -> Cost:
-    """Predict the costs of a step. Raises UserError if the grid does not divide the model and the batch."""
-    c, groups, tokens = work.config, grid.data * grid.micro, grid.micro * work.context
-    for what, whole, by, parts in (("heads", c.heads, "tensor", grid.tensor),
-                                   ("layers", c.layers, "pipeline", grid.pipeline),
-                                   ("sequences of a batch", work.batch, "data x micro", groups)):
-        if whole % parts:
-            raise UserError(f"{whole} {what} do not divide by {by}={parts}: {math.gcd(whole, parts)} would")
-    if not (peak := getattr(machine, work.precision)):
-        raise UserError(f"no peak in {work.precision} is known for this machine: take another --precision")
-    number, share, pieces = WIDTHS[work.precision], grid.tensor * grid.pipeline, work.batch // groups
-    layers, parameters, ranks = c.layers // grid.pipeline, work.parameters / share, grid.data * share
-    stream, passes = tokens * c.width * number, 3 + grid.checkpoint  # a backward pass is two
-    kept = KEPT * stream / grid.tensor  # by a layer
-    moved = 3 * (parameters * number + layers * kept)  # written once, and read twice
-    flops = passes * grid.micro * work.flops / share
-    compute = max(flops / peak / machine.reached, moved / machine.bandwidth)
+    """Predict the costs of a step."""
+    c, tokens, ranks = work.config, grid.micro * work.context, grid.data * grid.tensor * grid.pipeline
+    pieces, layers = math.ceil(work.batch / grid.data / grid.micro), math.ceil(c.layers / grid.pipeline)
+    share = layers / c.layers / grid.tensor  # of the model, on a device of the largest stage
+    weights = work.parameters * share
+    stream = tokens * c.width * machine.number  # bytes between two layers
+    kept = KEPT * stream / grid.tensor  # by a layer, for the backward pass
+    passes = 3 + grid.checkpoint  # a backward pass is two
+    compute = max(passes * grid.micro * work.flops * share / machine.peak / machine.reached,
+                  3 * (weights * machine.number + layers * kept) / machine.bandwidth)  # write, read twice
     summed, sent, far = (2 * (passes - 1) * layers * x for x in all_reduce(machine, stream, grid.tensor, 1))
-    crossing = min(math.ceil(ranks / machine.devices), grid.pipeline) - 1  # from node to node
-    passed = 2.0 * stream * (grid.pipeline > 1)  # to the next stage, and back
+    crossing = min(math.ceil(ranks / machine.devices), grid.pipeline) - 1  # neighbours in different nodes
+    passed = 2 * stream / grid.tensor * (grid.pipeline > 1)  # to the next stage, and back
     passing = passed / (machine.between if crossing else machine.inside)[0]
-    gradients = all_reduce(machine, parameters * number, grid.data, grid.tensor)
-    exposed = max(0.0, gradients[0] - compute * (passes - 1) / passes)  # a backward pass hides the rest
-    state = parameters * STATE[work.precision] / (grid.data if grid.zero else 1)
-    update = (2 * state + 2 * parameters * number) / machine.bandwidth
-    seconds = (pieces + grid.pipeline - 1) * (compute + summed + passing) + exposed + update
-    held = kept * (min(pieces, grid.pipeline) * layers)
-    if grid.checkpoint:
-        held = held / kept * stream + kept
+    gradients = all_reduce(machine, weights * machine.number, grid.data, grid.tensor)
+    exposed = gradients[0] - compute * (passes - 1) / passes if machine.overlap else pieces * gradients[0]
+    state = weights * machine.state / (grid.data if grid.zero else 1)
+    update = 2 * (state + weights * machine.number) / machine.bandwidth
+    seconds = (pieces + grid.pipeline - 1) * (compute + summed + passing) + max(0.0, exposed) + update
+    flying = min(pieces, grid.pipeline)  # pieces before their backward pass
+    held = flying * layers * (stream if grid.checkpoint else kept) + kept * grid.checkpoint
     logits = 8 * tokens * c.vocab_size / grid.tensor * (grid.pipeline == 1)  # and their gradient
     return Cost(seconds, (grid.pipeline - 1) / (pieces + grid.pipeline - 1),
-                3 * work.batch * work.flops / ranks / peak / seconds, pieces * (sent + passed) + gradients[1],
+                3 * work.batch * work.flops / ranks / machine.peak / seconds,
+                pieces * (sent + passed) + gradients[1],
                 ranks * (pieces * far + gradients[2]) + pieces * crossing * grid.data * grid.tensor * passed,
-                2 * number * parameters + state + held + logits)
+                2 * machine.number * weights + state + held + logits)
 
 
 def best_grid(machine: Machine, work: Work, nodes: int, fixed: dict[str, int]) -> tuple[Grid, Cost]:
     """Return the fastest grid that fits into the memory of so many nodes, and its costs.
 
-    `fixed` holds values of the grid that are given. Raises UserError if no grid divides the work, or fits.
+    `fixed` holds values of the grid that are given. Raises UserError if there is no such grid.
     """
-    Grid(**fixed)  # raises UserError for impossible values
-    c, ranks, found, problem = work.config, nodes * machine.devices, [], None
-    tensor, pipeline = ([i for i in range(1, n + 1) if n % i == 0] for n in (c.heads, c.layers))
-    choices = {"tensor": tensor, "pipeline": pipeline, "micro": [1, 2, 4, 8, 16], "zero": [0, 1],
-               "checkpoint": [0, 1]} | {name: [value] for name, value in fixed.items() if name != "data"}
-    for values in product(*choices.values()):
-        data, rest = divmod(ranks, values[0] * values[1])
-        if rest == 0 and data == fixed.get("data", data):
-            try:
-                grid = Grid(data, *values)
-                found.append((grid, simulate(machine, work, grid)))
-            except UserError as error:
-                problem = problem or error
+    ranks, heads, layers = nodes * machine.devices, work.config.heads, work.config.layers
+    choices = {"tensor": [n for n in range(1, heads + 1) if heads % n == 0], "pipeline": range(1, layers + 1),
+               "micro": [1, 2, 4, 8, 16], "zero": [1], "checkpoint": [0, 1]}
+    named = [[fixed[name]] if name in fixed else values for name, values in choices.items()]
+    found = []
+    for tensor, pipeline, *others in product(*named):
+        data, rest = divmod(ranks, tensor * pipeline)
+        if not rest and data == fixed.get("data", data) and heads % tensor == 0 and pipeline <= layers:
+            grid = Grid(data, tensor, pipeline, *others)
+            found.append((grid, simulate(machine, work, grid)))
     if not found:
-        said = " ".join(f"{name}={value}" for name, value in fixed.items())
-        raise problem or UserError(f"data x tensor x pipeline must be {ranks} devices; {said} cannot")
+        said = " ".join(f"{name}={n}" for name, n in fixed.items())
+        raise UserError(f"{said} cannot be: data x tensor x pipeline must be {ranks} devices, tensor must "
+                        f"divide {heads} heads, and pipeline be at most {layers} layers")
     best = min(found, key=lambda pair: (max(pair[1].memory, machine.memory), pair[1].seconds))
     if (needed := best[1].memory) > machine.memory:
-        raise UserError(f"a device needs {needed / 1e9:,.1f} GB and has {machine.memory / 1e9:,.1f} GB: take "
-                        "more --nodes, or a smaller --batch or model")
+        raise UserError(f"a device needs {needed / 1e9:,.1f} GB to train this and has "
+                        f"{machine.memory / 1e9:,.1f} GB: take more --nodes, or a smaller model")
     return best
 
 
@@ -162,12 +152,10 @@ def scaling(machine: Machine, work: Work, nodes: int, fixed: dict[str, int]) -> 
 
     Strong scaling keeps the batch; weak scaling keeps the batch of a node, as it is on `nodes` nodes.
     """
-    rows: list[dict[str, Any]] = []
     free = {name: value for name, value in fixed.items() if name != "data"}
-    for n in (2**i for i in range(13)):
-        rows.append({"nodes": n})
-        for kind, batch in (("strong", work.batch), ("weak", max(1, work.batch // nodes) * n)):
-            rows[-1][kind] = None
+    rows: list[dict[str, Any]] = [{"nodes": 4**i, "strong": None, "weak": None} for i in range(7)]
+    for row in rows:
+        for kind, batch in (("strong", work.batch), ("weak", round(work.batch / nodes * row["nodes"]) or 1)):
             with suppress(UserError):
-                rows[-1][kind] = best_grid(machine, replace(work, batch=batch), n, free)[1]
+                row[kind] = best_grid(machine, replace(work, batch=batch), row["nodes"], free)[1]
     return rows

@@ -1,0 +1,89 @@
+"""Predict training on this machine from measured pieces of it, and hold the prediction to `mpiexec` itself.
+
+    python benchmarks/parallel.py [--presets nano mini] [--processes 1 2 4] [--steps 20]
+
+N processes measure at once what `tinyllm plan` takes from data sheets: their roof, the speed of training, by
+a model of two layers, and that of sums over the processes. tinyllm.parallel.simulate predicts a step of the
+whole model from these. Then N processes train it, and the log says what a step took. Both are wall time, so
+nothing else may run. `pip install --editable '.[mpi]'` installs MPI.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from timeit import repeat
+
+import numpy as np
+
+from tinyllm.bench.machine import measure_roof
+from tinyllm.bench.rows import SIZES, trainer
+from tinyllm.models import build
+from tinyllm.nn.module import forward_flops
+from tinyllm.parallel.mpi import connect
+from tinyllm.parallel.simulate import Grid, Machine, Work, simulate
+from tinyllm.report.terminal import table
+
+PIECES = 4  # of a batch
+ROWS = {"nano": 12, "mini": 4}  # of a piece
+SETTINGS = [f"train.accumulate={PIECES}", "train.log_every=2",
+            *(f"train.{what}_every=10000" for what in ("eval", "sample", "checkpoint"))]
+
+
+def predict(preset: str) -> None:
+    """Print the predicted seconds of a step; `mpiexec` starts this in several processes."""
+    group, numbers, rows = connect(), np.ones(2**20, np.float32), ROWS[preset]
+    step, roof = trainer(SIZES[preset] | {"layers": 2}, rows), measure_roof(0.5)
+    tasks = step.run, lambda: group.all_reduce(numbers), lambda: group.all_reduce(numbers[:1])
+    times = [median(repeat(task, number=1, repeat=10)[1:]) for task in tasks]
+    found = group.gather([roof.gflops * 1e9, roof.gb_per_second * 1e9, *times])
+    peak, bandwidth, taken, large, small = np.mean(found, axis=0).tolist()
+    link = [2 * (group.size - 1) / group.size * numbers.nbytes / large or bandwidth, small / 2]
+    here = Machine(group.size, peak, step.amounts["flops"] / taken / peak, 0.0, bandwidth, link, link, [],
+                   number=4, state=8, overlap=False)
+    model = build(SIZES[preset])
+    context = model.config.context
+    work = Work(model.config, model.num_parameters(), forward_flops(model, context), context, PIECES * rows)
+    if group.rank == 0:
+        print(simulate(here, work, Grid(group.size, micro=rows, zero=0)).seconds)
+
+
+def measure(preset: str, start: list[str], steps: int) -> float:
+    """Train, and return the median seconds of a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        batch = PIECES * ROWS[preset]
+        said = ["--model", "gpt2", "--preset", preset, "--batch", str(batch), "--steps", str(steps),
+                "--out", f"{folder}/run", *(f"--set={setting}" for setting in SETTINGS)]
+        subprocess.run([*start, "-m", "tinyllm", "train", *said], check=True, stdout=subprocess.DEVNULL)
+        records = map(json.loads, Path(folder, "run", "log.jsonl").read_text().splitlines())
+        speeds = [r["tokens_per_second"] for r in records if r.get("tokens_per_second")]
+        return batch * SIZES[preset]["context"] / median(speeds)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print a table of predicted and measured seconds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--presets", nargs="+", default=["nano", "mini"], choices=ROWS)
+    parser.add_argument("--processes", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--predict", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    if args.predict:
+        return predict(args.predict)
+    rows = []
+    for preset in args.presets:
+        for n in args.processes:
+            start = [*(["mpiexec", "-n", str(n)] if n > 1 else []), sys.executable]
+            said = subprocess.check_output([*start, __file__, "--predict", preset])
+            predicted = float(said.split()[0])  # MPI may add warnings
+            measured = measure(preset, start, args.steps)
+            numbers = f"{predicted:.4f}", f"{measured:.4f}", f"{predicted / measured:.2f}"
+            rows.append([preset, str(n), *numbers])
+    print(*table(["model", "processes", "predicted s", "measured s", "ratio"], rows), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
