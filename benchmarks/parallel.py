@@ -1,6 +1,7 @@
 """Predict training on this machine from measured pieces of it, and hold the prediction to `mpiexec` itself.
 
     python benchmarks/parallel.py [--presets nano mini] [--processes 1 2 4] [--steps 20]
+    python benchmarks/parallel.py --race 5 --presets mini  # two processes of one thread beside one of two
 
 N processes measure at once what `tinyllm plan` takes from data sheets: their roof, the speed of training, by
 a model of two layers, and that of sums over the processes. tinyllm.parallel.simulate predicts a step of the
@@ -63,16 +64,31 @@ def measure(preset: str, start: list[str], steps: int) -> float:
         return batch * SIZES[preset]["context"] / median(speeds)
 
 
+def race(preset: str, steps: int, turns: int) -> None:
+    """Print the speed of two processes of one thread each beside one of two threads, measured in turns."""
+    one, two = ([*start, "env", f"TINYLLM_THREADS={threads}", sys.executable]
+                for start, threads in (([], 2), (["mpiexec", "-n", "2"], 1)))
+    times = [(measure(preset, one, steps), measure(preset, two, steps)) for _ in range(turns)]
+    alone, together = map(median, zip(*times, strict=True))
+    print(f"{preset}: a step takes one process {alone:.4f} s, two {together:.4f} s, medians of {turns}: "
+          f"{alone / together:.3f} of the speed")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print a table of predicted and measured seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presets", nargs="+", default=["nano", "mini"], choices=ROWS)
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--race", type=int, default=0, metavar="TURNS")
     parser.add_argument("--predict", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     if args.predict:
         return predict(args.predict)
+    if args.race:
+        for preset in args.presets:
+            race(preset, args.steps, args.race)
+        return
     rows = []
     for preset in args.presets:
         for n in args.processes:
