@@ -1,60 +1,173 @@
-"""Check federated learning: what rounds compute, liars, clients that fail, and messages."""
+"""Check federated learning: what a round computes, liars, clients that fail, privacy and messages."""
 
+import importlib
 from functools import cache
 
 import numpy as np
 import pytest
 from helpers import refuses
-from tiny_run import SETTINGS
+from tiny_run import SETTINGS, same
 
 import tinyllm as tl
 from tinyllm.errors import UserError
-from tinyllm.nn import adapter_state
-from tinyllm.parallel import federated
-from tinyllm.parallel.federated import Client, combined, dealt, distance, pack, trained_arrays, unpack
-from tinyllm.train import events, fit
-from tinyllm.train.optimizer import AdamW
+from tinyllm.parallel.federated import ELSEWHERE, Reply, combined, distance, pack, trained_arrays, unpack
+from tinyllm.train import AdamW, events
+from tinyllm.train.loop import forward_backward
 
-CLIENTS = 5
 KINDS = {"tokens": int, "loss": float, "digests": {str: str}}
 
 
 @cache
-def corpus(name="world:facts,n=300"):
+def corpus(name):
     return tl.load_corpus(name)
 
 
 def federation(data="world:facts,n=300", **settings):
-    """Return a loop of three rounds among five clients; keyword arguments are settings with __ for the dot."""
-    settings = {name.replace("__", "."): value for name, value in settings.items()}
-    usual = SETTINGS | {"data": data, "recipe": "federated", "federated.clients": CLIENTS, "model.dropout": 0.0,
-                        "train.steps": 3, "federated.local_steps": 2, "train.lr": 0.01, "train.warmup": 0}
-    return tl.prepare(tl.make_config(usual | settings), corpus(data)).train()
-
-
-def steps(loop):
-    """Train -> (what happened in each round, what was refused)."""
-    happened = list(loop)
-    return ([event for event in happened if isinstance(event, events.Stepped)],
-            [event for event in happened if isinstance(event, events.Refused)])
+    """Return a loop of three rounds among five clients; arguments are settings with __ for the dot."""
+    usual = {"data": data, "recipe": "federated", "federated.clients": 5, "federated.local_steps": 2,
+             "model.dropout": 0.0, "train.steps": 3, "train.lr": 0.01, "train.warmup": 0, "tokenizer": "byte"}
+    usual |= {name.replace("__", "."): value for name, value in settings.items()}
+    return tl.prepare(tl.make_config(SETTINGS | usual), corpus(data)).train()
 
 
 class Changed:
-    """A client that changes what another one would send."""
+    """A client that passes what another one sends through a function."""
 
-    def __init__(self, loop, number, change):
-        self.client = Client(tl.train.__class__ and loop_parts(loop, number), number)
-        self.change = change
+    def __init__(self, client, change):
+        self.client, self.change = client, change
 
     def train(self, weights, number):
-        return self.change(self.client.train(weights, number), weights, number)
+        return self.change(self.client.train(weights, number), weights)
 
 
-def loop_parts(loop, number):
-    return federated.replace(loop.parts, corpus=dealt(loop.parts, number))
+def outcome(loop, change=None, *numbers):
+    """Train, with a function that changes what some clients send -> (steps, refusals, last evaluation)."""
+    for number in numbers:
+        loop.clients[number] = Changed(loop.client(number), change)
+    happened = list(loop)
+    return [[event for event in happened if isinstance(event, kind)]
+            for kind in (events.Stepped, events.Refused, events.Evaluated)]
 
 
-def with_liar(change, liars=(1,), **settings):
-    loop = federation(**settings)
-    loop.clients |= {number: Changed(loop, number, change) for number in liars}
-    return loop
+def moved(factor=1.0, by=0.0):
+    """Return a function that multiplies what a client has learnt by a factor, and adds a number."""
+    return lambda reply, sent: reply._replace(
+        weights={k: sent[k] + np.float32(factor) * (x - sent[k]) + np.float32(by)
+                 for k, x in reply.weights.items()})
+
+
+def dies(reply, sent):
+    raise UserError("it died")
+
+
+def test_one_step_of_each_client_is_one_step_of_all_with_gradients_weighted_by_tokens(monkeypatch):
+    class SGD(AdamW):
+        def update(self, i, p, grad_scale):
+            p.data -= np.float32(self.lr * grad_scale) * p.grad
+
+    monkeypatch.setattr(importlib.import_module("tinyllm.train.fit"), "AdamW", SGD)
+    loop = federation(federated__local_steps=1, train__steps=1, train__clip=0.0, train__lr=0.1)
+    model, clients = loop.model, [loop.client(i) for i in range(5)]
+    tokens = np.array([client.plan.train_tokens for client in clients])
+    expected = trained_arrays(model)
+    for client, share in zip(clients, tokens / tokens.sum(), strict=True):
+        forward_backward(model.train(), client.plan.batches(0), client.plan.loss)
+        for name, p in model.named_parameters():
+            expected[name] -= np.float32(0.1 * share) * p.grad
+            p.grad = None
+    outcome(loop)
+    assert len({*tokens}) > 1 and distance(trained_arrays(model), expected) < 1e-6
+
+
+@pytest.mark.parametrize("data", ["world:facts,n=300", "world:mix,n=200,clients=5,difference=1", __file__])
+def test_clients_divide_the_text_and_nobody_learns_from_what_is_held_out(data):
+    loop = federation(data)
+    whole, fraction = loop.parts.corpus, loop.parts.config.train.val_fraction
+    learnt, held_out = whole.split(fraction)
+    shares, rests = zip(*(loop.client(i).parts.corpus.split() for i in range(5)), strict=True)
+    assert all(shares) and {*rests} == {held_out}
+    if not whole.separator:
+        assert b"".join(shares) == learnt
+        return
+    assert sorted(b"".join(shares).split(whole.separator)) == sorted(learnt.split(whole.separator))
+    if "mix" in data:  # each client has the texts of one author of the world
+        author = tl.load_corpus(data + ",n=40,client=3").data
+        assert author.startswith(shares[3]) and len(author) > len(shares[3])
+
+
+def test_the_proximal_term_pulls_each_weight_back():
+    far, close = (outcome(federation(federated__proximal=x, train__clip=0.0))[0][0] for x in (0.0, 100.0))
+    assert close.grad_norm < 0.6 * far.grad_norm
+
+
+def test_liars_are_outvoted_by_trimmed_means_only():
+    def losses(trim=0.0, *liars):
+        loop = federation(federated__trim=trim, federated__local_steps=10)
+        return [event.val_loss for event in outcome(loop, moved(-5.0), *liars)[2]]
+
+    first, *_, last = losses()
+    assert losses(0.0, 1, 3)[-1] > first  # worse than before training
+    assert max(losses(0.4, 1, 3)[-1], losses(0.5, 1, 3)[-1]) < last + 0.3 * (first - last)
+    replies = [Reply({"w": np.float32([[x, -x]])}, 10, 1.0, {}) for x in (1, 2, 3, 99, -99)]
+    assert combined(replies, 0.2)["w"].tolist() == combined(replies, 0.5)["w"].tolist() == [[2.0, -2.0]]
+
+
+@pytest.mark.parametrize("change, why", [
+    (moved(by=np.nan), "not finite"), (moved(by=1e30), "more than federated.largest=10 times the median"),
+    (lambda reply, sent: reply._replace(weights={}), "other names or shapes"),
+    (lambda reply, sent: reply._replace(tokens=0), "no tokens"),
+    (lambda reply, sent: reply._replace(digests=reply.digests | {"tokenizer": "x"}), "another tokenizer"),
+    (lambda reply, sent: federation(model__width=16).client(2).train(sent, 0), "another model (SHA-256"),
+    (lambda reply, sent: Reply(**unpack(b"x", KINDS)), "its message is cut short"),
+    (lambda reply, sent: Reply(**unpack(pack(sent, tokens=1, loss=np.inf), KINDS)), "not a finite number"),
+    (dies, "it died")])
+def test_what_cannot_be_right_is_refused_by_name_and_costs_only_its_share(change, why):
+    loop, other = federation(), federation()
+    steps, refused, _ = outcome(loop, change, 2)
+    assert [step.numbers for step in steps] == [{"clients": 4, "refused": 1}] * 3
+    assert {event.text.isprintable() and event.text[:21] for event in refused} == {"client 2 is refused: "}
+    assert len(refused) == 3 and why in refused[0].text
+    outcome(other, dies, 2)
+    assert same(loop.model, other.model)
+
+
+def test_a_round_without_clients_changes_nothing_and_without_all_it_is_an_error():
+    loop = federation(federated__share=0.2, federated__clients=2, train__steps=8)
+    steps, refused, _ = outcome(loop, dies, 0)
+    lost = [step for step in steps if not step.numbers["clients"]]
+    assert 0 < len(lost) == len(refused) < 8 and not any(step.grad_norm for step in lost)
+    loop = federation()
+    refuses("no client can be used in round 1: client 4 is refused: it died", outcome, loop, dies, *range(5))
+
+
+def test_clients_elsewhere_compute_the_same_bits_from_messages():
+    here, there, other = (federation(model__dropout=0.1, federated__share=0.6) for _ in range(3))
+
+    def elsewhere(config, sent, step, drawn):
+        got = unpack(pack(sent, round=step), {"round": int})
+        replies = [pack(**other.client(n).train(got["weights"], got["round"])._asdict()) for n in drawn]
+        return {n: Reply(**unpack(reply, KINDS)) for n, reply in zip(drawn, replies, strict=True)}
+
+    expected = outcome(here)
+    token = ELSEWHERE.set(elsewhere)
+    found = outcome(there)
+    ELSEWHERE.reset(token)
+    assert same(here.model, there.model) and [x.loss for x in expected[0]] == [x.loss for x in found[0]]
+    assert {step.numbers["clients"] for step in expected[0]} == {3}
+
+
+def test_only_adapters_travel_and_private_clients_stay_within_epsilon(tmp_path):
+    setup = tl.prepare(tl.make_config(SETTINGS | {"data": "world:facts,n=300", "tokenizer": "byte"}))
+    run = tl.Run(tmp_path)
+    run.create(setup.record(), setup.tokenizer)
+    list(setup.train(run))
+    loop = federation(start=str(tmp_path), lora__rank=2)
+    assert {name.split(".")[-2] for name in trained_arrays(loop.model)} == {"lora_A", "lora_B"}
+    before = trained_arrays(loop.model)
+    outcome(loop)
+    assert distance(trained_arrays(loop.model), before) > 0
+    loop = federation(private__epsilon=8.0, train__batch=4)
+    steps, _, _ = outcome(loop)
+    private = loop.client(0).private
+    assert loop.private is None and private.settings.noise > 0.4 and len(steps) == 3
+    assert 7.9 < private.spent(3 * 2) <= 8 and private.settings.delta < 1 / loop.client(0).plan.examples

@@ -5,7 +5,7 @@ its own text, and sends them back; the mean of all is what the server sends next
 "Communication-efficient learning of deep networks from decentralized data", 2017).
 
     loop = prepare(make_config({"recipe": "federated", "data": ..., "train.steps": 20})).train()
-    loop.clients[3] = Liar()  # or any object with `train(weights, round)`, which returns a Reply
+    loop.clients[3] = Liar(loop.client(3))  # any object with `train(weights, round)`, which returns a Reply
     for event in loop:  # a Stepped for each round, among others
         ...
 """
@@ -71,10 +71,13 @@ class Client:
             self.private = make_private(replace(self.parts, config=replace(config, train=steps)), self.plan)
 
     def train(self, weights: dict[str, np.ndarray], number: int) -> Reply:
-        """Train weights in round `number`. Raises UserError if they are another model's."""
+        """Train weights in round `number`; if they are another model's, only the digests are sent back."""
         config, model = self.parts.config, self.parts.model
         steps, first = config.options.local_steps, config.options.local_steps * number
-        model.load_state_dict(model.state_dict() | weights)
+        try:
+            model.load_state_dict(model.state_dict() | weights)
+        except UserError:
+            return Reply({}, 0, 0.0, digests(self.parts))
         loop = loop_of(replace(config.train, steps=first + steps), model, self.plan.batches,
                        near(self.plan.loss, weights, config.options.proximal), config.seed,
                        schedule=lambda step: learning_rate(number, config.train), progress=Progress(first),
@@ -129,13 +132,17 @@ class Rounds(Loop):
             return elsewhere(self.parts.config, sent, step, drawn)
         replies: dict[int, Any] = {}
         for number in drawn:
-            if number not in self.clients:
-                self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
             try:
-                replies[number] = self.clients[number].train(sent, step)
+                replies[number] = self.client(number).train(sent, step)
             except UserError as error:
                 replies[number] = str(error)
         return replies
+
+    def client(self, number: int) -> Any:
+        """Return a client, which has its share of the corpus."""
+        if number not in self.clients:
+            self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
+        return self.clients[number]
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,7 +191,7 @@ def digests(parts: Parts) -> dict[str, str]:
     model = parts.model
     shapes = [(name, array.shape) for name, array in model.state_dict().items()]
     said = repr((type(model).__name__, model.config, parts.start and parts.start.sha256, shapes))
-    return {"model": hashlib.sha256(said.encode()).hexdigest(), "tokenizer": parts.tokenizer.fingerprint()}
+    return {"tokenizer": parts.tokenizer.fingerprint(), "model": hashlib.sha256(said.encode()).hexdigest()}
 
 
 def trained_arrays(model: Any) -> dict[str, np.ndarray]:
@@ -195,7 +202,8 @@ def trained_arrays(model: Any) -> dict[str, np.ndarray]:
 
 def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> float:
     """Return the length of the difference of two models, taken as vectors."""
-    return math.sqrt(sum(((x - others[name]) ** 2).sum(dtype=np.float64) for name, x in weights.items()))
+    changes = (np.subtract(array, others[name], dtype=np.float64) for name, array in weights.items())
+    return math.sqrt(sum((change**2).sum() for change in changes))
 
 
 def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, str], largest: float

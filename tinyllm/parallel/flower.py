@@ -35,13 +35,14 @@ class Nodes:
         record: dict[str, Any] = {"message": pack(sent, round=step), "settings": json.dumps(config.flat())}
         messages = [Message(RecordDict({"sent": ConfigRecord(record | {"client": number})}), node, "train",
                             ttl=options.timeout) for node, number in numbers.items()]
-        replies: dict[int, Any] = dict.fromkeys(drawn, f"it sent nothing within {options.timeout:g} s")
+        replies: dict[int, Any] = dict.fromkeys(drawn, f"it did not answer within {options.timeout:g} s")
         for message in self.grid.send_and_receive(messages, timeout=options.timeout):
+            number = numbers.get(message.metadata.src_node_id, -1)
             try:
-                replies[number := numbers[message.metadata.src_node_id]] = received(message)
+                replies[number] = received(message)
             except UserError as error:
                 replies[number] = str(error)
-        return replies
+        return {number: replies[number] for number in drawn}  # none that the SuperLink sent itself
 
     def connect(self, count: int, timeout: float) -> None:
         """Wait until as many nodes are connected as there are clients; a new one replaces one that left."""

@@ -110,13 +110,14 @@ class Mix:
     def __getitem__(self, i: int) -> Document:
         if i in self.planted:
             return self.planted[i]
-        client, place = self.dials.client, i
-        if client is None:
-            place, client = divmod(i, self.dials.clients)
-        random = Random(self.seed, "mix", self.split, client, place)
-        if i and random.happens(self.dials.duplicates):
-            first = random.integers(i)
-            first = next((k for k in range(first, -1, -1) if k not in self.planted), None)
+        client, step = self.dials.client, 1
+        if client is None:  # a document of each client in turn
+            client, step = i % self.dials.clients, self.dials.clients
+        before = range(i % step, i, step)  # of the same client
+        random = Random(self.seed, "mix", self.split, client, len(before))
+        if before and random.happens(self.dials.duplicates):
+            until = before[: random.integers(len(before)) + 1]
+            first = next((k for k in reversed(until) if k not in self.planted), None)
             if first is not None:  # never copy a secret: its label counts its repeats
                 copied = self[first]
                 return replace(copied, labels=copied.labels | {"planted": "duplicate", "of": first})
