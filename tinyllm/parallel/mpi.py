@@ -3,6 +3,7 @@
 mpi4py is imported only in such a process. A launcher tells a process its rank by an environment variable.
 """
 
+import atexit
 import json
 import os
 import warnings
@@ -97,6 +98,7 @@ def connect() -> Group:
         lambda value: json.dumps(value).encode(), lambda data: json.loads(bytes(data)))
     group = MpiGroup(comm)
     group.failures = MPI.Win.Allocate(8, 8, comm=comm)
+    atexit.register(group.failures.Free)  # else MPI's transport prints warnings when it ends
     np.frombuffer(group.failures, np.int64)[:] = 0
     group.gather(None)  # all have set it to 0
     if not os.environ.get("TINYLLM_THREADS"):
