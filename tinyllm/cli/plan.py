@@ -18,7 +18,7 @@ from tinyllm.report.terminal import paragraph, short, table
 
 HEAD = 128  # the width of a head, and about the width divided by the layers, as in GPT-3
 FAILURE = 54 * 24 * 16384 / 419  # hours of a device: Llama 3, arXiv:2407.21783, 2024, section 3.3.4
-LIMITS = {"params": (1e6, 1e13), "active": (1e6, 1e13), "nodes": (1, 2**16), "context": (1, 2**20),
+LIMITS = {"params": (1e8, 1e13), "active": (1e8, 1e13), "nodes": (1, 2**16), "context": (1, 2**20),
           "batch": (1, 1e12), "tokens": (1, 1e18), "price_per_hour": (0, 1e9)}
 NOTE = "Strong scaling keeps the batch; weak scaling keeps the batch of a node."
 SCALING = ["nodes", "strong: s a step", "used", "weak: s a step", "used"]
@@ -121,16 +121,11 @@ def _work(model: str, preset: str, params: float | None, active: float | None, c
     else:
         family(model)  # raises UserError for a wrong name
         count, used, context = params, active or params, context or 2048
-        heads = _rounded((used / 12 / HEAD**2) ** (1 / 3), 8)
-        layers, width = _rounded(used / 12 / (HEAD * heads) ** 2, 4), HEAD * heads
+        heads = 8 * round((used / 12 / HEAD**2) ** (1 / 3) / 8)  # many grids divide 8 heads, and 4 layers
+        layers, width = 4 * round(used / 48 / (HEAD * heads) ** 2), HEAD * heads
         sizes = SimpleNamespace(layers=layers, heads=heads, width=width, vocab_size=32000)
         flops = round(2 * used * context + 2 * layers * width * context**2)  # products, and causal attention
     return Work(sizes, count, flops, context, max(1, round(batch / context)))
-
-
-def _rounded(n: float, step: int) -> int:
-    """Round a large number to a multiple of `step`, which many grids divide."""
-    return step * round(n / step) if n > 1.5 * step else max(1, round(n))
 
 
 def _cells(cost: Any) -> list[str]:
