@@ -126,6 +126,8 @@ def test_the_command_prints_80_columns_a_page_and_json(machine, tmp_path, capsys
     assert 12 * sizes["layers"] * sizes["width"] ** 2 == pytest.approx(1e9, rel=0.1)
     line = ["plan", "--model", "gpt2", "--preset", "nano", "--json", "--grid", "tensor=2"]
     assert main(line) == 0 and json.loads(capsys.readouterr().out)["grid"]["tensor"] == 2
+    assert main(["plan", "--machine", machine, "--devices", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"]["sent"] == 0, "one device sends nothing"
 
 
 def test_a_mixture_costs_what_its_active_parameters_do_and_weighs_all(capsys):
@@ -139,7 +141,8 @@ def test_a_mixture_costs_what_its_active_parameters_do_and_weighs_all(capsys):
 
 MISTAKES = {
     "--machine h101": "there is no machine 'h101'; did you mean h100?", "--nodes 0": "--nodes must be from 1",
-    "--params nan": "--params must be from", "--batch inf": "--batch must be from",
+    "--params nan": "--params must be from", "--devices 0": "--devices must be from",
+    "--batch inf": "--batch must be from",
     "--model lama": "did you mean", "--model lama --params 7e9": "did you mean",
     "--model bert": "does not write",
     "--grid data=3": "data=3 cannot be: data x tensor x pipeline must be 8 devices",

@@ -1,6 +1,6 @@
 """Implement `tinyllm plan`, which predicts what training costs on many devices, and finds the best grid."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from json import dumps
 from types import SimpleNamespace
 from typing import Any
@@ -18,17 +18,17 @@ from tinyllm.report.terminal import paragraph, short, table
 
 HEAD = 128  # the width of a head, and about the width divided by the layers, as in GPT-3
 FAILURE = 54 * 24 * 16384 / 419  # hours of a device: Llama 3, arXiv:2407.21783, 2024, section 3.3.4
-LIMITS = {"params": (1e8, 1e13), "active": (1e8, 1e13), "nodes": (1, 2**16), "context": (1, 2**20),
-          "batch": (1, 1e12), "tokens": (1, 1e18), "price_per_hour": (0, 1e9)}
+LIMITS = {"params": (1e8, 1e13), "active": (1e8, 1e13), "nodes": (1, 2**16), "devices": (1, 2**10),
+          "context": (1, 2**20), "batch": (1, 1e12), "tokens": (1, 1e18), "price_per_hour": (0, 1e9)}
 NOTE = "Strong scaling keeps the batch; weak scaling keeps the batch of a node."
 SCALING = ["nodes", "strong: s a step", "used", "weak: s a step", "used"]
 
 
 @command("plan")
 def plan(*, model: str = "llama", params: float | None = None, active: float | None = None,
-         preset: str = "small", machine: str = "h100", nodes: int = 1, grid: list[str] | None = None,
-         context: int | None = None, batch: float = 2**22, tokens: float = 2e12, price_per_hour: float = 1.0,
-         html: str | None = None, json: bool = False) -> None:
+         preset: str = "small", machine: str = "h100", nodes: int = 1, devices: int | None = None,
+         grid: list[str] | None = None, context: int | None = None, batch: float = 2**22, tokens: float = 2e12,
+         price_per_hour: float = 1.0, html: str | None = None, json: bool = False) -> None:
     """Predict what training costs on many devices, and find the best grid.
 
     Strong scaling keeps the batch; weak scaling keeps the batch of a node. Machines' figures are published
@@ -40,6 +40,7 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
     --preset NAME   the sizes of a family
     --machine NAME  a100, h100, h800, b200 or tpu-v4
     --nodes N       how many nodes
+    --devices N     in a node (default: as many as the machine has)
     --grid K=V ...  fix data, tensor, pipeline, micro (sequences at once), zero or
                     checkpoint (1: yes)
     --context T     tokens of a sequence (default: the model's, and 2048 with --params)
@@ -50,11 +51,12 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
     --json          print one JSON object
 
     examples:
+      tinyllm plan --model gpt2 --machine a100 --devices 1 --tokens 10e9
       tinyllm plan --params 7e9 --nodes 512 --price-per-hour 2
       tinyllm plan --params 405e9 --nodes 2048 --context 8192 --batch 16e6 --tokens 15e12
       tinyllm plan --params 671e9 --active 37e9 --machine h800 --nodes 256 --tokens 15e12
     """
-    given = params, active, nodes, context, batch, tokens, price_per_hour
+    given = params, active, nodes, devices, context, batch, tokens, price_per_hour
     for (name, (low, high)), value in zip(LIMITS.items(), given, strict=True):
         if value is not None and not low <= value <= high:
             raise UserError(f"--{name.replace('_', '-')} must be from {low:g} to {high:g}, got {value:g}")
@@ -64,7 +66,7 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
     if machine not in known:
         hint = did_you_mean(machine, known) or f"; there are {', '.join(known)}"
         raise UserError(f"there is no machine {machine[:40]!r}{hint}")
-    on = known[machine]
+    on = replace(known[machine], devices=devices or known[machine].devices)
     rows = scaling(on, work, nodes, fixed)
     enough = next((row["nodes"] for row in rows if row["strong"]), 0)
     with worded("", f"; --nodes {enough} would do" * (enough > nodes)):
