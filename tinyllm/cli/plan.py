@@ -27,8 +27,9 @@ SCALING = ["nodes", "strong: s a step", "used", "weak: s a step", "used"]
 @command("plan")
 def plan(*, model: str = "llama", params: float | None = None, active: float | None = None,
          preset: str = "small", machine: str = "h100", nodes: int = 1, devices: int | None = None,
-         grid: list[str] | None = None, context: int | None = None, batch: float = 2**22, tokens: float = 2e12,
-         price_per_hour: float = 1.0, html: str | None = None, json: bool = False) -> None:
+         grid: list[str] | None = None, context: int | None = None, batch: float = 2**22,
+         tokens: float = 2e12, price_per_hour: float = 1.0, html: str | None = None,
+         json: bool = False) -> None:
     """Predict what training costs on many devices, and find the best grid.
 
     Strong scaling keeps the batch; weak scaling keeps the batch of a node. Machines' figures are published
