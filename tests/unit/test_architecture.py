@@ -52,7 +52,7 @@ EXTRAS = {  # on top of CORE
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
     "serve": {"starlette", "uvicorn"},
-    "parallel": {"mpi4py", "flwr"},
+    "parallel": {"mpi4py"},
     "bench": PEERS,
 }
 

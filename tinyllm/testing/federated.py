@@ -30,20 +30,14 @@ def sent_by_liars(draw):
 BOUNDS |= dict.fromkeys(("federated_mean", "trimmed_mean"),
                         lambda args, results: (32 * EPS * largest(args[0], axis=0)[0],))
 
-SHARES, SUM = "tokens / tokens.sum()", "(shares[:, None] * weights).sum(axis=0)"
-SORTED, KEPT = "np.sort(weights, axis=0)", "np.sort(weights, axis=0)[trim : len(weights) - trim]"
-mistake("federated_mean", "a mean in which all clients count the same, however many tokens they have", SUM,
-        "weights.mean(axis=0)")
+SORTED = "np.sort(weights, axis=0)"
+KEPT = f"{SORTED}[trim : len(weights) - trim]"
+mistake("federated_mean", "a mean in which all clients count the same, however many tokens they have",
+        "(shares[:, None] * weights).sum(axis=0)", "weights.mean(axis=0)")
 mistake("federated_mean", "tokens divided by those of the largest client, so that shares do not add up to 1",
-        SHARES, "tokens / tokens.max()")
-mistake("federated_mean", "a weighted sum, which is not divided by all tokens", SHARES, "1 * tokens")
-mistake("federated_mean", "clients without tokens that count like one with a token", SHARES,
-        "np.maximum(tokens, 1) / np.maximum(tokens, 1).sum()")
+        "tokens / tokens.sum()", "tokens / tokens.max()")
 mistake("trimmed_mean", "only the highest values left out", KEPT, f"{SORTED}[: len(weights) - trim]")
-mistake("trimmed_mean", "only the lowest values left out", KEPT, f"{SORTED}[trim:]")
 mistake("trimmed_mean", "the first and the last clients left out, without sorting", SORTED, "weights")
-mistake("trimmed_mean", "sorted along the weights of a client, not among the clients", SORTED,
-        "np.sort(weights, axis=1)")
 mistake("trimmed_mean", "what remains divided by the number of all clients", f"{KEPT}.mean(axis=0)",
         f"{KEPT}.sum(axis=0) / len(weights)")
 mistake("trimmed_mean", "whole clients left out, those with the lowest and the highest sums", SORTED,
