@@ -66,6 +66,8 @@ def test_more_nodes_never_send_less_and_one_node_sends_nothing():
         assert sent == sorted(sent)
         assert (sent[0] == 0) == (tensor * pipeline <= 8), "a grid that fits into a node sends nothing out"
     assert simulate(H100, SEVEN, Grid()).sent == 0, "one device sends nothing"
+    often, once = (simulate(replace(H100, overlap=overlap), SEVEN, Grid(2)).sent for overlap in (False, True))
+    assert often == once * 2048 / 2, "without overlap, gradients are summed after each piece"
     assert all_reduce(H100, 8e9, 8, 1)[1:] == (14e9, 0.0), "a ring sends 2 (k - 1) / k"
     assert all_reduce(H100, 8e9, 4, 8)[1:] == (12e9, 12e9)
     seconds, sent, far = all_reduce(H100, 8e9, 16, 1)
@@ -86,6 +88,8 @@ def test_memory_divides_over_the_grid(number, state):
     assert again.memory < kept.memory and again.seconds == pytest.approx(4 / 3 * kept.seconds, rel=0.01)
     flying = [simulate(H100, replace(SEVEN, batch=n), Grid(pipeline=8)).memory for n in (1, 4, 8, 64)]
     assert flying == sorted(flying) and flying[2] == flying[3], "1F1B keeps at most as many pieces as stages"
+    words = replace(SEVEN, config=replace(SEVEN.config, vocab_size=10**7))  # in the last stage, with its one piece
+    assert simulate(H100, words, Grid(pipeline=8)).memory > 8 * 2048 * 10**7
 
 
 def test_the_bubble_is_that_of_1f1b_and_a_stage_with_more_layers_holds_up_the_others():

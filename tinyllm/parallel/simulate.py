@@ -106,19 +106,20 @@ def simulate(machine: Machine, work: Work, grid: Grid) -> Cost:
     crossing = min(math.ceil(ranks / machine.devices), grid.pipeline) - 1  # neighbours in different nodes
     passed = 2 * stream / grid.tensor * (grid.pipeline > 1)  # to the next stage, and back
     passing = passed / (machine.between if crossing else machine.inside)[0]
-    gradients = all_reduce(machine, weights * machine.number, grid.data, grid.tensor)
-    exposed = gradients[0] - compute * (passes - 1) / passes if machine.overlap else pieces * gradients[0]
+    sums = 1 if machine.overlap else pieces
+    gradients = [sums * x for x in all_reduce(machine, weights * machine.number, grid.data, grid.tensor)]
+    hidden = compute * (passes - 1) / passes * machine.overlap  # behind the last backward pass
     state = weights * machine.state / (grid.data if grid.zero else 1)
-    update = 2 * (state + weights * machine.number) / machine.bandwidth
-    seconds = (pieces + grid.pipeline - 1) * (compute + summed + passing) + max(0.0, exposed) + update
+    update = 2 * (state + weights * machine.number) / machine.bandwidth + max(0.0, gradients[0] - hidden)
+    seconds = (pieces + grid.pipeline - 1) * (compute + summed + passing) + update
     flying = min(pieces, grid.pipeline)  # pieces before their backward pass
     held = flying * layers * (stream if grid.checkpoint else kept) + kept * grid.checkpoint
-    logits = 8 * tokens * c.vocab_size / grid.tensor * (grid.pipeline == 1)  # and their gradient
+    logits = 8 * tokens * c.vocab_size / grid.tensor  # and their gradient, in the last stage
     return Cost(seconds, (grid.pipeline - 1) / (pieces + grid.pipeline - 1),
                 3 * work.batch * work.flops / ranks / machine.peak / seconds,
                 pieces * (sent + passed) + gradients[1],
                 ranks * (pieces * far + gradients[2]) + pieces * crossing * grid.data * grid.tensor * passed,
-                2 * machine.number * weights + state + held + logits)
+                2 * machine.number * weights + state + max(held, held / flying + logits))
 
 
 def best_grid(machine: Machine, work: Work, nodes: int, fixed: dict[str, int]) -> tuple[Grid, Cost]:
