@@ -88,7 +88,7 @@ def test_memory_divides_over_the_grid(number, state):
     assert again.memory < kept.memory and again.seconds == pytest.approx(4 / 3 * kept.seconds, rel=0.01)
     flying = [simulate(H100, replace(SEVEN, batch=n), Grid(pipeline=8)).memory for n in (1, 4, 8, 64)]
     assert flying == sorted(flying) and flying[2] == flying[3], "1F1B keeps at most as many pieces as stages"
-    words = replace(SEVEN, config=replace(SEVEN.config, vocab_size=10**7))  # in the last stage, with its one piece
+    words = replace(SEVEN, config=replace(SEVEN.config, vocab_size=10**7))  # logits, with one piece
     assert simulate(H100, words, Grid(pipeline=8)).memory > 8 * 2048 * 10**7
 
 
