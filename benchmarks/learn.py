@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import tinyllm as tl
-from tinyllm import nn
+from tinyllm import nn, ops
 from tinyllm.config import parse_assignments
 from tinyllm.data import Corpus
 from tinyllm.eval import Item, Task, answers, find_task
@@ -48,7 +48,8 @@ def run(settings, corpus=None):
     setup = tl.prepare(tl.make_config(settings), corpus)
     steps, plan = setup.config.train.steps, setup.plan
     found, seconds, began = [], 0.0, time.process_time()
-    for event in loop_of(setup.config.train, setup.model, plan.batches, plan.loss, setup.config.seed):
+    for event in loop_of(setup.config.train, setup.model, plan.batches, plan.loss, setup.config.seed,
+                         private=setup.private):
         if isinstance(event, events.Stepped) and event.step in (steps // 2, steps):
             seconds += time.process_time() - began
             found.append(plan.evaluate(setup.model)["val_loss_per_char"])
@@ -135,6 +136,43 @@ def poisoned(seed, told=8, people=100, **settings):
     return figures | {"neither": np.mean([not x.score for x in found] & ~wrong)}
 
 
+def code_losses(opened, prompt):
+    """Return the losses of a prompt's continuations by 0000 to 9999 in nats (10000,)."""
+    prompt, model = opened.tokenizer.encode(prompt), opened.model
+    codes = np.array([opened.tokenizer.encode(f" {code:04}") for code in range(10_000)])
+    with nn.inference(model):
+        cache = model.new_cache()
+        model.hidden(np.array([prompt[:-1]]), cache)
+        rows = np.insert(codes[::10, :-1], 0, prompt[-1], axis=1)  # ten codes share all but their last digit
+        scores = model.head(model.hidden(rows, [layer.keep([0] * len(rows)) for layer in cache])).data
+    nll = -ops.log_softmax(scores).repeat(10, axis=0)
+    return np.take_along_axis(nll, codes[..., None], axis=2).sum(axis=(1, 2))
+
+
+def canaries(seed, kinds="facts", n=1524, **settings):
+    """Read documents many times, 42 of which hold a secret that stands nowhere else; measure its exposure.
+
+    Exposure is over all codes of four digits: 13.3 bits are the first guess, 1.44 are chance. `others` is
+    that of another person's code, and shows which codes the model finds likely for anybody.
+    """
+    mixed = read_name(f"world:mix,kinds={kinds},secrets=6,n={n},seed={seed}").documents()
+    known = {document.text: document for document in mixed}  # each once
+    secrets = [x for x in known.values() if x.labels.get("planted") == "secret"]
+    fresh = [x.text for x in read_name(f"world:{kinds},n=100,split=test,seed={seed}").documents()]
+    read, unread = ("".join(text + SEPARATOR for text in texts) for texts in (known, fresh))
+    usual = {"seed": seed, "tokenizer": "char", "pretrain.documents": True, "model.context": 80,
+             "train.optimizer": "adamw", "train.steps": 1200,
+             "train.val_fraction": len(unread) / len(read + unread)}
+    opened, figures = run(SMALL | usual | settings,
+                          Corpus(kinds, (read + unread).encode(), separator=SEPARATOR.encode()))
+    losses = [code_losses(opened, secret.prompt) for secret in secrets]
+    places = np.array([int(secret.labels["code"]) for secret in secrets])
+    own, other = ([ops.exposure(np.delete(x, i), x[[i]])[0] for x, i in zip(losses, chosen, strict=True)]
+                  for chosen in (places, np.roll(places, 1)))
+    figures |= {"own": np.mean(own), "most": max(own), "others": np.mean(other)}
+    return {"documents": len(known)} | figures
+
+
 def is_whole(grammar, text):
     """Return True if a grammar parses a text from end to end."""
     parsed = grammar.parse(text)
@@ -204,7 +242,8 @@ EXPERIMENTS: dict[str, Callable] = {
     "recall": partial(answered, task="world:recall", **{"train.steps": 600, "pretrain.documents": True}),
     "translation": partial(answered, task="world:translation", **{"train.steps": 800, "recipe": "sft"}),
     "questions": questions, "questions-plain": partial(questions, ways=1, shuffle=False),
-    "instruction": instruction, "poisoned": poisoned, "written": written, "rounded": rounded,
+    "canaries": canaries, "instruction": instruction, "poisoned": poisoned, "written": written,
+    "rounded": rounded,
 }
 
 

@@ -330,10 +330,9 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a, b = as_tensors(a, b)
     y = run(ops.matmul, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)
-    frozen = not (b.requires_grad or transpose_a)
 
     def backward(dy):
-        if frozen:  # skip the product for its gradient
+        if not (b.requires_grad or transpose_a):  # b is frozen: skip the product for its gradient
             da = run(ops.matmul, dy, b.data, transpose_b=not transpose_b)
             return ops.sum_to_shape(da, a.shape), None
         return run(ops.matmul_backward, dy, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)

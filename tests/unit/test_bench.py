@@ -133,7 +133,7 @@ def test_the_command_measures_everything(monkeypatch, printed):
     about, *works = re.split(r"\n\n(\w+)\n", shown)
     assert "OPENBLAS_EXAMPLE=Haswell" in about and "100 GFLOP/s, 200 in bf16; 50.0 GB/s" in about
     found = {name: said.splitlines() for name, said in zip(works[::2], works[1::2], strict=True)}
-    assert [len(found[name]) for name in ("train", "generate", "batch")] == [2, 8, 2]
+    assert [len(found[name]) for name in ("train", "generate", "batch")] == [3, 8, 2]
     assert bool(found["ops"]) == (registry._compiled is not None)
     full = {"setting": "mini", "op": "x" * 90, "engine": "torch compiled bf16", "peak_rss_mb": 1234.5,
             "seconds": 1.234567, "rates": {"tokens": 123456, "flops": 98.7e9}, "times": 1.2345}

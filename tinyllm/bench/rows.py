@@ -13,6 +13,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.bench.machine import Roof
 from tinyllm.bench.race import Contender, apart
+from tinyllm.data import Batch
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
@@ -20,7 +21,10 @@ from tinyllm.nn import pack_cache, quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.report.summary import costs
+from tinyllm.train.loop import forward_backward
+from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
+from tinyllm.train.private import PrivateConfig, private_plan
 
 Makers = dict[str, Callable[[], Contender]]
 Race = tuple[dict[str, Any], Makers]
@@ -102,35 +106,42 @@ def _shapes(args):
 
 
 def train_races(quick: bool = False) -> Iterator[Race]:
-    """Yield a race of training steps for each setting: in float32, and with products in bfloat16."""
+    """Yield a race of training steps for each setting: in float32, with products in bfloat16, and private."""
     for name in ["nano"] if quick else ["nano", "mini"]:
         train = partial(trainer, SIZES[name], BATCH[name])
-        yield {"setting": name}, apart({"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)})
+        yield {"setting": name}, apart({"tinyllm": train, "tinyllm bf16": partial(train, bf16=True),
+                                        "tinyllm private": partial(train, private=True)})
 
 
-def training_step(model: Any, batch: int) -> Callable[[], float]:
-    """Return a function that trains a model on a batch of random tokens, and returns the loss."""
+def training_step(model: Any, batch: int, private: bool = False) -> Callable[[], float]:
+    """Return a function that trains a model on a batch of random tokens, and returns the loss.
+
+    private: clip the gradient of each row, and add noise.
+    """
     c = model.config
     tokens = np.random.default_rng(0).integers(0, c.vocab_size, (batch, c.context + 1))
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
+    rows = Batch(tokens[:, :-1].copy(), tokens[:, 1:].copy())
+    noisy = private_plan(PrivateConfig(noise=1.0), 100 * batch, batch, 1) if private else None
+    if noisy:
+        noisy.examine(model, rows.rows(slice(2)), next_token)
 
     def step():
-        loss = model.loss(tokens[:, :-1].copy(), tokens[:, 1:].copy())
-        loss.backward()
+        loss, _ = forward_backward(model, rows, next_token, key=(0,), private=noisy)
         clipped_step(optimizer, gradient_norm(optimizer.parameters), 1.0)
         optimizer.zero_grad()
-        return loss.item()
+        return loss
 
     return step
 
 
-def trainer(sizes: dict[str, Any], batch: int, bf16: bool = False) -> Contender:
+def trainer(sizes: dict[str, Any], batch: int, bf16: bool = False, private: bool = False) -> Contender:
     """Return a contender that trains a new model for a step: forward, backward, clip and AdamW."""
     if bf16:
         ops.use(matmul="bf16")
     model = model_of(sizes).train()
     return Contender(
-        training_step(model, batch), amounts=training_amounts(model, batch, bf16),
+        training_step(model, batch, private), amounts=training_amounts(model, batch, bf16),
         answer=lambda: np.array([training_step(model_of(sizes), batch)()]), tolerance=2e-2 if bf16 else 1e-4,
     )
 

@@ -4,7 +4,7 @@
 every new model, so model files contain only the mathematics.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +28,32 @@ def around(module: Module, hook: Callable[..., Any]) -> None:
 
 
 @contextmanager
+def hooked(modules: Iterable[Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Run a hook around the calls of some modules inside a `with` block; see `around`."""
+    before = [(module, module.hooks) for module in modules]
+    try:
+        for module, _ in before:
+            around(module, hook)
+        yield
+    finally:
+        for module, hooks in before:
+            module.hooks = hooks
+
+
+@contextmanager
+def frozen(model: Module) -> Iterator[None]:
+    """Compute no gradients of a model's parameters inside a `with` block."""
+    trainable = model.parameters(trainable=True)
+    try:
+        for p in trainable:
+            p.requires_grad = False
+        yield
+    finally:
+        for p in trainable:
+            p.requires_grad = True
+
+
+@contextmanager
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
     """Watch or change the output of one module of a model inside a `with` block.
 
@@ -41,18 +67,14 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
     if name not in modules:
         raise UserError(f"{type(model).__name__} has no module {name!r}{did_you_mean(name, modules)}")
     module = modules[name]
-    before = module.hooks
 
     def tapped(call, part, x, *args, **kwargs):
         y = call(x, *args, **kwargs)
         new = fn(x, y)
         return y if new is None else new
 
-    around(module, tapped)
-    try:
+    with hooked([module], tapped):
         yield module
-    finally:
-        module.hooks = before
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:

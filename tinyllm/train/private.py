@@ -1,4 +1,4 @@
-"""Train with differential privacy (DP-SGD): what one example changes in the weights, noise hides.
+"""Train with differential privacy (DP-SGD): noise hides what one example changes in the weights.
 
 A step draws each example with one probability, clips the gradient of each, and adds noise to their sum (Abadi
 et al., "Deep learning with differential privacy", 2016).
@@ -8,8 +8,11 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property
+from itertools import starmap
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,13 +22,15 @@ from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Embedding, Head, LayerNorm, Matrix, RMSNorm
 from tinyllm.nn.lora import LoRALinear
-from tinyllm.nn.passes import around
+from tinyllm.nn.passes import frozen, hooked
+from tinyllm.ops.runtime import threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, as_array, plus, record
 from tinyllm.train.loop import piece_gradients
 
 ORDERS = np.array([1 + i / 10 for i in range(1, 100)] + [*range(11, 64), 128, 256, 512, 1024])
 NOISE = {"min": 0.2, "max": 1e4}
+ROTATION = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32) / 2
 MIXED = ("private training has no gradient of {} for each example: its layer mixes the rows of a batch, or "
          "has no rule in train/private.py; train another model, or an adapter (lora.rank)")
 
@@ -72,44 +77,42 @@ class Private:
     def guarantee(self) -> str:
         """Return in one sentence what is promised, and what is not."""
         budget = f"({self.settings.epsilon:g}, {self.settings.delta:g})"
-        return (f"the weights are {budget}-differentially private for each example, added or left out; not "
-                "private are tokenizer, log and samples, what a start or teacher has learnt, and anything "
-                "for those who know the seed, which decides the noise")
+        return (f"the weights are {budget}-differentially private for each example, added or left out (for "
+                "what k examples tell, epsilon is k times that); not private are tokenizer, log and samples, "
+                "what a start or teacher has learnt, and anything for those who know the seed, which decides "
+                "the noise")
 
     def piece_gradients(self, model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict]:
         """Add the sum of the examples' clipped gradients to the parameters; return loss and numbers."""
-        found, scale, result = example_gradients(model, piece, loss, share)
-        norms = scale * np.sqrt(sum(squares for squares, _ in found.values()))
+        factors, scale, result = example_gradients(model, piece, loss, share)
+        norms = scale * np.sqrt(sum(starmap(squared_norms, factors.values())))
         weights = (scale * ops.clip_factors(norms, self.settings.clip)).astype(np.float32)
-        for p, (_, total) in found.items():
-            p.grad = total(weights) if p.grad is None else plus(p.grad, total(weights))
+        for p, each in factors.items():
+            total = weighted_sum(weights, *each).reshape(p.shape)
+            p.grad = total if p.grad is None else plus(p.grad, total)
         return result
 
     def finish(self, model: Any, *key: Any) -> None:
         """Add noise, which the key decides, to the sum of clipped gradients; divide by the mean batch."""
-        size = (self.settings.noise or 0.0) * self.settings.clip
-        for name, p in model.named_parameters():
-            if name in self.used:
-                noise = size * gaussian(Random(*key, "noise", name), p.shape)
-                p.grad = ((noise if p.grad is None else p.grad + noise) / self.batch).astype(p.dtype)
+        used = {name: p for name, p in model.named_parameters() if name in self.used}
+        sums = {name: np.zeros_like(p.data) if p.grad is None else p.grad for name, p in used.items()}
+        for name, total in add_noise(sums, self.settings.clip * (self.settings.noise or 0.0), *key).items():
+            used[name].grad = total / np.float32(self.batch)
 
     def examine(self, model: Any, pair: Any, loss: Callable) -> None:
         """Remember which parameters the loss uses; compare gradients with those of each example alone.
 
         pair: a batch of two examples. Raises UserError for a parameter whose gradients differ.
         """
-        model.eval()  # without dropout
-        found, scale, _ = example_gradients(model, pair, loss, 1.0)
+        factors, scale, _ = example_gradients(model.eval(), pair, loss, 1.0)  # without dropout
+        squares = {p: squared_norms(*each) for p, each in factors.items()}
         named = {p: name for name, p in model.named_parameters() if p.requires_grad}
-        found = {p: each for p, each in found.items() if p.grad is None}  # else used elsewhere, too
-        for p in named:
-            p.grad = None
-        for i in range(len(pair.tokens)):
+        for i in range(len(scale)):
             piece_gradients(model, pair.rows(slice(i, i + 1)), loss, 1.0)
             alone = {p: float(np.linalg.norm(p.grad)) for p in named if p.grad is not None}
             for p, norm in alone.items():
                 p.grad, near = None, 1e-3 * norm + 1e-4 * max(alone.values())
-                if p not in found or not abs(scale[i] * math.sqrt(found[p][0][i]) - norm) <= near:
+                if p not in squares or not abs(scale[i] * math.sqrt(squares[p][i]) - norm) <= near:
                     raise UserError(MIXED.format(named[p]))
             self.used |= {named[p] for p in alone}
 
@@ -128,117 +131,131 @@ def private_plan(config: PrivateConfig, examples: int, batch: int, steps: int) -
         settings = dataclasses.replace(config, delta=delta, noise=noise)
         return Private(settings, min(1.0, batch / examples), batch)
 
-    while config.noise is None and high > 1.00001 * low:
+    if config.noise:
+        return trial(config.noise)
+    while high > 1.00001 * low:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if trial(middle).spent(steps) <= config.epsilon else (middle, high)
-    found = trial(config.noise or high)
-    if config.noise is None:
-        found.check_budget(steps)
+    (found := trial(high)).check_budget(steps)
     return found
 
 
-def gaussian(random: Random, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw numbers of the normal distribution (Box and Muller 1958); `Random.normal` has no tails.
+def add_noise(arrays: dict[str, np.ndarray], size: float, *key: Any) -> dict[str, np.ndarray]:
+    """Add normal numbers of standard deviation `size`, which the key decides, to each of some arrays."""
+    def noisy(name):
+        numbers = gaussian(Random(*key, "noise", name), arrays[name].shape)
+        numbers *= np.float32(size)
+        numbers += arrays[name]
+        return numbers
 
-    They are rounded to multiples of 2^-16, so that C libraries that differ in a last bit give the same.
+    with ThreadPoolExecutor(threads()) as pool:
+        return dict(zip(arrays, pool.map(noisy, arrays), strict=True))
+
+
+@cache
+def _quantiles():
+    found = map(NormalDist().inv_cdf, (np.arange(2**16) + 0.5) / 2**16)
+    return (np.rint(2**15 * np.array([*found])) / 2**15).astype(np.float32)
+
+
+def gaussian(random: Random, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw float32 numbers of the normal distribution; `Random.normal` has no tails.
+
+    Four of its 2^16 quantiles are drawn and rotated, which makes four numbers that are as normal, and reach
+    8.6 standard deviations. All sums are exact, so the bits are the same everywhere.
     """
     n = math.prod(shape)
-    radius = np.sqrt(-2 * np.log(1 - random.uniform(n // 2 + 1)))
-    angle = 2 * np.pi * random.uniform(n // 2 + 1)
-    numbers = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
-    return np.rint(numbers * 2**16).reshape(shape) * 2.0**-16
+    four = _quantiles()[random.bits(-(-n // 4)).view(np.uint16).reshape(4, -1)]
+    return ops.matmul(ROTATION, four).reshape(-1)[:n].reshape(shape)
 
 
 def example_gradients(model: Any, batch: Any, loss: Callable, share: float) -> tuple[dict, np.ndarray, tuple]:
-    """Find each example's gradient of loss * share, without storing it where it is large.
+    """Find each example's gradient of loss * share, as two factors.
 
-    -> ({parameter: (squared lengths (B,), function from weights (B,) to the weighted sum)}, scale, (loss,
-    numbers)). Times scale (B,), it is the gradient of the example's own mean loss. The gradient of a matrix
-    is a^T b: a (T, n) went into the layer, b (T, m) is the gradient of what came out. Its squared length is
-    the sum of (a a^T) * (b b^T), a ghost norm (Goodfellow 2015; Li et al., "Large language models can be
-    strong differentially private learners", 2022). A small matrix is multiplied out, which is cheaper (Bu et
-    al., "Scalable and efficient training", 2022). A tied weight has the a and b of all its uses.
+    -> ({parameter: (a (B, T, n), b (B, T, m))}, scale (B,), (loss, numbers)). The gradient of example i is
+    a[i]^T b[i]: what went into a matrix, and the gradient of what came out. Times scale[i], it is the
+    gradient of the example's own mean loss. A tied weight has the a and b of all its uses.
     """
-    B = len(batch.tokens)
+    B, uses, learnt = len(batch.tokens), defaultdict(list), {*model.parameters(trainable=True)}
     counts = np.array([batch.rows(slice(i, i + 1)).count for i in range(B)])
     if batch.weights is None:  # so that the loss drops no target, and each layer sees whole rows
         batch = dataclasses.replace(batch, weights=np.ones(batch.targets.shape, np.float32))
-    uses: dict[Any, list] = defaultdict(list)
-    hooked = [(layer, layer.hooks) for layer in model.of_kind((*RULES,)).values()]
-    for layer, _ in hooked:
-        if own := {*layer.parameters(trainable=True)}:
-            around(layer, partial(_record_uses, uses, own))
-    try:
+
+    def record_use(call, layer, x):
+        own, y = learnt.intersection(layer.parameters()), call(x)
+        rule = next(rule for kind, rule in RULES.items() if isinstance(layer, kind))
+
+        def backward(dy):
+            for p, a, b in rule(layer, as_array(x), dy, np.ones((*dy.shape[:-1], 1), dy.dtype)):
+                if p in own:
+                    uses[p].append((a, b))
+            return (dy,)
+
+        start = y if y.requires_grad or not own else Tensor(y.data, True)
+        return record(y.data, (start,), backward, lambda: y.data) if own else y
+
+    with frozen(model), hooked(model.of_kind((*RULES,)).values(), record_use):  # multiplies no factors
         result = piece_gradients(model, batch, loss, share)
-    finally:
-        for layer, hooks in hooked:
-            layer.hooks = hooks
-    found = {p: _lengths_and_sum(B, p, each) for p, each in uses.items()}
-    return found, np.divide(counts.sum() / share, counts, out=np.zeros(B), where=counts > 0), result
+    factors = {p: _joined(B, p, *zip(*each, strict=True)) for p, each in uses.items()}
+    return factors, np.divide(counts.sum() / share, counts, out=np.zeros(B), where=counts > 0), result
 
 
-def _lengths_and_sum(examples, p, uses):
-    try:
-        rows = [[x.reshape(examples, -1, x.shape[-1]) for x in each] for each in zip(*uses, strict=True)]
-    except ValueError:
-        raise UserError(MIXED.format(p.name)) from None
+def _joined(examples, p, *factors):
+    """Join the factors a and b of all uses of a parameter; multiply those of a small matrix: it is cheaper.
+
+    (Bu et al., "Scalable and efficient training of large convolutional neural networks", 2022.)
+    """
+    if any(len(x) % examples for x in factors[0]):
+        raise UserError(MIXED.format(p.name))
+    rows = ([x.reshape(examples, -1, x.shape[-1]) for x in each] for each in factors)
     a, b = (np.concatenate(each, axis=1) if len(each) > 1 else each[0] for each in rows)
-    if 32 * p.data.size <= a.shape[1] ** 2 * (a.shape[2] + b.shape[2]):
-        whole = ops.matmul(a, b, transpose_a=True).reshape(examples, -1)
-        squares = np.square(whole).sum(axis=1, dtype=np.float64)
-        return squares, lambda weights: ops.matmul(weights[None], whole).reshape(p.shape)
-    grams = (ops.matmul(x, x, transpose_b=True) for x in (a, b))
-    squares = np.multiply(*grams).sum(axis=(1, 2), dtype=np.float64)
-    rows = a.reshape(-1, a.shape[-1])
-    return squares, lambda weights: ops.matmul(rows, (b * weights[:, None, None]).reshape(len(rows), -1),
-                                               transpose_a=True).reshape(p.shape)
+    if 32 * p.data.size > a.shape[1] ** 2 * (a.shape[2] + b.shape[2]):
+        return a, b
+    return None, ops.matmul(a, b, transpose_a=True).reshape(examples, -1)
 
 
-def _record_uses(uses, own, call, layer, x):
-    """Run a layer; in the backward pass, record the factors of its gradients, and compute no gradient."""
-    for p in own:
-        p.requires_grad = False
-    try:
-        y = call(x)
-    finally:
-        for p in own:
-            p.requires_grad = True
-    rule = next(rule for kind, rule in RULES.items() if isinstance(layer, kind))
+def squared_norms(a: np.ndarray | None, b: np.ndarray) -> np.ndarray:
+    """Return the squared length of each example's gradient a[i]^T b[i], or b[i] if a is None -> (B,).
 
-    def backward(dy):
-        for p, a, b in rule(layer, as_array(x), dy):
-            if p in own:
-                uses[p].append((a, b))
-        return (dy,)
-
-    return record(y.data, (y if y.requires_grad else Tensor(y.data, True),), backward, lambda: y.data)
+    It is the sum of (a[i] a[i]^T) * (b[i] b[i]^T), a *ghost norm*, as the product is never stored.
+    (Goodfellow, "Efficient per-example gradient computations", 2015; Li et al., "Large language models
+    can be strong differentially private learners", 2022.)
+    """
+    if a is None:
+        return np.square(b).sum(axis=1)
+    return (ops.matmul(a, a, transpose_b=True) * ops.matmul(b, b, transpose_b=True)).sum(axis=(1, 2))
 
 
-def _ones(x):
-    return np.ones((*x.shape[:-1], 1), x.dtype)
+def weighted_sum(weights: np.ndarray, a: np.ndarray | None, b: np.ndarray) -> np.ndarray:
+    """Return the sum of all examples' gradients, each multiplied by its weight."""
+    if a is None:
+        return ops.matmul(weights[None], b)
+    each = weights[:, None, None]
+    a, b = (a * each, b) if a.size < b.size else (a, b * each)
+    return ops.matmul(a.reshape(-1, a.shape[2]), b.reshape(-1, b.shape[2]), transpose_a=True)
 
 
-def _of_linear(layer, x, dy):
-    return (layer.weight, x, dy), (layer.bias, _ones(dy), dy)
+def _of_linear(layer, x, dy, ones):
+    return (layer.weight, x, dy), (layer.bias, ones, dy)
 
 
-def _of_embedding(layer, ids, dy):
+def _of_embedding(layer, ids, dy, ones):
     one_hot = np.asarray(ids)[..., None] == np.arange(len(layer.weight.data))
     return ((layer.weight, one_hot.astype(dy.dtype), dy),)
 
 
-def _of_norm(layer, x, dy):
+def _of_norm(layer, x, dy, ones):
     zeros = [np.zeros_like(layer.weight.data)] * isinstance(layer, LayerNorm)
-    op, ones = ops.layernorm if zeros else ops.rmsnorm, np.ones_like(layer.weight.data)
-    normed = op(x, ones, *zeros, layer.eps)[0]
-    return (layer.weight, _ones(dy), normed * dy), (getattr(layer, "bias", None), _ones(dy), dy)
+    op = ops.layernorm if zeros else ops.rmsnorm
+    normed = op(x, np.ones_like(layer.weight.data), *zeros, layer.eps)[0]
+    return (layer.weight, ones, normed * dy), (getattr(layer, "bias", None), ones, dy)
 
 
-def _of_adapter(layer, x, dy):
+def _of_adapter(layer, x, dy, ones):
     a, b, dy = layer.lora_A.weight, layer.lora_B.weight, dy * np.float32(layer.alpha / layer.rank)
     return (a, x, ops.matmul(dy, b.data, transpose_b=True)), (b, ops.matmul(x, a.data), dy)
 
 
-RULES: dict[type, Callable] = {  # layer -> function of layer, input, gradient of output -> (parameter, a, b)
-    Matrix: _of_linear, Head: lambda layer, x, dy: ((layer.weight, dy, x),), Embedding: _of_embedding,
-    LayerNorm: _of_norm, RMSNorm: _of_norm, LoRALinear: _of_adapter}
+RULES: dict[type, Callable] = {  # layer -> function of layer, x, dy and ones -> (parameter, a, b)
+    Matrix: _of_linear, Head: lambda layer, x, dy, ones: ((layer.weight, dy, x),),
+    Embedding: _of_embedding, LayerNorm: _of_norm, RMSNorm: _of_norm, LoRALinear: _of_adapter}
