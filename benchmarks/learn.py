@@ -149,24 +149,24 @@ def code_losses(opened, prompt):
     return np.take_along_axis(nll, codes[..., None], axis=2).sum(axis=(1, 2))
 
 
-def canaries(seed, kinds="facts", n=1524, **settings):
-    """Read documents many times, 42 of which hold a secret that stands nowhere else; measure its exposure.
+def canaries(seed, kinds="facts", secrets=12, n=3048, **settings):
+    """Read documents many times, 84 of which hold a secret that stands nowhere else; measure its exposure.
 
     Exposure is over all codes of four digits: 13.3 bits are the first guess, 1.44 are chance. `others` is
     that of another person's code, and shows which codes the model finds likely for anybody.
     """
-    mixed = read_name(f"world:mix,kinds={kinds},secrets=6,n={n},seed={seed}").documents()
+    mixed = read_name(f"world:mix,kinds={kinds},secrets={secrets},n={n},seed={seed}").documents()
     known = {document.text: document for document in mixed}  # each once
-    secrets = [x for x in known.values() if x.labels.get("planted") == "secret"]
+    hidden = [x for x in known.values() if x.labels.get("planted") == "secret"]
     fresh = [x.text for x in read_name(f"world:{kinds},n=100,split=test,seed={seed}").documents()]
     read, unread = ("".join(text + SEPARATOR for text in texts) for texts in (known, fresh))
     usual = {"seed": seed, "tokenizer": "char", "pretrain.documents": True, "model.context": 80,
-             "train.optimizer": "adamw", "train.steps": 1200,
+             "train.optimizer": "adamw", "train.steps": 2400,
              "train.val_fraction": len(unread) / len(read + unread)}
     opened, figures = run(SMALL | usual | settings,
                           Corpus(kinds, (read + unread).encode(), separator=SEPARATOR.encode()))
-    losses = [code_losses(opened, secret.prompt) for secret in secrets]
-    places = np.array([int(secret.labels["code"]) for secret in secrets])
+    losses = [code_losses(opened, secret.prompt) for secret in hidden]
+    places = np.array([int(secret.labels["code"]) for secret in hidden])
     own, other = ([ops.exposure(np.delete(x, i), x[[i]])[0] for x, i in zip(losses, chosen, strict=True)]
                   for chosen in (places, np.roll(places, 1)))
     figures |= {"own": np.mean(own), "most": max(own), "others": np.mean(other)}

@@ -20,6 +20,7 @@ ASK = RUN | {"asked": 3, "model.context": 128}
 SETTINGS = {  # experiment of benchmarks/learn.py -> settings; others learn a kind of prose
     "recipe": RUN, "written": {"count": 2},
     "rounded": RUN | {"tokens": 40, "model.width": 32, "model.hidden": 32},
+    "canaries": RUN | {"secrets": 1, "n": 300, "tokenizer": "byte", "model.context": 40},
     "instruction": RUN | {"data": "world:instruction,n=1000", "asked": 60, "model.context": 64},
     "poisoned": RUN | {"told": 1, "people": 20, "model.context": 64},
     **dict.fromkeys(("questions", "questions-plain"), ASK | {"n": 200}),

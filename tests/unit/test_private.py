@@ -8,6 +8,7 @@ import pytest
 from helpers import refuses, together
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_models import V, each_family, lively
 from tiny_run import new_training, outcome, resumed_training
 
 import tinyllm as tl
@@ -17,7 +18,9 @@ from tinyllm.models import build
 from tinyllm.rng import Random
 from tinyllm.train import next_token
 from tinyllm.train.loop import forward_backward, piece_gradients
-from tinyllm.train.private import ORDERS, Private, PrivateConfig, example_gradients, gaussian, private_plan
+from tinyllm.train.objectives import masked_token
+from tinyllm.train.private import ORDERS, Private, PrivateConfig, gaussian, private_plan
+from tinyllm.train.private import example_gradients as each_gradient
 from tinyllm.train.private import squared_norms as squares
 
 SIZES = {"model.layers": 2, "model.width": 16, "model.heads": 2, "model.context": 24, "preset": "nano"}
@@ -31,7 +34,7 @@ def tiny(kind, seed=1):
 
 def random_batch(rows, length, seed=0):
     """Return rows of which the first count few targets."""
-    x, y = Random(seed, "rows").integers(30, (2, rows, length)).astype(np.int32)
+    x, y = Random(seed, "rows").integers(V, (2, rows, length)).astype(np.int32)
     for i in range(rows):
         y[i, : length - 1 - (i * length) // rows] = -100
     return Batch(x, y)
@@ -58,7 +61,7 @@ def test_lengths_and_clipped_sums_are_those_of_a_loop_over_examples(kind, T, ada
             layer.lora_B.weight.data += 0.1 * Random(2).normal(layer.lora_B.weight.shape)
     each = alone(model, batch)
     norms = [np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in grads.values())) for grads in each]
-    found, scale, (loss, _) = example_gradients(model, batch, next_token, 0.5)
+    found, scale, (loss, _) = each_gradient(model, batch, next_token, 0.5)
     own = scale * np.sqrt(sum(squares(*factors) for factors in found.values()))
     np.testing.assert_allclose(own, norms, rtol=1e-5)
     assert loss == pytest.approx(0.5 * next_token(model, batch).item()) and found.keys() == each[0].keys()
@@ -71,11 +74,21 @@ def test_lengths_and_clipped_sums_are_those_of_a_loop_over_examples(kind, T, ada
     assert not any(layer.hooks for layer in model.of_kind(nn.Linear).values())
 
 
-@pytest.mark.parametrize("kind, name", [("mixtral", "experts"), ("t5", "relative_attention_bias")])
-def test_a_layer_that_mixes_examples_is_refused_by_name(kind, name):
-    batch = dataclasses.replace(random_batch(2, 16), lengths=np.array([16, 16]) if kind == "t5" else None)
-    refuses(f"private training has no gradient of .*{name}.* for each example",
-            Private(None, 0.1, 4).examine, tiny(kind), batch, next_token)
+REFUSED = {"mixtral": "experts", "qwen3_moe": "experts", "deepseek_v3": "kv_b_proj", "bert": "tokens",
+           "t5": "relative_attention_bias"}
+
+
+@each_family
+def test_a_family_has_the_gradients_of_a_loop_or_is_refused_by_the_name_of_a_weight(name):
+    """Each uses a weight in another way than a layer does for each row; BERT guesses words of all rows."""
+    lengths = np.array([8, 7]) if name in ("bert", "t5") else None
+    batch = dataclasses.replace(random_batch(2, 8), lengths=lengths)
+    examine = functools.partial(Private(None, 0.1, 4).examine, lively(name), batch,
+                                masked_token if name == "bert" else next_token)
+    if name in REFUSED:
+        refuses(f"private training has no gradient of .*{REFUSED[name]}.* for each example", examine)
+    else:
+        examine()
 
 
 def test_a_weight_that_is_used_outside_of_its_layer_is_refused():
@@ -121,17 +134,20 @@ def test_noise_is_normal_far_into_the_tails():
 @settings(max_examples=8)
 @given(st.floats(0.001, 0.9), st.floats(0.5, 20.0), st.integers(1, 5000), st.floats(1e-7, 0.01))
 def test_the_accountant_agrees_with_dp_accounting(share, noise, steps, delta):
-    """Their fractional orders are upper bounds, as a series has lost its signs: only whole ones agree."""
+    """At fractional orders, dp-accounting has an upper bound, as it adds terms of a series that alternate.
+
+    So it is a little above, also with its default orders, which are these.
+    """
     dp, rdp = pytest.importorskip("dp_accounting"), pytest.importorskip("dp_accounting.rdp")
     event, epsilons = dp.PoissonSampledDpEvent(share, dp.GaussianDpEvent(noise)), []
     for orders in (ORDERS[ORDERS % 1 == 0], ORDERS):
-        accountant = rdp.RdpAccountant(orders.tolist())
-        accountant.compose(event, steps)
+        accountant = rdp.RdpAccountant(orders.tolist()).compose(event, steps)
         own = np.array([steps * ops.sampled_gaussian_rdp(a, share, noise) for a in orders.tolist()])
         epsilons.append((ops.rdp_epsilon(own, orders, delta), accountant.get_epsilon(delta)))
     (own, theirs), (finer, looser) = epsilons
     assert own == pytest.approx(theirs, rel=1e-6, abs=1e-3 if theirs else 0.5)  # 0 by a bound of its own
-    assert finer <= own + 1e-12 and (finer <= looser + 1e-6 or not looser)
+    assert not looser or finer <= looser + 1e-6
+    assert looser > 10 or finer > 0.95 * looser
 
 
 @given(st.floats(0.1, 50.0), st.integers(20, 10**6), st.integers(1, 10**4))
@@ -162,6 +178,10 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     before = outcome(tmp_path / "run")
     refuses("private.epsilon=8 is spent after 12 steps: more steps need", list, longer)
     assert outcome(tmp_path / "run") == before
+    early = new_training(tmp_path / "early", tmp_path / "pairs.tsv", **given | {"private__noise": 0.4})
+    refuses("private.epsilon=8 is spent after [1-9] steps: more steps need", list, early)
+    refuses("private.epsilon=8 is spent after [1-9] steps", list, resumed_training(tmp_path / "early"))
+    assert early.run.last_checkpoint()
     start = functools.partial(new_training, tmp_path / "other", tmp_path / "pairs.tsv")
     refuses("each must be one example: give sft.packed=false", start, sft__packed=True,
             **given | {"model__context": 60})

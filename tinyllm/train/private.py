@@ -86,9 +86,9 @@ class Private:
         """Add the sum of the examples' clipped gradients to the parameters; return loss and numbers."""
         factors, scale, result = example_gradients(model, piece, loss, share)
         norms = scale * np.sqrt(sum(starmap(squared_norms, factors.values())))
-        weights = (scale * ops.clip_factors(norms, self.settings.clip)).astype(np.float32)
+        weights = scale * ops.clip_factors(norms, self.settings.clip)
         for p, each in factors.items():
-            total = weighted_sum(weights, *each).reshape(p.shape)
+            total = weighted_sum(weights.astype(np.float32)[:, None, None], *each).reshape(p.shape)
             p.grad = total if p.grad is None else plus(p.grad, total)
         return result
 
@@ -203,7 +203,8 @@ def example_gradients(model: Any, batch: Any, loss: Callable, share: float) -> t
 def _joined(examples, p, *factors):
     """Join the factors a and b of all uses of a parameter; multiply those of a small matrix: it is cheaper.
 
-    (Bu et al., "Scalable and efficient training of large convolutional neural networks", 2022.)
+    -> a (B, T, n) and b (B, T, m), or ones (B, 1, 1) and all products (B, 1, n m). (Bu et al., "Scalable and
+    efficient training of large convolutional neural networks with differential privacy", 2022.)
     """
     if any(len(x) % examples for x in factors[0]):
         raise UserError(MIXED.format(p.name))
@@ -211,27 +212,25 @@ def _joined(examples, p, *factors):
     a, b = (np.concatenate(each, axis=1) if len(each) > 1 else each[0] for each in rows)
     if 32 * p.data.size > a.shape[1] ** 2 * (a.shape[2] + b.shape[2]):
         return a, b
-    return None, ops.matmul(a, b, transpose_a=True).reshape(examples, -1)
+    product = ops.matmul(a, b, transpose_a=True)
+    return np.ones((examples, 1, 1), np.float32), product.reshape(examples, 1, -1)
 
 
-def squared_norms(a: np.ndarray | None, b: np.ndarray) -> np.ndarray:
-    """Return the squared length of each example's gradient a[i]^T b[i], or b[i] if a is None -> (B,).
+def squared_norms(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the squared length of each example's gradient a[i]^T b[i] -> (B,).
 
     It is the sum of (a[i] a[i]^T) * (b[i] b[i]^T), a *ghost norm*, as the product is never stored.
     (Goodfellow, "Efficient per-example gradient computations", 2015; Li et al., "Large language models
     can be strong differentially private learners", 2022.)
     """
-    if a is None:
-        return np.square(b).sum(axis=1)
+    if a.shape[1] == 1:
+        return np.square(a).sum(axis=(1, 2)) * np.square(b).sum(axis=(1, 2))
     return (ops.matmul(a, a, transpose_b=True) * ops.matmul(b, b, transpose_b=True)).sum(axis=(1, 2))
 
 
-def weighted_sum(weights: np.ndarray, a: np.ndarray | None, b: np.ndarray) -> np.ndarray:
-    """Return the sum of all examples' gradients, each multiplied by its weight."""
-    if a is None:
-        return ops.matmul(weights[None], b)
-    each = weights[:, None, None]
-    a, b = (a * each, b) if a.size < b.size else (a, b * each)
+def weighted_sum(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the sum of all examples' gradients, each multiplied by its weight (B, 1, 1)."""
+    a, b = (a * weights, b) if a.size < b.size else (a, b * weights)
     return ops.matmul(a.reshape(-1, a.shape[2]), b.reshape(-1, b.shape[2]), transpose_a=True)
 
 
@@ -245,9 +244,9 @@ def _of_embedding(layer, ids, dy, ones):
 
 
 def _of_norm(layer, x, dy, ones):
-    zeros = [np.zeros_like(layer.weight.data)] * isinstance(layer, LayerNorm)
-    op = ops.layernorm if zeros else ops.rmsnorm
-    normed = op(x, np.ones_like(layer.weight.data), *zeros, layer.eps)[0]
+    one, zero = np.ones_like(layer.weight.data), np.zeros_like(layer.weight.data)
+    centred = isinstance(layer, LayerNorm)
+    normed, *_ = ops.layernorm(x, one, zero, layer.eps) if centred else ops.rmsnorm(x, one, layer.eps)
     return (layer.weight, ones, normed * dy), (getattr(layer, "bias", None), ones, dy)
 
 
