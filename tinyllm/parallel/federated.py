@@ -203,7 +203,8 @@ def trained_arrays(model: Any) -> dict[str, np.ndarray]:
 def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> float:
     """Return the length of the difference of two models, taken as vectors."""
     changes = (np.subtract(array, others[name], dtype=np.float64) for name, array in weights.items())
-    return math.sqrt(sum((change**2).sum() for change in changes))
+    with np.errstate(over="ignore"):
+        return math.sqrt(sum((change**2).sum() for change in changes))
 
 
 def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, str], largest: float
