@@ -76,9 +76,25 @@ class Threads(Group):
     def broadcast(self, numbers, rank):
         numbers[...] = self.gather(numbers.copy())[rank]
 
+    def send(self, numbers, rank):
+        self.queues[rank][self.rank].put(numbers)
+        return lambda: None
+
+    def receive(self, shape, rank):
+        numbers = self.queues[self.rank][rank].get(timeout=300)
+        assert (numbers.shape, numbers.dtype) == (shape, np.float32)
+        return numbers
+
+    def part(self, ranks):
+        return Threads(ranks.index(self.rank), self.gather(new_queues(len(ranks)))[ranks[0]])
+
+
+def new_queues(size):
+    return [[queue.SimpleQueue() for _ in range(size)] for _ in range(size)]
+
 
 def together(size, work):
     """Call work(group) in each process of a group, and return all results."""
-    queues = [[queue.SimpleQueue() for _ in range(size)] for _ in range(size)]
+    queues = new_queues(size)
     with concurrent.futures.ThreadPoolExecutor(size) as pool:
         return list(pool.map(lambda rank: work(Threads(rank, queues)), range(size)))

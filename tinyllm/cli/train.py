@@ -20,8 +20,8 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.ops import runtime
+from tinyllm.parallel.grid import arrange
 from tinyllm.parallel.mpi import connect, require_equal
-from tinyllm.parallel.zero import Zero
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
@@ -131,15 +131,13 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
 
 def share(setup: TrainSetup, group: Group, run: Run) -> None:
     """Let the processes of a group train together. Raises UserError unless all have prepared the same."""
-    setup.group = group
-    require_pieces(setup.config.train.accumulate, group.size)  # before an older run is replaced
     if group.size > 1:
         code = {"version": __version__, "kernels": runtime.BUILD, "backend": runtime.default_backend}
         settings = setup.config.flat() | {"out": str(run.folder)}
         require_equal(group, settings=settings, data=asdict(setup.facts), weights=setup.model.state_dict(),
                       code=code)
-    if group.size > 1 and setup.config.parallel.zero:
-        setup.divide = Zero
+    arrange(setup, group)
+    require_pieces(setup.config.train.accumulate, setup.group.copies)  # before an older run is replaced
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool, ending: str) -> tuple[Run, RunConfig]:

@@ -7,6 +7,7 @@ import atexit
 import json
 import os
 import warnings
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -50,6 +51,20 @@ class MpiGroup(Group):
     def gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, which travel as JSON: a tuple arrives as a list."""
         return self.comm.allgather(value)
+
+    def send(self, numbers: np.ndarray, rank: int) -> Callable[[], Any]:
+        """Begin to send an array to process `rank`; return a function that waits until this is done."""
+        return self.comm.Isend(np.ascontiguousarray(numbers), rank).Wait
+
+    def receive(self, shape: tuple[int, ...], rank: int) -> np.ndarray:
+        """Wait for the next array that process `rank` sends, of float32 and this shape, and return it."""
+        numbers = np.empty(shape, np.float32)
+        self.comm.Recv(numbers, rank)
+        return numbers
+
+    def part(self, ranks: list[int]) -> Group:
+        """Return the group of some processes, with a communicator of their own."""
+        return MpiGroup(self.comm.Split(ranks[0], self.rank))
 
     def first_to_fail(self) -> bool:
         """Return True in the first process that calls this; no other process need take part."""

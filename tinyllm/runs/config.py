@@ -36,7 +36,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "train.steps": 4000,
                                       "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
 # Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
-MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps", "parallel.zero"}
+MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps",
+              *(f"parallel.{name}" for name in ("data", "tensor", "pipeline", "schedule", "zero"))}
 
 @dataclass(frozen=True)
 class LoRAConfig:
@@ -54,7 +55,12 @@ class LoRAConfig:
 class ParallelConfig:
     """The settings of several processes that train one model, as `mpiexec -n 4 tinyllm train` starts them."""
 
-    zero: bool = setting(False, help="divide the optimizer's state over the processes (ZeRO-1)")
+    data: int | None = setting(None, help="copies of the model; none: what the processes allow", min=1)
+    tensor: int = setting(1, help="how many processes divide each layer", min=1)
+    pipeline: int = setting(1, help="how many stages, of some blocks each, pass activations on", min=1)
+    schedule: str = setting("1f1b", help="order of the stages' work: 1f1b, or gpipe, which keeps more",
+                            choices=("1f1b", "gpipe"))
+    zero: bool = setting(False, help="divide the optimizer's state over the copies (ZeRO-1)")
 
     def __post_init__(self):
         check(self, "parallel.")

@@ -44,6 +44,7 @@ class TrainSetup(Parts):
     facts: Facts
     group: Group = ALONE  # the processes that train this model together
     divide: Callable[[Any, Group], Any] = lambda optimizer, group: optimizer  # its state, over the group
+    arrange: Callable[[Loop], Loop] = lambda loop: loop  # over a grid of processes
     private: Private | None = None
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
@@ -69,7 +70,7 @@ class TrainSetup(Parts):
                 group.gather(None)  # waits for the others
             if group.rank == 0:
                 run.write(self.record(notes))  # the number of steps may have grown
-        return loop
+        return self.arrange(loop)
 
     def steps(self) -> Iterator[events.Stepped]:
         """Train all weights of a fresh model and yield the steps; nothing is evaluated or written.

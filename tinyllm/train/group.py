@@ -1,5 +1,6 @@
 """Define Group, the processes that train one model together, and ALONE, a group of one process."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ class Group:
 
     rank = 0
     size = 1
+    copies = property(lambda self: self.size)  # of the model, which compute other pieces of a batch
 
     def all_reduce(self, numbers: np.ndarray) -> np.ndarray:
         """Return x0 + x1 + x2 + ..., the sum of an array over all processes, in the order of ranks.
@@ -32,6 +34,18 @@ class Group:
     def gather(self, value: Any) -> list[Any]:
         """Return the small values of all processes, such as numbers, in the order of ranks; wait for all."""
         return [value]
+
+    def send(self, numbers: np.ndarray, rank: int) -> Callable[[], Any]:
+        """Begin to send an array to process `rank`; return a function that waits until this is done."""
+        raise NotImplementedError
+
+    def receive(self, shape: tuple[int, ...], rank: int) -> np.ndarray:
+        """Wait for the next array that process `rank` sends, of float32 and this shape, and return it."""
+        raise NotImplementedError
+
+    def part(self, ranks: list[int]) -> "Group":
+        """Return the group of some processes. All processes call this at once, each for its own part."""
+        return self
 
 
 ALONE = Group()

@@ -115,7 +115,7 @@ class Loop:
     stop: Callable[[], bool] = lambda: False  # if true in any process, save and end after the current step
 
     def __post_init__(self):
-        require_pieces(self.accumulate, self.group.size)
+        require_pieces(self.accumulate, self.group.copies)
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
@@ -161,11 +161,9 @@ class Loop:
             self.private.check_budget(step + 1, self.save)
         batch = self.batches(step)
         batch = Batch(*batch) if isinstance(batch, tuple) else batch  # (tokens, targets), perhaps weights
-        model, key = self.model.train(), (self.seed, step)
-        loss, numbers = forward_backward(model, batch, self.loss, self.accumulate, self.group, key,
-                                         self.private)
+        loss, numbers = self.gradients(batch)
         numbers |= self.report(batch)
-        grad_norm = gradient_norm(optimizer.parameters)
+        grad_norm = self.gradient_norm()
         self.check_finite(step + 1, "loss", loss)
         self.check_finite(step + 1, "gradient norm", grad_norm)  # before the weights change
         if self.schedule:
@@ -176,6 +174,15 @@ class Loop:
         done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, batch.tokens.size, seconds, numbers)
         self.progress.add(done)
         return done
+
+    def gradients(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        """Add the gradients of a batch to the parameters; return the mean loss, and other numbers."""
+        model, key = self.model.train(), (self.seed, self.progress.step)
+        return forward_backward(model, batch, self.loss, self.accumulate, self.group, key, self.private)
+
+    def gradient_norm(self) -> float:
+        """Return the norm of the gradient of all parameters."""
+        return gradient_norm(self.optimizer.parameters)
 
     def measure(self) -> events.Evaluated:
         """Evaluate the model, and remember the step if its loss is the lowest so far."""
@@ -221,11 +228,15 @@ class Loop:
             return
         for name, array in trained(self.model, self.loss).state_dict().items():
             self.check_finite(progress.step, f"sum of {name}", float(array.sum()))
-        parts = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
-        states = {name: part.state_dict() for name, part in parts.items()}  # in all, as Zero needs
+        states = self.states()  # in all processes, as Zero needs
         if self.group.rank == 0:
             progress.seconds = time.perf_counter() - self.began
             self.checkpoint.save(self.model, states, progress)
+
+    def states(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return the states that a checkpoint saves, such as that of the optimizer."""
+        parts = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
+        return {name: part.state_dict() for name, part in parts.items()}
 
     def check_finite(self, step: int, what: str, value: float) -> None:
         """Raise Diverged if a value is not finite, so that nothing computed from it is saved."""
@@ -270,10 +281,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
 
     Raises UserError when no target of the batch counts.
     """
-    total = batch.count
-    if not total > 0 and not private:  # which may draw no example
-        raise UserError("no target of a batch counts: check the data, or take a larger context")
-    pieces = [piece for piece in batch.split(accumulate) if piece.count]
+    pieces, total = counted_pieces(batch, accumulate, bool(private))  # which may draw no example
     parameters = trained(model, loss).parameters(trainable=True)
     value = 0.0
     means: dict[str, float] = {}
@@ -294,6 +302,17 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
     if private:
         private.finish(model, *key)
     return value, means
+
+
+def counted_pieces(batch: Any, accumulate: int, empty: bool = False) -> tuple[list[Any], float]:
+    """Return the pieces of a batch that have targets, and the count of all its targets.
+
+    Raises UserError when no target of the batch counts, unless it may be empty.
+    """
+    total = batch.count
+    if not total > 0 and not empty:
+        raise UserError("no target of a batch counts: check the data, or take a larger context")
+    return [piece for piece in batch.split(accumulate) if piece.count], total
 
 
 def piece_gradients(model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict[str, float]]:

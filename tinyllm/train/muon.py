@@ -51,6 +51,7 @@ class Muon(AdamW):
             raise ValueError("Muon needs groups: pass tl.muon_groups(model, weight_decay)")
         super().__init__(groups, lr, betas, eps, weight_decay)
         self.use_muon = [group.get("use_muon", False) for group in groups for _ in group["params"]]
+        self.sides = [max(p.shape, default=1) for p in self.parameters]
         self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # Muon: no v
 
     def step(self, grad_scale: float = 1.0) -> None:
@@ -80,10 +81,14 @@ class Muon(AdamW):
             grad, m = self.parameters[i].grad * np.float32(grad_scale), self.m[i]
             m += (1 - beta) * (grad - m)
             ahead.append(beta * m + (1 - beta) * grad)  # Nesterov's momentum
-        for i, direction in zip(indices, orthogonalize(np.stack(ahead)), strict=True):
+        for i, direction in zip(indices, self.orthogonalized(indices, ahead), strict=True):
             p = self.parameters[i]
             p.data *= np.float32(1 - self.lr * self.weight_decays[i])
-            p.data -= np.float32(self.lr * SIZE * max(p.shape) ** 0.5) * direction
+            p.data -= np.float32(self.lr * SIZE * self.sides[i] ** 0.5) * direction
+
+    def orthogonalized(self, indices: list[int], matrices: list[np.ndarray]) -> Iterable[np.ndarray]:
+        """Return the orthogonalised matrices, which belong to the parameters with these numbers."""
+        return orthogonalize(np.stack(matrices))
 
 
 def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
