@@ -86,18 +86,26 @@ class Private:
         """Add the sum of the examples' clipped gradients to the parameters; return loss and numbers."""
         factors, scale, result = example_gradients(model, piece, loss, share)
         norms = scale * np.sqrt(sum(starmap(squared_norms, factors.values())))
-        weights = scale * ops.clip_factors(norms, self.settings.clip)
-        for p, each in factors.items():
-            total = weighted_sum(weights.astype(np.float32)[:, None, None], *each).reshape(p.shape)
-            p.grad = total if p.grad is None else plus(p.grad, total)
+        weights = (scale * ops.clip_factors(norms, self.settings.clip)).astype(np.float32)[:, None, None]
+        for p, (a, b) in factors.items():
+            a, b = (a * weights, b) if a.size < b.size else (a, b * weights)
+            total = ops.matmul(a.reshape(-1, a.shape[2]), b.reshape(-1, b.shape[2]), transpose_a=True)
+            p.grad = total.reshape(p.shape) if p.grad is None else plus(p.grad, total.reshape(p.shape))
         return result
 
     def finish(self, model: Any, *key: Any) -> None:
         """Add noise, which the key decides, to the sum of clipped gradients; divide by the mean batch."""
+        size = np.float32(self.settings.clip * (self.settings.noise or 0.0))
+
+        def add_noise(name, p):
+            numbers = gaussian(Random(*key, "noise", name), p.shape)
+            numbers *= size
+            numbers += 0.0 if p.grad is None else p.grad
+            p.grad = numbers / np.float32(self.batch)
+
         used = {name: p for name, p in model.named_parameters() if name in self.used}
-        sums = {name: np.zeros_like(p.data) if p.grad is None else p.grad for name, p in used.items()}
-        for name, total in add_noise(sums, self.settings.clip * (self.settings.noise or 0.0), *key).items():
-            used[name].grad = total / np.float32(self.batch)
+        with ThreadPoolExecutor(threads()) as pool:
+            list(pool.map(add_noise, used, used.values()))
 
     def examine(self, model: Any, pair: Any, loss: Callable) -> None:
         """Remember which parameters the loss uses; compare gradients with those of each example alone.
@@ -138,18 +146,6 @@ def private_plan(config: PrivateConfig, examples: int, batch: int, steps: int) -
         low, high = (low, middle) if trial(middle).spent(steps) <= config.epsilon else (middle, high)
     (found := trial(high)).check_budget(steps)
     return found
-
-
-def add_noise(arrays: dict[str, np.ndarray], size: float, *key: Any) -> dict[str, np.ndarray]:
-    """Add normal numbers of standard deviation `size`, which the key decides, to each of some arrays."""
-    def noisy(name):
-        numbers = gaussian(Random(*key, "noise", name), arrays[name].shape)
-        numbers *= np.float32(size)
-        numbers += arrays[name]
-        return numbers
-
-    with ThreadPoolExecutor(threads()) as pool:
-        return dict(zip(arrays, pool.map(noisy, arrays), strict=True))
 
 
 @cache
@@ -226,12 +222,6 @@ def squared_norms(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.shape[1] == 1:
         return np.square(a).sum(axis=(1, 2)) * np.square(b).sum(axis=(1, 2))
     return (ops.matmul(a, a, transpose_b=True) * ops.matmul(b, b, transpose_b=True)).sum(axis=(1, 2))
-
-
-def weighted_sum(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the sum of all examples' gradients, each multiplied by its weight (B, 1, 1)."""
-    a, b = (a * weights, b) if a.size < b.size else (a, b * weights)
-    return ops.matmul(a.reshape(-1, a.shape[2]), b.reshape(-1, b.shape[2]), transpose_a=True)
 
 
 def _of_linear(layer, x, dy, ones):
