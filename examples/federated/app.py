@@ -20,7 +20,8 @@ from tinyllm.files import parse_json
 from tinyllm.parallel.federated import ELSEWHERE, Client, Reply, dealt, pack, unpack
 from tinyllm.runs import make_config, prepare
 
-client, server = ClientApp(), ServerApp()
+client = ClientApp()
+server = ServerApp()
 
 
 @server.main()
