@@ -3,9 +3,9 @@
     python benchmarks/parallel.py [--presets nano mini] [--processes 1 2 4] [--steps 20]
     python benchmarks/parallel.py --race 5 --presets mini  # two processes of one thread beside one of two
 
-N processes measure at once what `tinyllm plan` takes from data sheets: their roof, the speed of training, by
-a model of two layers, and that of sums over the processes. tinyllm.parallel.simulate predicts a step of the
-whole model from these. Then N processes train it, and the log says what a step took. Both are wall time, so
+N processes measure at once what `tinyllm plan` takes from data sheets: their roof, and with a model of two
+layers the speed of training, and of sums of gradients. tinyllm.parallel.simulate predicts a step of the whole
+model from these. Then N processes train it, and the log says what a step took. Both are wall time, so
 nothing else may run. `pip install --editable '.[mpi]'` installs MPI.
 """
 
@@ -27,6 +27,7 @@ from tinyllm.nn.module import forward_flops
 from tinyllm.parallel.mpi import connect
 from tinyllm.parallel.simulate import Grid, Machine, Work, simulate
 from tinyllm.report.terminal import table
+from tinyllm.train.loop import add_gradients
 
 PIECES = 4  # of a batch
 ROWS = {"nano": 12, "mini": 4}  # of a piece
@@ -36,13 +37,16 @@ SETTINGS = [f"train.accumulate={PIECES}", "train.log_every=2",
 
 def predict(preset: str) -> None:
     """Print the predicted seconds of a step; `mpiexec` starts this in several processes."""
-    group, numbers, rows = connect(), np.ones(2**20, np.float32), ROWS[preset]
-    step, roof = trainer(SIZES[preset] | {"layers": 2}, rows), measure_roof(0.5)
-    tasks = step.run, lambda: group.all_reduce(numbers), lambda: group.all_reduce(numbers[:1])
+    group, rows, sizes = connect(), ROWS[preset], SIZES[preset] | {"layers": 2}
+    step, roof, parameters = trainer(sizes, rows), measure_roof(0.5), build(sizes).parameters()
+    for p in parameters:
+        p.grad = np.zeros_like(p.data)
+    tasks = step.run, lambda: add_gradients(parameters, group)
     times = [median(repeat(task, number=1, repeat=10)[1:]) for task in tasks]
     found = group.gather([roof.gflops * 1e9, roof.gb_per_second * 1e9, *times])
-    peak, bandwidth, taken, large, small = np.mean(found, axis=0).tolist()
-    link = [2 * (group.size - 1) / group.size * numbers.nbytes / large or bandwidth, small / 2]
+    peak, bandwidth, taken, summed = np.mean(found, axis=0).tolist()
+    sent = 2 * (group.size - 1) / group.size * sum(p.data.nbytes for p in parameters)
+    link = [sent / summed or bandwidth, 0.0]  # what messages wait is in the sum
     here = Machine(group.size, peak, step.amounts["flops"] / taken / peak, 0.0, bandwidth, link, link, [],
                    number=4, state=8, overlap=False)
     model = build(SIZES[preset])
