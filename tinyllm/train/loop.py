@@ -9,6 +9,7 @@ Several processes, a `Group`, end with the bits of one. All of them know the who
 alike when to save or to stop; each computes some pieces of the batch; process 0 writes samples and files.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from tinyllm.train.memory import peak_rss_mb
 from tinyllm.train.optimizer import AdamW, clipped_step, gradient_norm
 
 SMALLER = "; try a smaller --lr"
+BUCKET = 2**18  # numbers of small gradients that are added together, because each sum costs two messages
 
 
 class Diverged(UserError):
@@ -326,7 +328,14 @@ def piece_gradients(model: Any, piece: Any, loss: Callable, share: float) -> tup
 
 def add_gradients(parameters: list[Any], group: Group) -> None:
     """Replace gradients by their sums over a group; one that is None in all processes stays None."""
+    if group.size == 1:
+        return
     found = group.gather([p.grad is not None for p in parameters])
-    for p, *flags in zip(parameters, *found, strict=True):
-        if any(flags):  # a missing gradient becomes -0.0, because x + -0.0 has the bits of x
-            p.grad = group.all_reduce(np.full_like(p.data, -0.0) if p.grad is None else p.grad)
+    shared = [p for p, *flags in zip(parameters, *found, strict=True) if any(flags)]
+    ends = itertools.accumulate(p.data.size for p in shared)
+    for _, pairs in itertools.groupby(zip(ends, shared, strict=True), lambda pair: pair[0] // BUCKET):
+        bucket = [p for _, p in pairs]  # a missing gradient becomes -0.0, because x + -0.0 has the bits of x
+        grads = [np.full_like(p.data, -0.0) if p.grad is None else p.grad for p in bucket]
+        total = group.all_reduce(np.concatenate([grad.reshape(-1) for grad in grads]))
+        for p, part in zip(bucket, np.split(total, np.cumsum([g.size for g in grads])[:-1]), strict=True):
+            p.grad = part.reshape(p.shape)
