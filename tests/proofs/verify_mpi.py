@@ -4,7 +4,8 @@
 
 After 100 steps, weights, optimizer state and log must have the bits of one process, with and without ZeRO-1.
 When one of four processes is killed, the others must end within 5 seconds, and the run goes on with 1, 2 or 4
-to the same bits. Exits with 1 if anything differs, and with 77 without mpi4py and MPICH.
+to the same bits. On every grid of four processes, 50 losses must be within 1e-5 of those of one process.
+Exits with 1 if anything differs, and with 77 without mpi4py and MPICH.
 """
 
 import argparse
@@ -17,11 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from mpi_run import MISSING, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
 from tinyllm.rng import Random
 from tinyllm.runs import Run
+from tinyllm.runs.log import read_log
+
+GRIDS = (4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)  # data x tensor x pipeline
 
 
 def same_bits(place, text, family, steps):
@@ -33,6 +38,20 @@ def same_bits(place, text, family, steps):
         assert run(size, flags(folder, text, "--overwrite", settings))[0] == 0
         found.append(outcome(folder))
     return all(each == found[0] for each in found)
+
+
+def off(place, text, family, steps):
+    """Train a family on every grid of four processes -> the largest difference from the losses of one."""
+    losses, sizes = [], {"model__layers": 4, "model__heads": 4, "model__width": 16, "train__log_every": 1}
+    for data, tensor, pipeline in ((1, 1, 1), *GRIDS):
+        folder = place / f"{family}-{data}-{tensor}-{pipeline}"
+        settings = in_pieces(family, train__steps=steps, parallel__data=data, parallel__tensor=tensor,
+                             parallel__pipeline=pipeline, **sizes)
+        if run(data * tensor * pipeline, flags(folder, text, "--overwrite", settings))[0]:
+            sys.exit("training failed")
+        losses.append([line["train_loss"] or 0.0 for line in read_log(Run(folder).log.path)
+                       if line["kind"] == "step"])
+    return float(np.abs(np.array(losses) - losses[0]).max())
 
 
 def kill_one(folder, text, settings, wait, random):
@@ -68,6 +87,8 @@ def main(argv=None):
         place, text = Path(name), write_text(Path(name, "text.txt"))
         equal = [family for family in FAMILIES if same_bits(place, text, family, steps)]
         print(f"=> {steps} steps on 1, 2, 3 and 4 processes, and with ZeRO-1: the bits of one for", *equal)
+        worst = max(off(place, text, family, steps // 2) for family in ("gpt", "llama"))
+        print(f"=> {steps // 2} steps on every grid of four processes: losses within {worst:.1e} of one's")
         settings = in_pieces("gpt", train__steps=steps, train__checkpoint_every=2, parallel__zero="true")
         began = time.monotonic()
         run(4, flags(place / "whole", text, "--overwrite", settings))
@@ -80,7 +101,7 @@ def main(argv=None):
     slowest, midway = max(seconds for seconds, _ in hits), sum(saved is not None for _, saved in hits)
     print(f"=> {kills} kills, {midway} of them after a checkpoint: all ended within {slowest:.2f} s;",
           f"{same} runs with equal bits")
-    return 0 if len(equal) == len(FAMILIES) and same == kills and slowest < 5 else 1
+    return 0 if len(equal) == len(FAMILIES) and worst <= 1e-5 and same == kills and slowest < 5 else 1
 
 
 if __name__ == "__main__":

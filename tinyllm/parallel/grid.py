@@ -56,16 +56,16 @@ class Grid(Group):
 
 def require_divisible(setup: Any) -> None:
     """Raise UserError unless a grid can divide the training of a TrainSetup."""
-    model, s, layers = setup.model, setup.config.parallel, setup.model.config.layers
-    if setup.plan.loss is not next_token or not isinstance(model, DecoderLM) or setup.private:
-        raise UserError("parallel.tensor and parallel.pipeline train decoders to predict the next token, "
-                        "without private settings: use parallel.data")
-    if adapters(model) or bits_of(model) or ops.clip_grads.replaced:
-        raise UserError("parallel.tensor and parallel.pipeline divide no adapters and no packed weights, "
-                        "and no other function can clip gradients: use parallel.data")
-    require_layers(model, s.tensor)
-    if s.pipeline > layers:
-        raise UserError(f"{layers} layers do not suffice for parallel.pipeline={s.pipeline}: {layers} would")
+    model, settings, layers = setup.model, setup.config.parallel, setup.model.config.layers
+    other = setup.plan.loss is not next_token or not isinstance(model, DecoderLM)
+    for what, found in {"other aims than the next token": other, "private training": setup.private,
+                        "adapters": adapters(model), "packed weights": bits_of(model),
+                        "training with another clip_grads": ops.clip_grads.replaced}.items():
+        if found:
+            raise UserError(f"parallel.tensor and parallel.pipeline cannot divide {what}: use parallel.data")
+    require_layers(model, settings.tensor)
+    if (stages := settings.pipeline) > layers:
+        raise UserError(f"{layers} layers do not suffice for parallel.pipeline={stages}: {layers} would")
 
 
 class GridLoop(Loop):

@@ -83,15 +83,14 @@ class TableRows(nn.Module):
 def require_layers(model: Any, size: int) -> None:
     """Raise UserError unless `size` processes can divide the layers of a model."""
     parts = model.of_kind(tuple(CUT))
+    inside = tuple(f"{name}." for name in parts)
     for name, part in model.named_modules():
-        fits = type(part) in (*NORMS, *TABLES) or (
-            type(part) is nn.Linear and name.startswith(tuple(f"{name}." for name in parts)))
-        if not fits and any(isinstance(value, Tensor) for value in vars(part).values()):
+        fits = name.startswith(inside) if type(part) is nn.Linear else type(part) in (*NORMS, *TABLES)
+        norm_of_heads = size > 1 and name.endswith(("q_norm", "k_norm"))
+        if any(isinstance(x, Tensor) for x in vars(part).values()) and (norm_of_heads or not fits):
             raise UserError(f"parallel.tensor and parallel.pipeline cannot divide {name} of a "
                             f"{model.model_type}: take gpt2 or llama, or use parallel.data alone")
-    for name, part in parts.items():
-        if size > 1 and getattr(part, "q_norm", None):
-            raise UserError(f"parallel.tensor cannot divide the norms in {name}: take llama")
+    for part in parts.values():
         counts = {"hidden numbers of an MLP": getattr(part, CUT[type(part)][0][0]).weight.shape[1]}
         if isinstance(part, nn.Attention):
             counts = {"heads": part.heads, "heads of keys": part.kv_heads}
