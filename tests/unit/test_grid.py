@@ -110,6 +110,7 @@ def test_copies_of_a_grid_divide_the_optimizer_and_write_the_same_bits(tmp_path,
     ("qwen3", {}, (2, 2, 1), "cannot divide model.layers.0.self_attn.q_norm of a qwen3"),
     ("mixtral", {}, (2, 2, 1), "cannot divide model.layers.0.mlp.* of a mixtral"),
     ("falcon", {}, (2, 1, 2), "cannot divide model.layers.0.self_attention.query_key_value of a falcon"),
+    ("gpt", {"recipe": "federated"}, (2, 1, 2), "cannot divide other aims than the next token"),
     ("t5", {}, (2, 1, 2), "cannot divide other aims than the next token"),
 ])
 def test_what_a_grid_cannot_divide_is_refused(text, family, more, grid, said):

@@ -56,15 +56,15 @@ class Grid(Group):
 
 def require_divisible(setup: Any) -> None:
     """Raise UserError unless a grid can divide the training of a TrainSetup."""
-    model, settings, layers = setup.model, setup.config.parallel, setup.model.config.layers
-    other = setup.plan.loss is not next_token or not isinstance(model, DecoderLM)
+    model, plan, layers = setup.model, setup.plan, setup.model.config.layers
+    other = (plan.loop, plan.loss) != (Loop, next_token) or not isinstance(model, DecoderLM)
     for what, found in {"other aims than the next token": other, "private training": setup.private,
                         "adapters": adapters(model), "packed weights": bits_of(model),
                         "training with another clip_grads": ops.clip_grads.replaced}.items():
         if found:
             raise UserError(f"parallel.tensor and parallel.pipeline cannot divide {what}: use parallel.data")
-    require_layers(model, settings.tensor)
-    if (stages := settings.pipeline) > layers:
+    require_layers(model, setup.config.parallel.tensor)
+    if (stages := setup.config.parallel.pipeline) > layers:
         raise UserError(f"{layers} layers do not suffice for parallel.pipeline={stages}: {layers} would")
 
 
@@ -98,7 +98,8 @@ class GridLoop(Loop):
             vars(self.optimizer)["orthogonalized"] = self.orthogonalized
         if settings.zero:
             self.optimizer = Zero(self.optimizer, self.grid.data)  # type: ignore[assignment]
-        self._drop()
+        with self.whole():
+            pass  # from now on, the whole model takes no memory
 
     def gradients(self, batch: Any) -> tuple[float, dict[str, float]]:
         """Add the gradients of a batch to the own parameters; return the mean loss."""
@@ -130,19 +131,15 @@ class GridLoop(Loop):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Fill the whole model in all processes, inside a `with` block."""
+        """Fill the whole model in all processes, inside a `with` block; then let it take no memory."""
         for i, p in enumerate(self.wholes):
             own = self.optimizer.parameters[i].data if self.counted[i] else None
             p.data = self._join(i, p.shape, own, self.grid)
         try:
             yield
         finally:
-            self._drop()
-
-    def _drop(self):
-        """Replace the arrays of the whole model by others that take no memory, and whose use is noticed."""
-        for p in self.wholes:
-            p.data = np.broadcast_to(np.float32(np.nan), p.shape)
+            for p in self.wholes:
+                p.data = np.broadcast_to(np.float32(np.nan), p.shape)  # its use would be noticed
 
     def states(self) -> dict[str, dict[str, np.ndarray]]:
         """Return the states that a checkpoint saves, with that of the whole optimizer."""
