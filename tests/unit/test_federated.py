@@ -1,6 +1,7 @@
 """Check federated learning: what a round computes, liars, clients that fail, privacy and messages."""
 
 import importlib
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,8 +12,10 @@ from tiny_run import SETTINGS, same
 import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.parallel.federated import ELSEWHERE, Reply, combined, distance, pack, trained_arrays, unpack
+from tinyllm.runs.config import resumed
 from tinyllm.train import AdamW, events
 from tinyllm.train.loop import forward_backward
+from tinyllm.train.private import PrivateConfig
 
 KINDS = {"tokens": int, "loss": float, "digests": {str: str}}
 
@@ -170,4 +173,7 @@ def test_only_adapters_travel_and_private_clients_stay_within_epsilon(tmp_path):
     steps, _, _ = outcome(loop)
     private = loop.client(0).private
     assert loop.private is None and private.settings.noise > 0.4 and len(steps) == 3
+    config = loop.parts.config
+    refuses("train.steps: 3 -> 4", resumed, config, {"train.steps": 4})  # its noise was planned for three
+    assert resumed(replace(config, private=PrivateConfig()), {"train.steps": 4}).train.steps == 4
     assert 7.9 < private.spent(3 * 2) <= 8 and private.settings.delta < 1 / loop.client(0).plan.examples

@@ -179,7 +179,9 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     if not changed:  # else settings of another recipe or family may be unknown here
         new = make_config(before | settings)
         after = new.flat()
-        changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
+        planned = before["private.epsilon"] and not before["private.noise"]  # clients' noise, for all steps
+        free = MAY_CHANGE - ({"train.steps"} if planned else set())
+        changed = [name for name in after if after[name] != before[name] and name not in free]
     if changed:
         conflicts = "; ".join(f"{name}: {before[name]} -> {after[name]}" for name in changed)
         raise UserError(f"the run was trained with other settings ({conflicts}): leave them out, "
