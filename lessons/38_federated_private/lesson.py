@@ -34,7 +34,7 @@ np.set_printoptions(precision=2, suppress=True)
 # their tokens, is what the server sends next: *FedAvg* (McMahan et al., 2017).
 #
 # Why is a mean of models a model? Because they began at the same weights and did
-# not go far. With one step each, it would be *the* step of a large batch.
+# not go far. With one step of plain descent each, it is that of a large batch.
 #
 # **Now you: `federated_mean`.**
 #
@@ -174,10 +174,9 @@ learn("one lies, trimmed mean", FEDERATED | {"federated.trim": 0.2}, **lies)
 #
 # No text was sent. What did the weights take along? A club goes on from the
 # model of the federation, with 500 sentences of its members. 28 of them are
-# secrets, each told once. Lesson 33 has measured what a model knows of a code of
-# four digits: exposure, at most 13.3 bits, 1.44 if it knows nothing. To see
-# whether it knows *whose* code it is, each sentence is also scored with another
-# member's code.
+# secrets, each told once. Lesson 33 measured what a model knows of four digits:
+# exposure, at most 13.3 bits, 1.44 if it knows nothing. To see whether it knows
+# *whose* code it is, each sentence is also scored with another member's.
 
 
 # %%
@@ -220,7 +219,8 @@ _, plain, bits = tune("not private", 0.0)
 print(compare(guess, bits[0]))
 
 # %% [markdown]
-# So federated learning alone keeps no secret: the weights can be asked.
+# The sentences stayed in the club, and its weights tell them. Federated learning
+# sends just that, weights: it alone keeps no secret.
 #
 # ## 4. Noise that can be proven
 #
@@ -279,13 +279,13 @@ print(f"each example in every step: {epsilon(steps, 1.0):.0f}")
 #
 # With SEEDS = 3 (lowest, highest): a secret that is told once has 10.4 bits (10.2
 # to 10.9) in the plain model, 2.3 (1.9 to 2.8) with epsilon 8, where another
-# member's code has 2.0: what is left are digits that look likely for anybody.
+# member's code has 2.0: most of what is left are digits likely for anybody.
 # The price is the loss, 0.85 and 1.88. Noise is added once to a sum, so it costs
 # less with more examples, and 500 are few.
 #
 # And what was *not* promised? A secret told 64 times is 64 examples. The start
-# may have read it elsewhere. With `tinyllm train federated --set
-# private.epsilon=8` each client adds such noise, so the server learns no more.
+# may have read it, too. With `tinyllm train federated --set private.epsilon=8`
+# each client adds the noise: then weights tell the server little of a document.
 
 # %%
 write_page(folder / "federated.html", "Federated and private",
