@@ -78,14 +78,14 @@ class GridLoop(Loop):
     def __post_init__(self):
         super().__post_init__()
         self.grid: Any = self.group
-        settings, self.wholes = self.grid.settings, self.optimizer.parameters
+        settings, self.wholes = self.grid.settings, self.optimizer.parameters  # of the whole model
         self.shapes = {name: array.shape for name, array in self.optimizer.state_dict().items()}
         self.own, self.optimizer = copy.deepcopy((self.model, self.optimizer))
         self.stage = Stage(self.own, self.grid.stages, settings.schedule == "gpipe")
         cuts = divide_layers(self.own, self.grid.parts) if settings.tensor > 1 else {}
         here = set(map(id, self.own.parameters()))
-        self.cuts = [cuts.get(id(p), ...) for p in self.optimizer.parameters]
-        self.counted = [  # each number of the model in one process
+        self.cuts = [cuts.get(id(p), ...) for p in self.optimizer.parameters]  # indices of the own parts
+        self.counted = [  # if this process counts the parameter, so that each number is counted once
             id(p) in here and self.grid.data.rank == 0 and (id(p) in cuts or self.grid.parts.rank == 0)
             and (p is not self.stage.tied or self.stage.first) for p in self.optimizer.parameters]
         for i, p in enumerate(self.optimizer.parameters):
