@@ -28,6 +28,7 @@ from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, as_array, plus, record
 from tinyllm.train.loop import piece_gradients
 
+# The orders of Renyi divergence that dp-accounting takes, too; more would find a slightly smaller epsilon.
 ORDERS = np.array([1 + i / 10 for i in range(1, 100)] + [*range(11, 64), 128, 256, 512, 1024])
 NOISE = {"min": 0.2, "max": 1e4}
 ROTATION = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32) / 2
@@ -135,21 +136,24 @@ def private_plan(config: PrivateConfig, examples: int, batch: int, steps: int) -
         raise UserError(f"private.delta={delta:g} allows to give away one of {examples} examples as it is: "
                         f"give less than {1 / examples:.1g}")
 
-    def trial(noise):
+    def with_noise(noise):
         settings = dataclasses.replace(config, delta=delta, noise=noise)
         return Private(settings, min(1.0, batch / examples), batch)
 
     if config.noise:
-        return trial(config.noise)
+        return with_noise(config.noise)
     while high > 1.00001 * low:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if trial(middle).spent(steps) <= config.epsilon else (middle, high)
-    (found := trial(high)).check_budget(steps)
+        enough = with_noise(middle).spent(steps) <= config.epsilon
+        low, high = (low, middle) if enough else (middle, high)
+    found = with_noise(high)
+    found.check_budget(steps)
     return found
 
 
 @cache
 def _quantiles():
+    """Return 2^16 quantiles of the normal distribution, rounded so that sums of four are exact."""
     found = map(NormalDist().inv_cdf, (np.arange(2**16) + 0.5) / 2**16)
     return (np.rint(2**15 * np.array([*found])) / 2**15).astype(np.float32)
 
