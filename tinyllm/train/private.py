@@ -7,11 +7,10 @@ et al., "Deep learning with differential privacy", 2016).
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import starmap
 from statistics import NormalDist
 from typing import Any
 
@@ -86,12 +85,15 @@ class Private:
     def piece_gradients(self, model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict]:
         """Add the sum of the examples' clipped gradients to the parameters; return loss and numbers."""
         factors, scale, result = example_gradients(model, piece, loss, share)
-        norms = scale * np.sqrt(sum(starmap(squared_norms, factors.values())))
+        norms = scale * np.sqrt(sum(on_threads(squared_norms, factors.values())))
         weights = (scale * ops.clip_factors(norms, self.settings.clip)).astype(np.float32)[:, None, None]
-        for p, (a, b) in factors.items():
+
+        def add_gradient(p, a, b):
             a, b = (a * weights, b) if a.size < b.size else (a, b * weights)
             total = ops.matmul(a.reshape(-1, a.shape[2]), b.reshape(-1, b.shape[2]), transpose_a=True)
             p.grad = total.reshape(p.shape) if p.grad is None else plus(p.grad, total.reshape(p.shape))
+
+        on_threads(add_gradient, [(p, *each) for p, each in factors.items()])
         return result
 
     def finish(self, model: Any, *key: Any) -> None:
@@ -104,9 +106,7 @@ class Private:
             numbers += 0.0 if p.grad is None else p.grad
             p.grad = numbers / np.float32(self.batch)
 
-        used = {name: p for name, p in model.named_parameters() if name in self.used}
-        with ThreadPoolExecutor(threads()) as pool:
-            list(pool.map(add_noise, used, used.values()))
+        on_threads(add_noise, [(name, p) for name, p in model.named_parameters() if name in self.used])
 
     def examine(self, model: Any, pair: Any, loss: Callable) -> None:
         """Remember which parameters the loss uses; compare gradients with those of each example alone.
@@ -149,6 +149,14 @@ def private_plan(config: PrivateConfig, examples: int, batch: int, steps: int) -
     found = with_noise(high)
     found.check_budget(steps)
     return found
+
+
+def on_threads(fn: Callable, calls: Iterable[tuple]) -> list[Any]:
+    """Call a function with each tuple of arguments, on as many threads as kernels have -> the results."""
+    if threads() == 1:
+        return [fn(*args) for args in calls]
+    with ThreadPoolExecutor(threads()) as pool:
+        return list(pool.map(lambda args: fn(*args), calls))
 
 
 @cache
