@@ -98,6 +98,11 @@ def test_clients_divide_the_text_and_nobody_learns_from_what_is_held_out(data):
         assert author.startswith(shares[3]) and len(author) > len(shares[3])
 
 
+def test_too_little_text_for_so_many_clients_is_said_in_one_line():
+    loop = federation(federated__clients=300, federated__share=0.01)
+    refuses("of client 2.. has 0 tokens, and a context of 8 .* or fewer federated.clients", outcome, loop)
+
+
 def test_the_proximal_term_pulls_each_weight_back():
     far, close = (outcome(federation(federated__proximal=x, train__clip=0.0))[0][0] for x in (0.0, 100.0))
     assert close.grad_norm < 0.6 * far.grad_norm

@@ -29,7 +29,7 @@ from tinyllm.config import conform
 from tinyllm.data import Corpus
 from tinyllm.data.corpus import boundary
 from tinyllm.data.middle import documents
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, worded
 from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
 from tinyllm.models.weights import load_weights, save_weights
 from tinyllm.rng import Random
@@ -132,16 +132,18 @@ class Rounds(Loop):
             return elsewhere(self.parts.config, sent, step, drawn)
         replies: dict[int, Any] = {}
         for number in drawn:
+            client = self.client(number)
             try:
-                replies[number] = self.client(number).train(sent, step)
+                replies[number] = client.train(sent, step)
             except UserError as error:
                 replies[number] = str(error)
         return replies
 
     def client(self, number: int) -> Any:
-        """Return a client, which has its share of the corpus."""
+        """Return a client, which has its share of the corpus. Raises UserError if that is too little."""
         if number not in self.clients:
-            self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
+            with worded("", ", or fewer federated.clients"):
+                self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
         return self.clients[number]
 
 
