@@ -1,64 +1,96 @@
 """Implement `tinyllm scaling`, which measures a scaling law and predicts a larger run."""
 
-import itertools
-import json
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, locked, read_json
+from tinyllm.files import atomic_write_text
+from tinyllm.ops import compute_optimal
+from tinyllm.report import page
+from tinyllm.report.svg import Series, chart
 from tinyllm.report.terminal import progress_bar, table
+from tinyllm.runs import scaling as study
+
+HEAD = ["runs", "E", "alpha", "beta", "a in N ~ C^a"]
+LAW = "L = E + A / N^alpha + B / D^beta for N parameters and D tokens; the best N for C FLOPs grows as C^a"
 
 
 @command("scaling")
 def scaling(points: str | None = None, *, out: str, seeds: int = 3) -> None:
     """Find out how the loss falls with parameters and tokens, and predict a larger run.
 
-    Models of four sizes are trained with five budgets each, on facts whose lowest possible loss is known. The
-    law L = E + A / N^alpha + B / D^beta is fitted to them; then a run of four times the FLOPs is trained.
+    Models of five sizes are trained with four budgets each, on facts whose lowest possible loss is known. The
+    law L = E + A / N^alpha + B / D^beta is fitted to them. A run of 3.6 times the FLOPs tests it.
 
     POINTS     a file of other runs, with params,tokens,loss on each line: the law is
                fitted to them, and nothing is trained
-    --out DIR  where runs and a page are kept; a call that was killed goes on there
+    --out DIR  where a page and the runs (points.csv) are written
     --seeds N  how often each run is repeated
 
-    example:
-      tinyllm scaling --out scaling
-      tinyllm scaling runs.csv --out scaling
+    examples:
+      tinyllm scaling --out laws
+      tinyllm scaling laws/points.csv --out again
     """
-    from tinyllm.report import scaling as report
-    from tinyllm.report.page import write
-    from tinyllm.runs import scaling as study
-
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1, got {seeds}")
-    runs, notes, held = [study.read_points(points)] if points else [], [], None
+    if not 1 <= seeds <= 100:
+        raise UserError(f"--seeds must be from 1 to 100, got {seeds}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder), progress_bar("trained") as move:
-        facts, kept = study.Facts(), folder / "points.json"
-        done = read_json(kept, study.KEPT) if kept.exists() else {}
+    runs, larger = (study.read_points(points)[None], None) if points else _train(seeds)
+    every = np.concatenate(runs)
+    law = study.fit_law(every)
+    found = {f"seed {seed}": _numbers(study.fit_law(each)) for seed, each in enumerate(runs) if larger}
+    low, high = study.intervals(every, law, _numbers)
+    found |= {"all": _numbers(law), "95 % from": low, "95 % to": high}
+    rows = [[name, *(f"{x:.3f}" for x in numbers)] for name, numbers in found.items()]
+    notes = _compare(law, *larger) if larger else []
+    lines = [",".join(map(str, point)) for point in every.tolist()]
+    atomic_write_text(folder / "points.csv", "\n".join(["# params,tokens,loss", *lines, ""]))
+    body = [page.section("The law", LAW, page.table("laws", HEAD, rows), [page.tag("p", x) for x in notes]),
+            _chart(law, every, larger)]
+    page.write(folder / "scaling.html", page.assemble(
+        "A scaling law", "Fitted to small runs, to predict larger ones.", body, "Made by tinyllm."))
+    print(*table(HEAD, rows), *notes, f"see {folder / 'scaling.html'} in a browser", sep="\n")
 
-        def run(seed: int, width: int, steps: int) -> tuple[int, int, float]:
-            if (name := f"seed {seed}, width {width}, {steps} steps") not in done:
-                done[name] = study.measure(facts, width, steps, seed)
-                atomic_write_text(kept, json.dumps(done, indent=1))
-                move(len(done), seeds * (len(grid) + 1))
-            return study.last(done[name])
 
-        grid = list(itertools.product(study.WIDTHS, study.STEPS))
-        if not points:
-            runs = [np.array([run(seed, *sizes) for sizes in grid]) for seed in range(seeds)]
-        law = study.fit_law(np.concatenate(runs))
-        print("\n".join(table(report.HEAD, rows := report.rows(runs, law))), flush=True)
-        if not points:
-            params, tokens, _ = run(0, *study.LARGER)
-            predicted = float(study.predicted_loss(law, params, tokens))
-            loss = float(np.mean([run(seed, *study.LARGER)[2] for seed in range(seeds)]))
-            held = params, tokens, loss, predicted
-            notes = report.notes(held, law, facts.floor)
-            print("\n".join(["", *notes]))
-        write(folder / "scaling.html", report.page(np.concatenate(runs), law, rows, notes, held))
-    print(f"\nsee {folder / 'scaling.html'} in a browser")
+def _train(seeds: int) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Train models of all sizes with all budgets -> points (seeds, R, 3), and the mean larger run."""
+    jobs = list(product(range(seeds), [*product(study.WIDTHS, study.STEPS), study.LARGER]))
+    points, facts = [], study.Facts()
+    with progress_bar("trained") as move:
+        for seed, (width, steps) in jobs:
+            points.append(study.measure(facts, width, steps, seed)[-1])
+            move(len(points), len(jobs))
+    runs = np.array(points).reshape(seeds, -1, 3)
+    return runs[:, :-1], tuple(runs[:, -1].mean(axis=0).tolist())
+
+
+def _numbers(law: Any) -> list[float]:
+    return [law[0], law[2], law[4], law[4] / (law[2] + law[4])]
+
+
+def _compare(law: np.ndarray, params: float, tokens: float, loss: float) -> list[str]:
+    """Return sentences about the floor, and about a larger run, which the law has not seen."""
+    floor, predicted = study.Facts().floor, study.predicted_loss(law, params, tokens)
+    return [f"floor: {law[0]:.4f} fitted, {floor:.4f} in truth: {100 * (law[0] / floor - 1):+.2f} %",
+            f"larger run, {params:,.0f} parameters, {tokens:,.0f} facts: {predicted:.4f} predicted, "
+            f"{loss:.4f} measured: {100 * (predicted / loss - 1):+.2f} %, or "
+            f"{100 * (predicted - loss) / (loss - floor):+.1f} % of what is above the floor"]
+
+
+def _chart(law: np.ndarray, points: np.ndarray, larger: tuple[float, ...] | None) -> page.Html:
+    """Return a chart of runs and of the law at its best sizes, and perhaps of a larger run."""
+    params, tokens, losses = points.T
+    flops = 6 * params * tokens
+    budgets = np.geomspace(flops.min(), 4 * flops.max(), 30)
+    best = study.predicted_loss(law, *compute_optimal(law, budgets))
+    series = [Series("runs", [*zip(flops, losses, strict=True)], "other", "dots"),
+              Series("the law at its best sizes", [*zip(budgets, best, strict=True)], "train")]
+    if larger:
+        at, predicted = 6 * larger[0] * larger[1], study.predicted_loss(law, *larger[:2])
+        series += [Series("predicted", [(at, predicted)], "floor", "dots"),
+                   Series("measured", [(at, larger[2])], "val", "dots")]
+    return chart("Loss", "runs and law", series, "nats, by FLOPs 6 N D", log=True, tall=True, log_x=True)
