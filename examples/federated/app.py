@@ -78,7 +78,8 @@ def received(message):
     if "refused" in record:
         raise UserError(record["refused"])
     kinds = {"tokens": int, "loss": float, "digests": {str: str}}
-    return Reply(**unpack(record.get("message", b""), kinds))
+    message = record.get("message")  # which may be anything
+    return Reply(**unpack(message if isinstance(message, bytes) else b"", kinds))
 
 
 @client.train()
@@ -103,7 +104,7 @@ def client_of(settings, data, number):
     The noise of a private client comes from a seed that the server does not know.
     """
     asked = parse_json(settings)
-    secret = {"seed": secrets.randbelow(2**31)} if asked["private.epsilon"] else {}
+    secret = {"seed": secrets.randbits(128)} if asked["private.epsilon"] else {}
     setup = prepare(make_config(asked | {"data": data} | secret))
     if data == asked["data"]:
         setup.corpus = dealt(setup, number)

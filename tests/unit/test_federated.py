@@ -121,9 +121,13 @@ def test_liars_are_outvoted_by_trimmed_means_only():
 
 
 @pytest.mark.parametrize("change, why", [
-    (moved(by=np.nan), "not finite"), (moved(by=1e30), "more than federated.largest=10 times the median"),
-    (lambda reply, sent: reply._replace(weights={}), "other names or shapes"),
+    (moved(by=np.nan), "weights are not finite"), (moved(by=1e30), "more than federated.largest=10 times the median"),
+    (lambda reply, sent: reply._replace(weights={}), "other names, shapes"),
     (lambda reply, sent: reply._replace(tokens=0), "no tokens"),
+    (lambda reply, sent: reply._replace(tokens=10**400), "too many"),
+    (lambda reply, sent: reply._replace(loss=1e308), "its loss is not finite"),
+    (lambda reply, sent: reply._replace(weights={k: x.astype(int) for k, x in reply.weights.items()}), "types"),
+    (lambda reply, sent: reply._replace(weights={k: x + 0j for k, x in reply.weights.items()}), "types"),
     (lambda reply, sent: reply._replace(digests=reply.digests | {"tokenizer": "x"}), "another tokenizer"),
     (lambda reply, sent: federation(model__width=16).client(2).train(sent, 0), "another model (SHA-256"),
     (lambda reply, sent: Reply(**unpack(b"x", KINDS)), "its message is cut short"),
@@ -182,3 +186,10 @@ def test_only_adapters_travel_and_private_clients_stay_within_epsilon(tmp_path):
     refuses("train.steps: 3 -> 4", resumed, config, {"train.steps": 4})  # its noise was planned for three
     assert resumed(replace(config, private=PrivateConfig()), {"train.steps": 4}).train.steps == 4
     assert 7.9 < private.spent(3 * 2) <= 8 and private.settings.delta < 1 / loop.client(0).plan.examples
+
+
+def test_private_clients_have_no_proximal_term_and_a_seed_too_long_to_be_guessed():
+    refuses("private clients have no federated.proximal", federation, private__epsilon=8.0,
+            federated__proximal=1.0)
+    seeds = {federation(private__epsilon=8.0).client(i).parts.config.seed for i in range(3)}
+    assert len(seeds) == 3 and max(seeds) > 2**60

@@ -122,7 +122,7 @@ def training_step(model: Any, batch: int, private: bool = False) -> Callable[[],
     tokens = np.random.default_rng(0).integers(0, c.vocab_size, (batch, c.context + 1))
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
     rows = Batch(tokens[:, :-1].copy(), tokens[:, 1:].copy())
-    noisy = private_plan(PrivateConfig(noise=1.0), 100 * batch, batch, 1) if private else None
+    noisy = private_plan(PrivateConfig(1e9, noise=1.0), 100 * batch, batch, 1) if private else None
     if noisy:
         noisy.examine(model, rows.rows(slice(2)), next_token)
 

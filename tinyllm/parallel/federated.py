@@ -42,6 +42,7 @@ from tinyllm.train.config import learning_rate
 from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop, Progress
 
+MOST = 10**15  # tokens that a client may have, and its largest loss
 ELSEWHERE: ContextVar[Any] = ContextVar("ELSEWHERE", default=None)  # asks clients in other processes
 
 
@@ -62,10 +63,12 @@ class Client:
     number: int
 
     def __post_init__(self):
-        seed = Random(self.parts.config.seed, "client", self.number).integers(2**31)
+        random = Random(self.parts.config.seed, "client", self.number)
+        private = self.parts.config.private.epsilon > 0  # then its seed must be too long to be tried out
+        seed = random.key if private else random.integers(2**31)
         self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed))
         self.plan, self.private = text_plan(self.parts), None
-        if self.parts.config.private.epsilon:
+        if private:
             config = self.parts.config
             steps = replace(config.train, steps=config.train.steps * config.options.local_steps)
             self.private = make_private(replace(self.parts, config=replace(config, train=steps)), self.plan)
@@ -209,6 +212,11 @@ def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> f
         return math.sqrt(sum((change**2).sum() for change in changes))
 
 
+def kinds(weights: dict[str, np.ndarray]) -> dict[str, tuple]:
+    """Return {name: (shape, dtype)}."""
+    return {name: (array.shape, array.dtype) for name, array in weights.items()}
+
+
 def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, str], largest: float
            ) -> dict[int, str]:
     """Find out which replies cannot be used, and why: they are no weights of this model, or far too large.
@@ -222,10 +230,12 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, 
         elif other := [name for name in own if reply.digests.get(name) != own[name]]:
             theirs = str(reply.digests.get(other[0]))
             found[number] = f"it has another {other[0]} (SHA-256 {theirs[:12]} and {own[other[0]][:12]})"
-        elif {k: x.shape for k, x in reply.weights.items()} != {k: x.shape for k, x in sent.items()}:
-            found[number] = "its weights have other names or shapes"
-        elif not (reply.tokens > 0 and math.isfinite(reply.loss + distance(reply.weights, sent))):
-            found[number] = f"its weights or its loss {reply.loss:g} are not finite, or it has no tokens"
+        elif kinds(reply.weights) != kinds(sent):
+            found[number] = "its weights have other names, shapes or types of numbers"
+        elif not (0 < reply.tokens < MOST and abs(reply.loss) < MOST):
+            found[number] = "its loss is not finite, or it claims to have no tokens, or too many"
+        elif not math.isfinite(distance(reply.weights, sent)):
+            found[number] = "its weights are not finite"
         else:
             changes[number] = distance(reply.weights, sent)
     usual = median_low(changes.values()) if changes else 0.0

@@ -46,6 +46,9 @@ class PrivateConfig:
 
     def __post_init__(self):
         check(self, "private.")
+        if not self.epsilon and (self.noise or self.delta):
+            raise UserError("private.epsilon=0 trains without privacy, and so without private.noise and "
+                            "private.delta: give private.epsilon=8, for example")
 
 
 @dataclass

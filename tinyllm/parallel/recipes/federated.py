@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tinyllm.config import setting
+from tinyllm.errors import UserError
 from tinyllm.parallel.federated import Rounds, text_plan
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
@@ -28,5 +29,7 @@ class FederatedConfig:
     "train.sample_every": 20})
 def federated(parts: Parts) -> Plan:
     """Return a plan whose loop is a server's, and which validates on what no client learns from."""
+    if parts.config.private.epsilon and parts.config.options.proximal:
+        raise UserError("private clients have no federated.proximal: leave out one of the two")
     return replace(text_plan(parts), loop=partial(Rounds, parts=parts), healthy={
         "refused": (0.0, 0.0, "log.jsonl says why")})
