@@ -161,8 +161,8 @@ def test_the_noise_for_an_epsilon_spends_it_and_no_more(epsilon, examples, steps
 
 
 def test_impossible_wishes_are_refused():
-    for given in ({"noise": 1.0}, {"delta": 1e-6}):
-        refuses("private.epsilon=0 trains without privacy", PrivateConfig, **given)
+    for wish in ({"noise": 1.0}, {"delta": 1e-6}):
+        refuses("private.epsilon=0 trains without privacy", PrivateConfig, **wish)
     refuses("private.delta=0.5 allows", private_plan, PrivateConfig(8.0, delta=0.5), 100, 10, 10)
     refuses("private.epsilon=1e-09 is spent", private_plan, PrivateConfig(1e-9, delta=1e-9), 100, 10, 10)
 
