@@ -34,6 +34,5 @@ def one_voice(tell: Callable[[BaseException], int]) -> Iterator[None]:
             traceback.print_exc()
             code = 1
         os.dup2(nowhere, 2)  # without MPI's own message
-        if not first:
-            time.sleep(5)  # meanwhile the first has said why, and ends this process, too
+        time.sleep(0.3 if first else 5)  # so that mpiexec passes on what the first says, before it ends all
         group.comm.Abort(code)
