@@ -151,6 +151,8 @@ MISTAKES = {
     "--model bert": "does not write",
     "--grid data=3": "data=3 cannot be: data x tensor x pipeline must be 8 devices",
     "--grid tensor=8": "tensor must divide 12 heads", "--grid pipeline=16 --nodes 2": "be at most 12 layers",
+    "--batch 4096 --grid data=8": "and data x micro be at most 4 sequences",
+    "--batch 1 --nodes 512": "a grid cannot be: data x tensor",
     "--grid x=3": "got 'x=3'", "--grid tensor=two": "--grid takes", "--grid tensor=0": "got 'tensor=0'",
     "--grid zero=2": "got 'zero=2'", "--params 70e9": "a smaller model; --nodes 4 would do",
     "--params 1e13": "or a smaller model\n", "--active 1e9": "must be a part of --params",

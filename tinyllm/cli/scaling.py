@@ -37,9 +37,9 @@ def scaling(points: str | None = None, *, out: str, seeds: int = 3) -> None:
     """
     if not 1 <= seeds <= 100:
         raise UserError(f"--seeds must be from 1 to 100, got {seeds}")
-    folder = Path(out)
+    given, folder = study.read_points(points)[None] if points else None, Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    runs, larger = (study.read_points(points)[None], None) if points else _train(seeds)
+    runs, larger = _train(seeds) if given is None else (given, None)
     every = np.concatenate(runs)
     law = study.fit_law(every)
     found = {f"seed {seed}": _numbers(study.fit_law(each)) for seed, each in enumerate(runs) if larger}

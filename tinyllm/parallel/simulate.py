@@ -134,13 +134,15 @@ def best_grid(machine: Machine, work: Work, nodes: int, fixed: dict[str, int]) -
     found = []
     for tensor, pipeline, *others in product(*named):
         data, rest = divmod(ranks, tensor * pipeline)
-        if not rest and data == fixed.get("data", data) and heads % tensor == 0 and pipeline <= layers:
+        fits = heads % tensor == 0 and pipeline <= layers and data * others[0] <= work.batch
+        if not rest and data == fixed.get("data", data) and fits:
             grid = Grid(data, tensor, pipeline, *others)
             found.append((grid, simulate(machine, work, grid)))
     if not found:
-        said = " ".join(f"{name}={n}" for name, n in fixed.items())
+        said = " ".join(f"{name}={n}" for name, n in fixed.items()) or "a grid"
         raise UserError(f"{said} cannot be: data x tensor x pipeline must be {ranks} devices, tensor must "
-                        f"divide {heads} heads, and pipeline be at most {layers} layers")
+                        f"divide {heads} heads, pipeline be at most {layers} layers, and data x micro be at "
+                        f"most {work.batch} sequences")
     best = min(found, key=lambda pair: (max(pair[1].memory, machine.memory), pair[1].seconds))
     if (needed := best[1].memory) > machine.memory:
         raise UserError(f"a device needs {needed / 1e9:,.1f} GB to train this and has "

@@ -138,7 +138,7 @@ def intervals(points: np.ndarray, law: Any, numbers: Callable[[Any], Any], draws
 def read_points(path: str) -> np.ndarray:
     """Read runs (R, 3) from a text file with params, tokens and loss on each line; # begins a comment.
 
-    Raises UserError when the file is missing or has other lines, and for fewer than three sizes or budgets.
+    Raises UserError when the file is missing or has other lines, and for too few runs, sizes or budgets.
     """
     lines, points = read_text(path).splitlines(), np.zeros((0, 0))
     with suppress(ValueError):
@@ -147,5 +147,7 @@ def read_points(path: str) -> np.ndarray:
         raise UserError(f"{path} needs params,tokens,loss on each line, all above 0, as in 7e6,3e8,2.5")
     if (n := min(len(np.unique(column)) for column in points.T[:2])) < 3:
         raise UserError(f"{path} has {n} different sizes or budgets: a law needs at least 3, better 5")
+    if len(points) < 6:
+        raise UserError(f"{path} has {len(points)} runs, and a law has 5 numbers: give more runs than that")
     return points
 
