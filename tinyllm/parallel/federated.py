@@ -67,7 +67,8 @@ class Client:
         private = self.parts.config.private.epsilon > 0  # then its seed must be too long to be tried out
         seed = random.key if private else random.integers(2**31)
         self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed))
-        self.plan, self.private = text_plan(self.parts), None
+        with worded("", ", or fewer federated.clients"):
+            self.plan, self.private = text_plan(self.parts), None
         if private:
             config = self.parts.config
             steps = replace(config.train, steps=config.train.steps * config.options.local_steps)
@@ -145,9 +146,13 @@ class Rounds(Loop):
     def client(self, number: int) -> Any:
         """Return a client, which has its share of the corpus. Raises UserError if that is too little."""
         if number not in self.clients:
-            with worded("", ", or fewer federated.clients"):
-                self.clients[number] = Client(replace(self.parts, corpus=dealt(self.parts, number)), number)
+            self.clients[number] = client_of(self.parts, number)
         return self.clients[number]
+
+
+def client_of(parts: Parts, number: int) -> Client:
+    """Return a client that has its share of a corpus. Raises UserError if that is too little."""
+    return Client(replace(parts, corpus=dealt(parts, number)), number)
 
 
 @dataclass(frozen=True, repr=False)

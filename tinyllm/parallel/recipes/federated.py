@@ -5,7 +5,7 @@ from functools import partial
 
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.parallel.federated import Rounds, text_plan
+from tinyllm.parallel.federated import ELSEWHERE, Rounds, client_of, text_plan
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
 
@@ -31,5 +31,7 @@ def federated(parts: Parts) -> Plan:
     """Return a plan whose loop is a server's, and which validates on what no client learns from."""
     if parts.config.private.epsilon and parts.config.options.proximal:
         raise UserError("private clients have no federated.proximal: leave out one of the two")
+    if not ELSEWHERE.get():  # so that mistakes are found before there is a run
+        client_of(parts, parts.config.options.clients - 1)
     return replace(text_plan(parts), loop=partial(Rounds, parts=parts), healthy={
         "refused": (0.0, 0.0, "log.jsonl says why")})
