@@ -103,7 +103,8 @@ def test_noise_comes_once_for_a_batch_and_pieces_and_processes_change_no_bit():
 
     def gradients(group=None, pieces=4, noise=True):
         model = tiny("gpt")
-        chosen = private if noise else dataclasses.replace(private, used=frozenset())
+        silent = dataclasses.replace(private.settings, noise=None)
+        chosen = private if noise else dataclasses.replace(private, settings=silent)
         more = (group,) if group else ()
         forward_backward(model.train(), batch, next_token, pieces, *more, key=(3, 5), private=chosen)
         return {name: p.grad for name, p in model.named_parameters()}
@@ -115,12 +116,15 @@ def test_noise_comes_once_for_a_batch_and_pieces_and_processes_change_no_bit():
     for pieces in (1, 7):
         whole = gradients(pieces=pieces)
         assert all(np.allclose(whole[name], first[name], atol=1e-6) for name in first)
-    noise = np.concatenate([(6 * first[name] - clean[name]).ravel() for name in first])
+    noise = np.concatenate([6 * (first[name] - clean[name]).ravel() for name in first])
     assert np.std(noise) == pytest.approx(1.5 * 0.1, rel=0.05) and abs(np.mean(noise)) < 0.01
     empty, none = tiny("gpt"), batch.rows(slice(0))
     assert forward_backward(empty, none, next_token, 4, key=(3, 5), private=private)[0] == 0
     for name, p in empty.named_parameters():
-        assert np.allclose(6 * p.grad, 6 * first[name] - clean[name], atol=1e-5)
+        assert np.allclose(p.grad, first[name] - clean[name], atol=1e-5)
+    private.used = frozenset()  # a gradient gets noise also if the loss seemed not to depend on the weight
+    assert all(np.array_equal(grad, first[name]) for name, grad in gradients().items())
+    assert private_plan(PrivateConfig(8.0), 50, 60, 100).batch == 50
 
 
 def test_noise_is_normal_far_into_the_tails():

@@ -109,7 +109,8 @@ class Private:
             numbers += 0.0 if p.grad is None else p.grad
             p.grad = numbers / np.float32(self.batch)
 
-        on_threads(add_noise, [(name, p) for name, p in model.named_parameters() if name in self.used])
+        on_threads(add_noise, [(name, p) for name, p in model.named_parameters()
+                               if name in self.used or p.grad is not None])
 
     def examine(self, model: Any, pair: Any, loss: Callable) -> None:
         """Remember which parameters the loss uses; compare gradients with those of each example alone.
@@ -141,7 +142,7 @@ def private_plan(config: PrivateConfig, examples: int, batch: int, steps: int) -
 
     def with_noise(noise):
         settings = dataclasses.replace(config, delta=delta, noise=noise)
-        return Private(settings, min(1.0, batch / examples), batch)
+        return Private(settings, min(1.0, batch / examples), min(batch, examples))
 
     if config.noise:
         return with_noise(config.noise)
