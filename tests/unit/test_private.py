@@ -12,6 +12,7 @@ from tiny_models import V, each_family, lively
 from tiny_run import new_training, outcome, resumed_training
 
 import tinyllm as tl
+import tinyllm.cli
 from tinyllm import nn, ops
 from tinyllm.data import Batch
 from tinyllm.models import build
@@ -194,6 +195,15 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     refuses("pretrain has none here: train on whole documents", start, private__epsilon=8.0)
     refuses("private training needs train.precision=float32", start, **given, train__precision="bf16")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_private_run_promises_on_the_screen_and_proposes_no_steps_that_would_be_refused(tmp_path, capsys):
+    (tmp_path / "pairs.tsv").write_text("".join(f"{i} + {i}\tis {2 * i}\n" for i in range(60)))
+    assert tl.cli.main(["train", "sft", "--data", f"{tmp_path}/pairs.tsv", "--preset", "nano", "--steps", "2",
+                        "--out", f"{tmp_path}/run", "--set", "private.epsilon=8"]) == 0
+    said = capsys.readouterr().out
+    assert "(8, 0.00185185)-differentially private" in said
+    assert "tinyllm generate" in said and "--resume" not in said
 
 
 def test_examples_are_drawn_each_on_its_own(tmp_path):

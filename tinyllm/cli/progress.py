@@ -111,8 +111,8 @@ class Display:
         folder = quote(str(self.run.folder))
         chat = [] if self.setup.model.silent else [f"tinyllm chat {folder}", f"tinyllm eval {folder}"]
         judged = f"RUN --best-of 16 --by {folder}" if self.setup.model.objective == "scores" else folder
-        commands = [f"tinyllm generate {judged} --prompt TEXT", *chat,
-                    f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
-                    "tinyllm lesson"]
+        longer = f"tinyllm train --out {folder} --resume --steps {2 * self.steps}"
+        more_steps = [] if self.setup.config.private.epsilon else [longer]  # which privacy does not allow
+        commands = [f"tinyllm generate {judged} --prompt TEXT", *chat, *more_steps, "tinyllm lesson"]
         self.say("\n".join(["", *lines, "", "it writes:", indented(printable(sample)), ""]))
         self.say("\n  ".join(["what next:", *commands]) + f"\nor look at {self.run.report} in a browser")
