@@ -109,7 +109,9 @@ def test_a_run_tells_its_losses_on_the_way_and_reads_facts_of_its_own(short):
 @pytest.mark.parametrize("text, why", [
     ("1,2\n", "params,tokens,loss"), ("a,b,c\n", "params,tokens,loss"), ("", "params,tokens,loss"),
     ("1,2,-3\n", "above 0"), ("5,6,7\n5,8,9\n", "1 different sizes"), (None, "runs.csv"),
-    ("1,2,3\n2,3,3\n3,4,2\n", "3 runs, and a law has 5 numbers")])
+    ("1,2,3\n2,3,3\n3,4,2\n", "3 runs, and a law has 5 numbers"),
+    ("1,2,1e300\n", "above 0 and below 1e30"),
+    ("".join(f"{2**i},{20 * 2**i},{9 - i}\n" for i in range(8)), "tokens grow with the parameters")])
 def test_bad_points_are_refused_in_one_line(here, refused, text, why):
     if text is not None:
         (here / "runs.csv").write_text(text)

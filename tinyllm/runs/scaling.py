@@ -143,11 +143,15 @@ def read_points(path: str) -> np.ndarray:
     lines, points = read_text(path).splitlines(), np.zeros((0, 0))
     with suppress(ValueError):
         points = np.array([each.split(",") for each in lines if each.strip() and each[0] != "#"], np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or not np.all((points > 0) & np.isfinite(points)):
-        raise UserError(f"{path} needs params,tokens,loss on each line, all above 0, as in 7e6,3e8,2.5")
+    if points.ndim != 2 or points.shape[1] != 3 or not np.all((points > 1e-30) & (points < 1e30)):
+        raise UserError(f"{path} needs params,tokens,loss on each line, all above 0 and below 1e30, as in "
+                        "7e6,3e8,2.5")
     if (n := min(len(np.unique(column)) for column in points.T[:2])) < 3:
         raise UserError(f"{path} has {n} different sizes or budgets: a law needs at least 3, better 5")
     if len(points) < 6:
         raise UserError(f"{path} has {len(points)} runs, and a law has 5 numbers: give more runs than that")
+    if np.corrcoef(np.log(points[:, :2].T))[0, 1] > 0.999:
+        raise UserError(f"{path} has runs whose tokens grow with the parameters: what each of the two does "
+                        "cannot be told apart; give each size several budgets")
     return points
 
