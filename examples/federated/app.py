@@ -84,11 +84,17 @@ def received(message):
 
 @client.train()
 def answer(message, context):
-    """Train on the text that the node was started with, --node-config 'data="my.txt"'."""
+    """Train on the text that the node was started with, --node-config 'data="my.txt"'.
+
+    With 'data="my.txt" epsilon=8.0', only with so much differential privacy, whatever the server asks for.
+    """
     asked, record = message.content.config_records["sent"], {}
     try:
         if not (own := context.node_config.get("data")):
             raise UserError("it has no text: start its SuperNode with --node-config 'data=\"my.txt\"'")
+        epsilon, most = parse_json(asked["settings"])["private.epsilon"], context.node_config.get("epsilon")
+        if most and not 0 < epsilon <= most:
+            raise UserError(f"it trains with private.epsilon from above 0 to {most:g}, not {epsilon:g}")
         sent = unpack(asked["message"], {"round": int})
         reply = client_of(asked["settings"], own, asked["client"]).train(sent["weights"], sent["round"])
         record["message"] = pack(**reply._asdict())

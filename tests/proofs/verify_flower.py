@@ -4,8 +4,9 @@
 
 FLOWER is an environment with `pip install '.[federated]'`. A SuperLink and a SuperNode for each client run
 examples/federated. Weights, log and refusals must have the bits of `tinyllm train federated`. Then one client
-is killed, and may cost a round at most; one with another tokenizer must be refused by name. Exits with 1 if
-anything differs, and with 77 without Flower.
+is killed, and may cost a round at most; one with another tokenizer must be refused by name, and one that asks
+for privacy, which the server does not promise, must refuse. Exits with 1 if anything differs, and with 77
+without Flower.
 """
 
 import argparse
@@ -40,9 +41,9 @@ def arguments(folder, clients, **settings):
 
 
 @contextmanager
-def federation(place, datas):
-    """Start a SuperLink and a SuperNode for each of `datas` -> (environment for flwr, processes)."""
-    ports = [free_port() for _ in range(len(datas) + 1)]
+def federation(place, nodes):
+    """Start a SuperLink, and a SuperNode with each of the settings `nodes` -> (environment, processes)."""
+    ports = [free_port() for _ in range(len(nodes) + 1)]
     link = f"127.0.0.1:{ports[0]}"
     (place / "config.toml").write_text(f'[superlink]\ndefault = "here"\n[superlink.here]\n'
                                        f'address = "{link}"\ninsecure = true\n')
@@ -52,7 +53,7 @@ def federation(place, datas):
     commands = [["flower-superlink", "--insecure", "--port", str(ports[0]),
                  "--disable-runtime-dependency-installation"]]
     commands += [["flower-supernode", "--insecure", "--superlink", link, "--port", str(port),
-                  "--node-config", f'data="{data}"'] for port, data in zip(ports[1:], datas, strict=True)]
+                  "--node-config", node] for port, node in zip(ports[1:], nodes, strict=True)]
     processes = []
     try:
         for i, command in enumerate(commands):
@@ -112,7 +113,7 @@ def main(argv=None):
         words = arguments(place / "one", 2, **{"train.steps": steps})
         subprocess.run([sys.executable, "-m", "tinyllm", "train", "federated", *words], check=True, cwd=ROOT,
                        stdout=subprocess.DEVNULL)
-        with federation(place, [DATA] * 2) as (environment, _):
+        with federation(place, [f'data="{DATA}"'] * 2) as (environment, _):
             words = arguments(place / "several", 2, **{"train.steps": steps})
             good += [train(environment, place, place / "several", steps, words)]
         time.sleep(1)
@@ -121,15 +122,17 @@ def main(argv=None):
               "the bits of one process" if good[-1] else "OTHER BITS", flush=True)
         text = place / "other.txt"
         text.write_text("To be or not to be. " * 300)
-        with federation(place, [DATA, DATA, str(text)]) as (environment, processes):
-            words = arguments(place / "killed", 3, **{"train.steps": steps, "federated.timeout": 60,
+        nodes = [f'data="{DATA}"', f'data="{DATA}"', f'data="{text}"', f'data="{DATA}" epsilon=8.0']
+        with federation(place, nodes) as (environment, processes):
+            words = arguments(place / "killed", 4, **{"train.steps": steps, "federated.timeout": 60,
                                                       "tokenizer": "char"})
             good += [train(environment, place, place / "killed", steps, words, kill=processes[1])]
         log = read_text(Run(place / "killed").log.path)
         used = [record["clients"] for record in rounds(place / "killed").values()]
-        good += [len(used) == steps and min(used) >= 1, "it has another tokenizer (SHA-256" in log]
-        print(f"=> a client killed, one with another tokenizer: clients used in each round {used};",
-              "refused by name" if good[-1] else "NOT REFUSED", flush=True)
+        reasons = "it has another tokenizer (SHA-256", "it trains with private.epsilon from"
+        good += [len(used) == steps and min(used) >= 1, all(why in log for why in reasons)]
+        print("=> a client killed, one with another tokenizer, one that wants privacy:",
+              f"clients used in each round {used};", "refused by name" if good[-1] else "NOT REFUSED", flush=True)
     return 0 if all(good) else 1
 
 
