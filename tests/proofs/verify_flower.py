@@ -132,7 +132,8 @@ def main(argv=None):
         reasons = "it has another tokenizer (SHA-256", "it trains with private.epsilon from"
         good += [len(used) == steps and min(used) >= 1, all(why in log for why in reasons)]
         print("=> a client killed, one with another tokenizer, one that wants privacy:",
-              f"clients used in each round {used};", "refused by name" if good[-1] else "NOT REFUSED", flush=True)
+              f"clients used in each round {used};",
+              "refused by name" if good[-1] else "NOT REFUSED", flush=True)
     return 0 if all(good) else 1
 
 
