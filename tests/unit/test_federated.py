@@ -124,6 +124,7 @@ def test_liars_are_outvoted_by_trimmed_means_only():
     assert max(losses(0.4, 1, 3)[-1], losses(0.5, 1, 3)[-1]) < last + 0.3 * (first - last)
     replies = [Reply({"w": np.float32([[x, -x]])}, 10, 1.0, {}) for x in (1, 2, 3, 99, -99)]
     assert combined(replies, 0.2)["w"].tolist() == combined(replies, 0.5)["w"].tolist() == [[2.0, -2.0]]
+    assert combined(replies[:4], 0.1)["w"].tolist() == [[2.5, -2.5]]  # of four, one at each end
 
 
 @pytest.mark.parametrize("change, why", [

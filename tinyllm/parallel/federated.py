@@ -253,7 +253,7 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, 
 def combined(replies: list[Reply], trim: float) -> dict[str, np.ndarray]:
     """Return the mean of the clients' weights: by tokens, or without the extremes if `trim` is above 0."""
     found, tokens = {}, np.array([reply.tokens for reply in replies])
-    left_out = min(round(trim * len(replies)), (len(replies) - 1) // 2)
+    left_out = min(math.ceil(trim * len(replies) - 1e-6), (len(replies) - 1) // 2)
     for name, first in replies[0].weights.items():
         values = np.stack([reply.weights[name].reshape(-1) for reply in replies])
         mean = ops.trimmed_mean(values, left_out) if trim else ops.federated_mean(values, tokens)
