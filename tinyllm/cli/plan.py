@@ -54,8 +54,8 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
     examples:
       tinyllm plan --model gpt2 --machine a100 --devices 1 --tokens 10e9
       tinyllm plan --params 7e9 --nodes 512 --price-per-hour 2
-      tinyllm plan --params 405e9 --nodes 2048 --context 8192 --batch 16e6 --tokens 15e12
-      tinyllm plan --params 671e9 --active 37e9 --machine h800 --nodes 256 --tokens 15e12
+      tinyllm plan --params 405e9 --nodes 2048 --batch 16e6 --tokens 15e12
+      tinyllm plan --params 671e9 --active 37e9 --machine h800 --nodes 256
     """
     given = params, active, nodes, devices, context, batch, tokens, price_per_hour
     for (name, (low, high)), value in zip(LIMITS.items(), given, strict=True):

@@ -15,7 +15,7 @@ clients = st.sampled_from((3, 1, 2, 4, 5, 10))
 def sent(draw):
     """Draw the weights of clients, and how many tokens each has: some have none, some very many."""
     N = draw(clients)
-    tokens = Random(draw(seeds), "tokens").integers(draw(st.sampled_from((1000, 3, 10**7))), N)
+    tokens = Random(draw(seeds), "tokens").integers(draw(st.sampled_from((50, 3, 10**7))), N)
     tokens[draw(st.integers(0, N - 1))] += 1
     return floats(draw, (N, draw(sizes))), tokens.astype(np.float32)
 
