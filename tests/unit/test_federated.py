@@ -107,6 +107,7 @@ def test_too_little_text_for_so_many_clients_is_said_in_one_line():
             federated__clients=300, federated__share=0.01)  # before there is a run
     refuses("private training needs train.precision=float32: rounded, gradients may be longer$", federation,
             private__epsilon=8.0, train__precision="bf16")
+    refuses("nothing says where the documents of [^ ]*py end$", federation, __file__, private__epsilon=8.0)
 
 
 def test_the_proximal_term_pulls_each_weight_back():

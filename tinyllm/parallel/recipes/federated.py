@@ -31,7 +31,8 @@ def federated(parts: Parts) -> Plan:
     """Return a plan whose loop is a server's, and which validates on what no client learns from."""
     if parts.config.private.epsilon and parts.config.options.proximal:
         raise UserError("private clients have no federated.proximal: leave out one of the two")
+    plan = text_plan(parts)
     if not ELSEWHERE.get():  # so that mistakes are found before there is a run
         client_of(parts, parts.config.options.clients - 1)
-    return replace(text_plan(parts), loop=partial(Rounds, parts=parts), healthy={
+    return replace(plan, loop=partial(Rounds, parts=parts), healthy={
         "refused": (0.0, 0.0, "log.jsonl says why")})
