@@ -166,7 +166,7 @@ def test_one_signal_stops_all_and_the_run_goes_on_with_fewer(tmp_path, text, sen
     settings = in_pieces("gpt", train__steps=150, train__eval_every=150, train__checkpoint_every=10)
     words = flags(tmp_path / "run", text, "--overwrite", settings)
     process = start(4, words)
-    while process.poll() is None and not glob.glob(f"{tmp_path}/run/checkpoints/step-*"):  # Path.glob raises in a race
+    while process.poll() is None and not glob.glob(f"{tmp_path}/run/checkpoints/step-*"):
         time.sleep(0.01)
     started = ranks(process)
     assert len(started) == 4
