@@ -204,6 +204,11 @@ def test_a_private_run_promises_on_the_screen_and_proposes_no_steps_that_would_b
     said = capsys.readouterr().out
     assert "(8, 0.00185185)-differentially private" in said
     assert "tinyllm generate" in said and "--resume" not in said
+    assert tl.cli.main(["train", "federated", "--data", "world:facts,n=200", "--preset", "nano",
+                        "--steps", "1", "--tokenizer", "byte", "--set", "federated.clients=2",
+                        "--set", "private.epsilon=8", "--set", "federated.local_steps=1",
+                        "--out", f"{tmp_path}/clients"]) == 0
+    assert "DP     client 1: the weights are (8, 0.0011" in capsys.readouterr().out
 
 
 def test_examples_are_drawn_each_on_its_own(tmp_path):

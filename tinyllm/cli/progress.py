@@ -51,7 +51,7 @@ class Display:
                     f"learning rate {config.train.lr:g} ({config.train.schedule}), seed {config.seed}",
             "loss": "in " + self.unit.replace("token", "character")
                     + ("" if floor is None else f"; at best {floor:.3f}"),
-            "DP": self.setup.private.guarantee() if self.setup.private else "",
+            "DP": self.setup.private.guarantee() if self.setup.private else self.setup.plan.promise,
             "run": str(self.run.folder),
             "doctor": doctor(self.setup.plan, self.setup.plan.known),
         }

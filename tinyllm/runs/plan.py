@@ -31,6 +31,7 @@ class Plan:
     examples: int = 0  # how many a private training draws from; 0: its rows are no examples
     pair: Batch | None = None  # the first two of them
     loop: Callable[..., Loop] = Loop  # what trains
+    promise: str = ""  # of clients who train privately
     sample: Callable[[Any], str] | None = None  # from the model to a text; None: samples continue the prompt
 
 

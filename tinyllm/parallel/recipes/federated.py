@@ -31,8 +31,9 @@ def federated(parts: Parts) -> Plan:
     """Return a plan whose loop is a server's, and which validates on what no client learns from."""
     if parts.config.private.epsilon and parts.config.options.proximal:
         raise UserError("private clients have no federated.proximal: leave out one of the two")
-    plan = text_plan(parts)
+    plan, last, promise = text_plan(parts), parts.config.options.clients - 1, ""
     if not ELSEWHERE.get():  # so that mistakes are found before there is a run
-        client_of(parts, parts.config.options.clients - 1)
-    return replace(plan, loop=partial(Rounds, parts=parts), healthy={
+        private = client_of(parts, last).private
+        promise = f"client {last}: {private.guarantee()}" if private else ""
+    return replace(plan, loop=partial(Rounds, parts=parts), promise=promise, healthy={
         "refused": (0.0, 0.0, "log.jsonl says why")})
