@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pytest
 from helpers import refuses, together
-from mpi_run import MISSING, flags, ranks, run, start
+from mpi_run import MISSING, MPIEXEC, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
 from tinyllm import nn
@@ -157,6 +157,17 @@ def test_a_mistake_in_one_process_or_in_all_is_one_line_and_exit_code_2(tmp_path
     words = [*flags(tmp_path / "run", text, "--overwrite", in_pieces("gpt")), *changed]
     code, _, errors = run(2 if other else 3, words, [*words, *other] if other else ())
     assert code == 2 and errors.count("\n") == 1 and re.search(said, errors)
+
+
+@real
+def test_a_process_that_leaves_by_sys_exit_ends_all(tmp_path, text):
+    code = ("import sys, tinyllm.cli, tinyllm.train.loop as loop, tinyllm.parallel.mpi as mpi\n"
+            "if mpi.launched()[0]: loop.Loop.measure = lambda self: sys.exit(3)\n"
+            "sys.exit(tinyllm.cli.main(sys.argv[1:]))")
+    words = flags(tmp_path / "run", text, "--overwrite", in_pieces("gpt"))
+    done = subprocess.run([MPIEXEC, "-n", "2", sys.executable, "-c", code, *words], capture_output=True,
+                          text=True, timeout=30)
+    assert done.returncode == 1 and "SystemExit: 3" in done.stderr
 
 
 @real

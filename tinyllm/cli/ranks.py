@@ -23,14 +23,14 @@ def one_voice(tell: Callable[[BaseException], int]) -> Iterator[None]:
     group: Any = connect()
     try:
         yield
-    except (Exception, KeyboardInterrupt) as error:
-        if group.size == 1:
+    except BaseException as error:
+        if group.size == 1 or (isinstance(error, SystemExit) and not error.code):  # after --help
             raise
         first = group.first_to_fail()
         os.dup2(shown if first else nowhere, 2)
         try:
             code = tell(error)
-        except Exception:  # a bug of the library
+        except BaseException:  # a bug of the library, or sys.exit in a user's code
             traceback.print_exc()
             code = 1
         os.dup2(nowhere, 2)  # without MPI's own message
