@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import itertools
 import queue
 
 import numpy as np
@@ -98,3 +99,15 @@ def together(size, work):
     queues = new_queues(size)
     with concurrent.futures.ThreadPoolExecutor(size) as pool:
         return list(pool.map(lambda rank: work(Threads(rank, queues)), range(size)))
+
+
+def train_in(group, run, setup, resume, stops=10**9):
+    """Begin or resume a run as a process of a group; end after `stops` steps more -> the loop."""
+    group.gather(None)  # all have looked for the run's file
+    if group.rank == 0 and not resume:
+        run.create(setup.record(), setup.tokenizer)
+    group.gather(None)
+    steps = itertools.count()
+    loop = setup.train(run, resume, stop=lambda: next(steps) >= stops)
+    list(loop)
+    return loop

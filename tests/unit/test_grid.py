@@ -3,11 +3,10 @@
 Threads stand for processes, except in the last test, which starts real ones by MPI.
 """
 
-import itertools
 
 import numpy as np
 import pytest
-from helpers import Threads, new_queues, refuses, together
+from helpers import Threads, new_queues, refuses, together, train_in
 from mpi_run import MISSING, flags, run
 from tiny_run import in_pieces, outcome, write_text
 
@@ -42,18 +41,12 @@ def of_grid(grid, **more):
 
 def train(group, folder, settings, grid, stops=10**9, **more):
     """Begin or resume a run on a grid of processes -> the loop."""
-    run, done = Run(folder), itertools.count()
+    run = Run(folder)
     resume = run.file.exists()
     config = make_config((run.read().config.flat() if resume else settings) | of_grid(grid, **more))
     setup = reopen(run, config) if resume else prepare(config)
     arrange(setup, group)
-    group.gather(None)  # all have looked for the file
-    if group.rank == 0 and not resume:
-        run.create(setup.record(), setup.tokenizer)
-    group.gather(None)
-    loop = setup.train(run, resume, stop=lambda: next(done) >= stops)
-    list(loop)
-    return loop
+    return train_in(group, run, setup, resume, stops)
 
 
 def on_grid(folder, settings, grid, *stops, **more):

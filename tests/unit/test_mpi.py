@@ -4,7 +4,6 @@ Threads stand for processes in the first tests; the others start real ones by MP
 """
 
 import glob
-import itertools
 import os
 import re
 import signal
@@ -14,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import refuses, together
+from helpers import refuses, together, train_in
 from mpi_run import MISSING, MPIEXEC, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
@@ -35,19 +34,13 @@ def text(tmp_path_factory):
 
 def trained(folder, settings, group, divide=True, stops=10**9):
     """Begin or resume a run as process of a group; return the optimizer's state."""
-    run, steps = Run(folder), itertools.count()
+    run = Run(folder)
     resume = run.file.exists()
     setup = reopen(run, run.read().config) if resume else prepare(make_config(settings))
     setup.group = group
     if divide:
         setup.divide = Zero
-    group.gather(None)  # all have looked for the file
-    if group.rank == 0 and not resume:
-        run.create(setup.record(), setup.tokenizer)
-    group.gather(None)
-    loop = setup.train(run, resume, stop=lambda: next(steps) >= stops)
-    list(loop)
-    return loop.optimizer
+    return train_in(group, run, setup, resume, stops).optimizer
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.inspect import open_or_build
-from tinyllm.errors import UserError, did_you_mean, worded
+from tinyllm.errors import UserError, unknown, worded
 from tinyllm.models import family
 from tinyllm.nn import DecoderLM
 from tinyllm.nn.module import forward_flops
@@ -65,8 +65,7 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
         raise UserError(f"--active {active:g} must be a part of --params")
     work, fixed, known = _work(model, preset, params, active, context, batch), _fixed(grid or []), machines()
     if machine not in known:
-        hint = did_you_mean(machine, known) or f"; there are {', '.join(known)}"
-        raise UserError(f"there is no machine {machine[:40]!r}{hint}")
+        raise unknown("machine", machine, known)
     on = replace(known[machine], devices=devices or known[machine].devices)
     rows = scaling(on, work, nodes, fixed)
     enough = next((row["nodes"] for row in rows if row["strong"]), 0)

@@ -217,7 +217,7 @@ def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> f
         return math.sqrt(sum((change**2).sum() for change in changes))
 
 
-def kinds(weights: dict[str, np.ndarray]) -> dict[str, tuple]:
+def forms(weights: dict[str, np.ndarray]) -> dict[str, tuple]:
     """Return {name: (shape, dtype)}."""
     return {name: (array.shape, array.dtype) for name, array in weights.items()}
 
@@ -235,7 +235,7 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, 
         elif other := [name for name in own if reply.digests.get(name) != own[name]]:
             theirs = str(reply.digests.get(other[0]))
             found[number] = f"it has another {other[0]} (SHA-256 {theirs[:12]} and {own[other[0]][:12]})"
-        elif kinds(reply.weights) != kinds(sent):
+        elif forms(reply.weights) != forms(sent):
             found[number] = "its weights have other names, shapes or types of numbers"
         elif not (0 < reply.tokens < MOST and abs(reply.loss) < MOST):
             found[number] = "its loss is not finite, or it claims to have no tokens, or too many"
