@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import sys
@@ -18,6 +19,13 @@ pytest.importorskip("uvicorn")
 from tinyllm.serve import fields, listen
 
 WRITE, TALK = "/v1/completions", "/v1/chat/completions"
+SLOW = """import os, signal, time
+from tinyllm.serve import app
+from tinyllm.decode.engine import Engine
+step, leave = Engine.step, app._leave
+Engine.step = lambda self: (time.sleep(0.1), step(self))[1]"""
+ENDS = SLOW + """
+app._leave = lambda *args: (os.kill(os.getpid(), signal.SIGTERM), leave(*args))[1]"""  # as a request begins
 QUICK = "from tinyllm.serve import app, listen; app.SECONDS = listen.SECONDS = 1; listen.CONNECTIONS = 40"
 
 
@@ -35,15 +43,19 @@ def test_a_port_that_is_taken_and_a_missing_package_give_one_line(refused, monke
     assert "pip install uvicorn" in refused("serve", "shipped")
 
 
+def count_texts(metrics):
+    """Return how many texts run or wait, by /metrics."""
+    return sum(map(int, re.findall(r"^tinyllm_(?:running|waiting) (\d+)$", metrics, re.MULTILINE)))
+
+
 @pytest.mark.signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_soon_and_tells_who_waits(talker, number):
-    with running(talker, "shipped") as process, ThreadPoolExecutor(9) as pool:
+    with running(talker, "shipped", first=SLOW) as process, ThreadPoolExecutor(9) as pool:
         body = {"model": "shipped", "prompt": "Once", "max_tokens": 200, "n": 20, "temperature": 1.0}
         streams = [pool.submit(ask, process.port, WRITE, body | {"stream": i % 2 == 0}) for i in range(8)]
-        while "running 0" in (metrics := ask(process.port, "/metrics")[1]):
+        while count_texts(ask(process.port, "/metrics")[1]) < 160:
             time.sleep(0.02)
-        assert "tinyllm_running" in metrics
         idle = http.client.HTTPConnection("127.0.0.1", process.port)
         idle.request("GET", "/health")  # a connection that is kept alive
         process.send_signal(number)
@@ -54,6 +66,12 @@ def test_a_signal_ends_the_server_soon_and_tells_who_waits(talker, number):
     for status, said in found:
         assert (status == 503 and said["error"]["code"] == "shutdown") if isinstance(said, dict) else (
             "shutdown" in said and "[DONE]" not in said)
+
+
+def test_a_request_that_begins_when_a_signal_comes_is_told(talker):
+    with running(talker, first=ENDS) as process:
+        status, said = ask(process.port, WRITE, {"prompt": "Once", "max_tokens": 90})
+        assert (status, said["error"]["code"], process.wait(10)) == (503, "shutdown", 0)
 
 
 def test_a_key_is_asked_for_and_other_hosts_may_be_named(talker):

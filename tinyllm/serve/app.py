@@ -183,13 +183,13 @@ class Api:
         need = job.served.position * sum(len(ids) + options["max_tokens"] for ids, options in job.prompts)
         if need > memory:
             raise Refusal(f"the answers may need {need:,} bytes of {memory:,}")
-        held = sum(n for other, n in self.held.items() if other.served is job.served)
-        if self.ended or need + held > memory:
-            raise self.ended or Refusal("too many requests wait: try again", status=503, code="overloaded")
+        self.held[job] = need  # before a look at `ended`: a signal may come between any two lines
         watch = asyncio.create_task(_leave(receive, job.queue))
-        self.held[job] = need
-        self.worker.inbox.put(partial(self.worker.begin, job))
         try:
+            held = sum(n for other, n in self.held.items() if other.served is job.served)
+            if self.ended or held > memory:
+                raise self.ended or Refusal("too many requests wait: try again", status=503, code="overloaded")
+            self.worker.inbox.put(partial(self.worker.begin, job))
             await _send(answer, send)
         finally:
             watch.cancel()
