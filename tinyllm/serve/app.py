@@ -188,7 +188,8 @@ class Api:
         try:
             held = sum(n for other, n in self.held.items() if other.served is job.served)
             if self.ended or held > memory:
-                raise self.ended or Refusal("too many requests wait: try again", status=503, code="overloaded")
+                busy = Refusal("too many requests wait: try again", status=503, code="overloaded")
+                raise self.ended or busy
             self.worker.inbox.put(partial(self.worker.begin, job))
             await _send(answer, send)
         finally:
