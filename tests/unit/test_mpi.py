@@ -130,6 +130,7 @@ def test_real_processes_write_the_bits_of_one(tmp_path, text):
         words = flags(tmp_path / str(size), text, "--overwrite", settings | {"parallel.zero": zero})
         code, printed, errors = run(size, words)
         assert (code, errors) == (0, "") and printed.count("what next:") == 1
+        assert f"{size} processes: the bits of one with train.accumulate=" in printed
         assert printed.endswith("report.html in a browser\n"), "MPI adds nothing"
         assert outcome(tmp_path / str(size)) == outcome(tmp_path / "whole")
         assert (tmp_path / str(size) / "report.html").exists()
