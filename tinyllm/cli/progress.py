@@ -41,7 +41,9 @@ class Display:
     def introduce(self) -> None:
         """Describe the training, the data and the plan."""
         config, facts, model = self.setup.config, self.setup.facts, self.setup.model
-        floor, pieces, group = facts.entropy_per_char, config.train.accumulate, self.setup.group
+        floor, group = facts.entropy_per_char, self.setup.group
+        whole = f"the bits of one with train.accumulate={config.train.accumulate}"
+        divided = f"{group.size // group.copies} for each copy of the model"
         what = f"a {type(model).__name__} of {model.num_parameters():,} parameters"
         self.say(paragraph(printable(f"Train {what} for {self.steps:,} steps on {facts.data}."), further=0))
         rows = {
@@ -51,9 +53,8 @@ class Display:
                     f"learning rate {config.train.lr:g} ({config.train.schedule}), seed {config.seed}",
             "loss": "in " + self.unit.replace("token", "character")
                     + ("" if floor is None else f"; at best {floor:.3f}"),
-            "MPI": "" if group.size == 1 else f"{group.size} processes: " + (
-                f"the bits of one with train.accumulate={pieces}" if group.copies == group.size else
-                f"{group.size // group.copies} divide a copy of the model, of which there are {group.copies}"),
+            "MPI": f"{group.size} processes: {whole if group.copies == group.size else divided}"
+                   if group.size > 1 else None,
             "DP": self.setup.private.guarantee() if self.setup.private else self.setup.plan.promise,
             "run": str(self.run.folder),
             "doctor": doctor(self.setup.plan, self.setup.plan.known),
