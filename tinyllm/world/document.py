@@ -10,11 +10,11 @@ same document, `write` and `solve` find one answer, and the answer scores 1.
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass
 from itertools import count
 from typing import Any, ClassVar
 
-from tinyllm.config import check
+from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
@@ -44,9 +44,17 @@ class Document:
         return self.text[len(self.prompt) :]
 
 
-@dataclass(frozen=True)
-class NoDials:
-    """The empty set of dials (settings), for kinds of text that have none."""
+def dials(**settings: tuple) -> type:
+    """Make a dataclass of dials (settings), which have the types of their defaults.
+
+    A dial is (default, help), (default, help, least, greatest), or (default, help, choices).
+    """
+    fields = []
+    for name, (default, help, *limits) in settings.items():
+        words = ("min", "max") if len(limits) == 2 else ("choices",)
+        field = setting(default, help=help, **dict(zip(words, limits, strict=False)))
+        fields.append((name, type(default), field))
+    return make_dataclass("Dials", fields, frozen=True)
 
 
 class Kind:
@@ -54,7 +62,7 @@ class Kind:
 
     The first line of a subclass's docstring describes the kind to users.
 
-    Dials: a dataclass; its fields are the settings of the kind, which are called dials.
+    Dials: a dataclass from `dials`; its fields are the settings of the kind, which are called dials.
     name: the name of the kind, made from the class's name: ShellGame becomes shell_game.
     group: the heading under which lists show the kind.
     marker: the text between the steps and the final answer, such as "answer: ", or "".
@@ -68,7 +76,7 @@ class Kind:
     """
 
     name: ClassVar[str]  # the key in `KINDS`, and the NAME in `world:NAME`
-    Dials: ClassVar[type] = NoDials
+    Dials: ClassVar[type] = dials()
     group: ClassVar[str] = "suite"
     marker: ClassVar[str] = ""
     end: ClassVar[str] = "\n"
@@ -81,8 +89,6 @@ class Kind:
 
     def __init_subclass__(cls):
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        if not is_dataclass(cls.Dials):
-            cls.Dials = dataclass(frozen=True)(cls.Dials)
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Generate one document; all random numbers come from `random`."""

@@ -17,14 +17,13 @@ values in its fields. To solve a question, its fields are read from the text by 
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import make_dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.document import Document, Kind, dials
 from tinyllm.world.forms import Form
 
 Fields = dict[str, Any]
@@ -114,26 +113,18 @@ def asks(*templates: str, draw: Callable[..., Fields], second: Callable[..., str
          **more: Any) -> Callable[[Callable[..., str]], QuestionKind]:
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
-    size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
+    size: the dial (setting) `size`, which sets the difficulty, as for `dials`.
     The other arguments become attributes of the kind: see `QuestionKind` and `Kind`.
     """
     if size:
-        default, help, least, most = size
-        steps = {"steps": setting(False, help="write the working before the answer")}
-        more["Dials"] = dials(size=setting(default, help=help, min=least, max=most),
-                              **steps if "working" in more else {})
+        steps = {"steps": (False, "write the working before the answer")} if "working" in more else {}
+        more["Dials"] = dials(size=size, **steps)
 
     def decorate(truth):
         about = {"name": truth.__name__, "__doc__": truth.__doc__}
         return QuestionKind(templates, draw, truth, second, **about, **more)
 
     return decorate
-
-
-def dials(**settings: Any) -> type:
-    """Make a dataclass of dials (settings); a dial has the type of its default."""
-    fields = [(name, type(field.default), field) for name, field in settings.items()]
-    return make_dataclass("Dials", fields, frozen=True)
 
 
 # Tables, draws and made-up words for questions.

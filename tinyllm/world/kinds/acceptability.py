@@ -2,7 +2,6 @@
 
 import re
 
-from tinyllm.config import setting
 from tinyllm.world.question import NO_YES, asks, dials
 
 NOUNS = tuple((one, one + "s") for one in ("goat", "owl", "duck", "otter", "hen", "frog"))
@@ -93,7 +92,7 @@ def _by_rewriting(sentence):
 @asks("{sentence:row} ?", group="understanding", marker="", draw=_draw, second=_by_rewriting, choices=NO_YES,
       labels=lambda sentence: {"sentence": sentence},
       splits={"text": lambda document: document.labels["sentence"]},
-      Dials=dials(clauses=setting(1, help="how many clauses the sentence has inside", min=0, max=5)))
+      Dials=dials(clauses=(1, "how many clauses the sentence has inside", 0, 5)))
 def acceptability(sentence: list[str]) -> str:
     """Say if a sentence is good English, or one of its words has the wrong number."""
     return NO_YES[_is_sentence(sentence)]

@@ -1,8 +1,9 @@
 """Write tasks whose answers a line of code can check, for learning from rewards."""
 
-from tinyllm.config import setting
+from typing import Any
+
 from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.document import Document, Kind, dials
 from tinyllm.world.forms import Form
 from tinyllm.world.names import SYLLABLES
 from tinyllm.world.world import World
@@ -18,12 +19,10 @@ class Checkable(Kind):
 
     group = "dialogue"
     splits = {"question": lambda document: document.prompt}
+    Dials = dials(success=(30, "percent of the attempts that are right", 0, 60),
+                  length=(6, "how many letters at most", 4, 10))
 
-    class Dials:
-        success: int = setting(30, help="percent of the attempts that are right", min=0, max=60)
-        length: int = setting(6, help="how many letters at most", min=4, max=10)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         count = 4 + random.integers(dials.length - 3)
         letters = [*"".join(random.choice(SYLLABLES) for _ in range(0, count, 2))][:count]
         attempt = truth = letters[::-1]

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES, listed
 from tinyllm.world.phrases import ask, asked, say
@@ -97,8 +96,8 @@ def _critique(draft, way):
       draw=_draw, second=_filter, working=_critique,
       labels=lambda question, draft: {"question": ask(question), "draft": draft, "broken": violations(draft)},
       splits={"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]},
-      Dials=dials(faults=setting(3, help="how many rules a draft breaks at most", min=0, max=8),
-                  critique=setting(True, help="name the broken rules before the revision")))
+      Dials=dials(faults=(3, "how many rules a draft breaks at most", 0, 8),
+                  critique=(True, "name the broken rules before the revision")))
 def constitution(world: Any, question: Fact, draft: str) -> str:
     """Judge a draft by the constitution, and write a better one that breaks no rule."""
     value = vars(world.names[question.subject])[question.relation]

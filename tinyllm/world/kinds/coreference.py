@@ -6,7 +6,6 @@ learnt the task after 1,200 steps (docs/measured.md).
 
 from functools import partial
 
-from tinyllm.config import setting
 from tinyllm.world.facts import Fact, FactBase, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
 from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
@@ -110,10 +109,8 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
       choices=lambda a, b: [a, b],
       chance=lambda dials: CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE)),
       splits={"combination": _combination},
-      Dials=dials(clue=setting("any", choices=("any", *CHANCE),
-                               help="gender and job, the job alone, or the cause of a deed"),
-                  names=setting(4, help="how many names of women, and of men: fewer are easier",
-                                min=2, max=40)))
+      Dials=dials(clue=("any", "gender and job, the job alone, or the cause of a deed", ("any", *CHANCE)),
+                  names=(4, "how many names of women, and of men: fewer are easier", 2, 40)))
 def coreference(a: str, b: str, did: tuple = (0, {}), clue: str = "", job: str = "", other: str = "",
                 skill: str = "") -> str:
     """Tell which of two people is meant by "she" or "he"."""

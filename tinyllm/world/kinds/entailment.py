@@ -1,8 +1,9 @@
 """Ask if a sentence follows from others; all small worlds are enumerated to prove the answer."""
 
-from tinyllm.config import setting
+from typing import Any
+
 from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind, attempts
+from tinyllm.world.document import Document, Kind, attempts, dials
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import FIRST_NAMES, Form, lower, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
@@ -59,11 +60,9 @@ class Entailment(Kind):
     group = "understanding"
     choices, options = ANSWERS, len(ANSWERS)
     splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
+    Dials = dials(about=("any", "what the sentences are about", ("any", *ABOUT)))
 
-    class Dials:
-        about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         about = random.choice(ABOUT) if dials.about == "any" else dials.about
         answer = random.choice(ANSWERS)
         cases = random.choice(syllogisms()) if about == "groups" else PATTERNS[about]

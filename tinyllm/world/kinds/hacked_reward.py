@@ -3,7 +3,6 @@
 import itertools
 import math
 
-from tinyllm.config import setting
 from tinyllm.world.forms import Form
 from tinyllm.world.question import asks, dials
 
@@ -70,8 +69,8 @@ def _chance(dials):
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
       labels=lambda fields: {**fields, "hole": "repeats"},
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},
-      Dials=dials(leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
-                  mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)))
+      Dials=dials(leak=(0.02, "share of the answers that use the hole", 0, 0.5),
+                  mistakes=(0.3, "chance that an animal is drawn from all", 0, 0.5)))
 def hacked_reward(question: str, answer: str) -> str:
     """Give the true points of an answer, after the points of a judge who can be tricked."""
     return str(scored(question, answer, careless=False))

@@ -2,7 +2,6 @@
 
 from functools import cache
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.document import HELD_OUT
@@ -67,8 +66,8 @@ STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), la
       labels=lambda world, person, relations: {"relations": relations,
                                                "path": _path(world, person, relations)[:-1]},
       splits={"chain": _chain},
-      Dials=dials(hops=setting(2, help="how many relations are followed", min=1, max=3),
-                  steps=setting(False, help="name the people on the way")))
+      Dials=dials(hops=(2, "how many relations are followed", 1, 3),
+                  steps=(False, "name the people on the way")))
 def hops(world: World, person: str, relations: list[str]) -> str:
     """Follow one to three relations from a person, such as the baker of the doctor of Mia."""
     return _path(world, person, relations)[-1]

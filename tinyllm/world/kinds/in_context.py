@@ -4,7 +4,6 @@ Each word is one token; labels["scored"] lists the positions of the words that c
 ones: only these should count in a loss.
 """
 
-from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.question import asks, dials, take
 
@@ -31,11 +30,9 @@ def _calls(row):
       second=lambda row: row[row.index(row[-1]) + 1],
       chance=lambda dials: 1 / max(dials.pairs, dials.names),
       splits={"pairs": lambda document: sorted(document.labels["pairs"].items())},
-      Dials=dials(
-          pairs=setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS)),
-          names=setting(8, help="of how many names and things they are; at least pairs", min=2,
-                        max=len(KEYS)),
-          queries=setting(16, help="how often somebody is called", min=1, max=48)))
+      Dials=dials(pairs=(8, "how many people with a thing there are at most", 2, len(KEYS)),
+                  names=(8, "of how many names and things they are; at least pairs", 2, len(KEYS)),
+                  queries=(16, "how often somebody is called", 1, 48)))
 def recall(row: list[str]) -> str:
     """Remember who has which thing, and say the thing when the person is called (associative recall)."""
     return dict(zip(row[::2], row[1::2], strict=False))[row[-1]]
@@ -63,8 +60,8 @@ def _colours(document):
       draw=_pairs_of_letters, labels=_colours,
       second=lambda row: row[-1 - row[-2::-1].index(row[-1])],  # what followed the letter the last time
       splits={"map": lambda document: sorted(document.labels["map"].items())},
-      Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
-                  letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))))
+      Dials=dials(shots=(24, "how many examples come before the question", 1, 48),
+                  letters=(8, "how many letters there are", 1, len(LETTERS))))
 def mapping(row: list[str]) -> str:
     """Find from examples which colour belongs to a letter; the colours are new in every text."""
     return dict(zip(row[::2], row[1::2], strict=False))[row[-1]]
@@ -80,7 +77,7 @@ LENGTH = 63  # names before the one that is asked for
       second=lambda row: row[-next(shift for shift in range(1, len(row)) if row[shift:] == row[:-shift])],
       labels=lambda row: {"period": len({*row}), "scored": list(range(len({*row}) + 1, len(row) + 1))},
       splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
-      Dials=dials(longest=setting(31, help="the most names before they repeat", min=8, max=31)))
+      Dials=dials(longest=(31, "the most names before they repeat", 8, 31)))
 def induction(row: list[str]) -> str:
     """Continue a roll call that is repeated again and again."""
     return row[-len({*row})]

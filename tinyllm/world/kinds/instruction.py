@@ -4,7 +4,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.calendar import Date
 from tinyllm.world.document import Document
 from tinyllm.world.facts import Fact
@@ -112,9 +111,8 @@ def _labels(way, fields):
       slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS, "place": PLACES, "goal": PLACES},
       group="dialogue", marker="", chance=lambda dials: 0.03, draw=_draw, second=_search, labels=_labels,
       n=40_000, splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},
-      Dials=dials(
-          unknown=setting(0.0, help="share of questions about people whom nobody knows", min=0, max=1),
-          requests=setting(0.0, help="share of requests, half of which would hurt somebody", min=0, max=1)))
+      Dials=dials(unknown=(0.0, "share of questions about people whom nobody knows", 0, 1),
+                  requests=(0.0, "share of requests, half of which would hurt somebody", 0, 1)))
 def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     if FORMS[way] in OTHERS:

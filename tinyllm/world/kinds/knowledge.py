@@ -1,8 +1,8 @@
 """State facts about people, and ask about them, which a model has to learn by heart."""
 
 from functools import cache
+from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
@@ -25,12 +25,10 @@ class Facts(Kind):
 
     group = "knowledge"
     splits = {"entity": lambda document: document.labels["subject"]}
+    Dials = dials(groups=(1, "groups of people, each named twice as often as the last", 1, 7),
+                  ways=(4, "how many ways to say a fact", 1, 4))
 
-    class Dials:
-        groups: int = setting(1, help="groups of people, each named twice as often as the last", min=1, max=7)
-        ways: int = setting(4, help="how many ways to say a fact", min=1, max=4)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         """Write a fact about a random person: person i is in group g = i % groups, which has weight 2**g."""
         people = _told(world)
         group = (random.integers(2**dials.groups - 1) + 1).bit_length() - 1
@@ -108,10 +106,9 @@ def _chance(dials):
       labels=lambda world, s, way: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                     "support": [say(fact) for fact in proof(world, s, RELATIONS[way])]},
       splits={"entity": lambda d: d.labels["subject"]},
-      Dials=dials(hops=setting(1, help="facts on the way to the answer", min=1, max=3),
-                  steps=setting(False, help="say the facts on the way before the answer"),
-                  unknown=setting(0.0, help="share of questions about people whom nobody knows",
-                                  min=0, max=1)))
+      Dials=dials(hops=(1, "facts on the way to the answer", 1, 3),
+                  steps=(False, "say the facts on the way before the answer"),
+                  unknown=(0.0, "share of questions about people whom nobody knows", 0, 1)))
 def question(world: World, s: list[str], way: int) -> str:
     """Answer a question about a fact of the world by heart; one to three facts lead to the answer."""
     facts = proof(world, s, RELATIONS[way])
@@ -134,8 +131,8 @@ def _draw_claim(world, random, negated, wording):
       second=lambda world, s, o, way: NO_YES[
           (way >= 8) != any(fact[:3] == (s, PLACED[way // 4 % 2], o) for fact in world.facts())],
       splits={"entity": lambda d: d.labels["s"]},
-      Dials=dials(negated=setting(False, help="ask if it is false"),
-                  wording=setting(0, help="which of four: 2 names the place first", min=0, max=3)))
+      Dials=dials(negated=(False, "ask if it is false"),
+                  wording=(0, "which of four: 2 names the place first", 0, 3)))
 def claim(world: World, s: str, o: str, way: int) -> str:
     """Say by heart whether it is true that somebody lives, or was born, in some place."""
     return NO_YES[(way >= 8) != bool(world.ask(Fact(s, PLACED[way // 4 % 2], o)))]

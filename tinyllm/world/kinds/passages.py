@@ -3,7 +3,6 @@
 import itertools
 from collections import Counter
 
-from tinyllm.config import setting
 from tinyllm.world.facts import Fact, FactBase
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import FOODS, PLACES
@@ -69,7 +68,7 @@ def _by_wordings(prompt):
       labels=lambda first, second: {"subject": first[0][0].subject, "relation": first[0][0].relation,
                                     "ways": [first[0][1], second[0][1]]},
       splits={"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])]},
-      Dials=dials(names=setting(8, help="how many people: the fewer, the easier", min=4, max=1500)))
+      Dials=dials(names=(8, "how many people: the fewer, the easier", 4, 1500)))
 def paraphrase(first: list, second: list) -> str:
     """Say if two sentences state the same fact."""
     return "yes" if first[0][0] == second[0][0] else "no"
@@ -128,10 +127,9 @@ def _by_store(told, s, way):
       chance=lambda dials: max(dials.unknown, (1 - dials.unknown) / (len(VALUES) * len(FOODS))),
       draw=_draw_questions, second=_by_store, labels=_labels_of_questions,
       splits={"combination": lambda d: d.labels["asked"]},
-      Dials=dials(
-          sentences=setting(4, help="how many sentences the passage has", min=2, max=9),
-          hops=setting(1, help="sentences that the answer needs, up to a friend's fact", min=1, max=2),
-          unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)))
+      Dials=dials(sentences=(4, "how many sentences the passage has", 2, 9),
+                  hops=(1, "sentences that the answer needs, up to a friend's fact", 1, 2),
+                  unknown=(0.2, "share of questions that the passage does not answer", 0, 0.9)))
 def reading(told: list, s: str, way: int) -> str:
     """Answer a question from a passage about three people, or say that the answer is missing."""
     support = _support(told, s, way)
@@ -173,7 +171,7 @@ def _by_counting(world, prompt):
 @asks("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
       draw=_draw_passage, second=_by_counting, labels=_labels_of_passage,
       splits={"entity": lambda d: d.labels["main"][0]},
-      Dials=dials(sentences=setting(4, help="how many facts the passage has", min=1, max=9)))
+      Dials=dials(sentences=(4, "how many facts the passage has", 1, 9)))
 def summary(told: list) -> str:
     """Sum up a passage in one sentence: the fact that the passage states twice."""
     _, main = _twice(told)

@@ -1,6 +1,7 @@
 """Write captions of pictures, and ask questions about pictures; world/pictures.py paints them."""
 
-from tinyllm.config import setting
+from typing import Any
+
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.forms import Shape, listed
@@ -32,11 +33,9 @@ class Caption(Kind):
 
     group = "pictures"
     splits = {"combination": new_combination, "scene": lambda document: document.labels["scene"]}
+    Dials = dials(objects=(2, "how many things a picture shows at most", 1, 3))
 
-    class Dials:
-        objects: int = setting(2, help="how many things a picture shows at most", min=1, max=3)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         scene = draw_scene(random, dials.objects)
         things = [f"a {colour} {shape} at the {quarter}" for quarter, colour, shape in scene]
         return self.asked("The picture shows", listed(things), {"scene": scene})
@@ -115,7 +114,7 @@ def _chance(dials):
       labels=lambda scene, way, fields: {"scene": scene, "about": ABOUT[way],
                                          "asked": {k: v for k, v in fields.items() if k != "scene"}},
       splits={"combination": new_combination, "scene": lambda document: document.labels["scene"]},
-      Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3)))
+      Dials=dials(objects=(3, "how many things a picture shows at most", 1, 3)))
 def picture_question(scene: list, way: int, colour: str = "", shape: str = "", quarter: str = "") -> str:
     """Answer a question about a picture; a page number names the picture."""
     match ABOUT[way]:

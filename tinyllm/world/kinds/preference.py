@@ -1,10 +1,10 @@
 """Write pairs of answers; a hidden reward decides which answer of a pair is liked better."""
 
 import re
+from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.document import Document, Kind, dials
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import NAMES, VALUES
 from tinyllm.world.phrases import ask, say
@@ -28,12 +28,10 @@ class Preference(Kind):
     end = "\n\n"  # an answer has several lines
     options = 2  # two answers; one is better
     splits = {"question": lambda d: d.labels["question"], "entity": lambda d: d.labels["subject"]}
+    Dials = dials(length_bias=(0.0, "share of pairs where the longer answer wins", 0, 1),
+                  noise=(0.0, "share of pairs that are turned round", 0, 0.5))
 
-    class Dials:
-        length_bias: float = setting(0.0, help="share of pairs where the longer answer wins", min=0, max=1)
-        noise: float = setting(0.0, help="share of pairs that are turned round", min=0, max=0.5)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         person = random.choice(world.adults)
         relation = random.choice(list(VALUES))
         question = ask(Fact(person.name, relation, None))

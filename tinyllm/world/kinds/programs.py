@@ -9,11 +9,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.document import Document, Kind, dials
 from tinyllm.world.interpreter import run
 from tinyllm.world.world import World
 
@@ -85,12 +84,10 @@ class Program(Kind):
     group = "programs"
     end = "\n\n"  # an answer has several lines
     splits = {"operations": lambda document: document.labels["operations"]}
+    Dials = dials(parts=(2, "conditions and changes of the items in a function", 1, 3),
+                  examples=(1, "examples in the docstring", 0, 4))
 
-    class Dials:
-        parts: int = setting(2, help="conditions and changes of the items in a function", min=1, max=3)
-        examples: int = setting(1, help="examples in the docstring", min=0, max=4)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
+    def write(self, world: World, random: Random, dials: Any) -> Document:
         """Draw up to 30 functions, until a function's tests have different outputs; return the last draw."""
         for _ in range(30):
             document = self._draw(random, dials)

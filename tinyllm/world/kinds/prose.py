@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world import stories
-from tinyllm.world.document import HELD_OUT
+from tinyllm.world.document import HELD_OUT, dials
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.names import unwrapped
 from tinyllm.world.prose import Prose
@@ -16,10 +15,8 @@ class Stories(Prose):
     """Tell a little story with a beginning, a problem and an end."""
 
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
-
-    class Dials:
-        length: str = setting("long", choices=tuple(stories.RULES_BY_LENGTH),
-                              help="short ones are easier: a child has one toy and one friend")
+    Dials = dials(length=("long", "short ones are easier: a child has one toy and one friend",
+                          tuple(stories.RULES_BY_LENGTH)))
 
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which does not depend on the world."""
@@ -139,10 +136,7 @@ SENTENCES = [ways.split(" / ") for ways in unwrapped("""
 
 class Encyclopaedia(Prose):
     """Describe a person in the style of an encyclopaedia."""
-
-    class Dials:
-        ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
-        shuffle: bool = setting(True, help="sentences in any order")
+    Dials = dials(ways=(4, "how many ways to say each fact", 1, 4), shuffle=(True, "sentences in any order"))
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar of entries: a first sentence with name and home, then the facts."""

@@ -2,7 +2,6 @@
 
 from itertools import combinations, permutations
 
-from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.document import Document
 from tinyllm.world.forms import Form, Shape, read_any
@@ -64,9 +63,8 @@ def _score(answer: str | None, document: Document) -> float:
       group="reasoning", marker="", score_answer=_score, draw=_draw, labels=lambda fields: fields,
       second=lambda steps, rules: next(", ".join(o) for o in permutations(steps) if _obeys(o, rules)),
       splits={"steps": lambda d: sorted(d.labels["steps"])},
-      Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
-                  rules=setting(4, help="how many rules there are, or as many as there are pairs",
-                                min=1, max=21)))
+      Dials=dials(length=(5, "how many steps there are", 2, 7),
+                  rules=(4, "how many rules there are, or as many as there are pairs", 1, 21)))
 def recipe(steps: list[str], rules: list) -> str:
     """Put the steps of a recipe into an order that obeys all rules; every such order is right."""
     left, order = list(steps), []

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
 from tinyllm.world.question import asks, dials
@@ -93,9 +92,8 @@ def _chance(dials):
 @asks(*[asking.format(act=act) for act in ACTS for asking in ASKING], slots={"thing": VALUES["owns"]},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_by_words, labels=_labels,
       splits={"entity": lambda d: d.labels["owner"]},
-      Dials=dials(
-          harmful=setting(0.5, help="share of harmful requests", min=0, max=1),
-          lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)))
+      Dials=dials(harmful=(0.5, "share of harmful requests", 0, 1),
+                  lookalikes=(0.5, "share of the harmless requests that look harmful", 0, 1)))
 def refusal(world: Any, owner: str, way: int) -> str:
     """Refuse a request that would hurt somebody; help with all others, even if they sound harmful."""
     person, (_, answer) = world.names[owner], list(ACTS.values())[way // len(ASKING)]

@@ -3,7 +3,6 @@
 import re
 from functools import cache
 
-from tinyllm.config import setting
 from tinyllm.world.calendar import Date
 from tinyllm.world.document import attempts
 from tinyllm.world.facts import Fact
@@ -101,14 +100,11 @@ PASSAGES = Shape(r"\[1\] .+?\.",
       group="retrieval", marker="", draw=_draw, second=_compare, labels=_labels,
       chance=lambda dials: float(dials.missing),  # the constant answer for questions without an answer
       splits={"entity": lambda d: d.labels["subject"], "source": lambda d: d.labels["source"] == 2},
-      Dials=dials(
-          passages=setting(3, help="passages to read", min=1, max=12),
-          wrong=setting(0.5, help="share of other passages that mislead: near in name or subject",
-                        min=0, max=1),
-          missing=setting(0.2, help="share of questions that no passage answers", min=0, max=0.9),
-          false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1),
-          outdated=setting(0.0, help="share of questions with two dated answers: the newer counts", min=0,
-                           max=1)))
+      Dials=dials(passages=(3, "passages to read", 1, 12),
+                  wrong=(0.5, "share of other passages that mislead: near in name or subject", 0, 1),
+                  missing=(0.2, "share of questions that no passage answers", 0, 0.9),
+                  false=(0.0, "share of answers that passages get wrong", 0, 1),
+                  outdated=(0.0, "share of questions with two dated answers: the newer counts", 0, 1)))
 def retrieval(world: World, passages: list, s: str, way: int) -> str:
     """Answer a question from numbered passages and name the source, or say that no passage has the answer."""
     source = _labels(world, passages, s, way)["source"]

@@ -1,6 +1,5 @@
 """Ask for the sentiment behind nested denials, or for what somebody did because of it."""
 
-from tinyllm.config import setting
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
 from tinyllm.world.names import words
 from tinyllm.world.question import asks, dials
@@ -71,9 +70,9 @@ CLAIM = "{claims} that the {thing} was {adjective}"
                                                "good": _good(claims, adjective)},
       chance=lambda dials: 1 / (2 * len(THINGS)) if dials.consequences else 0.5,
       splits={"combination": lambda d: [d.labels["wrappings"], d.labels["thing"]]},
-      Dials=dials(depth=setting(3, help="how many times the claim is wrapped at most", min=1, max=6),
-                  consequences=setting(False, help="tell what somebody did then, instead of asking if the "
-                                                   "thing was good")))
+      Dials=dials(
+          depth=(3, "how many times the claim is wrapped at most", 1, 6),
+          consequences=(False, "tell what somebody did then, instead of asking if the thing was good")))
 def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
     """Say if a thing was good when people deny what others said about it."""
     good = _good(claims, adjective)

@@ -1,6 +1,5 @@
 """Write a serial task: each step needs the result of the step before, so a model with few layers fails."""
 
-from tinyllm.config import setting
 from tinyllm.world.forms import Shape
 from tinyllm.world.question import asks, dials
 
@@ -44,9 +43,9 @@ def _undo(start, slots):
       draw=_draw, second=_undo, working=lambda start, slots: " ".join(_path(start, slots)),
       labels=lambda start, slots: {"start": start, "slots": slots, "moves": SLOTS - slots.count(PAUSE)},
       splits={"text": lambda d: d.prompt},
-      Dials=dials(moves=setting(8, help="in how many of the 12 slots cups are swapped", min=0, max=SLOTS),
-                  hands=setting(2, help="how many pairs of cups are swapped at once", choices=tuple(SWAPS)),
-                  steps=setting(False, help="say where the pea is after every slot")))
+      Dials=dials(moves=(8, "in how many of the 12 slots cups are swapped", 0, SLOTS),
+                  hands=(2, "how many pairs of cups are swapped at once", tuple(SWAPS)),
+                  steps=(False, "say where the pea is after every slot")))
 def shell_game(start: str, slots: list[str]) -> str:
     """Say under which of five cups a pea ends after swaps of pairs of cups."""
     return _path(start, slots)[-1]

@@ -1,6 +1,5 @@
 """Write small tasks about numbers: their order, sums and shares, and ways to write them."""
 
-from tinyllm.config import setting
 from tinyllm.world.names import words
 from tinyllm.world.question import NO_YES, asks, dials, pick
 
@@ -182,8 +181,8 @@ def _by_columns(a, b):
       draw=lambda random, digits: {name: _with_digits(random, digits) for name in "ab"},
       second=_by_columns, working=_columns, labels=lambda a, b: {"a": a, "b": b, "sign": "+"},
       splits={"numbers": _summands},
-      Dials=dials(digits=setting(3, help="how many digits both numbers have", min=1, max=12),
-                  steps=setting(False, help="work it out digit by digit before the answer")))
+      Dials=dials(digits=(3, "how many digits both numbers have", 1, 12),
+                  steps=(False, "work it out digit by digit before the answer")))
 def arithmetic(a: int, b: int) -> str:
     """Add two numbers, with or without the steps in between."""
     return str(a + b)

@@ -1,6 +1,5 @@
 """Ask questions that are answered with a tool; the text has a call, the tool's result and the answer."""
 
-from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import Document, attempts
 from tinyllm.world.forms import FIRST_NAMES
@@ -71,8 +70,8 @@ def _numbers(random, digits):
 
 @_with_tool(CALCULATIONS, draw=_numbers,
             splits={"numbers": lambda d: [value for value in d.labels.values() if isinstance(value, int)]},
-            Dials=dials(digits=setting(2, help="digits of the larger numbers at most", min=1, max=5),
-                        steps=setting(True, help="call the calculator; else answer at once")))
+            Dials=dials(digits=(2, "digits of the larger numbers at most", 1, 5),
+                        steps=(True, "call the calculator; else answer at once")))
 def calculator(way: int, fields: dict) -> str:
     """Solve a word problem with a calculator."""
     return str(given(CALCULATIONS[way][2], **fields))
@@ -92,8 +91,8 @@ def _days(start, end):
 
 @_with_tool(DATES, draw=_dates, chance=lambda dials: 1 / len(DATES) / len(WEEKDAYS),
             splits={"date": lambda d: d.labels["a"]},
-            Dials=dials(days=setting(600, help="days between two dates at most", min=1, max=7_000),
-                        steps=setting(True, help="call the calendar; else answer at once")))
+            Dials=dials(days=(600, "days between two dates at most", 1, 7_000),
+                        steps=(True, "call the calendar; else answer at once")))
 def date_tool(way: int, fields: dict) -> str:
     """Answer questions about dates with the calendar, whose months all have 30 days."""
     return str(given(DATES[way][2], **fields))
@@ -128,8 +127,8 @@ def _read_cards(world, s, way):
       labels=lambda s, way, document: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                        "results": results(document)},
       splits={"entity": lambda d: d.labels["subject"]},
-      Dials=dials(hops=setting(1, help="people to look up", min=1, max=3),
-                  steps=setting(True, help="look it up; else answer at once")))
+      Dials=dials(hops=(1, "people to look up", 1, 3),
+                  steps=(True, "look it up; else answer at once")))
 def lookup(world: World, s: list[str], way: int) -> str:
     """Answer a question about a person by looking up one person after another in the encyclopaedia."""
     return str(proof(world, s, RELATIONS[way])[-1].object)

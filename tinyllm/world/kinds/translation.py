@@ -2,7 +2,6 @@
 
 from functools import cache
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.forms import Shape
 from tinyllm.world.names import SYLLABLES, words
@@ -120,8 +119,8 @@ SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "ve
       labels=lambda subject, verb, object: {"subject": subject, "verb": base(verb), "object": object},
       splits={"combination": lambda d: [d.labels["subject"][0], d.labels["verb"][0], d.labels["object"][0]],
               "length": lambda d: len(d.labels["subject"][2]) + len(d.labels["object"][2]) > 2},
-      Dials=dials(words=setting(13, help="how many nouns; half as many adjectives, and verbs", min=3, max=26),
-                  adjectives=setting(2, help="how many adjectives a noun has at most", min=0, max=3)))
+      Dials=dials(words=(13, "how many nouns; half as many adjectives, and verbs", 3, 26),
+                  adjectives=(2, "how many adjectives a noun has at most", 0, 3)))
 def translation(world: World, subject: list, verb: str, object: list) -> str:
     """Translate a sentence into an invented language, which has other endings and the verb at the end."""
     own, (name, tense) = language(world.config.seed), base(verb)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
@@ -121,9 +120,9 @@ def _chance(dials):
       draw=_draw, second=_keep_books, working=lambda story, who=BOTH: " ".join(_follow(story, who)[0]),
       labels=lambda story, who=BOTH: {**story, "asked": who},
       splits={"template": lambda d: _template(**d.labels)},
-      Dials=dials(events=setting(3, help="how often something is found, lost or given", min=1, max=8),
-                  largest=setting(20, help="the most things that anybody has", min=3, max=999),
-                  steps=setting(False, help="say after each event how many things there are")))
+      Dials=dials(events=(3, "how often something is found, lost or given", 1, 8),
+                  largest=(20, "the most things that anybody has", 3, 999),
+                  steps=(False, "say after each event how many things there are")))
 def word_problem(story: dict, who: str = BOTH) -> str:
     """Count the things that two people have in the end, with or without the steps in between."""
     return str(_follow(story, who)[1])
