@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import refuses
 
-from tinyllm.course.answer_keys import answers
-from tinyllm.course.answer_keys import read as read_answers
+from tinyllm.course.answer_keys import answers, read as read_answers
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.release import require_stubs
 from tinyllm.course.reference_solution import solved

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course

@@ -1,8 +1,7 @@
 """Compare what a JSON Schema allows with llguidance, which checks a text byte by byte, too."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_constrain import TREE, end, schemas, tokenizer, write
 
 from tinyllm.constrain.constraint import Constraint

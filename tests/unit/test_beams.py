@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_gpt import shaken
 from tiny_models import MODELS, SIZES
 

@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tinyllm.bench import race as timing
-from tinyllm.bench import rows
+from tinyllm.bench import race as timing, rows
 from tinyllm.bench.machine import Roof, measure_roof
 from tinyllm.bench.race import Contender, apart, compare, race
 from tinyllm.cli import bench as cli

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from test_family_folders import given_there
 from tiny_models import MODELS, V, made, open_there, reads
 

@@ -11,8 +11,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.ops.registry import use
 from tinyllm.ops.runtime import _compiled, threads

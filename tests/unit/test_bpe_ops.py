@@ -8,8 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from random import Random
 
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from tinyllm.ops import bpe
 from tinyllm.ops.bpe import BYTES, bpe_merge, bpe_pair_counts

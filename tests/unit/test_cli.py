@@ -5,8 +5,7 @@ import re
 import pytest
 
 import tinyllm
-from tinyllm.cli import COMMANDS, build_parser, main
-from tinyllm.cli import command as commands
+from tinyllm.cli import COMMANDS, build_parser, command as commands, main
 from tinyllm.report.terminal import indented
 from tinyllm.runs.recipe import recipes
 

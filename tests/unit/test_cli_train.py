@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from terminal import at_terminal
 from tiny_run import SETTINGS, outcome, resumed_training, write_text
 

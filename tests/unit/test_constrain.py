@@ -9,8 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sample_texts import TEXT
 
 import tinyllm as tl

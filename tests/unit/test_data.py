@@ -12,8 +12,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from tinyllm.cli.tokenizer import train
 from tinyllm.data import Corpus, eval_windows, get_batch, load_corpus, reading, token_array, token_file

@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from helpers import refuses
-from test_eval import BYTES
-from test_eval import opened as random_model
+from test_eval import BYTES, opened as random_model
 
 import tinyllm as tl
 from tinyllm import nn

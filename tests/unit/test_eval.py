@@ -13,8 +13,7 @@ import tinyllm as tl
 from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.engine import Engine
 from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, likeliest
-from tinyllm.eval.ask import SIZES as PER
-from tinyllm.eval.ask import log_probs, prompts
+from tinyllm.eval.ask import SIZES as PER, log_probs, prompts
 from tinyllm.eval.task import behind
 from tinyllm.rng import Random
 from tinyllm.runs import Opened

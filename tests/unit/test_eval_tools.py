@@ -9,8 +9,7 @@ from itertools import islice
 
 import pytest
 from helpers import refuses
-from test_eval import BYTES, writing
-from test_eval import opened as random_model
+from test_eval import BYTES, opened as random_model, writing
 
 import tinyllm as tl
 from tinyllm.eval import Evaluation, Row, Suite, agent, find_task

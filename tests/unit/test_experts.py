@@ -1,8 +1,7 @@
 """Check layers of experts: bits, gradients, and the balance loss, which keeps all experts in use."""
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm import ops, threads
 from tinyllm.models import build

@@ -7,8 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_gpt import check_slopes, softmax
 from tiny_models import DECODERS, WRITERS, V, each_family, lively, reads, refilled
 

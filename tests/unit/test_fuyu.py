@@ -6,8 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_models import MARK, MODELS, lively, reads
 
 import tinyllm as tl

@@ -9,9 +9,7 @@ import pytest
 import tiny_gpt
 from helpers import refuses
 
-from tinyllm.cli import build_parser, opening
-from tinyllm.cli import chat as chats
-from tinyllm.cli import generate as cli
+from tinyllm.cli import build_parser, chat as chats, generate as cli, opening
 from tinyllm.decode.beams import beam_search
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate

@@ -1,7 +1,6 @@
 """Check text while it is generated: no partial character and no part of a stop string is shown."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.tokenizer.text import ByteStream, TextStream
 

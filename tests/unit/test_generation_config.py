@@ -6,8 +6,7 @@ import pytest
 from helpers import refuses
 from tiny_run import new_training
 
-from tinyllm.cli import generate as cli
-from tinyllm.cli import main
+from tinyllm.cli import generate as cli, main
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import build, from_pretrained
 from tinyllm.models.generation import sampling_settings, stop_ids

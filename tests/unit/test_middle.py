@@ -6,8 +6,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_run import SETTINGS, write_text
 
 import tinyllm as tl

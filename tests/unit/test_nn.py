@@ -6,8 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from helpers import MLP, refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import tinyllm as tl
 import tinyllm.functional as F

@@ -10,8 +10,7 @@ import functools
 import pytest
 from busy import EXITS, in_child, leave, services, work
 from helpers import refuses
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from tinyllm.ops.registry import _compiled
 

@@ -8,8 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 import regex
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tinyllm.ops.pieces import PATTERNS, split_pieces
 from tinyllm.ops.registry import _compiled

@@ -6,8 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops import use

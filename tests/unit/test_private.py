@@ -6,8 +6,7 @@ import functools
 import numpy as np
 import pytest
 from helpers import refuses, together
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny_models import V, each_family, lively
 from tiny_run import new_training, outcome, resumed_training
 
@@ -17,12 +16,10 @@ from tinyllm import nn, ops
 from tinyllm.data import Batch
 from tinyllm.models import build
 from tinyllm.rng import Random
-from tinyllm.train import next_token
+from tinyllm.train import next_token, private as privacy
 from tinyllm.train.loop import forward_backward, piece_gradients
 from tinyllm.train.objectives import masked_token
-from tinyllm.train.private import ORDERS, Private, PrivateConfig, gaussian, private_plan
-from tinyllm.train.private import example_gradients as each_gradient
-from tinyllm.train.private import squared_norms as squares
+from tinyllm.train.private import Private, PrivateConfig, private_plan
 
 SIZES = {"model.layers": 2, "model.width": 16, "model.heads": 2, "model.context": 24, "preset": "nano"}
 
@@ -62,8 +59,8 @@ def test_lengths_and_clipped_sums_are_those_of_a_loop_over_examples(kind, T, ada
             layer.lora_B.weight.data += 0.1 * Random(2).normal(layer.lora_B.weight.shape)
     each = alone(model, batch)
     norms = [np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in grads.values())) for grads in each]
-    found, scale, (loss, _) = each_gradient(model, batch, next_token, 0.5)
-    own = scale * np.sqrt(sum(squares(*factors) for factors in found.values()))
+    found, scale, (loss, _) = privacy.example_gradients(model, batch, next_token, 0.5)
+    own = scale * np.sqrt(sum(privacy.squared_norms(*factors) for factors in found.values()))
     np.testing.assert_allclose(own, norms, rtol=1e-5)
     assert loss == pytest.approx(0.5 * next_token(model, batch).item()) and found.keys() == each[0].keys()
     limit = float(np.median(norms))
@@ -129,7 +126,7 @@ def test_noise_comes_once_for_a_batch_and_pieces_and_processes_change_no_bit():
 
 
 def test_noise_is_normal_far_into_the_tails():
-    numbers = gaussian(Random(0), (2_000_001,))
+    numbers = privacy.gaussian(Random(0), (2_000_001,))
     assert numbers.shape == (2_000_001,) and abs(numbers.mean()) < 0.003 and abs(numbers.std() - 1) < 0.002
     for limit, share in ((1, 0.317311), (3, 0.0026998), (4.5, 6.795e-6)):
         expected = share * numbers.size
@@ -145,7 +142,7 @@ def test_the_accountant_agrees_with_dp_accounting(share, noise, steps, delta):
     """
     dp, rdp = pytest.importorskip("dp_accounting"), pytest.importorskip("dp_accounting.rdp")
     event, epsilons = dp.PoissonSampledDpEvent(share, dp.GaussianDpEvent(noise)), []
-    for orders in (ORDERS[ORDERS % 1 == 0], ORDERS):
+    for orders in (privacy.ORDERS[privacy.ORDERS % 1 == 0], privacy.ORDERS):
         accountant = rdp.RdpAccountant(orders.tolist()).compose(event, steps)
         own = np.array([steps * ops.sampled_gaussian_rdp(a, share, noise) for a in orders.tolist()])
         epsilons.append((ops.rdp_epsilon(own, orders, delta), accountant.get_epsilon(delta)))

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import refuses, together
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_sessions import in_this_process
 from tiny_models import DECODERS
 from tiny_run import SETTINGS, Training, outcome, resumed_training, same

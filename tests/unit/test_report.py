@@ -10,8 +10,7 @@ import html_page
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sample_texts import any_bytes
 
 from tinyllm.cli.progress import Display

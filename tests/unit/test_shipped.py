@@ -16,8 +16,7 @@ import shipped_model
 from helpers import refuses
 
 import tinyllm as tl
-from tinyllm.cli import chat as cli
-from tinyllm.cli import main
+from tinyllm.cli import chat as cli, main
 from tinyllm.cli.opening import ABOUT_SHIPPED
 from tinyllm.cli.text import write
 from tinyllm.models.registry import SHIPPED

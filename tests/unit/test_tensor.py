@@ -5,8 +5,7 @@ import weakref
 import numpy as np
 import pytest
 from helpers import gradient_error
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import tinyllm.functional as F
 from tinyllm import ops

@@ -7,8 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sample_texts import BYTES, SPECIAL, TEXT, any_bytes, any_text, drawn_ranks
 
 from tinyllm.errors import UserError

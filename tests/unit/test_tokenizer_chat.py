@@ -4,8 +4,7 @@ import json
 
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from readers import Reader, check_all
 
 from tinyllm.errors import UserError

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 from helpers import Screen
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.cli import tokenizer as commands
 from tinyllm.report.terminal import width

@@ -10,8 +10,7 @@ from contextlib import suppress
 
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from readers import Reader, check_all
 from sample_texts import BYTES, drawn_ranks
 

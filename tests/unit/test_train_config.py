@@ -5,8 +5,7 @@ import re
 
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.config import check, flatten, kinds, parse_assignments
 from tinyllm.errors import UserError

@@ -12,8 +12,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers import Threads, refuses, together
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_gpt import CONTEXT, tiny
 from tiny_run import new_training, outcome, resumed_training, same
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from readers import Reader, check_all
 from tiny_models import change, logits, made
 

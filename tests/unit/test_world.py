@@ -7,8 +7,7 @@ from itertools import pairwise
 
 import pytest
 from helpers import refuses
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from tinyllm.data import load_corpus
 from tinyllm.rng import Random

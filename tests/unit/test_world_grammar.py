@@ -4,8 +4,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tinyllm.rng import Random
 from tinyllm.world.document import Document

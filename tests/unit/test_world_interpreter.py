@@ -5,8 +5,7 @@ from contextlib import suppress
 
 import pytest
 from helpers import refuses
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.rng import Random

@@ -15,8 +15,7 @@ import numpy as np
 
 from tinyllm.errors import UserError, worded
 from tinyllm.files import read_json
-from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter, write_json
+from tinyllm.models.adapter import FILE as ADAPTER, WEIGHTS, base_of, read_adapter, save_adapter, write_json
 from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
 from tinyllm.models.layout import Layout, read_config, scoring, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights

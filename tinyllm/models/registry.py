@@ -16,8 +16,7 @@ from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
 from tinyllm.models.falcon import Falcon
 from tinyllm.models.fuyu import Fuyu
-from tinyllm.models.generation import FILE as GENERATION
-from tinyllm.models.generation import read_generation
+from tinyllm.models.generation import FILE as GENERATION, read_generation
 from tinyllm.models.gpt import GPT
 from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama

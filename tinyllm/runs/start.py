@@ -10,8 +10,7 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import read_settings
+from tinyllm.models.adapter import FILE as ADAPTER, read_settings
 from tinyllm.models.registry import locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge
