@@ -81,7 +81,6 @@ def drop_heads(model: Any, count: int, tokens: Any) -> Any:
             for tensor in own:
                 pieces = np.split(tensor.data, config.kv_heads, axis)
                 tensor.data = np.concatenate([pieces[i] for i in sorted(best[:left])], axis)
-            layer.sizes = layer.weight.shape
         part.heads, part.kv_heads = left * shared, left
     model.config = replace(config, heads=left * shared, kv_heads=left, head_width=part.head_width)
     return model

@@ -27,9 +27,10 @@ CODECS: dict[str, tuple[Callable, Callable | None]] = {
 class KVCache:
     """Keep the keys and values of one attention layer for a batch of rows; each row has its own length.
 
-    `keys` and `values` are (B, room, K, D). Row b uses the first lengths[b] positions, and
-    `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So prompts of different lengths
-    are decoded together without padding. `kind`, one of CODECS, can save memory by storing fewer bits.
+    `keys` and `values` are the stored arrays (B, room, K, D), of `nbytes` together. Row b uses the first
+    lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
+    prompts of different lengths are decoded together without padding. `kind`, one of CODECS, can save memory
+    by storing fewer bits.
 
     A decoder layer that also attends to an encoder's output keeps the keys and values of that output in
     `source`, a second KVCache. `source` is empty until the encoder's text is read, and is filled once.
@@ -48,15 +49,9 @@ class KVCache:
         self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(parts) for x in packed]
         self.lengths = np.zeros(batch, np.int64)
 
-    @property
-    def keys(self) -> np.ndarray:
-        """Return the array with all keys (B, room, K, D), as it is stored."""
-        return self.arrays[0]
-
-    @property
-    def values(self) -> np.ndarray:
-        """Return the array with all values (B, room, K, D), as it is stored."""
-        return self.arrays[len(self.arrays) // 2]
+    keys = property(lambda self: self.arrays[0])
+    values = property(lambda self: self.arrays[len(self.arrays) // 2])
+    nbytes = property(lambda self: sum(array.nbytes for array in self.arrays))
 
     def reserve(self, batch: int, room: int) -> None:
         """Enlarge the arrays to at least `batch` rows of at least `room` positions; keep their content."""
@@ -76,11 +71,6 @@ class KVCache:
     def length(self) -> int:
         """Return the number of positions in the longest row."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
-
-    @property
-    def nbytes(self) -> int:
-        """Return the size of the cache's arrays in bytes."""
-        return sum(array.nbytes for array in self.arrays)
 
     def append(self, k: np.ndarray, v: np.ndarray, halves: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row, and return the keys and values of all positions.

@@ -30,6 +30,7 @@ class Matrix(Module):
     """
 
     bias: Parameter | None = None
+    sizes = property(lambda self: self.weight.shape)
 
     def __init__(self, n_in: int, n_out: int):
         self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
@@ -37,20 +38,11 @@ class Matrix(Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
-    def flops(self, batch: int, context: int) -> dict[str, int]:
-        n_in, n_out = self.weight.shape
-        return {"": round(2 * batch * context * n_in * n_out * self.reached)}
-
 
 class Adaptable(Module):
-    """Base of the layers that can get an adapter: y = x W + bias.
+    """Base of the layers that can get an adapter: y = x W + bias."""
 
-    sizes: the shape (n_in, n_out) of W.
-    head: True for an output layer, which gets none.
-    """
-
-    sizes: tuple[int, int]
-    head = False
+    head = False  # True for an output layer, which gets none
 
 
 class Linear(Matrix, Adaptable):
@@ -62,7 +54,7 @@ class Linear(Matrix, Adaptable):
     @instead(in_features="n_in=", out_features="n_out=")
     def __init__(self, n_in: int, n_out: int, bias: bool = True):
         super().__init__(n_in, n_out)
-        self.bias, self.sizes = Parameter(full(n_out)) if bias else None, (n_in, n_out)
+        self.bias = Parameter(full(n_out)) if bias else None
 
 
 class Embedding(Module):
@@ -86,14 +78,13 @@ class Head(Module):
     The weight (V, C) is that of an `Embedding`, which ties the two layers, or a new one of this shape.
     """
 
+    sizes = property(lambda self: self.weight.shape[::-1])
+
     def __init__(self, weight: Tensor, tied: bool = True):
         self.weight = weight if tied else Parameter(full(weight.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.matmul(x, self.weight, transpose_b=True)
-
-    def flops(self, batch: int, context: int) -> dict[str, int]:
-        return {"": 2 * batch * context * self.weight.data.size}
 
 
 class LayerNorm(Module):

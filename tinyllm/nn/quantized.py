@@ -65,9 +65,6 @@ class QuantizedLinear(Adaptable):
         """Return the weights that are stored, as float32 (n_in, n_out)."""
         return dequantize(self.bits, self.q.data, self.scales.data, *self.sizes)
 
-    def flops(self, batch: int, context: int) -> dict[str, int]:
-        return {"": round(2 * batch * context * self.sizes[0] * self.sizes[1] * self.reached)}
-
 
 class Int8Linear(QuantizedLinear):
     """Apply a linear layer with weights of 8 bits, about 1/4 of float32's: (..., n_in) -> (..., n_out)."""
