@@ -1,10 +1,9 @@
 """Define differentiable ops: each function runs an op, and records how its gradient is computed.
 
-Most functions are `_recorded(ops.X)`: they take the arguments of the op X, return its first output, and their
-gradient is the op `X_backward`. The others contain their forward pass and, under it, their backward pass.
-Shapes, formulas and errors are documented at the op of the same name in `tinyllm.ops`. An array that a
-backward pass uses stays in memory until then. Token ids, targets, masks and tables get no gradient. The
-backward pass computes no product for a frozen weight.
+Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others contain their
+forward pass and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
+same name in `tinyllm.ops`. An array that a backward pass uses stays in memory until then. Token ids, targets,
+masks and tables get no gradient. The backward pass computes no product for a frozen weight.
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
@@ -12,7 +11,7 @@ take float64. Even with kernels, matmul, Tensor's operators, and the functions f
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial, wraps
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -83,42 +82,13 @@ def _with_tensors(args, differentiable):
     return args
 
 
-def _recorded(op, **options):
-    """Return the function that runs an op by `apply`; it has the op's name, arguments and docstring."""
-    signature = op.__signature__
-    count = len(signature.parameters)
-
-    @wraps(op, ("__name__", "__qualname__", "__doc__"), ())
-    def function(*args: Any, **named: Any) -> Tensor:
-        if named or len(args) < count:
-            (bound := signature.bind(*args, **named)).apply_defaults()
-            args = bound.args
-        return apply(op, *args, **options)
-
-    return function
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Compute x @ w + b: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    return apply(ops.linear, x, w, b, again=True, frozen=_product)
 
 
 def _product(dy, x, w):
     return ops.matmul(dy, w, transpose_b=True)
-
-
-linear = _recorded(ops.linear, again=True, frozen=_product)
-low_rank = _recorded(ops.low_rank)
-layernorm = _recorded(ops.layernorm, again=True)
-rmsnorm = _recorded(ops.rmsnorm, again=True)
-gelu = _recorded(ops.gelu)
-gelu_tanh = _recorded(ops.gelu_tanh, again=True)
-silu = _recorded(ops.silu)
-swiglu = _recorded(ops.swiglu, again=True)
-rope = _recorded(ops.rope)
-dropout = _recorded(ops.dropout)
-softmax, log_softmax = map(instead(dim="no argument for the last axis"),
-                           (_recorded(ops.softmax), _recorded(ops.log_softmax)))
-clipped_loss = _recorded(ops.clipped_loss)
-value_loss = _recorded(ops.value_loss)
-kl_estimate = _recorded(ops.kl_estimate)
-dpo_loss = _recorded(ops.dpo_loss)
-bradley_terry_loss = _recorded(ops.bradley_terry_loss)
 
 
 def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -135,6 +105,11 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         return ops.linear_gelu_backward(dy, x.data, w.data, h.data)[: len(parents)]
 
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
+
+
+def low_rank(x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Compute scale (x a) b, what an adapter adds: x (..., I), a (I, r), b (r, O) -> (..., O)."""
+    return apply(ops.low_rank, x, a, b, scale)
 
 
 # Arithmetic without operators. Inputs broadcast.
@@ -195,6 +170,18 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     return record(y, tensors, lambda dy: tuple(np.split(dy, ends, axis)))
 
 
+@instead(dim="no argument for the last axis")
+def softmax(x: Tensor) -> Tensor:
+    """Turn scores into probabilities along the last axis: x (..., n) -> (..., n)."""
+    return apply(ops.softmax, x)
+
+
+@instead(dim="no argument for the last axis")
+def log_softmax(x: Tensor) -> Tensor:
+    """Turn scores into log-probabilities along the last axis: x (..., n) -> (..., n)."""
+    return apply(ops.log_softmax, x)
+
+
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Return the mean cross-entropy in nats: logits (..., V), targets (...) ints -> ()."""
     return apply(ops.cross_entropy, logits, np.asarray(as_array(targets)), ignore_index)
@@ -227,11 +214,75 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
     return losses.sum() / max(int(np.count_nonzero(targets != ignore_index)), 1)
 
 
+def clipped_loss(new: Tensor, old: Any, advantages: Any, low: float = 0.2, high: float = 0.2) -> Tensor:
+    """Return the loss of PPO for every token: new, old, advantages (...) -> (...). `new` gets a gradient."""
+    return apply(ops.clipped_loss, new, old, advantages, low, high)
+
+
+def value_loss(values: Tensor, old: Any, returns: Any, clip: float = 0.2) -> Tensor:
+    """Return PPO's loss of values: values, old, returns (...) -> (...). `values` gets a gradient."""
+    return apply(ops.value_loss, values, old, returns, clip)
+
+
+def kl_estimate(new: Tensor, reference: Any, kind: str = "k3") -> Tensor:
+    """Estimate a KL divergence for every token: new, reference (...) -> (...). `new` gets a gradient."""
+    return apply(ops.kl_estimate, new, reference, kind)
+
+
+def dpo_loss(chosen: Tensor, rejected: Tensor, reference_chosen: Any, reference_rejected: Any,
+             beta: float = 0.1, kind: str = "sigmoid") -> Tensor:
+    """Return the loss of DPO for every pair: four log-probabilities (N,) of answers -> (N,).
+
+    `chosen` and `rejected` get gradients.
+    """
+    return apply(ops.dpo_loss, chosen, rejected, reference_chosen, reference_rejected, beta, kind)
+
+
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Return -log sigmoid(chosen - rejected) for every pair of scores: chosen, rejected (N,) -> (N,)."""
+    return apply(ops.bradley_terry_loss, chosen, rejected)
+
+
+def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
+    """Normalise each row to mean 0 and variance 1, times w plus b: x (..., C), w, b (C,) -> (..., C)."""
+    return apply(ops.layernorm, x, w, b, eps, again=True)
+
+
+def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
+    """Scale every row to root mean square 1, then multiply by w: x (..., C), w (C,) -> (..., C)."""
+    return apply(ops.rmsnorm, x, w, eps, again=True)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Apply the exact gelu: x (...) -> (...)."""
+    return apply(ops.gelu, x)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Apply GPT-2's approximation of gelu by a tanh: x (...) -> (...)."""
+    return apply(ops.gelu_tanh, x, again=True)
+
+
+def silu(x: Tensor) -> Tensor:
+    """Compute x * sigmoid(x): x (...) -> (...)."""
+    return apply(ops.silu, x)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """Compute silu(gate) * up, the gated activation of LLaMA's MLP: gate, up (...) -> (...)."""
+    return apply(ops.swiglu, gate, up, again=True)
+
+
 def embedding(w: Tensor, ids: Ints) -> Tensor:
     """Look up rows of a table by their ids: w (V, C), ids (...) ints -> (..., C)."""
     w, ids = as_tensor(w), np.asarray(as_array(ids))
     count = w.shape[0]
     return record(ops.embedding(w.data, ids), (w,), lambda dy: (ops.embedding_backward(dy, ids, count),))
+
+
+def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
+    """Rotate pairs of channels by angles: x (B, T, H, D), tables cos, sin ([B,] T, D/2) -> (B, T, H, D)."""
+    return apply(ops.rope, x, cos, sin)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
@@ -248,6 +299,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
         return apply(ops.attention, q, k, v, causal, lengths)
     first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
     return apply(ops.attention_ranges, q, k, v, first, end, bias)
+
+
+def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
+    """Set each number to 0 with probability p, and scale the rest; key: from `Random.reserve`."""
+    return apply(ops.dropout, x, key, p)
 
 
 def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
