@@ -164,17 +164,17 @@ def test_a_schema_that_takes_too_much_work_is_refused_soon(schema):
 
 
 def test_max_tokens_that_allow_no_text_are_refused():
-    fits = Constraint.of_choices(["maybe", "certainly"], tokenizer(), end())
+    fits = Constraint.of_regex("maybe|certainly", tokenizer(), end())
     assert write(fits, 5, 0)[0] == "maybe"
     refuses("max_tokens is 4", fits.within, 4)
-    refuses("end=", Constraint.of_choices, ["a"], tokenizer(), [])
+    refuses("end=", Constraint.of_regex, "a", tokenizer(), [])
 
 
 def test_a_tokenizer_that_cannot_write_the_text_is_refused():
     letters = tl.CharTokenizer.train("yesno", ["<end>"])
     ends = [letters.special_tokens["<end>"]]
-    assert {*Constraint.of_choices(["yes", "maybe"], letters, ends).within(9)([])} == {letters.encode("y")[0]}
-    refuses("cannot write", Constraint.of_choices, ["maybe"], letters, ends)
+    assert {*Constraint.of_regex("yes|maybe", letters, ends).within(9)([])} == {letters.encode("y")[0]}
+    refuses("cannot write", Constraint.of_regex, "maybe", letters, ends)
     refuses("cannot write", Constraint.of_schema, {"type": "object"}, letters, ends)
 
 

@@ -15,7 +15,7 @@ from tinyllm.decode.engine import Engine
 from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, find_task
 from tinyllm.eval.ask import answers, likeliest
 from tinyllm.eval.changes import CHANGES, changed
-from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
+from tinyllm.eval.kept import CHUNK, Kept, name_of
 from tinyllm.eval.statistics import paired, resampled
 from tinyllm.eval.suite import read_suite
 from tinyllm.files import locked
@@ -84,7 +84,7 @@ def test_answers_are_kept_and_go_on_where_they_were_killed(tmp_path):
         assert [told(x) for x in next(iter(again.asked.values()))] == [told(x) for x in found]
         assert file.read_bytes() == data
     other = opened(frame=ANSWERS)
-    assert len({*map(fingerprint, (model, other, opened(heads=1)))}) == 3
+    assert len({x.fingerprint() for x in (model, other, opened(heads=1))}) == 3
     Evaluation(other, tmp_path).measure(row)
     assert len([*tmp_path.iterdir()]) == 2
     file.write_bytes(data.replace(b'"ended": ', b'"ended": 1', 1))

@@ -17,7 +17,7 @@ N, WORLD = 2000, World()
 
 @pytest.fixture(scope="module")
 def many():
-    return [stories.sample(Random(0, "story", i)) for i in range(N)]
+    return [stories.grammar().sample(Random(0, "story", i)) for i in range(N)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def parse(text):
 
 @given(st.integers(0, 10**6), st.data())
 def test_a_changed_story_is_another_story_or_none(seed, data):
-    story = stories.sample(Random(seed))
+    story = stories.grammar().sample(Random(seed))
     at = data.draw(st.integers(0, len(story.text) - 1))
     letter = data.draw(st.sampled_from("aeist. ,\n\"B"))
     changed = story.text[:at] + letter + story.text[at + 1 :]
@@ -59,7 +59,7 @@ def test_a_changed_story_is_another_story_or_none(seed, data):
 def test_the_world_notices_a_contradiction():
     """A story whose thing changes its colour, or with a pronoun of the wrong gender, has probability 0."""
     for i in range(400):
-        story = stories.sample(Random(i))
+        story = stories.grammar().sample(Random(i))
         if story.labels["plot"] == "found":
             break
     name, colour = story.labels["hero"], story.labels["colour"]

@@ -1,1 +1,1 @@
-"""Make texts fit a form, token by token: choices, a regular expression, or a JSON Schema."""
+"""Make texts fit a form, token by token: a regular expression or a JSON Schema."""

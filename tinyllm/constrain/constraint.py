@@ -1,4 +1,4 @@
-"""Let a model write only texts that fit: one of several choices, a regular expression, or a JSON Schema.
+"""Let a model write only texts that fit a regular expression, such as yes|no, or a JSON Schema.
 
     fits = Constraint.of_regex(r"[A-Z][a-z]+ is \\d+ years old\\.", tokenizer, model.end_ids)
     tl.generate(model, ids, max_tokens=40, mask=fits.within(40, len(ids)))
@@ -43,11 +43,6 @@ class Constraint:
         self._least = self.grammar.shortest[self.start]
         if self._least == inf:
             raise UserError("no text fits, or this tokenizer cannot write one that does")
-
-    @classmethod
-    def of_choices(cls, choices: Sequence[str], tokenizer: Any, end: Collection[int]) -> "Constraint":
-        """Allow exactly these texts."""
-        return cls(lambda grammar: grammar.either(*map(grammar.text, choices)), tokenizer, end)
 
     @classmethod
     def of_regex(cls, pattern: str, tokenizer: Any, end: Collection[int]) -> "Constraint":

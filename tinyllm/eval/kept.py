@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError, worded
 from tinyllm.eval.ask import Answer
 from tinyllm.eval.task import Item, Task
 from tinyllm.files import parse_json, read_bytes
-from tinyllm.runs import Opened
 from tinyllm.runs.log import RunLog
 
 CHUNK = 32  # items are asked, and kept, in lists of this length
@@ -22,16 +19,6 @@ ANSWER = {"text": str, "confidence": bounded(float, min=0, max=1), "ended": bool
           "shots": bounded(int, min=0), "tokens": bounded(int, min=0), "told": [[bounded(int, min=0)]],
           "logprobs": [float]}
 LINE = {"item": str} | ANSWER
-
-
-def fingerprint(opened: Opened) -> str:
-    """Return the SHA-256 of a model, its settings, its tokenizer and its frame."""
-    about = opened.tokenizer.fingerprint(), tuple(opened.frame), opened.model.config
-    digest = hashlib.sha256(repr(about).encode())
-    for name, array in sorted(opened.model.state_dict().items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return digest.hexdigest()
 
 
 def name_of(item: Item) -> str:

@@ -11,7 +11,7 @@ from tinyllm.config import bounded, check, conform, setting
 from tinyllm.errors import UserError, did_you_mean, unknown, worded
 from tinyllm.eval.ask import POOL, Answer
 from tinyllm.eval.changes import SHOTS, changed
-from tinyllm.eval.kept import CHUNK, Kept, fingerprint, name_of
+from tinyllm.eval.kept import CHUNK, Kept, name_of
 from tinyllm.eval.metrics import Metric, find_metric
 from tinyllm.eval.statistics import paired
 from tinyllm.eval.task import Task, find_task
@@ -102,7 +102,7 @@ class Evaluation:
     asked: dict[tuple, list[Answer]] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.model = fingerprint(self.opened) if self.folder else ""
+        self.model = self.opened.fingerprint() if self.folder else ""
         self.place = 0, 1  # this row, of how many
 
     def answers(self, row: Row, task: Task, metric: Metric, change: str) -> list[Answer]:

@@ -1,9 +1,12 @@
 """Open a trained model with its tokenizer, and its folder's settings for prompts and for sampling."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
@@ -58,6 +61,15 @@ class Opened:
         if self.tokenizer.chat or not self.folder:
             return self.tokenizer.chat
         return read_chat_template(self.folder, self.tokenizer)
+
+    def fingerprint(self, *more: str) -> str:
+        """Return the SHA-256 of the model, its settings, its tokenizer, its frame, and of `more`."""
+        about = self.tokenizer.fingerprint(), tuple(self.frame), self.model.config, *more
+        digest = hashlib.sha256(repr(about).encode())
+        for name, array in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+        return digest.hexdigest()
 
     def lay_out(self, prompt: Any, max_tokens: int, suffix: str | bytes | None = None,
                 picture: Any = None, suffix_first: bool = False) -> dict[str, Any]:

@@ -6,11 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from queue import SimpleQueue
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.prefix import Prefixes
@@ -50,12 +47,9 @@ class Served:
 
 
 def fingerprint(opened: Opened) -> str:
-    """Return a digest of a model's weights, caches and this version, which name an answer with its seed."""
+    """Return a digest of a model, its caches and this version, which name an answer with its seed."""
     caches = {part.cache_kind for part in opened.model.of_kind(Attention).values()}
-    digest = sha256(f"{__version__} {sorted(caches)}".encode())
-    for name, array in sorted(opened.model.state_dict().items()):
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return f"fp_{digest.hexdigest()[:12]}"
+    return f"fp_{opened.fingerprint(__version__, *sorted(caches))[:12]}"
 
 
 class Piece(NamedTuple):

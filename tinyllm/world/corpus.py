@@ -37,10 +37,7 @@ class Options:
     year: int = _of_world("year")
 
 
-@cache
-def world_of(seed: int, size: int, bias: float, year: int) -> World:
-    """Return a world with these settings; equal settings give the same object."""
-    return World(seed, size, bias, year)
+world_of = cache(World)  # equal settings give the same world
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import ast
 import operator
 import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -46,7 +45,7 @@ def run(source: str, name: str = "", arguments: Sequence = (), budget: int = 10_
     Without a name, run the program's lines, and return the value of the last one, which may call functions.
     budget: the largest number of steps. Raises UserError for an error in the program, or for anything unsafe.
     """
-    with _errors():
+    try:
         machine, body = _Machine(budget), _parse(source.strip()).body
         machine.functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
         lines = [node for node in body if not isinstance(node, ast.FunctionDef)]
@@ -61,6 +60,12 @@ def run(source: str, name: str = "", arguments: Sequence = (), budget: int = 10_
             raise UserError("the last line must be the result of the program, such as a name")
         returned = machine.block(lines[:-1])
         return returned[0] if returned else machine.value(lines[-1].value)
+    except UserError:
+        raise
+    except (RecursionError, MemoryError):
+        raise UserError("the program is nested too deeply") from None
+    except (SyntaxError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        raise UserError(f"{type(error).__name__}: {error}".replace("\n", " ")) from None
 
 
 def _parse(source):
@@ -69,19 +74,6 @@ def _parse(source):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
-
-
-@contextmanager
-def _errors():
-    """Turn an error that Python raises about a program into a UserError of one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (RecursionError, MemoryError):
-        raise UserError("the program is nested too deeply") from None
-    except (SyntaxError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        raise UserError(f"{type(error).__name__}: {error}".replace("\n", " ")) from None
 
 
 class _Machine:

@@ -3,7 +3,7 @@
     from tinyllm.world import stories
     print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
-    stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
+    stories.grammar().sample(Random(0)).labels  # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
 These functions write long stories; `grammar("short")` is the grammar of short stories. The entities
 are in story_tables.py, the plots in storylines.py and storylines_short.py.
@@ -12,7 +12,6 @@ are in story_tables.py, the plots in storylines.py and storylines_short.py.
 from functools import cache
 
 from tinyllm.rng import Random
-from tinyllm.world.document import Document
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.story_tables import TABLES
 from tinyllm.world.storylines import RULES
@@ -29,17 +28,12 @@ def grammar(length: str = "long") -> Grammar:
     return Grammar(RULES_BY_LENGTH[length], TABLES)
 
 
-def sample(rng: Random) -> Document:
-    """Write one random story; the document has its text, its facts (labels) and its logprob in nats."""
-    return grammar().sample(rng)
-
-
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     """Write a text of n stories, each followed by a blank line; all machines write the same bytes.
 
     Story i depends only on the seed and on i, so longer corpora begin with the same stories.
     """
-    return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
+    return "".join(grammar().sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 
 
 @cache

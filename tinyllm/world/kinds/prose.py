@@ -23,7 +23,6 @@ class Stories(Prose):
         return stories.grammar(dials.length)
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
-        """Return the entropy in nats and the mean length of the stories in a split."""
         nats, chars = self.grammar(world, dials or self.dials()).expectation()
         share = {"all": 1.0, "train": 1 - HELD_OUT, "test": HELD_OUT}[split]
         return nats + math.log(share), chars

@@ -40,10 +40,7 @@ class Language:
         return [self.stems[word] + (self.plural if many else "") + case for word in (noun, *adjectives)]
 
 
-@cache
-def language(seed: int) -> Language:
-    """Return the invented language of the world that has this seed."""
-    return Language(seed)
+language = cache(Language)  # of the world that has this seed
 
 
 FORMS = {  # base form -> part of speech and all forms
