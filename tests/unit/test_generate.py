@@ -247,7 +247,7 @@ def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how)
         cache = model.new_cache(len(prompts))
         for b, prompt in enumerate(prompts):
             if begun := prompt[: (filled + 5 * b) % (CONTEXT + 1)]:
-                model.hidden([begun], [layer.rows(b, b + 1) for layer in cache])
+                model.hidden([begun], [layer.keep(slice(b, b + 1)) for layer in cache])
         before = [layer.keep(range(len(prompts))) for layer in cache]
         found = generate(model, prompts, max_tokens=more, cache=cache, n=2,
                          **how | {"draft": how["draft"](model)})

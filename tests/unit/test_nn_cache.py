@@ -30,7 +30,7 @@ def test_a_full_row_wrong_shapes_and_other_kinds_are_refused_and_nothing_changes
     for name, kind, message in (("llama", "int4", "float32, bf16, int8, not int4"), ("t5", "int8", "only")):
         refuses(message, pack_cache, lively(name), kind)
     cache = KVCache(2, 3, 1, 1)
-    cache.rows(1, 2).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
+    cache.keep(slice(1, 2)).append(np.ones((1, 2, 1, 1)), np.ones((1, 2, 1, 1)))
     before = cache.keys.copy()
     refuses(r"context is full: 2 \+ 2 positions exceed 3", cache.append, *[np.full((2, 2, 1, 1), 5.0)] * 2)
     for k, v in [((1, 1, 1, 1),) * 2, ((2, 1, 1, 1), (2, 2, 1, 1)), ((2, 1, 2, 1),) * 2]:
@@ -41,7 +41,7 @@ def test_a_full_row_wrong_shapes_and_other_kinds_are_refused_and_nothing_changes
     with pytest.raises(Filled):
         cache.append(*[np.full((2, 1, 1, 1), 7.0)] * 2)
     assert cache.lengths.tolist() == [1, 3] and cache.keys[0, 0] == cache.keys[1, 2] == 7
-    assert not cache.rows(0, 1).ends
+    assert not cache.keep(slice(0, 1)).ends
 
 
 def whole_numbers(rng, n):
@@ -75,7 +75,7 @@ def test_a_cache_does_what_lists_of_rows_would_do(kind, parts, steps):
             cache.rewind(n)
             rows = [row[:n] for row in rows]
         elif step == "rewind a row":
-            cache.rows(a, a + 1).rewind(n)
+            cache.keep(slice(a, a + 1)).rewind(n)
             rows[a] = rows[a][:n]
         elif step == "copy":
             cache.copy(cache, [a], [b])

@@ -99,7 +99,7 @@ def test_padding_never_reaches_beyond_the_context():
     model, prompts = tiny(), [[1, 2, 3, 4, 5, 6, 7, 8], [9] * CONTEXT]
     cache = model.new_cache(2)
     with no_grad():
-        model.hidden([prompts[0][:6]], [layer.rows(0, 1) for layer in cache])
+        model.hidden([prompts[0][:6]], [layer.keep(slice(1)) for layer in cache])
     assert generate(model, prompts, max_tokens=2, cache=cache) == generate(model, prompts, max_tokens=2)
 
 

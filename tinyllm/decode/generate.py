@@ -27,7 +27,7 @@ def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, t
     ids, cache = begin(model, prompts, tokenizer, cache)
     settings = {name: options.pop(name) for name in ("batch", "prefill_budget", "draft") if name in options}
     engine = Engine(model, tokenizer, **settings)
-    rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
+    rows = [cache and [layer.keep(slice(b, b + 1)) for layer in cache] for b in range(len(ids))]
     return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
                     for i in range(n * len(ids))]
 

@@ -32,7 +32,7 @@ class Prefixes:
         if count < SHORTEST:
             return 0, []
         self.rows[text] = self.rows.pop(text)
-        cache = [layer.rows(0, 1) for layer in self.rows[text]]
+        cache = [layer.keep(slice(1)) for layer in self.rows[text]]
         for layer in cache:
             layer.lengths = np.array([count])  # its own: the stored row stays as long as it is
         return count, cache

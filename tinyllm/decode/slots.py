@@ -53,7 +53,7 @@ class Slots:
         Every pass needs this, because a row may have other positions after these: the padding of a batch, or
         what an interrupted pass has written.
         """
-        views = [layer.rows(first, first + len(lengths)) for layer in self.cache]
+        views = [layer.keep(slice(first, first + len(lengths))) for layer in self.cache]
         for view in views:
             view.rewind(lengths)
         return views

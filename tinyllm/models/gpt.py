@@ -88,7 +88,6 @@ class GPT(Pretrained, nn.DecoderLM):
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
-        """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, seen)
         return self.ln_f(x)

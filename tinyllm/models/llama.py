@@ -162,5 +162,4 @@ class Llama(Pretrained, nn.DecoderLM):
         return self.model.embed_tokens(tokens)
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
-        """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         return self.model(x, positions, cache, seen)

@@ -300,7 +300,7 @@ class T5(Pretrained, nn.LanguageModel):
         edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
         parts = []
         for a, b in pairwise(edges):
-            part = cache if len(edges) == 2 else [layer.rows(a, b) for layer in cache]
+            part = cache if len(edges) == 2 else [layer.keep(slice(a, b)) for layer in cache]
             memory = [(Tensor(layer.source.keys), Tensor(layer.source.values)) for layer in part]
             parts.append(self.decoder(self.shared(tokens[a:b]), part[0].source.lengths, part, memory))
         return parts[0] if len(parts) == 1 else F.concat(parts, axis=0)

@@ -120,12 +120,8 @@ class KVCache:
         """Shorten row b to its first lengths[b] positions; a single number applies to all rows."""
         np.minimum(self.lengths, lengths, out=self.lengths)
 
-    def rows(self, begin: int, end: int) -> "KVCache":
-        """Return a cache of the rows `begin` to `end` - 1 that shares their memory with this one."""
-        return self.keep(slice(begin, end))
-
     def keep(self, rows: Any) -> "KVCache":
-        """Return a cache of the given rows, in the given order: a copy for a list, a view for a slice."""
+        """Return a cache of the given rows, in this order: a copy, but for a slice a view."""
         found = object.__new__(type(self))
         found.kind, found.parts = self.kind, self.parts
         found.arrays, found.lengths = [array[rows] for array in self.arrays], self.lengths[rows]
