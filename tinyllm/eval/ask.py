@@ -120,7 +120,6 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
 
 
 def _classified(opened, task, item):
-    """Return a classifier's answer to an item."""
     guesses = [guess for guess in classes(opened.model, opened.tokenizer, item.question) if
                guess[0] in item.choices]
     if len(guesses) < len(item.choices):

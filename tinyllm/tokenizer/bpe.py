@@ -142,7 +142,6 @@ class BPETokenizer(Tokenizer):
 
     @cached_property
     def _kernel(self):
-        """Return the compiled object that encodes with this vocabulary."""
         v = self.vocabulary
         return kernels(bpe_encode).BPE(v.byte_ids, v.columns, v.ids if v.ignore_merges else {})
 

@@ -54,7 +54,6 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
 
 def _read(folder, data, pattern, special_tokens):
-    """Build a tokenizer from the bytes of a file in a folder."""
     if re.match(rb"\s*%b(?=[\r\n]|\Z)" % RANK.pattern, data):
         return _ranks(data, pattern, special_tokens)
     if pattern is not None or special_tokens is not None:

@@ -51,7 +51,6 @@ def _by_age(world, names):
 
 
 def _helped(world, request):
-    """Return the answer to a request for help."""
     for way, template in enumerate(_refusal.templates):
         with suppress(LookupError):  # nobody is called "the show with Mia", whose bell one could steal
             if found := template.read(request):

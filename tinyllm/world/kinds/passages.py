@@ -107,11 +107,6 @@ def _support(told, s, way):
     return [] if last is None else [*support, last]
 
 
-def _labels_of_questions(told, s, way):
-    support = _support(told, s, way)
-    return {"asked": [s, ASKED[way]], "support": [i + 1 for i in support], "known": bool(support)}
-
-
 def _by_store(told, s, way):
     """Find the answer independently: put the facts of the passage into a store, and query it."""
     facts, found = FactBase(fact for fact, _ in told), [s]
@@ -125,7 +120,9 @@ def _by_store(told, s, way):
 @asks(*[f"{{told}} {QUESTIONS[relation]}" for relation in ASKED],
       slots={"told": passage(*ASKED, "best_friend")}, group="understanding", marker="",
       chance=lambda dials: max(dials.unknown, (1 - dials.unknown) / (len(VALUES) * len(FOODS))),
-      draw=_draw_questions, second=_by_store, labels=_labels_of_questions,
+      draw=_draw_questions, second=_by_store,
+      labels=lambda told, s, way: {"asked": [s, ASKED[way]], "known": bool(_support(told, s, way)),
+                                   "support": [i + 1 for i in _support(told, s, way)]},
       splits={"combination": lambda d: d.labels["asked"]},
       Dials=dials(sentences=(4, "how many sentences the passage has", 2, 9),
                   hops=(1, "sentences that the answer needs, up to a friend's fact", 1, 2),

@@ -120,7 +120,6 @@ class Program(Kind):
         return FROM.get(name, 2) + random.integers(7 if name in ("above", "below") else 3)
 
     def _document(self, template, items, parts, short, examples):
-        """Return the document of a function."""
         words = TEMPLATES[template][0]
         conditions = [part for part in parts if part[0] in CONDITIONS]
         change = [part for part in parts if part[0] in EXPRESSIONS]
@@ -183,7 +182,6 @@ class Program(Kind):
 
 
 def _code(value):
-    """Write a value as source code."""
     if isinstance(value, list):
         return f"[{', '.join(map(_code, value))}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -150,7 +150,6 @@ def _summands(document):
 
 
 def _with_digits(random, digits):
-    """Draw a number with `digits` digits and no leading 0."""
     number = random.integers(10) if digits == 1 else 1 + random.integers(9)
     for _ in range(digits - 1):
         number = 10 * number + random.integers(10)

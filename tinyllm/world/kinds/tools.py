@@ -44,7 +44,6 @@ def results(document: Document) -> list[list[int]]:
 
 
 def _with_tool(forms, **more):
-    """Make a kind of questions that a tool can answer."""
     return asks(
         *[question for question, _, _ in forms],
         group="tools",

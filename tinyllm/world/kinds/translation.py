@@ -55,12 +55,6 @@ WORDS = {  # inflected form -> part of speech, base form, name of the form
 }
 
 
-def inflected(verb: str, tense: str, many: bool) -> str:
-    """Return the form of an English verb for a tense; `many` asks for the plural."""
-    _, present, singular, past = FORMS[verb]
-    return {"past": past, "future": f"will {verb}", "present": present if many else singular}[tense]
-
-
 def base(said: str) -> list[str]:
     """Return [verb, tense] of an English verb form."""
     tense = "future" if said.startswith("will ") else WORDS[said][2] or "present"
@@ -75,8 +69,9 @@ def _draw(random, words, adjectives):
         chosen = random.shuffle(ADJECTIVES[:known])[:count] if count else []
         phrases.append([random.choice(NOUNS[:words]).split("/")[0], many, chosen])
     verb = random.choice(VERBS[: max(2, words * 8 // 13)]).split("/")[0]
-    tense, many = random.choice(TENSES), phrases[0][1]
-    return {"subject": phrases[0], "verb": inflected(verb, tense, many), "object": phrases[1]}
+    (_, plural, singular, past), many = FORMS[verb], phrases[0][1]
+    forms = {"present": plural if many else singular, "past": past, "future": f"will {verb}"}
+    return {"subject": phrases[0], "verb": forms[random.choice(TENSES)], "object": phrases[1]}
 
 
 def _say(phrase):
