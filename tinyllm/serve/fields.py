@@ -1,12 +1,12 @@
 """List the fields of each request, with types and limits, and read a request's JSON into them."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from tinyllm.config import allowed, bounded, conform, setting, wish
 from tinyllm.errors import UserError, did_you_mean
+from tinyllm.files import parse_json
 
 CHOICES = 128  # the most texts in one request
 IGNORED = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "verbosity",
@@ -89,18 +89,10 @@ Fields = TypeVar("Fields", Completion, Chat, Embedding)
 def parse(body: bytes) -> dict[str, Any]:
     """Return the object that a request's JSON holds. Raises Refusal if it is something else."""
     try:
-        found = json.loads(body, parse_constant=_no_number)
-    except RecursionError:
-        raise Refusal("the JSON is nested too deeply") from None
-    except ValueError as error:
-        raise Refusal(f"the body is no JSON in UTF-8: {error}") from None
-    if not isinstance(found, dict):
-        raise Refusal("the body must be a JSON object")
+        conform(found := parse_json(body), {})
+    except UserError as error:
+        raise Refusal(f"the body {error}") from None
     return found
-
-
-def _no_number(name) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def read_fields(given: dict[str, Any], kind: type[Fields]) -> Fields:
