@@ -8,23 +8,21 @@ import queue
 import numpy as np
 import pytest
 
+import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.errors import UserError
-from tinyllm.rng import Random
-from tinyllm.tensor import Tensor
 from tinyllm.train import Group
 
 
 def gradient_error(f, *inputs, step=1e-5):
     """Return the relative error of the gradient along one random direction."""
-    rng, y = Random("direction"), f(*inputs)
+    rng, y = tl.Random("direction"), f(*inputs)
     weights = rng.normal(y.shape).astype(np.float64)
     y.backward(weights)
     direction = [rng.normal(x.shape).astype(np.float64) for x in inputs]
 
     def loss(h):
-        moved = (Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
+        moved = (tl.Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
         return (f(*moved).data * weights).sum()
 
     assert all(x.grad.shape == x.shape and x.grad.dtype == np.float64 for x in inputs)
@@ -33,7 +31,7 @@ def gradient_error(f, *inputs, step=1e-5):
     return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
 
 
-def refuses(message, call, *args, error=UserError, **named):
+def refuses(message, call, *args, error=tl.UserError, **named):
     """Check that a call is refused in one printable line in which a pattern is found; return the line."""
     with pytest.raises(error, match=message) as caught:
         call(*args, **named)

@@ -11,7 +11,6 @@ from tiny_models import change, each, each_stored, inputs, logits, made, open_th
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, names
 from tinyllm.models.gguf import save_gguf
 
@@ -54,7 +53,7 @@ def test_an_end_of_a_name_chooses_layers():
     chosen = nn.adapters(nn.adapt(made("gpt2"), where=where))
     assert [*chosen] == ["h.0.attn.c_attn", "h.1.attn.c_attn", "h.1.mlp.c_proj"]
     for wrong in ("proj", "", "c_proj "):
-        with pytest.raises(UserError, match=f"ends in '{wrong}'; there are c_attn, c_proj, c_fc"):
+        with pytest.raises(tl.UserError, match=f"ends in '{wrong}'; there are c_attn, c_proj, c_fc"):
             nn.adapt(made("gpt2"), where=["c_attn", wrong])
 
 
@@ -162,15 +161,15 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
     refuses("is an adapter of weights with the SHA-256", from_pretrained, tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)  # without the SHA-256
-    with pytest.raises(UserError, match=r"shape \(32, 3\) in the weights and \(16, 3\) in the model"):
+    with pytest.raises(tl.UserError, match=r"shape \(32, 3\) in the weights and \(16, 3\) in the model"):
         from_pretrained(tmp_path / "adapter")
     refuses("holds an adapter already", lambda: nn.merge(model).save_pretrained(tmp_path / "adapter"))
-    with pytest.raises(UserError, match="holds a whole model already"):
+    with pytest.raises(tl.UserError, match="holds a whole model already"):
         learnt(from_pretrained(tmp_path / "base")).save_pretrained(tmp_path / "base")
     trained = from_pretrained(tmp_path / "base")
     tl.fit(trained, np.arange(50) % 19, steps=1, batch=1, context=4)
     for elsewhere in (made("gpt2"), trained):
-        with pytest.raises(UserError, match="no folder has the weights under these adapters"):
+        with pytest.raises(tl.UserError, match="no folder has the weights under these adapters"):
             learnt(elsewhere).save_pretrained(tmp_path / "third")
     model = learnt(from_pretrained(tmp_path / "base"))
     shutil.rmtree(tmp_path / "base")

@@ -15,11 +15,8 @@ from tinyllm.align.losses import policy_loss, preference_loss
 from tinyllm.align.policy import report, rewards
 from tinyllm.align.questions import OWN, Question, read_questions, with_end
 from tinyllm.align.rollout import Drawn, Rollouts, draw, frozen, lay_out
-from tinyllm.data import Batch
 from tinyllm.ops.loss import IGNORED
-from tinyllm.runs.opened import Opened
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts
-from tinyllm.tokenizer import ByteTokenizer
 from tinyllm.world.kinds import KINDS
 
 ASKS = "".join(f'{{"prompt": "to be {i}", "answer": "b"}}\n' for i in range(40))
@@ -28,7 +25,7 @@ PROMPTS = [[1, 2, 3], [4], [1, 2, 3], [5, 6, 7, 8], [2, 2], [9, 3, 1]]
 
 def drawn_by(model, most=5, stop=(0,), seed=0):
     """Return a rollout of a model; advantages and other numbers are not learnt from yet."""
-    rollout = lay_out(draw(Opened(model, None), PROMPTS, most, stop, seed), model.config.context)
+    rollout = lay_out(draw(tl.Opened(model, None), PROMPTS, most, stop, seed), model.config.context)
     rewards = np.float32([1, 0, 3, 2, 2, 5])
     more = {"rewards": rewards, "truths": rewards * 2, "fresh": np.ones(6)}
     return weighted(dataclasses.replace(rollout, reference=rollout.old - 0.1, **more), "token", most)
@@ -120,7 +117,7 @@ def test_every_kind_that_asks_has_rewards_for_its_answers():
     for name in [*OWN, "checkable", "refusal", "arithmetic"]:
         corpus = tl.load_corpus(f"world:{name},n=20")
         settings = tl.make_config({"data": corpus.name, "train.val_fraction": 0.25})
-        found = read_questions(Parts(settings, corpus, ByteTokenizer(), None, frame=Frame("=")))
+        found = read_questions(Parts(settings, corpus, tl.ByteTokenizer(), None, frame=Frame("=")))
         (learnt, held_out), asked = ({each.prompt for each in part} for part in found[:2]), list(found.ids)
         assert not learnt & held_out and learnt | held_out == set(asked)
         assert with_end(settings, NO_FRAME).end == KINDS[name].end
@@ -216,7 +213,7 @@ def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
     torch, model, theirs = twin
     reference = tiny_gpt(11, context=16, seed=4)
     rollout = drawn_by(model)
-    batch = Batch(*(x.reshape(3, 2, -1) for x in (rollout.tokens, rollout.targets)), weights=np.ones(3))
+    batch = tl.Batch(*(x.reshape(3, 2, -1) for x in (rollout.tokens, rollout.targets)), weights=np.ones(3))
     loss, numbers = preference_loss(model, batch, reference, 0.3, kind)
     logp = in_torch(torch, theirs, batch).sum(-1).reshape(-1, 2)
     before = torch.tensor(frozen(reference, rollout).sum(-1).reshape(-1, 2))

@@ -10,8 +10,6 @@ from tiny_models import MODELS, SIZES
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.decode.beams import beam_search
-from tinyllm.models import build
-from tinyllm.tensor import no_grad
 
 V, END = SIZES["vocab_size"], 1
 KINDS = ["gpt2", "t5", "t5 untied"]
@@ -23,12 +21,12 @@ def lively(kind, seed, std=0.5):
     """Build a small model whose distributions are neither sharp nor flat."""
     # A cache of transformers fails if the decoder has more layers than the encoder.
     settings = {"end": END, "decoder_layers": 2} if "t5" in kind else {}
-    return shaken(build(MODELS[kind] | settings, seed=None), std, seed).eval()
+    return shaken(tl.build(MODELS[kind] | settings, seed=None), std, seed).eval()
 
 
 def logprobs(model, prompt, text):
     """Return the log-probabilities of all tokens after a prompt and a text (V,)."""
-    with no_grad():
+    with tl.no_grad():
         if model.is_encoder_decoder:
             logits = model([prompt], [[model.config.start, *text]])
         else:

@@ -10,8 +10,6 @@ from test_family_folders import given_there
 from tiny_models import MODELS, V, made, open_there, reads
 
 import tinyllm as tl
-from tinyllm.models import from_pretrained
-from tinyllm.tensor import no_grad
 
 each = pytest.mark.parametrize("name", [name for name in MODELS if "bert" in name])
 TOKENS = np.random.default_rng(0).integers(4, V, (3, 12))
@@ -44,23 +42,23 @@ def test_other_poolings_are_refused(tmp_path, modes, message):
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "a." + modes.get("then", "Pooling")}]))
     if message:
-        refuses(message, from_pretrained, tmp_path)
+        refuses(message, tl.from_pretrained, tmp_path)
     else:
-        assert from_pretrained(tmp_path)
+        assert tl.from_pretrained(tmp_path)
 
 
 @each
 def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     model = made(name)
     classes = model.for_task("classify", ["good", "bad", "neither"])
-    with no_grad():
+    with tl.no_grad():
         x, (w, b, v, c) = classes.hidden(TOKENS).data, [
             p.data for layer in (classes.pooler, classes.classifier) for p in (layer.weight, layer.bias)]
         assert np.array_equal(x, model.hidden(TOKENS).data)
         expected = np.tanh(x[:, 0] @ w + b) @ v + c
         np.testing.assert_allclose(classes.classify(TOKENS).data, expected, rtol=1e-4, atol=1e-5)
     classes.save_pretrained(tmp_path)
-    loaded = from_pretrained(tmp_path)
+    loaded = tl.from_pretrained(tmp_path)
     assert loaded.config == classes.config and loaded.config.labels == ["good", "bad", "neither"]
     found = json.loads((tmp_path / "config.json").read_text())
     assert found["label2id"] == {"good": 0, "bad": 1, "neither": 2}
@@ -75,7 +73,7 @@ def test_segments_matter_and_wrong_ones_are_refused_and_no_text_is_continued(nam
     model = made(name)
     reading = reads(model)
     tokens, segments = reading.tokens, reading.more["segments"]
-    with no_grad():
+    with tl.no_grad():
         assert not np.allclose(model(tokens, segments).data, model(tokens).data)
     for wrong in (segments + model.config.segments, segments - 1 - segments.max(), segments[:, 1:]):
         refuses("segments must have the shape", model, tokens, wrong)
@@ -103,7 +101,7 @@ def test_classes_and_vectors_are_those_of_transformers(tmp_path, transformers, n
     theirs = open_there(transformers, tmp_path).eval()
     reading = reads(model)
     found, (_, real) = theirs(**given_there(reading, model)), reading.out
-    with no_grad():
+    with tl.no_grad():
         if task == "classify":
             assert theirs.config.id2label == dict(enumerate("abcd"))
             ours, there = reading.of(model.classify).data, found.logits
@@ -111,6 +109,6 @@ def test_classes_and_vectors_are_those_of_transformers(tmp_path, transformers, n
             ours, there = reading.of(model.hidden).data[real], found.last_hidden_state[real]
     np.testing.assert_allclose(ours, there.detach().numpy(), rtol=1e-4, atol=1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
-    again = from_pretrained(tmp_path / "theirs")
+    again = tl.from_pretrained(tmp_path / "theirs")
     assert again.config.task == task and again.config.labels == model.config.labels
     assert np.array_equal(again.hidden(TOKENS).data, model.hidden(TOKENS).data)

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers import refuses
 
 from tinyllm.ops import OPS, override, use
 from tinyllm.testing import check
@@ -65,8 +66,7 @@ def test_the_case_is_shown_in_a_few_short_lines():
 
 def test_the_judge_is_the_specification_whatever_is_plugged_in():
     """A wrong softmax in use must not change the check of attention, nor replace the one that is checked."""
-    with pytest.raises(RuntimeError, match="planted"):
-        check("softmax", planted, (X,))
+    refuses("planted", check, "softmax", planted, (X,), error=RuntimeError)
     q = np.ones((1, 2, 1, 2), np.float32)
     with override(softmax=planted), use("numpy"):
         check("attention", OPS["attention"].reference, (q, q, q))
@@ -77,10 +77,8 @@ def test_the_judge_is_the_specification_whatever_is_plugged_in():
 def test_a_count_may_be_an_integer_of_numpy_and_no_other_number():
     require_form("n", np.int64(3), 3)
     for wrong in (np.float64(3), np.array([3]), "3", None):
-        with pytest.raises(AssertionError, match="n should be an int, got"):
-            require_form("n", wrong, 3)
-    with pytest.raises(AssertionError, match="should be a str"):
-        require_form("n", np.zeros(0), "3")
+        refuses("n should be an int, got", require_form, "n", wrong, 3, error=AssertionError)
+    refuses("should be a str", require_form, "n", np.zeros(0), "3", error=AssertionError)
 
 
 @pytest.mark.parametrize("op", ["softmax", "bpe_merge", "bpe_train", "embedding", "grad_norm", "linear",

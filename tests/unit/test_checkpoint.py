@@ -16,14 +16,12 @@ import readers
 from helpers import refuses
 from tiny_run import new_training, outcome, resumed_training, same
 
-from tinyllm.errors import UserError
+import tinyllm as tl
 from tinyllm.nn import Parameter
 from tinyllm.report.run import render
-from tinyllm.runs import Run, open_model
 from tinyllm.runs.checkpoint import list_checkpoints, load_state, write_state
 from tinyllm.runs.log import read_log
 from tinyllm.runs.run import progress_of
-from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import AdamW, events
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
@@ -39,9 +37,9 @@ def copy(whole, tmp_path):
 def test_transformers_gives_the_ids_of_a_runs_tokenizer(whole):
     """A past bug: transformers took the characters for a GPT-2 tokenizer, as the model is a GPT-2."""
     transformers = pytest.importorskip("transformers")
-    folder, words = Run(whole).find_checkpoint(), "the the"
+    folder, words = tl.Run(whole).find_checkpoint(), "the the"
     found = transformers.AutoTokenizer.from_pretrained(folder)(words)["input_ids"]
-    assert found == list(load_tokenizer(folder).encode(words))
+    assert found == list(tl.load_tokenizer(folder).encode(words))
 
 
 # Saving: each call that writes something fails once, as on a full disk or when the process is killed.
@@ -87,7 +85,7 @@ def saving(tmp_path, text):
             calls = fail_at(patch, number, error)
             try:
                 training.loop.save()
-            except (UserError, Killed) as stop:
+            except (tl.UserError, Killed) as stop:
                 assert error is Killed or "No space left on device" in str(stop)
         return calls
 
@@ -138,17 +136,17 @@ def signed_state(run):
 
 
 READERS = {  # the files of a run -> how they are read
-    "run.json": Run.read, "log.jsonl": lambda run: read_log(run.log.path), "state.json": signed_state,
+    "run.json": tl.Run.read, "log.jsonl": lambda run: read_log(run.log.path), "state.json": signed_state,
     "[!lr]*.[js]*": lambda run: resumed_training(run.folder),  # all files of a checkpoint, under digests
 }
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_path):
-    model, record = open_model(whole, "last").model, Run(whole).read()
+    model, record = tl.open_model(whole, "last").model, tl.Run(whole).read()
 
     def write(folder):
-        run = Run(shutil.copytree(whole, folder / "run", dirs_exist_ok=True))
+        run = tl.Run(shutil.copytree(whole, folder / "run", dirs_exist_ok=True))
         return [*run.folder.glob(name), *run.last_checkpoint().glob(name)]
 
     def use(value):
@@ -157,19 +155,19 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
         elif name.startswith("["):
             assert same(model, value.model)
 
-    reader = readers.Reader(write, lambda folder: READERS[name](Run(folder / "run")), use)
+    reader = readers.Reader(write, lambda folder: READERS[name](tl.Run(folder / "run")), use)
     signed = READERS[name] is signed_state  # a digest would make a state of any object
     readers.check_all(reader, tmp_path, times=80, json_only=not signed)
 
 
 def test_the_state_of_another_optimizer_is_refused(whole):
-    other, path = AdamW([Parameter(np.zeros(9, np.float32))]), Run(whole).last_checkpoint()
+    other, path = AdamW([Parameter(np.zeros(9, np.float32))]), tl.Run(whole).last_checkpoint()
     refuses("optimizer.safetensors.*from the same model", load_state, path, "optimizer", other)
 
 
 def test_a_huge_file_is_refused_before_it_is_hashed(copy, monkeypatch):
     """A file of 6 GB, whose header fitted it, was read for 22 seconds."""
-    path = Run(copy).last_checkpoint() / "optimizer.safetensors"
+    path = tl.Run(copy).last_checkpoint() / "optimizer.safetensors"
     header = json.dumps({"x": {"dtype": "U8", "shape": [2**33], "data_offsets": [0, 2**33]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     os.truncate(path, path.stat().st_size + 2**33)
@@ -184,16 +182,16 @@ def test_a_huge_file_is_refused_before_it_is_hashed(copy, monkeypatch):
 
 def test_missing_parts_are_named_and_the_log_stays(copy):
     """A past bug: without the folder of checkpoints, resuming emptied the log and then failed to save."""
-    log, checkpoint = (copy / "log.jsonl").read_bytes(), Run(copy).last_checkpoint()
+    log, checkpoint = (copy / "log.jsonl").read_bytes(), tl.Run(copy).last_checkpoint()
     for name in FILES:
         (checkpoint / name).rename(checkpoint / "away")
         refuses(name, resumed_training, copy)
         if name != "optimizer.safetensors":  # which only training reads
-            refuses(name, open_model, copy, "last")
+            refuses(name, tl.open_model, copy, "last")
         (checkpoint / "away").rename(checkpoint / name)
     tokenizer = (copy / "tokenizer.json").read_bytes()
-    save_tokenizer(CharTokenizer.train(b"abcdefgh"), copy / "tokenizer.json")
-    for action in (resumed_training, open_model):
+    tl.save_tokenizer(tl.CharTokenizer.train(b"abcdefgh"), copy / "tokenizer.json")
+    for action in (resumed_training, tl.open_model):
         refuses("tokenizer.json.*trained with", action, copy)
     (copy / "tokenizer.json").write_bytes(tokenizer)
     for left in (b"", log[:40], log[:-1], b"x" + log):
@@ -205,13 +203,13 @@ def test_missing_parts_are_named_and_the_log_stays(copy):
     for make in (lambda path: None, Path.touch, lambda path: path.unlink() or path.symlink_to(path)):
         make(copy / "checkpoints")
         refuses("there is no folder.*checkpoints.*--overwrite", resumed_training, copy)
-        refuses("no checkpoint", open_model, copy)
+        refuses("no checkpoint", tl.open_model, copy)
         assert (copy / "log.jsonl").read_bytes() == log
     (copy / "checkpoints").unlink()
     (copy / "checkpoints").mkdir()
-    refuses("no checkpoint", Run(copy).find_checkpoint)
-    Run(copy).file.unlink()
-    refuses("holds no run: there is no run.json", Run(copy).find_checkpoint)
+    refuses("no checkpoint", tl.Run(copy).find_checkpoint)
+    tl.Run(copy).file.unlink()
+    refuses("holds no run: there is no run.json", tl.Run(copy).find_checkpoint)
 
 
 STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
@@ -252,6 +250,6 @@ def test_a_setting_that_is_newer_than_a_run_has_its_usual_value_and_a_huge_model
     del content["settings"]["train"]["clip"], content["settings"]["model"]["init_std"]
     content["settings"]["model"]["width"] = 2**23  # petabytes; the checkpoint's own model is used
     (copy / "run.json").write_text(json.dumps(content))
-    config = open_model(copy).config
+    config = tl.open_model(copy).config
     assert config.train.clip == 1.0 and config.model.init_std is None
     assert resumed_training(copy).model.config.width == 8

@@ -11,8 +11,6 @@ from tiny_run import SETTINGS, begun
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.compress.prune import prune
-from tinyllm.models import from_pretrained
-from tinyllm.runs import Run, open_model
 from tinyllm.runs.setup import reopen
 
 BY_TEXTS = ("wanda:0.5", "wanda:2:4", "heads:2", "layers:1")
@@ -32,7 +30,7 @@ def test_every_family_is_pruned_and_opens_again_or_is_refused(tmp_path, name, ho
         return
     assert prune(model, how, TOKENS) is model
     model.save_pretrained(tmp_path)
-    again, linear = from_pretrained(tmp_path), {f"{key}.weight" for key in model.of_kind(nn.Linear)}
+    again, linear = tl.from_pretrained(tmp_path), {f"{key}.weight" for key in model.of_kind(nn.Linear)}
     for key, a in model.state_dict().items():
         assert np.array_equal(a, again.state_dict()[key])
         if "s:" not in how and before[key].any():
@@ -76,7 +74,7 @@ def teacher(tmp_path_factory, text):
     own = {"data": str(text), "model.type": "llama", "model.kv_heads": 2, "model.hidden": 16}
     setup = tl.prepare(tl.make_config(
         {k: x for k, x in SETTINGS.items() if k != "model.dropout"} | own | {"model.layers": 2}))
-    run = Run(tmp_path_factory.mktemp("teacher") / "run")
+    run = tl.Run(tmp_path_factory.mktemp("teacher") / "run")
     run.create(setup.record(), setup.tokenizer)
     list(setup.train(run))
     return run.folder
@@ -86,7 +84,7 @@ def test_a_pruned_run_writes_is_not_resumed_and_can_be_a_start(tmp_path, teacher
     for how, said in (("wanda:0.5", "(1.00 of the size), "), ("heads:1", "of the size)\n"), ("layers:1", "")):
         assert said in printed("compress", teacher, "--prune", how, "--out", tmp_path / how)
         printed("generate", tmp_path / how, "--prompt", "the cat", "--tokens", 5)
-        assert Run(tmp_path / how).read().notes == {"pruned": how}
+        assert tl.Run(tmp_path / how).read().notes == {"pruned": how}
         assert "pruned in run.json" in refused("train", "--out", tmp_path / how, "--resume", "--steps", 99)
     assert len([*begun(tmp_path / "more", tmp_path / "heads:1", text, **{"train.steps": 2})[1].train()]) > 2
     printed("compress", teacher, "--bits", 8, "--out", tmp_path / "packed")
@@ -112,7 +110,7 @@ def distilling(teacher, corpus, **more):
 def test_the_loss_is_the_divergence_at_a_temperature_and_the_text(teacher, text, more):
     setup, T, weight = distilling(teacher, text, **more), more.get("temperature", 1.0), more.get("text", 0.0)
     model, batch = setup.model.eval(), setup.plan.batches(0)
-    logits, wanted = (x(batch.tokens).data.astype(float) for x in (model, open_model(teacher).model))
+    logits, wanted = (x(batch.tokens).data.astype(float) for x in (model, tl.open_model(teacher).model))
     p, q = (np.exp(x / T) / np.exp(x / T).sum(axis=-1, keepdims=True) for x in (wanted, logits))
     kl = T * T * (p * np.log(p / q)).sum(axis=-1).mean()
     expected = (1 - weight) * kl + weight * model.loss(batch.tokens, batch.targets).item()
@@ -131,7 +129,7 @@ def test_own_texts_begin_as_given_ones_and_are_no_truth(teacher, text):
 def test_a_preset_or_a_run_learns_from_the_same_teacher_only(tmp_path, teacher, printed, refused):
     for name, place, said in (("nano", "new", "larger than its teacher"), (teacher, "old", "er 1\n")):
         assert said in printed("compress", teacher, "--distill", name, "--out", tmp_path / place)
-    run = Run(tmp_path / "new")
+    run = tl.Run(tmp_path / "new")
     record = run.read()
     assert record.config.flat()["model.type"] == "llama" and record.config.train.steps == 12
     words = ("train", "distill", "--data", record.config.data, "--out", tmp_path / "x")

@@ -10,9 +10,6 @@ from tinyllm import ops
 from tinyllm.data import two_texts
 from tinyllm.data.corruption import diffused, span_corruption
 from tinyllm.decode.fill import write
-from tinyllm.errors import UserError
-from tinyllm.models import build
-from tinyllm.tokenizer import CharTokenizer
 from tinyllm.train.objectives import diffusion
 
 SENTINELS = list(range(999, 700, -1))
@@ -69,7 +66,7 @@ SIZES = {"vocab_size": V, "context": 12, "layers": 1, "heads": 2, "width": 16, "
 
 def made(seed=0):
     """Build a model with weights so large that each part changes the result."""
-    return shaken(build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
+    return shaken(tl.build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
 
 
 def texts(seed, rows, length=8):
@@ -105,7 +102,7 @@ def test_the_loss_is_the_weighted_sum_of_hidden_tokens_and_adds_up_over_parts(se
     assert np.isclose(sum(x * n for x, n in parts) / batch.count, loss, rtol=1e-4)
 
 
-LETTERS = CharTokenizer.train("abcd")
+LETTERS = tl.CharTokenizer.train("abcd")
 LETTERS.add_special_tokens(["[MASK]", "[CLS]", "[SEP]"])  # ids 4, 5 and 6
 
 
@@ -148,5 +145,5 @@ def test_a_run_learns_to_write_and_writes():
     assert text.startswith("Once") and len(written) == 9 and not set(written) & set(ids.values())
     text, written = write(model, setup.tokenizer, "[MASK]nce", 5)
     assert text.endswith("nce") and len(written) == 4
-    with pytest.raises(UserError, match="the prompt has 11 tokens, and the model sees 10: leave room"):
+    with pytest.raises(tl.UserError, match="the prompt has 11 tokens, and the model sees 10: leave room"):
         write(model, setup.tokenizer, "Once upon a", 10)

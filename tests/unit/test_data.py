@@ -14,12 +14,10 @@ import pytest
 from helpers import refuses
 from hypothesis import example, given, strategies as st
 
+import tinyllm as tl
 from tinyllm.cli.tokenizer import train
 from tinyllm.data import Corpus, eval_windows, get_batch, load_corpus, reading, token_array, token_file
 from tinyllm.data.sources import SOURCES
-from tinyllm.data.tokens import load_tokens
-from tinyllm.errors import UserError
-from tinyllm.runs import make_config, prepare
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
 from tinyllm.world import stories
 
@@ -38,7 +36,7 @@ def write_files(folder, contents):
 def test_split_loses_nothing_and_cuts_no_character(data, fraction):
     try:
         train, val = Corpus("x", data).split(fraction)
-    except UserError as error:
+    except tl.UserError as error:
         assert "too short" in str(error) and (len(data) * fraction < 4 or len(data) * (1 - fraction) < 5)
         return
     assert train + val == data and train and val and abs(len(val) - fraction * len(data)) <= 3.5
@@ -50,7 +48,7 @@ def test_split_loses_nothing_and_cuts_no_character(data, fraction):
 @given(st.lists(st.text("ab\n", max_size=9), min_size=1, max_size=20))
 def test_split_cuts_between_documents(documents):
     data = "".join(d.replace("\n\n", "\n").strip("\n") + "\n\n" for d in documents).encode()
-    with suppress(UserError):  # the text is too short
+    with suppress(tl.UserError):  # the text is too short
         train, val = Corpus("x", data, separator=b"\n\n").split(0.25)
         assert train + val == data
         assert train.endswith(b"\n\n") or b"\n\n" not in data[: int(len(data) * 0.75)]
@@ -192,7 +190,7 @@ def test_a_token_file_that_changes_during_a_training_ends_it_in_one_line(tmp_pat
     (tmp_path / "text").write_bytes(TEXT)
     save_tokenizer(ByteTokenizer(), tmp_path / "bytes.json")
     token_file(tmp_path / "text", ByteTokenizer(), tmp_path / "t")
-    setup = prepare(make_config({"data": str(tmp_path / "t"), "tokenizer": str(tmp_path / "bytes.json"),
+    setup = tl.prepare(tl.make_config({"data": str(tmp_path / "t"), "tokenizer": str(tmp_path / "bytes.json"),
                                  "preset": "nano", "model.context": 16, "train.batch": 2}))
     steps = setup.steps()
     next(steps)
@@ -222,7 +220,7 @@ def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_written(
 
     monkeypatch.setattr(BPETokenizer, "_last_cut", changing(BPETokenizer._last_cut))
     monkeypatch.setattr(reading, "read_stream", changing(reading.read_stream))
-    with pytest.raises(UserError, match="text has changed since it was opened: leave it alone"):
+    with pytest.raises(tl.UserError, match="text has changed since it was opened: leave it alone"):
         if read == "tokens":
             token_file(text, BPETokenizer([]), out)
         elif read == "corpus":
@@ -241,7 +239,7 @@ def test_any_damage_to_a_token_file_is_refused(tmp_path_factory, data, draw):
     at = draw.draw(st.integers(0, len(whole) - 1))
     changed = bytes([whole[at] ^ draw.draw(st.integers(1, 255))]) + whole[at + 1 :]
     path.write_bytes(whole[:at] + draw.draw(st.sampled_from([b"", changed])))
-    refuses("is damaged, or not a token file", load_tokens, path)
+    refuses("is damaged, or not a token file", tl.load_tokens, path)
 
 
 def test_training_reads_the_tokens_of_a_file(tmp_path):
@@ -250,7 +248,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     save_tokenizer(tokenizer, tmp_path / "t.json")
     tokens = token_file(tmp_path / "text", tokenizer, path)
     made = {"data": str(path), "model.context": 8}
-    setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
+    setup = tl.prepare(tl.make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
     cut = setup.facts.train_tokens
     assert cut + setup.facts.val_tokens == len(tokens) and 0 < cut < len(tokens)
     rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
@@ -261,7 +259,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
               "char": "tokens, not text"}
     for other, message in others.items():
-        refuses(message, prepare, make_config(made | {"tokenizer": other}))
+        refuses(message, tl.prepare, tl.make_config(made | {"tokenizer": other}))
     refuses("holds token", token_array, np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
 
 
@@ -294,7 +292,7 @@ def test_even_windows_leave_no_gap_after_any_number_of_steps(n, batch, steps, se
 def test_the_windows_of_the_default_training_are_even(tmp_path, preset, even):
     (tmp_path / "text").write_text("A text of letters that are all drawn at some time. " * 100)
     settings = {"data": str(tmp_path / "text"), "preset": preset, "tokenizer": "char", "model.context": 32}
-    setup = prepare(make_config(settings))
+    setup = tl.prepare(tl.make_config(settings))
     tokens, train = token_array(setup.corpus.split()[0], setup.tokenizer), setup.config.train
     assert (setup.plan.batches(3).tokens == get_batch(tokens, 0, 3, train.batch, 32, even)[0]).all()
 

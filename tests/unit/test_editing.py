@@ -12,7 +12,6 @@ import tinyllm as tl
 from tinyllm import nn
 from tinyllm.eval.ask import log_probs
 from tinyllm.eval.editing import Edit, Editor, recalled
-from tinyllm.runs import Opened
 
 TEXTS = ["Mia Reed is a baker.", "Tom Lock is a fisher.", "The job of Ida Hill is miller."]
 EDIT = Edit("Mia", ["Mia", "The job of Mia"], "x", ["By trade, Mia"], [("Mia lives in", " R")],
@@ -75,4 +74,4 @@ def test_measures_count_only_what_the_model_knew():
         assert editor.measure([known], steps=0)["others"] == [1.0]  # a change by nothing
     refuses("have no end of the subject 'Ann'", editor.find, Edit("Ann", ["Mia is"], " x"))
     refuses("has 2 feed-forward layers that can be edited", Editor, opened, TEXTS, block=2)
-    refuses("has 0 feed-forward", Editor, Opened(tl.quantize(opened.model, 8), BYTES), TEXTS)
+    refuses("has 0 feed-forward", Editor, tl.Opened(tl.quantize(opened.model, 8), BYTES), TEXTS)

@@ -9,13 +9,10 @@ from helpers import refuses
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.data import Batch, Corpus
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import classes, fill
-from tinyllm.models import build
 from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
-from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 from tinyllm.train.objectives import masked_token, same_meaning
 
 SIZES = {"model_type": "bert", "vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16,
@@ -25,13 +22,13 @@ TEXT = "the cat sat on the mat, and the dog sat on the log; so it goes.\n" * 40
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    made = CharTokenizer.train(TEXT)
+    made = tl.CharTokenizer.train(TEXT)
     made.add_special_tokens(("[PAD]", "[CLS]", "[SEP]", "[MASK]"))
     return made
 
 
 def encoder(tokenizer, **changes):
-    return build(SIZES | {"vocab_size": tokenizer.vocab_size, "context": 40} | changes).eval()
+    return tl.build(SIZES | {"vocab_size": tokenizer.vocab_size, "context": 40} | changes).eval()
 
 
 def test_hidden_tokens_are_masks_others_and_themselves_and_only_these_count():
@@ -39,11 +36,11 @@ def test_hidden_tokens_are_masks_others_and_themselves_and_only_these_count():
     seen = batch.tokens[batch.targets == 0]
     assert abs(len(seen) / batch.tokens.size - 0.15) < 0.01 and not batch.tokens[batch.targets < 0].any()
     assert abs((seen == 9).mean() - 0.8) < 0.02 and abs((seen == 0).mean() - 0.1 - 0.1 / 8) < 0.02
-    model, rng, rows = build(SIZES).eval(), np.random.default_rng(0), []
+    model, rng, rows = tl.build(SIZES).eval(), np.random.default_rng(0), []
     tokens = rng.integers(0, 19, (3, 12))
     targets = np.where(rng.random((3, 12)) < 0.3, tokens, -100)
     with nn.tap(model, "lm_head", lambda x, y: rows.append(x.shape)):
-        loss, numbers = masked_token(model, Batch(tokens, targets))
+        loss, numbers = masked_token(model, tl.Batch(tokens, targets))
         losses = [loss.item(), model.loss(tokens, targets).item()]
     assert rows == [((targets >= 0).sum(), 16)] * 2  # logits that do not count are not computed
     np.testing.assert_allclose(losses, F.cross_entropy(model(tokens), targets).item(), rtol=1e-5)
@@ -52,7 +49,7 @@ def test_hidden_tokens_are_masks_others_and_themselves_and_only_these_count():
 
 
 def test_partners_find_each_other():
-    model = build(SIZES | {"task": "encode", "init_std": 0.3}).eval()
+    model = tl.build(SIZES | {"task": "encode", "init_std": 0.3}).eval()
     rows = [[i, i, (i * 7) % 19, i] for i in range(6) for _ in (0, 1)]
     tokens, lengths = padded(rows)
     batch = TextBatch(tokens, np.zeros((12, 1), int), lengths=lengths)
@@ -84,7 +81,7 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_chances(her
         refuses(message, act)
     for name, made in (("masked", model), ("judge", judge)):  # `generate` gives the same answers
         made.save_pretrained(name)
-        save_tokenizer(tokenizer, here / name / "tokenizer.json")
+        tl.save_tokenizer(tokenizer, here / name / "tokenizer.json")
     shown = json.loads(printed("generate", "masked", "--prompt", prompt, "--json"))["guesses"]
     assert [place[0][0] for place in shown] == [text[4], text[11]]
     ((best, _), *_), = json.loads(printed("generate", "judge", "--prompt", "the cat", "--json"))["guesses"]
@@ -94,7 +91,7 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_chances(her
 def test_batches_of_masked_models_are_framed_and_evaluation_repeats_itself():
     settings = {"model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 16,
                 "model.hidden": 32, "model.context": 16, "train.batch": 4, "train.eval_windows": 8}
-    setup = tl.prepare(tl.make_config(settings), Corpus("x", TEXT.encode()))
+    setup = tl.prepare(tl.make_config(settings), tl.Corpus("x", TEXT.encode()))
     ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
     batch = setup.plan.batches(3)
     assert batch.tokens.shape == (4, 16) and (batch.tokens[:, 0] == ids[special["begin"]]).all()

@@ -11,18 +11,15 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm.data.middle import middle_prompt
-from tinyllm.decode.engine import Engine
 from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, likeliest
 from tinyllm.eval.ask import SIZES as PER, log_probs, prompts
 from tinyllm.eval.task import behind
-from tinyllm.rng import Random
-from tinyllm.runs import Opened
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.tokenizer.text import add_markers, markers_of
 from tinyllm.world import KINDS, World
 
 BYTES = tl.ByteTokenizer()
-ASKING = [name for name, kind in KINDS.items() if kind(World(), Random(0)).prompt]
+ASKING = [name for name, kind in KINDS.items() if kind(World(), tl.Random(0)).prompt]
 ANSWERS = Frame("\n", "\n\n")  # the frame of a model that has learnt answers of several lines
 SIZES = {"model_type": "gpt2", "context": 4096, "width": 8, "layers": 1, "heads": 2}
 
@@ -30,7 +27,7 @@ SIZES = {"model_type": "gpt2", "context": 4096, "width": 8, "layers": 1, "heads"
 def opened(frame=NO_FRAME, tokenizer=BYTES, **sizes):
     """Return a model with random weights, and its tokenizer, as an `Opened`."""
     sizes = SIZES | {"vocab_size": tokenizer.vocab_size} | sizes
-    return Opened(shaken(tl.build(sizes, seed=None)), tokenizer, frame)
+    return tl.Opened(shaken(tl.build(sizes, seed=None)), tokenizer, frame)
 
 
 class Capitals(Task):
@@ -71,7 +68,7 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
         (answer,) = answers(model, task, [item], mask=oracle(task, [item], model), max_tokens=2000)
         assert answer.score == task.score(item, item.truth) == 1
     if items[0].choices and frame is NO_FRAME:  # once is enough
-        scores = [task.score(item, Random(i).choice(item.choices))
+        scores = [task.score(item, tl.Random(i).choice(item.choices))
                   for i, item in enumerate(islice(task.items("test"), 400))]
         assert abs(np.mean(scores) - task.chance) < 0.08
         assert abs(task.chance - 1 / len(items[0].choices)) < 0.02
@@ -84,7 +81,7 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, monkeypatch):
     add_markers(tokenizer)
     model = opened(tokenizer=tokenizer)
     never = SimpleNamespace(logprobs=[], finish="stop", ids=[])  # a sequence that is not written
-    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given) or never)
+    monkeypatch.setattr(tl.Engine, "add", lambda *_, **given: asked.append(given) or never)
     items = list(islice(task.items("test"), 3))
     answers(model, task, items, n=2)
     for item, given in zip(items, asked[::2], strict=True):
@@ -92,7 +89,7 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, monkeypatch):
         told = middle_prompt(model.model, tokenizer, item.question, item.suffix, 9, suffix_first=True)
         assert given["prompt"] == told and given["stop"] == [markers_of(tokenizer)[-1]]
     assert [given["sample"] for given in asked] == [*range(6)]
-    answers(Opened(model.model, tokenizer, Frame("?", "!")), Capitals(), Capitals().items("test"))
+    answers(tl.Opened(model.model, tokenizer, Frame("?", "!")), Capitals(), Capitals().items("test"))
     assert asked[-1]["stop"] == ["!"] and asked[-1]["prompt"] == "The capital of H is?"
 
 
@@ -173,8 +170,8 @@ def test_shots_are_other_items_in_the_layout_of_training():
 def test_what_cannot_be_asked_is_one_line():
     model, task = opened(), Capitals()
     items = task.items("test")
-    spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFH"))
-    blind = Opened(model.model, tl.ByteTokenizer())
+    spaces = tl.Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFH"))
+    blind = tl.Opened(model.model, tl.ByteTokenizer())
     blind.tokenizer.decode = lambda ids: "?"
     bert = opened(model_type="bert", hidden=16)
     long = [replace(item, choices=(item.truth, "x" * 60)) for item in items]  # too long for the model

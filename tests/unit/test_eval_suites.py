@@ -11,7 +11,6 @@ from helpers import refuses
 from test_eval import ANSWERS, opened, oracle
 
 import tinyllm as tl
-from tinyllm.decode.engine import Engine
 from tinyllm.eval import METRICS, Answer, Evaluation, Item, Row, find_metric, find_task
 from tinyllm.eval.ask import answers, likeliest
 from tinyllm.eval.changes import CHANGES, changed
@@ -237,9 +236,9 @@ def test_a_suite_of_ones_own_is_read_and_its_mistakes_are_named(tmp_path):
 
 def test_the_command_prints_rows_a_page_and_an_object(monkeypatch, printed, refused, tmp_path):
     task, model = find_task("world:parity,size=4"), opened()
-    items, real = list(islice(task.items("test"), 30)), Engine.add
+    items, real = list(islice(task.items("test"), 30)), tl.Engine.add
     mask = oracle(task, items, model)
-    monkeypatch.setattr(Engine, "add", lambda *given, **more: real(
+    monkeypatch.setattr(tl.Engine, "add", lambda *given, **more: real(
         *given, **more | ({"mask": mask} if given[0].model is model.model else {})))
     models = {"GOOD": model, "BAD": opened(width=16)}
     import_module("tinyllm.cli.opening")  # else it would keep the function that stands in below

@@ -18,9 +18,7 @@ from tinyllm.eval.ask import Answer, log_probs
 from tinyllm.eval.retrieval import Index, attribution, passages_of
 from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.report.evaluation import page
-from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
-from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.world import World
 
 opened = partial(random_model, Frame(" ", "\n"))  # one that has learnt answers of one line
@@ -58,7 +56,7 @@ def test_what_a_tool_says_is_read_and_not_counted_as_drawn():
 
 @pytest.mark.parametrize("call, end", [("[calc 2 * 3", "]"), ("[code max([4, 6", "])]")])
 def test_a_token_that_goes_on_after_a_call_is_cut(call, end):
-    tokenizer = BPETokenizer.whole_words(f"how many? {call}{end}. => 6 then 6\n".encode())
+    tokenizer = tl.BPETokenizer.whole_words(f"how many? {call}{end}. => 6 then 6\n".encode())
     task = replace_items("how many?", "6")
     ids = [*tokenizer.encode("how many? "), *tokenizer.encode(f"{call}{end}.")]
     assert tokenizer.decode(ids[-1:]) == f"{end}."
@@ -169,7 +167,7 @@ def test_an_index_finds_passages_by_words_and_by_vectors():
     assert [by_words.search(text, 1) for text in passages[:50]] == [[i] for i in range(50)]
     tokenizer = tl.ByteTokenizer(["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
     sizes = {"context": 128, "layers": 1, "heads": 1, "width": 16, "hidden": 16, "task": "encode"}
-    by_vectors = Index(passages[:50], Opened(Bert(BertConfig(tokenizer.vocab_size, **sizes)), tokenizer))
+    by_vectors = Index(passages[:50], tl.Opened(Bert(BertConfig(tokenizer.vocab_size, **sizes)), tokenizer))
     assert [by_vectors.search(text, 1) for text in passages[:50]] == [[i] for i in range(50)]
     assert by_vectors.best(passages[7]) == passages[7]
     refuses("makes no vectors", Index, passages, opened())

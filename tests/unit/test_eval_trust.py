@@ -11,9 +11,7 @@ import pytest
 from test_eval import BYTES, opened
 
 import tinyllm as tl
-from tinyllm.decode.engine import Engine
 from tinyllm.eval import Evaluation, Row, compare, find_task
-from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.calendar import Date
 from tinyllm.world.corpus import read_name
@@ -25,7 +23,7 @@ TEXTS, WORLD, USUAL = [*read_name(DATA).documents()], read_name(DATA).world, Wor
 
 
 def coin(asked, said):
-    return -Random(asked, said).uniform()
+    return -tl.Random(asked, said).uniform()
 
 
 @pytest.fixture
@@ -89,13 +87,13 @@ def test_claims_are_asked_again_in_other_directions(measure, change, yes, one_wa
 
 
 def test_rude_words_are_counted_and_a_filter_removes_them(monkeypatch):
-    said, real = [""], Engine.add
+    said, real = [""], tl.Engine.add
 
     def add(engine, prompt, **given):
         text = f"{prompt} {said[0]}\n".encode()
         return real(engine, prompt=prompt, **given | {"mask": lambda ids: [text[len(ids)]], "max_tokens": 99})
 
-    monkeypatch.setattr(Engine, "add", add)
+    monkeypatch.setattr(tl.Engine, "add", add)
     for said[0], expected in (("He was glad. How stupid!", 1), ("He was glad. The foal ran.", 0)):
         found = Evaluation(opened()).measure(Row("world:stories", "rude", limit=50))
         assert found["score"] == expected and found["high"] < found["low"] + 0.1

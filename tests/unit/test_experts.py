@@ -3,19 +3,17 @@
 import numpy as np
 from hypothesis import given, strategies as st
 
+import tinyllm as tl
 from tinyllm import ops, threads
-from tinyllm.models import build
 from tinyllm.models.mixtral import Experts
 from tinyllm.nn import tap
-from tinyllm.ops.registry import override
-from tinyllm.tensor import Tensor
 
 
 def made(count, top, seed=0, normalise=True):
     layer, rng = Experts(16, 12, count, top, normalise), np.random.default_rng(seed)
     for p in layer.parameters():
         p.data = rng.normal(size=p.shape).astype(np.float32) * 0.5
-    return layer, Tensor(rng.normal(size=(2, 5, 16)).astype(np.float32))
+    return layer, tl.Tensor(rng.normal(size=(2, 5, 16)).astype(np.float32))
 
 
 @given(count=st.integers(1, 6), top=st.integers(1, 6), seed=st.integers(0, 99), normalise=st.booleans())
@@ -27,7 +25,7 @@ def test_a_token_gets_the_weighted_sum_of_its_best_experts_in_any_order(count, t
     p /= p.sum(-1, keepdims=True)
     weights = np.where(p >= np.sort(p)[:, -top, None], p, 0)
     weights /= weights.sum(-1, keepdims=True) if normalise else 1
-    results = [expert(Tensor(rows)).data for expert in layer.experts]
+    results = [expert(tl.Tensor(rows)).data for expert in layer.experts]
     expected = sum(w[:, None] * y for w, y in zip(weights.T, results, strict=True))
     np.testing.assert_allclose(before.reshape(10, 16), expected, rtol=1e-4, atol=1e-5)
     assert np.array_equal(counts, (weights > 0).sum(0)) and np.allclose(layer.p.data, p, atol=1e-5)
@@ -42,14 +40,14 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
     layer.gate.weight.data = np.zeros_like(layer.gate.weight.data)
     layer(x)
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)  # uniform probabilities
-    eye = Tensor(np.eye(16, dtype=np.float32)[None, :4] * 50)  # each token is routed to another expert
+    eye = tl.Tensor(np.eye(16, dtype=np.float32)[None, :4] * 50)  # each token is routed to another expert
     layer.gate.weight.data = np.eye(16, 4, dtype=np.float32)
     layer(eye)
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 1)
-    layer(Tensor(np.repeat(eye.data[:, :1], 4, 1)))  # all tokens are routed to one expert
+    layer(tl.Tensor(np.repeat(eye.data[:, :1], 4, 1)))  # all tokens are routed to one expert
     assert np.isclose(ops.balance_loss(layer.p.data, layer.chosen), 4)
     sizes = {"context": 8, "layers": 2, "heads": 2, "width": 16, "hidden": 12, "experts": 4, "balance": 0.1}
-    model = build({"model_type": "mixtral", "vocab_size": 13, **sizes}).train()
+    model = tl.build({"model_type": "mixtral", "vocab_size": 13, **sizes}).train()
     tokens = np.random.default_rng(0).integers(0, 13, (8, 9))
     loss, layers = model.loss(tokens[:, :-1], tokens[:, 1:]).item(), model.of_kind(Experts).values()
     p, chosen = (np.concatenate(x) for x in zip(*[(e.p.data, e.chosen) for e in layers], strict=True))
@@ -59,14 +57,14 @@ def test_the_balance_loss_is_least_when_all_experts_are_used_alike_and_training_
 
 def test_an_override_of_linear_reaches_the_experts():
     layer, x = made(3, 2)
-    with override(linear=lambda x, w, b=None: ops.linear.reference(x, w, b) * (w.shape != (12, 16))):
+    with tl.override(linear=lambda x, w, b=None: ops.linear.reference(x, w, b) * (w.shape != (12, 16))):
         assert not layer(x).data.any()  # all experts return zeros
 
 
 def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each_and_of_any_batch_and_threads():
     """An expert with a tap, or a quantised one, is called alone, with the tokens that chose it."""
     layer, x = made(4, 2)
-    x = Tensor(np.tile(x.data, (8, 9, 1)))
+    x = tl.Tensor(np.tile(x.data, (8, 9, 1)))
     wanted = [digest(layer, x) for n in (1, 2, 3) if threads(n)]
     assert wanted[0] == wanted[1] == wanted[2]
     whole = layer(x).data
@@ -95,4 +93,4 @@ def test_experts_without_tokens_get_a_gradient_of_zero():
     assert layer.counts.tolist() == [10, 0, 0, 0]
     assert layer.experts[0].up_proj.weight.grad.any()
     assert not any(p.grad.any() for expert in layer.experts[1:] for p in expert.parameters())
-    assert layer(Tensor(np.zeros((1, 0, 16), np.float32))).shape == (1, 0, 16)
+    assert layer(tl.Tensor(np.zeros((1, 0, 16), np.float32))).shape == (1, 0, 16)

@@ -207,5 +207,4 @@ def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
     model = lively(name)
     both = [(tokens, [1]), ([1], tokens)] if model.is_encoder_decoder else [(tokens,)]
     for given_tokens in both:
-        with pytest.raises(error, match=message):
-            model(*given_tokens)
+        refuses(message, model, *given_tokens, error=error)

@@ -14,7 +14,6 @@ from tinyllm.decode.beams import beam_search
 from tinyllm.errors import PYTORCH
 from tinyllm.models import family
 from tinyllm.runs import setup
-from tinyllm.tensor import Tensor
 from tinyllm.train.evaluate import evaluate
 from tinyllm.train.loop import forward_backward
 from tinyllm.train.objectives import next_token
@@ -27,12 +26,12 @@ class Bare(nn.Module):
     """Try a plain Tensor as a weight."""
 
     def __init__(self):
-        self.w = Tensor([1.0], requires_grad=True)
+        self.w = tl.Tensor([1.0], requires_grad=True)
 
 
 @pytest.mark.parametrize("owner, name, words", [
-    (Tensor([1.0]), "view", "Tensor has no view; use reshape"),
-    (Tensor([1.0]), "std", r"use \(\(x - x\.mean"),
+    (tl.Tensor([1.0]), "view", "Tensor has no view; use reshape"),
+    (tl.Tensor([1.0]), "std", r"use \(\(x - x\.mean"),
     (MLP(), "zero_grad", r"MLP has no zero_grad; use optimizer\.zero_grad\(\)"),
     (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
     (MLP(), "save_pretrained", r"use tl\.save_weights"),
@@ -50,14 +49,14 @@ def test_names_of_pytorch_are_known_and_misspelt_ones_are_guessed(owner, name, w
 
 
 def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
-    owners = (Tensor([1.0]), nn.Module(), tl, nn, F)
+    owners = (tl.Tensor([1.0]), nn.Module(), tl, nn, F)
     assert [name for name in PYTORCH if all(hasattr(owner, name) for owner in owners)] == []
     for space, name in re.findall(r"\b(F|tl|nn|np)\.(\w+)", " ".join(PYTORCH.values())):
         assert hasattr({"F": F, "tl": tl, "nn": nn, "np": np}[space], name), name
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: Tensor([1.0]).sum(dim=0), r"Tensor.sum has no argument dim; use axis="),
+    (lambda: tl.Tensor([1.0]).sum(dim=0), r"Tensor.sum has no argument dim; use axis="),
     (lambda: F.softmax([1.0], dim=-1), "the last axis"),
     (lambda: nn.Linear(in_features=3, out_features=4), "Linear has no argument in_features; use n_in="),
     (lambda: tl.generate(None, ["a"], max_tokens=3, temperature=1), r"tl\.Sampling\(temperature="),
@@ -100,7 +99,7 @@ NOTHING, BATCH = np.full((1, 2), -100), np.array([[1, 2]])
     (lambda: tl.generate(MODEL, [1], max_tokens=2.5), r"whole number, at least 0, got 2\.5"),
     (lambda: MODEL.loss(BATCH, BATCH, weights=np.array([[1, np.nan]])), "at least 0, got nan"),
     (lambda: nn.tap(MLP(), "fcx", print).__enter__(), "MLP has no module 'fcx'; did you mean fc"),
-    (lambda: Tensor(np.zeros((2, 3, 4))).transpose(1, 2), "of all 3 axes, got .*swapaxes exchanges two"),
+    (lambda: tl.Tensor(np.zeros((2, 3, 4))).transpose(1, 2), "of all 3 axes, got .*swapaxes exchanges two"),
     (lambda: tl.generate(MLP(), [1], max_tokens=2), r"a MLP writes no text: .*nn\.DecoderLM"),
     (lambda: beam_search(MLP(), [1], max_tokens=2), r"a MLP writes no text"),
     (lambda: tl.fit(MLP(), BATCH[0], 1), "say context=64"),
@@ -110,7 +109,7 @@ NOTHING, BATCH = np.full((1, 2), -100), np.array([[1, 2]])
     (lambda: tl.fit(MLP(), BATCH[0], steps=0), r"train\.steps must be"),
     (lambda: evaluate(MLP(), [], None), "nothing to evaluate"),
     (lambda: forward_backward(MODEL, tl.Batch(BATCH, NOTHING), next_token), "no target of a batch counts"),
-    (lambda: evaluate(MLP(), [tl.Batch(BATCH, NOTHING)], lambda *_: Tensor(0.0)), "nothing to evaluate"),
+    (lambda: evaluate(MLP(), [tl.Batch(BATCH, NOTHING)], lambda *_: tl.Tensor(0.0)), "nothing to evaluate"),
 ])
 def test_what_cannot_work_is_refused_in_one_line(call, words):
     refuses(words, call, error=ValueError)

@@ -14,11 +14,9 @@ from tinyllm.align.pairs import read_pairs
 from tinyllm.align.questions import read_questions
 from tinyllm.align.reward import score_texts
 from tinyllm.cli import chat
-from tinyllm.errors import UserError
 from tinyllm.eval.ask import prompts
 from tinyllm.runs.recipe import CHAT, Frame
 from tinyllm.runs.recipes.sft import encode_pairs
-from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 
 ASKED, RIGHT = "Hi </s>\n", " <|im_end|>\nyes"
 
@@ -26,7 +24,7 @@ ASKED, RIGHT = "Hi </s>\n", " <|im_end|>\nyes"
 def prepared(path, recipe, tokenizer=byte, asked=ASKED, answer=RIGHT, **settings):
     """Prepare a run that starts with a model as from Hugging Face, and learns an answer to many prompts."""
     tiny_gpt(tokenizer.vocab_size, context=199, width=16).save_pretrained(path)
-    save_tokenizer(tokenizer, path / "tokenizer.json")
+    tl.save_tokenizer(tokenizer, path / "tokenizer.json")
     line = {"answer": answer, "chosen": answer, "rejected": "no"}
     (path / "pairs").write_text("\n".join(json.dumps({"prompt": "H" * i + asked} | line) for i in range(40)))
     own = {"recipe": recipe, "data": str(path / "pairs"), "start": str(path), "train.eval_windows": 4}
@@ -67,10 +65,10 @@ def test_what_was_learnt_with_a_template_is_asked_with_it_and_stops(tmp_path, pr
 
 def test_a_template_that_cannot_be_followed_is_one_line(tmp_path):
     read(tmp_path, CHATML)
-    with pytest.raises(UserError, match=r"has a chat template, .* leave out sft.separator and sft.end"):
+    with pytest.raises(tl.UserError, match=r"has a chat template, .* leave out sft.separator and sft.end"):
         prepared(tmp_path, "sft", **{"sft.end": ";"})
-    with pytest.raises(UserError, match="the character 'u'"):  # of the word "user"
-        prepared(tmp_path, "sft", CharTokenizer.train("Hi ok", NAMES))
+    with pytest.raises(tl.UserError, match="the character 'u'"):  # of the word "user"
+        prepared(tmp_path, "sft", tl.CharTokenizer.train("Hi ok", NAMES))
     (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages * 2 }}"}')
     refuses("its chat template is none that tinyllm knows", prepared, tmp_path, "sft")
     assert not any(prepared(tmp_path, "pretrain").frame)

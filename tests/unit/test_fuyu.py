@@ -13,7 +13,6 @@ import tinyllm as tl
 from tinyllm import nn
 from tinyllm.data import read_picture
 from tinyllm.eval import ask, find_task
-from tinyllm.tensor import no_grad
 from tinyllm.world.pictures import recognise
 
 SIDE, PATCH = 6, 3  # four patches
@@ -69,7 +68,7 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     answers = [printed(*words, where) for where in ("world:caption,seed=3", "scene.ppm")]
     ids = [*model.picture_marks, *tokenizer.encode(f"{prompt}\n")]
     for _ in range(7):
-        with no_grad():
+        with tl.no_grad():
             ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
     expected = tokenizer.decode(ids[len(model.picture_marks) :])
     assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")

@@ -10,32 +10,27 @@ from helpers import refuses
 from hypothesis import given, strategies as st
 from tiny_gpt import CONTEXT, V, tiny
 
+import tinyllm as tl
 from tinyllm import ops
 from tinyllm.decode.choose import log_probs
-from tinyllm.decode.engine import Engine
-from tinyllm.decode.generate import generate, stream
-from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.speculative import DraftModel, Lookup
 from tinyllm.ops.registry import OPS
-from tinyllm.rng import Random
-from tinyllm.tensor import no_grad
-from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
 USED = ("linear", "matmul", "attention", "layernorm", "linear_gelu", "embedding", "add")
 BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # if all kernels are there
-GREEDY = Sampling(temperature=0)
+GREEDY = tl.Sampling(temperature=0)
 
 
 def plain_loop(model, ask):
     """Generate without cache and batch; return the ids, the logits of every step, and why it ends."""
     ids, window, rows = list(ask.prompt), list(ask.prompt), []
-    s, random = ask.sampling, Random(ask.seed, "sample", ask.sample)
+    s, random = ask.sampling, tl.Random(ask.seed, "sample", ask.sample)
     for _ in range(ask.max_tokens):
         if len(window) > CONTEXT and ask.overflow == "stop":
             return ids[len(ask.prompt) :], rows, "context"
         if len(window) > CONTEXT:
             window = window[-(CONTEXT // 2) :]
-        with no_grad():
+        with tl.no_grad():
             logits = model([window]).data[0, -1]
         rows.append(logits)
         if ask.bias:
@@ -63,7 +58,7 @@ def unlike_the_last(ids):
 
 
 samplings = st.builds(
-    Sampling,
+    tl.Sampling,
     temperature=st.sampled_from([1.0, 0.0, 0.5, 3.0]),
     top_k=st.sampled_from([None, 1, 3, 100]),
     top_p=st.sampled_from([None, 0.3, 0.9, 1.0]),
@@ -118,7 +113,7 @@ def run_engine(engine, asks):
 def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, how, seed):
     model = tiny(np.float32 if backend == "compiled" else np.float64, seed)
     with ops.use(backend):
-        sequences, logits = run_engine(Engine(model, **how | {"draft": how["draft"](model)}), asks)
+        sequences, logits = run_engine(tl.Engine(model, **how | {"draft": how["draft"](model)}), asks)
         for ask, s, mine in zip(asks, sequences, logits, strict=True):
             tokens, true, finish = plain_loop(model, ask)
             if s.finish == "cancelled":
@@ -138,7 +133,7 @@ def check_scores(model, ask, s, tokens, logits):
     own = [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
     if "echo" in ask.options and (s.finish != "cancelled" or s.tokens):
         assert len(s.logprobs) == len(s.top_logprobs) == len(s.ids)
-        with no_grad():
+        with tl.no_grad():
             before = model.log_probs([ask.prompt], [[*ask.prompt[1:], -100]]).data[0, :-1]
         assert s.logprobs[0] is None and s.top_logprobs[0] is None
         np.testing.assert_allclose(s.logprobs[1 : len(ask.prompt)], before, rtol=exactly, atol=exactly)
@@ -148,7 +143,7 @@ def check_scores(model, ask, s, tokens, logits):
     drawn = s.logprobs[len(s.logprobs) - len(own) :]
     assert drawn == own
     if len(s.ids) <= model.config.context + 1 and own:
-        with no_grad():
+        with tl.no_grad():
             trained = model.log_probs([s.ids[:-1]], [s.ids[1:]]).data[0, -len(own) :]
         np.testing.assert_allclose(drawn, trained, rtol=exactly, atol=exactly)
     for row, top in zip(log_p, s.top_logprobs[-len(own) :] if own else [], strict=False):
@@ -157,7 +152,7 @@ def check_scores(model, ask, s, tokens, logits):
 
 def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
     def masked(mask):
-        return generate(tiny(), [[1]] * 4, max_tokens=9, mask=mask if callable(mask) else lambda ids: mask)
+        return tl.generate(tiny(), [[1]] * 4, max_tokens=9, mask=mask if callable(mask) else lambda ids: mask)
 
     by_ids = masked([2, 7])
     assert by_ids == masked(np.isin(np.arange(V), [2, 7])) and {i for row in by_ids for i in row} == {2, 7}
@@ -169,11 +164,11 @@ def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
-    model, lines, interrupts = tiny(), Random(seed), 0
+    model, lines, interrupts = tiny(), tl.Random(seed), 0
     ask = {"max_tokens": 12, "logprobs": True, "echo": True}
     prompts = [[1, 2], [3] * 7, [4], [1, 2]]
-    truth = generate(model, prompts, **ask)
-    engine = Engine(model, batch=3, prefill_budget=5)
+    truth = tl.generate(model, prompts, **ask)
+    engine = tl.Engine(model, batch=3, prefill_budget=5)
     sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate(prompts)]
 
     def trace(frame, event, arg):
@@ -204,7 +199,7 @@ def test_a_sequence_that_cannot_go_on_ends_alone(backend):
     with ops.use(backend):
         model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
         model.wpe.weight.data[6] = np.nan
-        engine = Engine(model, batch=3)
+        engine = tl.Engine(model, batch=3)
         asks = [{"mask": never, "logprobs": True}, {}, {"max_tokens": 3, "seed": 1},
                 {"max_tokens": 4, "mask": lambda ids: [5]}]
         sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
@@ -213,29 +208,29 @@ def test_a_sequence_that_cannot_go_on_ends_alone(backend):
         assert [len(s.tokens) for s in sequences] == [3, 6, 3, 4] and sequences[3].tokens == [5] * 4
         assert len(sequences[0].logprobs) == 3
         assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
-        assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
+        assert sequences[2].tokens == tl.generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
         assert [(last[row].finish, last[row].token) for row in range(2)] == [("error", -1)] * 2
-        engine = Engine(model, batch=2)
+        engine = tl.Engine(model, batch=2)
         engine.add([3], max_tokens=9)
         for _ in range(4):
             engine.step()
         after = engine.add([3], max_tokens=4, seed=1)  # gets the row of the cache that held NaN
         assert [s.finish for s in engine] == [None] * 4 + ["error", None, "length"]
-        assert after.tokens == generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
-        refuses("allows no token", lambda: list(stream(tiny(), [[3], [4]], max_tokens=9, mask=never)))
+        assert after.tokens == tl.generate(tiny(), [[3]], max_tokens=4, seed=1)[0]
+        refuses("allows no token", lambda: list(tl.stream(tiny(), [[3], [4]], max_tokens=9, mask=never)))
 
 
 def test_generate_decodes_no_texts_without_stop_strings(monkeypatch):
-    monkeypatch.setattr(ByteTokenizer, "decode_bytes", lambda self, ids: b"" if ids == [1, 2] else 1 / 0)
-    assert len(generate(tiny(), [1, 2], max_tokens=3, tokenizer=ByteTokenizer())) == 3
+    monkeypatch.setattr(tl.ByteTokenizer, "decode_bytes", lambda self, ids: b"" if ids == [1, 2] else 1 / 0)
+    assert len(tl.generate(tiny(), [1, 2], max_tokens=3, tokenizer=tl.ByteTokenizer())) == 3
 
 
 def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
-    steps = list(stream(tiny(), [[1], [2]], max_tokens=3))
+    steps = list(tl.stream(tiny(), [[1], [2]], max_tokens=3))
     assert [s.index for s in steps] == [0, 1, 0, 1, 0, 1]
     assert [s.finish for s in steps] == [None] * 4 + ["length"] * 2
     assert all(s.text == "" and s.logits.shape == (V,) for s in steps)
-    assert generate(tiny(), [], max_tokens=5) == []
+    assert tl.generate(tiny(), [], max_tokens=5) == []
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -243,32 +238,32 @@ def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
        st.integers(0, CONTEXT), st.integers(1, 20), settings_of_engines)
 def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how):
     model = tiny(np.float32 if backend == "compiled" else np.float64)
-    with ops.use(backend), no_grad():
+    with ops.use(backend), tl.no_grad():
         cache = model.new_cache(len(prompts))
         for b, prompt in enumerate(prompts):
             if begun := prompt[: (filled + 5 * b) % (CONTEXT + 1)]:
                 model.hidden([begun], [layer.keep(slice(b, b + 1)) for layer in cache])
         before = [layer.keep(range(len(prompts))) for layer in cache]
-        found = generate(model, prompts, max_tokens=more, cache=cache, n=2,
+        found = tl.generate(model, prompts, max_tokens=more, cache=cache, n=2,
                          **how | {"draft": how["draft"](model)})
-        assert found == generate(model, prompts, max_tokens=more, n=2)
+        assert found == tl.generate(model, prompts, max_tokens=more, n=2)
     for layer, old in zip(cache, before, strict=True):  # the caller's cache is unchanged
         assert np.array_equal(layer.lengths, old.lengths) and np.array_equal(layer.keys, old.keys)
 
 
 def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():
     model, plain = tiny(dropout=0.5), tiny()
-    assert generate(model, [[1, 2]], max_tokens=9) == generate(plain, [[1, 2]], max_tokens=9)
+    assert tl.generate(model, [[1, 2]], max_tokens=9) == tl.generate(plain, [[1, 2]], max_tokens=9)
     assert model.training and all(p.grad is None for p in model.parameters())
-    next(steps := stream(model, [[1, 2]], max_tokens=9))
+    next(steps := tl.stream(model, [[1, 2]], max_tokens=9))
     assert steps and model.training and model([1, 2]).requires_grad  # also between steps
 
 
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
-    characters, bytes_and_end = CharTokenizer.train("ab\n"), ByteTokenizer(special_tokens=["<|endoftext|>"])
-    for tokenizer, start in ((characters, "\n"), (bytes_and_end, [256])):
+    letters, with_end = tl.CharTokenizer.train("ab\n"), tl.ByteTokenizer(special_tokens=["<|endoftext|>"])
+    for tokenizer, start in ((letters, "\n"), (with_end, [256])):
         model = tiny(vocab_size=tokenizer.vocab_size)
-        found = [generate(model, [p], max_tokens=5, tokenizer=tokenizer) for p in ("", [], start)]
+        found = [tl.generate(model, [p], max_tokens=5, tokenizer=tokenizer) for p in ("", [], start)]
         assert found[0] == found[1] == found[2]
 
 
@@ -278,7 +273,7 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1] * 9], {}, "prompt 0 has 9 tokens and the model's context is 8: shorten it"),
     (["text"], {}, "prompt 0 is text, which needs a tokenizer"),
     ([[]], {}, "an empty prompt has neither"),
-    ([""], {"tokenizer": CharTokenizer.train("ab")}, "neither <|endoftext|> nor a newline"),
+    ([""], {"tokenizer": tl.CharTokenizer.train("ab")}, "neither <|endoftext|> nor a newline"),
     ([[1]], {"max_tokens": -1}, "max_tokens"),
     ([[1]], {"stop": ""}, "empty stop string"),
     ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),
@@ -295,4 +290,4 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "a cache of 1 layers is not one row of this"),
 ])
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
-    refuses(re.escape(message), stream, tiny(), prompts, **{"max_tokens": 5} | options)
+    refuses(re.escape(message), tl.stream, tiny(), prompts, **{"max_tokens": 5} | options)

@@ -9,21 +9,16 @@ import pytest
 import tiny_gpt
 from helpers import refuses
 
+import tinyllm as tl
 from tinyllm.cli import build_parser, chat as chats, generate as cli, opening
 from tinyllm.decode.beams import beam_search
-from tinyllm.decode.engine import Engine
-from tinyllm.decode.generate import generate
-from tinyllm.decode.sampling import Sampling
-from tinyllm.models import GPT, GPTConfig
 from tinyllm.nn import pack_cache
-from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
-from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 from tinyllm.tokenizer.text import add_markers
 
-TOKENIZER = CharTokenizer.train("abcdefgh \n")
-GREEDY = {"sampling": Sampling(temperature=0)}
-VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
+TOKENIZER = tl.CharTokenizer.train("abcdefgh \n")
+GREEDY = {"sampling": tl.Sampling(temperature=0)}
+VARIED = {"sampling": tl.Sampling(temperature=0, repetition_penalty=2.0)}  # else it repeats one token
 
 
 tiny = functools.partial(tiny_gpt.tiny, vocab_size=TOKENIZER.vocab_size, context=12, width=8, std=0.3)
@@ -32,7 +27,7 @@ tiny = functools.partial(tiny_gpt.tiny, vocab_size=TOKENIZER.vocab_size, context
 @pytest.fixture
 def tinyllm(monkeypatch):
     """Let commands open an untrained model; return a function that runs a command line -> its exit code."""
-    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER))
+    monkeypatch.setattr(opening, "open_model", lambda *_: tl.Opened(tiny(), TOKENIZER))
 
     def run(*words):
         args = build_parser(words[0]).parse_args(words)
@@ -42,13 +37,13 @@ def tinyllm(monkeypatch):
 
 
 def expected(prompt, tokens, **options):
-    ids = generate(tiny(), [prompt], max_tokens=tokens, tokenizer=TOKENIZER, **options)[0]
+    ids = tl.generate(tiny(), [prompt], max_tokens=tokens, tokenizer=TOKENIZER, **options)[0]
     return ids, TOKENIZER.decode(ids)
 
 
 def test_generate_passes_every_option_on(tinyllm, printed):
     drawn = "--temperature=0.7 --top-k=5 --top-p=0.9 --min-p=0.05 --repetition-penalty=1.2 --seed=3"
-    sampling = {"sampling": Sampling(0.7, 5, 0.9, 0.05, 1.2), "seed": 3}
+    sampling = {"sampling": tl.Sampling(0.7, 5, 0.9, 0.05, 1.2), "seed": 3}
     ids, text = expected("a", 200, **sampling)
     words = "generate", "RUN", "--prompt", "a", *drawn.split()
     assert printed(*words) == f"a{text}\n"
@@ -56,7 +51,8 @@ def test_generate_passes_every_option_on(tinyllm, printed):
     assert json.loads(printed(*words, "--json")) == {"prompt": "a", "seed": 3, "samples": [sample]}
     (sample,) = json.loads(printed(*words, "--stop", "\\n", "--json"))["samples"]
     assert sample["text"] == text.split("\n")[0] != text and sample["finish"] == "stop"
-    packed = generate(pack_cache(tiny(), "int8"), ["a"], max_tokens=200, tokenizer=TOKENIZER, **sampling)[0]
+    more = {"max_tokens": 200, "tokenizer": TOKENIZER} | sampling
+    packed = tl.generate(pack_cache(tiny(), "int8"), ["a"], **more)[0]
     (sample,) = json.loads(printed(*words, "--cache", "int8", "--json"))["samples"]
     assert sample["tokens"] == packed != ids
 
@@ -73,7 +69,7 @@ def test_generate_searches_with_beams(tinyllm, printed):
 
 @pytest.mark.parametrize("draft", ["lookup", "DRAFT"])
 def test_a_draft_changes_no_text(tinyllm, printed, monkeypatch, draft):
-    engines, texts = Mock(side_effect=Engine), []
+    engines, texts = Mock(side_effect=tl.Engine), []
     monkeypatch.setattr("tinyllm.decode.generate.Engine", engines)
     monkeypatch.setattr("builtins.input", Mock(side_effect=["ab", "c", EOFError] * 2))
     for words in (("generate", "RUN", "--prompt", "abab", "--tokens", "40"), ("chat", "RUN")):
@@ -86,8 +82,8 @@ def test_a_draft_changes_no_text(tinyllm, printed, monkeypatch, draft):
 
 
 def test_a_draft_with_other_tokens_is_refused(tinyllm, monkeypatch):
-    other = {"RUN": TOKENIZER, "DRAFT": CharTokenizer.train("abcdefgi \n")}
-    monkeypatch.setattr(opening, "open_model", lambda name, *_: Opened(tiny(), other[name]))
+    other = {"RUN": TOKENIZER, "DRAFT": tl.CharTokenizer.train("abcdefgi \n")}
+    monkeypatch.setattr(opening, "open_model", lambda name, *_: tl.Opened(tiny(), other[name]))
     for command in ("generate", "chat"):
         refuses("DRAFT has other tokens", tinyllm, command, "RUN", "--draft", "DRAFT")
 
@@ -147,11 +143,11 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
-    template, prompts = CHAT_TEMPLATES["chatml"], Mock(side_effect=chats.stream)
-    tokenizer = ByteTokenizer(template.special_tokens)
+    template, prompts = tl.CHAT_TEMPLATES["chatml"], Mock(side_effect=chats.stream)
+    tokenizer = tl.ByteTokenizer(template.special_tokens)
     tokenizer.chat, stop = template, template.stop_id(tokenizer)
-    config = GPTConfig(vocab_size=tokenizer.vocab_size, context=256, layers=1, heads=1, width=8)
-    conversation = chats.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
+    config = tl.GPTConfig(vocab_size=tokenizer.vocab_size, context=256, layers=1, heads=1, width=8)
+    conversation = chats.Conversation(tl.Opened(tl.GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
     asked = []
     monkeypatch.setattr(chats, "stream", prompts)
     for text in ("ab", "", "b<|im_end|>"):  # the empty text continues the first reply
@@ -172,19 +168,19 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
         conversation.ids.clear()
         return "".join(conversation.reply("ab", 12))
 
-    first, second = (chats.Conversation(Opened(tiny(), TOKENIZER), seed=1) for _ in "ab")
+    first, second = (chats.Conversation(tl.Opened(tiny(), TOKENIZER), seed=1) for _ in "ab")
     texts = [turn(first) for _ in range(3)]
     assert len(set(texts)) == 3 and texts == [turn(second) for _ in range(3)]
 
 
 def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, monkeypatch):
-    framed = Opened(tiny(), TOKENIZER, Frame("b", "a"))
+    framed = tl.Opened(tiny(), TOKENIZER, Frame("b", "a"))
     conversation = chats.Conversation(framed)
     list(conversation.reply("a", 2))
     list(conversation.reply("", 1))  # an empty line continues: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
-    add_markers(tokenizer := ByteTokenizer())
-    gap, with_marks = ("--suffix", "c", "--tokens", "2"), Opened(tiny(), tokenizer)
+    add_markers(tokenizer := tl.ByteTokenizer())
+    gap, with_marks = ("--suffix", "c", "--tokens", "2"), tl.Opened(tiny(), tokenizer)
     for opened, more, prompt, stop in ((framed, (), b"ab", ["ba", "a"]),
                                        (with_marks, gap, [256, 97, 257, 99, 258], ["ba", 259])):
         monkeypatch.setattr(opening, "open_model", lambda *_, opened=opened: opened)
@@ -196,12 +192,12 @@ def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, m
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
     """A reply continues the text so far, even if replies were cut off or the start left the context."""
     model = tiny()
-    conversation, said = chats.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
+    conversation, said = chats.Conversation(tl.Opened(model, TOKENIZER), seed=1, **VARIED), []
     turns = ("ab", 3, 9), ("c", 20, 9), ("abcabc", 5, 2), ("a" * 15, 9, 9), ("", 4, 9)
     for text, tokens, cut_after in turns:
         said += TOKENIZER.encode(text)
         window = said[-6:] if len(said) > 12 else said
-        truth = generate(model, [list(window)], max_tokens=tokens, **VARIED)[0][:cut_after]
+        truth = tl.generate(model, [list(window)], max_tokens=tokens, **VARIED)[0][:cut_after]
         reply = conversation.reply(text, tokens)
         assert "".join(itertools.islice(reply, cut_after)) == TOKENIZER.decode(truth)
         reply.close()
@@ -211,15 +207,15 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 
 def test_a_new_word_is_not_glued_to_the_last_one():
     """A past bug: a new line was joined to the last word, as in "She liked the starThe dog"."""
-    conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
+    conversation = chats.Conversation(tl.Opened(tiny(), tl.CharTokenizer.train("abcd., \u732b")))
     for said, line, read in [
         ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
         ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
     ]:
         conversation.ids = conversation.tokenizer.encode(said)
         assert conversation.spaced(line) == read
-    for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
-        conversation = chats.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
+    for tokenizer, separator in ((TOKENIZER, "b"), (tl.CharTokenizer.train("ACGT"), "")):
+        conversation = chats.Conversation(tl.Opened(tiny(), tokenizer, Frame(separator, "")))
         conversation.ids = [0]  # with a separator; without a space token
         assert conversation.spaced("c") == "c"
 

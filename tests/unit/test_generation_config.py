@@ -6,20 +6,17 @@ import pytest
 from helpers import refuses
 from tiny_run import new_training
 
+import tinyllm as tl
 from tinyllm.cli import generate as cli, main
-from tinyllm.decode.sampling import Sampling
-from tinyllm.models import build, from_pretrained
 from tinyllm.models.generation import sampling_settings, stop_ids
-from tinyllm.runs import open_model
-from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 
 SIZES = {"vocab_size": 8, "context": 12, "layers": 1, "heads": 2, "width": 8}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    build({"model_type": "gpt2", **SIZES}).save_pretrained(tmp_path / "m")
-    save_tokenizer(CharTokenizer.train("abcdefgh"), tmp_path / "m/tokenizer.json")
+    tl.build({"model_type": "gpt2", **SIZES}).save_pretrained(tmp_path / "m")
+    tl.save_tokenizer(tl.CharTokenizer.train("abcdefgh"), tmp_path / "m/tokenizer.json")
     return tmp_path / "m"
 
 
@@ -36,11 +33,11 @@ def say(folder, **content):
 ])
 def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(folder, tmp_path, content, expected, ends):
     say(folder, **content, no_repeat_ngram_size=2)
-    model = from_pretrained(folder)
-    assert sampling_settings(model.generation) == expected and Sampling(**expected)
+    model = tl.from_pretrained(folder)
+    assert sampling_settings(model.generation) == expected and tl.Sampling(**expected)
     assert stop_ids(model.generation) == ends
     model.save_pretrained(tmp_path / "again")
-    assert from_pretrained(tmp_path / "again").generation == model.generation
+    assert tl.from_pretrained(tmp_path / "again").generation == model.generation
     written = json.loads((tmp_path / "again/config.json").read_text())
     assert written["eos_token_id"] == content.get("eos_token_id")
 
@@ -51,7 +48,7 @@ def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(folder, tmp_pat
 ])
 def test_values_of_another_type_are_named(folder, content, words):
     say(folder, **content)
-    refuses(rf"generation_config\.json: .*{words}", from_pretrained, folder)
+    refuses(rf"generation_config\.json: .*{words}", tl.from_pretrained, folder)
 
 
 def test_the_commands_draw_and_stop_as_the_folder_says(folder, monkeypatch):
@@ -62,7 +59,7 @@ def test_the_commands_draw_and_stop_as_the_folder_says(folder, monkeypatch):
     words = ["generate", str(folder), "--prompt", "a"]
     for more in ([], ["--temperature", "2", "--stop", "b"], ["--beams", "2"]):
         assert main([*words, *more]) == 0
-    assert [options["sampling"] for options in used[:2]] == [Sampling(0.5, 4), Sampling(2.0, 4)]
+    assert [options["sampling"] for options in used[:2]] == [tl.Sampling(0.5, 4), tl.Sampling(2.0, 4)]
     assert [options["stop"] for options in used[:2]] == [[2], ["b", 2]]
     assert used[2]["length_penalty"] == 0.2
 
@@ -71,4 +68,4 @@ def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, text):
     drawn = {"train__sample_temperature": 0.7, "train__sample_min_p": 0.3}
     training = new_training(tmp_path / "run", text, train__steps=1, **drawn)
     list(training)
-    assert open_model(training.run.folder).sampling == Sampling(0.7, min_p=0.3)
+    assert tl.open_model(training.run.folder).sampling == tl.Sampling(0.7, min_p=0.3)

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from helpers import refuses
 
+import tinyllm as tl
 from tinyllm import nn
-from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.gguf import ARCHITECTURES, save_gguf
-from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, CharTokenizer, save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 from tinyllm.tokenizer.huggingface import from_dict
 from tinyllm.tokenizer.vocabulary import characters
 
 TEXT = "2026! To be, or not to be: that's the question\n\nIt'll cost  12345 £, don't été 日本"
-TOKENS = BPETokenizer.train(TEXT * 4, 288)
+TOKENS = tl.BPETokenizer.train(TEXT * 4, 288)
 
 
 def model(name, **settings):
@@ -103,7 +102,7 @@ def test_llama_cpp_gives_the_same_logits_or_a_model_is_refused(name, tmp_path):
     for shape, bits in [(s, b) for s in shapes for b in ((32,) if "scaling" in s else (32, 8, 4))]:
         try:
             save_gguf(made := model(name, **shape), path, vocabulary(TOKENS), bits)
-        except UserError as error:
+        except tl.UserError as error:
             refused += 1
             assert "llama.cpp" in str(error) or "cannot have" in str(error)
             continue
@@ -136,7 +135,7 @@ def template(*single):
     ("gpt4", {"ignore_merges": True}),
 ])
 def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes, tmp_path):
-    tokens = BPETokenizer.train(TEXT * 4, 288, pattern, ["<|end|>"])
+    tokens = tl.BPETokenizer.train(TEXT * 4, 288, pattern, ["<|end|>"])
     tokens.add_tokens({"<tool>": 288})
     document = tokens.to_dict() | changes
     vocab = document["model"]["vocab"]
@@ -157,11 +156,11 @@ def test_llama_cpp_cuts_and_numbers_texts_as_the_tokenizer_does(pattern, changes
 
 LACKING = TOKENS.to_dict()
 LACKING["model"]["vocab"]["unused"] = LACKING["model"]["vocab"].pop(NUL)
-TALKING = BPETokenizer([], special_tokens=["<|im_start|>", "<|im_end|>"])
-TALKING.chat = CHAT_TEMPLATES["chatml"]
-TWICE = from_dict(BPETokenizer.train(TEXT, 288, special_tokens=["<|end|>"]).to_dict() | {
+TALKING = tl.BPETokenizer([], special_tokens=["<|im_start|>", "<|im_end|>"])
+TALKING.chat = tl.CHAT_TEMPLATES["chatml"]
+TWICE = from_dict(tl.BPETokenizer.train(TEXT, 288, special_tokens=["<|end|>"]).to_dict() | {
     "post_processor": template(BOS, SINGLE, BOS)})
-O200K = BPETokenizer.train(TEXT, 288, "o200k")
+O200K = tl.BPETokenizer.train(TEXT, 288, "o200k")
 
 
 @pytest.mark.parametrize("name, settings, tokens, bits, said", [
@@ -173,9 +172,9 @@ O200K = BPETokenizer.train(TEXT, 288, "o200k")
     ("llama", {}, TWICE, 32, "for the post_processor"), ("llama", {}, O200K, 32, "cuts texts, o200k"),
     ("llama", {}, from_dict(LACKING), 32, "a token that ends a text"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),
-    ("llama", {}, CharTokenizer("ab"), 32, "byte-level BPE"),
+    ("llama", {}, tl.CharTokenizer("ab"), 32, "byte-level BPE"),
     ("llama", {}, TALKING, 32, "no place for the chat"),
-    ("llama", {"vocab_size": 256}, BPETokenizer([]), 32, "needs a tokenizer with merges"),
+    ("llama", {"vocab_size": 256}, tl.BPETokenizer([]), 32, "needs a tokenizer with merges"),
     ("llama", {"vocab_size": 300}, TOKENS, 32, "the model has 300 tokens, its tokenizer 288"),
 ])
 def test_what_llama_cpp_cannot_run_is_refused(name, settings, tokens, bits, said, tmp_path):
@@ -185,7 +184,7 @@ def test_what_llama_cpp_cannot_run_is_refused(name, settings, tokens, bits, said
 
 def test_the_command_merges_adapters_and_says_what_is_missing(refused, printed, tmp_path, monkeypatch):
     model("llama").save_pretrained(tmp_path / "folder")
-    save_tokenizer(TOKENS, tmp_path / "folder" / "tokenizer.json")
+    tl.save_tokenizer(TOKENS, tmp_path / "folder" / "tokenizer.json")
     nn.adapt(from_pretrained(tmp_path / "folder")).save_pretrained(tmp_path / "adapter")
     for name in ("folder", "adapter"):
         words = ["export", tmp_path / name, "--out", tmp_path / f"{name}.gguf", "--bits", "8"]

@@ -11,8 +11,6 @@ from tiny_run import begun, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.errors import UserError
-from tinyllm.runs import Run, open_model
 from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
@@ -30,13 +28,13 @@ def tuned(tmp_path_factory, whole, text):
 
 
 def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole):
-    base, model = open_model(whole).model, open_model(tuned).model
+    base, model = tl.open_model(whole).model, tl.open_model(tuned).model
     assert [*nn.adapters(model)] == ["h.0.attn.c_attn", "h.0.mlp.c_proj"]
     for name, array in model.state_dict().items():
         assert ".lora_" in name or np.array_equal(array, base.state_dict()[name.replace(".base_layer", "")])
     assert all(layer.lora_B.weight.data.any() for layer in nn.adapters(model).values())
     refuses(r"give a checkpoint in it, such as .*/step-00000012", tl.from_pretrained, tuned)
-    assert {*os.listdir(Run(tuned).last_checkpoint())} == {
+    assert {*os.listdir(tl.Run(tuned).last_checkpoint())} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "optimizer.safetensors", "state.json",
     }
@@ -46,11 +44,11 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
         tmp_path, whole, text, printed, refused):
     base, others = tmp_path / "packed", ("--out", tmp_path / "other")
     printed("compress", whole, "--bits", 8, "--out", base)
-    with pytest.raises(UserError, match="quantised weights, which cannot be trained: train an adapter"):
+    with pytest.raises(tl.UserError, match="quantised weights, which cannot be trained: train an adapter"):
         begun(tmp_path / "all", base, text)
     run, setup = begun(tmp_path / "run", base, text, **LORA)
     list(setup.train(run))
-    opened = open_model(run.folder).model
+    opened = tl.open_model(run.folder).model
     assert isinstance(next(iter(nn.adapters(opened).values())).base_layer, tl.Int8Linear)
     assert np.array_equal(opened([[1, 2, 3]]).data, setup.model.eval()([[1, 2, 3]]).data)
     for kill in (3, 8):  # before the first checkpoint, and after it
@@ -71,7 +69,7 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
 
 @pytest.mark.parametrize("kind", ["whole", "tuned"])
 def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, request, kind):
-    run = Run(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))
+    run = tl.Run(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))
     setup = reopen(run, run.read().config)
     truth = {name: array.copy() for name, array in setup.model.state_dict().items()}
     for p in setup.model.parameters(trainable=True):
@@ -84,7 +82,7 @@ def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, who
     """A change while the adapter is trained is noticed, too."""
     base = shutil.copytree(whole, tmp_path / "base")
     run, setup = begun(tmp_path / "run", base, text, **LORA)
-    file = Run(base).find_checkpoint() / "model.safetensors"
+    file = tl.Run(base).find_checkpoint() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     list(setup.train(run))
     before = outcome(run.folder)
@@ -92,7 +90,7 @@ def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, who
     assert "holds the start of this run" in line
     for spoil, message in ((lambda: None, "SHA-256"), (lambda: shutil.rmtree(base), "is gone")):
         spoil()
-        for action in (open_model, resumed_training):
+        for action in (tl.open_model, resumed_training):
             refuses(message, action, run.folder)
     assert outcome(run.folder) == before
 
@@ -100,18 +98,18 @@ def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, who
 def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned, text, printed, refused):
     printed("merge", tuned, "--out", tmp_path / "merged")
     for bits in (None, 8):
-        ours, merged = (open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
+        ours, merged = (tl.open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
         assert tl.generate(ours, [[1, 2, 3]], **GREEDY) == tl.generate(merged, [[1, 2, 3]], **GREEDY)
-    assert not nn.adapters(merged) and Run(tmp_path / "merged").read().config.lora.rank == 0
+    assert not nn.adapters(merged) and tl.Run(tmp_path / "merged").read().config.lora.rank == 0
     assert "trained any further" in refused("train", "--out", tmp_path / "merged", "--resume")
     assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
-    with pytest.raises(UserError, match=r"of lora.rank=2 with lora.alpha=8: give the same to train it on"):
+    with pytest.raises(tl.UserError, match=r"of lora.rank=2 with lora.alpha=8: give the same to train it on"):
         begun(tmp_path / "next", tuned, text, **LORA | {"lora.alpha": 9.0})
     for where in ("c_attn", "c_attn,c_proj"):  # once ignored
-        with pytest.raises(UserError, match=f"of other layers than lora.where={where}: leave"):
+        with pytest.raises(tl.UserError, match=f"of other layers than lora.where={where}: leave"):
             begun(tmp_path / "next", tuned, text, **LORA | {"lora.where": where})
     assert nn.adapters(begun(tmp_path / "on", tuned, text, **LORA | {"lora.where": None})[1].model)
-    assert same(begun(tmp_path / "next", tuned, text, **LORA)[1].reference(), open_model(tuned).model)
+    assert same(begun(tmp_path / "next", tuned, text, **LORA)[1].reference(), tl.open_model(tuned).model)
     run, setup = begun(tmp_path / "next", tuned, text)  # trains all weights of the merged model
     list(itertools.islice(setup.train(run), 5))
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
@@ -119,14 +117,14 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
 
 def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
     (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
-    base = Run(tmp_path / "base")
+    base = tl.Run(tmp_path / "base")
     setup = tl.prepare(tl.make_config(BERT | {"data": str(text)}))
     base.create(setup.record(), setup.tokenizer)
     list(setup.train(base))
     more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
     run, setup = begun(tmp_path / "run", base.folder, tmp_path / "classes.tsv", **more)
     list(setup.train(run))
-    model = open_model(run.folder).model
+    model = tl.open_model(run.folder).model
     whole = {name for name in nn.adapter_state(model) if ".lora_" not in name}
     assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
     tokens = np.array([[1, 2, 3, 4]])
