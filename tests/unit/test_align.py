@@ -94,11 +94,9 @@ def test_the_price_of_leaving_the_start_and_of_no_end_are_part_of_the_reward():
 
 
 def test_groups_of_equal_rewards_teach_nothing_and_say_so():
-    model = tiny()
-    rollout = dataclasses.replace(drawn_by(model), rewards=np.full(6, 0.3, np.float32), contrast=np.zeros(6))
-    for divide in (True, False):
-        loss, _ = policy_loss(model, by_group(rollout, 3, divide, not divide), 0.2)
-        assert not any(x.any() for x in gradients(model, loss))
+    rollout = dataclasses.replace(drawn_by(tiny()), rewards=np.full(6, 0.3, np.float32))
+    rollout = by_group(rollout, 3, divide=True, leave_one_out=False)
+    assert not rollout.advantages.any()
     assert report(rollout).items() >= {"frac_reward_zero_std": 1, "true_reward": 26 / 6}.items()
 
 
@@ -187,8 +185,8 @@ def in_torch(torch, theirs, batch):
     return torch.where(targets == IGNORED, 0.0, logp)
 
 
-def assert_one_update_is_equal(torch, model, theirs, loss, expected):
-    """Compare a loss, its gradients, and the weights after a step of AdamW."""
+def assert_same_slopes(model, theirs, loss, expected):
+    """Compare a loss and its gradients."""
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     theirs.zero_grad()
     expected.backward()
@@ -197,15 +195,6 @@ def assert_one_update_is_equal(torch, model, theirs, loss, expected):
     for name, p in model.named_parameters():
         found = named[model.module_name(name)].grad.numpy()
         np.testing.assert_allclose(p.grad, found, rtol=1e-5, atol=1e-7)
-    optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-3, betas=(0.9, 0.99), eps=1e-8, weight_decay=0)
-    before = {name: p.detach().clone() for name, p in named.items()}
-    own = {name: p.data.copy() for name, p in model.named_parameters()}
-    optimizer.step()
-    tl.AdamW([{"params": model.parameters(), "weight_decay": 0.0}], 1e-3, (0.9, 0.99)).step()
-    for name, p in model.named_parameters():
-        p_theirs = named[model.module_name(name)]
-        np.testing.assert_allclose(p.data, p_theirs.detach().numpy(), rtol=0, atol=1e-5)
-        p.data, p_theirs.data = own[name], before[model.module_name(name)]
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "ipo"])
@@ -220,7 +209,7 @@ def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
     h = (logp[:, 0] - logp[:, 1]) - (before[:, 0] - before[:, 1])
     expected = -torch.nn.functional.logsigmoid(0.3 * h) if kind == "sigmoid" else (h - 1 / 0.6) ** 2
     assert numbers["rewards/margins"] == pytest.approx(0.3 * h.mean().item(), abs=1e-4)
-    assert_one_update_is_equal(torch, model, theirs, loss, expected.mean())
+    assert_same_slopes(model, theirs, loss, expected.mean())
 
 
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
@@ -240,7 +229,7 @@ def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
     expected = {"sequence": ((losses * mask).sum(1) / lengths).mean(),
                 "token": (losses * mask).sum() / mask.sum(),
                 "constant": (losses * mask).sum() / (6 * 5)}[aggregation]
-    assert_one_update_is_equal(torch, model, theirs, loss, expected)
+    assert_same_slopes(model, theirs, loss, expected)
 
 
 def test_ppo_is_that_of_a_pytorch_transcription(twin):
@@ -266,4 +255,4 @@ def test_ppo_is_that_of_a_pytorch_transcription(twin):
     losses = -torch.min(ratio * each, ratio.clamp(0.8, 1.2) * each)
     outside = ((ratio - 1).abs() > 0.2) & ((ratio > 1) == (each > 0)) & mask
     assert numbers["policy/clipfrac_avg"] == pytest.approx(outside.sum().item() / mask.sum().item(), abs=1e-6)
-    assert_one_update_is_equal(torch, model, theirs, loss, (losses * mask).sum() / mask.sum())
+    assert_same_slopes(model, theirs, loss, (losses * mask).sum() / mask.sum())
