@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import stat
 
 import pytest
@@ -93,24 +92,6 @@ def test_files_above_the_limit_and_impossible_names_are_refused(tmp_path, monkey
     monkeypatch.setattr(stat, "S_ISREG", lambda mode: True)
     refuses("pipe: it is a pipe, and nobody writes to it", files.read_bytes, tmp_path / "pipe")
     os.close(writer)
-
-
-def test_a_program_with_a_thousand_open_files_can_read_one_more(tmp_path):
-    """A past bug: `select.select` raises ValueError for the file number 1024."""
-    (tmp_path / "file").write_bytes(b"text")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 1100:
-        pytest.skip(f"this system allows {hard} open files")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1100), hard))
-    opened = []
-    try:
-        while not opened or opened[-1] < 1024:
-            opened.append(os.open(os.devnull, os.O_RDONLY))
-        assert files.read_bytes(tmp_path / "file") == b"text"
-    finally:
-        for handle in opened:
-            os.close(handle)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("text, words", [

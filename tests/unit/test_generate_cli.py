@@ -96,10 +96,6 @@ def test_samples_are_shown_one_after_the_other(tinyllm, printed, tokens):
     assert printed(*words) == "".join(f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts))
 
 
-def test_a_prompt_that_is_no_text_is_refused(tinyllm):
-    refuses("not UTF-8", tinyllm, "generate", "RUN", "--prompt", "\udcff")
-
-
 def interrupt_after(monkeypatch, count, command=cli):
     """Raise KeyboardInterrupt, as Ctrl-C does, after `count` steps."""
     real = command.stream
