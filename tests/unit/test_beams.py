@@ -26,11 +26,10 @@ def lively(kind, seed, std=0.5):
 
 def logprobs(model, prompt, text):
     """Return the log-probabilities of all tokens after a prompt and a text (V,)."""
-    with tl.no_grad():
-        if model.is_encoder_decoder:
-            logits = model([prompt], [[model.config.start, *text]])
-        else:
-            logits = model([[*prompt, *text]])
+    if model.is_encoder_decoder:
+        logits = model([prompt], [[model.config.start, *text]])
+    else:
+        logits = model([[*prompt, *text]])
     return ops.log_softmax(logits.data[0, -1])
 
 

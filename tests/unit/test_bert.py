@@ -51,12 +51,11 @@ def test_other_poolings_are_refused(tmp_path, modes, message):
 def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     model = made(name)
     classes = model.for_task("classify", ["good", "bad", "neither"])
-    with tl.no_grad():
-        x, (w, b, v, c) = classes.hidden(TOKENS).data, [
-            p.data for layer in (classes.pooler, classes.classifier) for p in (layer.weight, layer.bias)]
-        assert np.array_equal(x, model.hidden(TOKENS).data)
-        expected = np.tanh(x[:, 0] @ w + b) @ v + c
-        np.testing.assert_allclose(classes.classify(TOKENS).data, expected, rtol=1e-4, atol=1e-5)
+    x, (w, b, v, c) = classes.hidden(TOKENS).data, [
+        p.data for layer in (classes.pooler, classes.classifier) for p in (layer.weight, layer.bias)]
+    assert np.array_equal(x, model.hidden(TOKENS).data)
+    expected = np.tanh(x[:, 0] @ w + b) @ v + c
+    np.testing.assert_allclose(classes.classify(TOKENS).data, expected, rtol=1e-4, atol=1e-5)
     classes.save_pretrained(tmp_path)
     loaded = tl.from_pretrained(tmp_path)
     assert loaded.config == classes.config and loaded.config.labels == ["good", "bad", "neither"]
@@ -73,8 +72,7 @@ def test_segments_matter_and_wrong_ones_are_refused_and_no_text_is_continued(nam
     model = made(name)
     reading = reads(model)
     tokens, segments = reading.tokens, reading.more["segments"]
-    with tl.no_grad():
-        assert not np.allclose(model(tokens, segments).data, model(tokens).data)
+    assert not np.allclose(model(tokens, segments).data, model(tokens).data)
     for wrong in (segments + model.config.segments, segments - 1 - segments.max(), segments[:, 1:]):
         refuses("segments must have the shape", model, tokens, wrong)
     refuses("fills in masked tokens, and cannot continue a text", tl.generate, model, [[5]], max_tokens=1)
@@ -101,12 +99,11 @@ def test_classes_and_vectors_are_those_of_transformers(tmp_path, transformers, n
     theirs = open_there(transformers, tmp_path).eval()
     reading = reads(model)
     found, (_, real) = theirs(**given_there(reading, model)), reading.out
-    with tl.no_grad():
-        if task == "classify":
-            assert theirs.config.id2label == dict(enumerate("abcd"))
-            ours, there = reading.of(model.classify).data, found.logits
-        else:
-            ours, there = reading.of(model.hidden).data[real], found.last_hidden_state[real]
+    if task == "classify":
+        assert theirs.config.id2label == dict(enumerate("abcd"))
+        ours, there = reading.of(model.classify).data, found.logits
+    else:
+        ours, there = reading.of(model.hidden).data[real], found.last_hidden_state[real]
     np.testing.assert_allclose(ours, there.detach().numpy(), rtol=1e-4, atol=1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
     again = tl.from_pretrained(tmp_path / "theirs")

@@ -68,8 +68,7 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     answers = [printed(*words, where) for where in ("world:caption,seed=3", "scene.ppm")]
     ids = [*model.picture_marks, *tokenizer.encode(f"{prompt}\n")]
     for _ in range(7):
-        with tl.no_grad():
-            ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
+        ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
     expected = tokenizer.decode(ids[len(model.picture_marks) :])
     assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")
     engine = tl.Engine(model, tokenizer)

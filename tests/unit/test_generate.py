@@ -30,8 +30,7 @@ def plain_loop(model, ask):
             return ids[len(ask.prompt) :], rows, "context"
         if len(window) > CONTEXT:
             window = window[-(CONTEXT // 2) :]
-        with tl.no_grad():
-            logits = model([window]).data[0, -1]
+        logits = model([window]).data[0, -1]
         rows.append(logits)
         if ask.bias:
             logits = logits + np.array([ask.bias.get(i, 0) for i in range(V)], logits.dtype)
@@ -133,8 +132,7 @@ def check_scores(model, ask, s, tokens, logits):
     own = [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
     if "echo" in ask.options and (s.finish != "cancelled" or s.tokens):
         assert len(s.logprobs) == len(s.top_logprobs) == len(s.ids)
-        with tl.no_grad():
-            before = model.log_probs([ask.prompt], [[*ask.prompt[1:], -100]]).data[0, :-1]
+        before = model.log_probs([ask.prompt], [[*ask.prompt[1:], -100]]).data[0, :-1]
         assert s.logprobs[0] is None and s.top_logprobs[0] is None
         np.testing.assert_allclose(s.logprobs[1 : len(ask.prompt)], before, rtol=exactly, atol=exactly)
         for token, logprob, top in zip(s.ids, s.logprobs, s.top_logprobs, strict=True):
@@ -143,8 +141,7 @@ def check_scores(model, ask, s, tokens, logits):
     drawn = s.logprobs[len(s.logprobs) - len(own) :]
     assert drawn == own
     if len(s.ids) <= model.config.context + 1 and own:
-        with tl.no_grad():
-            trained = model.log_probs([s.ids[:-1]], [s.ids[1:]]).data[0, -len(own) :]
+        trained = model.log_probs([s.ids[:-1]], [s.ids[1:]]).data[0, -len(own) :]
         np.testing.assert_allclose(drawn, trained, rtol=exactly, atol=exactly)
     for row, top in zip(log_p, s.top_logprobs[-len(own) :] if own else [], strict=False):
         assert [token for token, _ in top] == np.argsort(-row, kind="stable")[:3].tolist()
