@@ -11,24 +11,22 @@ from pathlib import Path
 
 from tiny_gpt import shaken
 
-from tinyllm.models import build
-from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer
-from tinyllm.tokenizer.files import save_tokenizer
+import tinyllm as tl
 
 SIZES = {"model_type": "llama", "context": 192, "layers": 2, "heads": 2, "width": 16, "hidden": 24}
 BERT = SIZES | {"model_type": "bert", "context": 32, "layers": 1}
-SPECIAL = {"talker": CHAT_TEMPLATES["chatml"].special_tokens, "plain": ["<|endoftext|>"],
+SPECIAL = {"talker": tl.CHAT_TEMPLATES["chatml"].special_tokens, "plain": ["<|endoftext|>"],
            "encoder": ["[CLS]", "[SEP]", "[MASK]"]}
 
 
 def make_folder(parent, name):
     """Write an untrained model with large weights: `talker` has a chat template, `encoder` is a BERT."""
     folder = Path(parent, name)
-    tokenizer = ByteTokenizer(special_tokens=SPECIAL[name])
-    tokenizer.chat = CHAT_TEMPLATES["chatml"] if name == "talker" else None
+    tokenizer = tl.ByteTokenizer(special_tokens=SPECIAL[name])
+    tokenizer.chat = tl.CHAT_TEMPLATES["chatml"] if name == "talker" else None
     sizes = BERT if name == "encoder" else SIZES | {"kv_heads": 1}
-    shaken(build(sizes | {"vocab_size": tokenizer.vocab_size}), 0.4, len(name)).save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    shaken(tl.build(sizes | {"vocab_size": tokenizer.vocab_size}), 0.4, len(name)).save_pretrained(folder)
+    tl.save_tokenizer(tokenizer, folder)
     return folder
 
 

@@ -1,9 +1,11 @@
 """Check hidden spans and masks: no token is lost, the rate is right, and the loss is a bound."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import example, given, strategies as st
-from tiny_gpt import shaken
+from tiny_models import MODELS, lively
 
 import tinyllm as tl
 from tinyllm import ops
@@ -61,12 +63,7 @@ def test_what_is_read_and_what_is_written_are_padded_apart(pairs, context):
 # Masked diffusion.
 
 MASK, V = 3, 7
-SIZES = {"vocab_size": V, "context": 12, "layers": 1, "heads": 2, "width": 16, "hidden": 20}
-
-
-def made(seed=0):
-    """Build a model with weights so large that each part changes the result."""
-    return shaken(tl.build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
+made = partial(lively, "bert", vocab_size=V)
 
 
 def texts(seed, rows, length=8):
@@ -129,7 +126,7 @@ def test_a_step_keeps_the_surest_token_and_looks_at_what_stands_already():
 
 
 def test_a_run_learns_to_write_and_writes():
-    sizes = {f"model.{name}": SIZES[name] for name in ("layers", "width", "heads", "hidden", "context")}
+    sizes = {f"model.{x}": MODELS["bert"][x] for x in ("layers", "width", "heads", "hidden", "context")}
     settings = {"model.type": "bert", "data": "pydocs", "train.steps": 3, "recipe": "diffusion",
                 "train.eval_windows": 1000, **sizes}  # a few windows vary, as rarely hidden ones count most
     setup = tl.prepare(tl.make_config(settings))

@@ -11,11 +11,10 @@ from hypothesis import given, strategies as st
 from tiny_gpt import check_slopes, softmax
 from tiny_models import DECODERS, WRITERS, V, each_family, lively, reads, refilled
 
+import tinyllm as tl
 from tinyllm import nn, ops
-from tinyllm.errors import UserError
 from tinyllm.nn.passes import around
 from tinyllm.ops.registry import _compiled
-from tinyllm.tensor import no_grad
 
 EXACT = _compiled is not None  # only the kernels promise the same bits in any batch
 seeds = st.integers(0, 9)
@@ -47,7 +46,7 @@ def in_pieces(model, reading, cuts):
     """Return the logits of the decoder's tokens, read through a cache in pieces that begin at `cuts`."""
     out, (cache, first) = reading.out[0], begin(model, reading)
     edges = [0, *(cut for cut in sorted(set(cuts)) if first <= cut < out.shape[1] and cut), out.shape[1]]
-    with no_grad():
+    with tl.no_grad():
         parts = [model.hidden(out[:, a:b], cache, **(reading.more if a == 0 else {}))
                  for a, b in itertools.pairwise(edges)]
         return np.concatenate([model.head(x).data for x in parts], axis=1), cache
@@ -81,7 +80,7 @@ def test_pieces_read_through_a_cache_give_the_same_logits(name, seed, cuts):
         for array in layer.arrays:
             array[np.arange(array.shape[1]) >= ends[:, None]] = 9  # overwrite what was rewound
     rows = np.arange(len(ends))
-    with no_grad():
+    with tl.no_grad():
         last = model.head(model.hidden(out[rows, ends][:, None], cache)).data[:, 0]
     assert_same(last, whole[rows, ends], exact)
 
@@ -137,7 +136,7 @@ def test_losses_are_those_of_the_targets(name):
         refuses(r"at least 0|must have the shape", reading.of, model.loss, targets, wrong, error=ValueError)
     if not model.is_encoder_decoder:
         refuses("must have the shape", reading.of, model.loss, targets[:, :3], error=ValueError)
-    with no_grad():
+    with tl.no_grad():
         near = reading.of(nn.quantize(model, 8).token_losses, targets).data
     assert np.abs(near - nats).mean() < 0.3
 
@@ -168,7 +167,7 @@ def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
 def test_packed_documents_and_prefixes_see_what_they_should(name):
     model, rng = lively(name), np.random.default_rng(0)
     tokens = rng.integers(8, V, (1, 8))
-    with no_grad():
+    with tl.no_grad():
         plain = model(tokens).data
         starts = np.array([[0, 0, 0, 3, 3, 3, 3, 3]])
         packed, changed = model(tokens, seen=nn.Seen(starts=starts)).data, tokens.copy()
@@ -198,10 +197,10 @@ def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
 
 @each_family
 @pytest.mark.parametrize("tokens, error, message", [
-    ([], UserError, "at least one token"), ([[[1]]], UserError, "shape"),
-    ([1, V], UserError, f"token {V} is outside of the model's vocabulary of {V}"),
-    ([1, -1], UserError, "token -1 is outside"), ([1.0, 2.0], TypeError, "whole numbers"),
-    ([0] * 13, UserError, "13 tokens exceed the model's context of 12"),
+    ([], tl.UserError, "at least one token"), ([[[1]]], tl.UserError, "shape"),
+    ([1, V], tl.UserError, f"token {V} is outside of the model's vocabulary of {V}"),
+    ([1, -1], tl.UserError, "token -1 is outside"), ([1.0, 2.0], TypeError, "whole numbers"),
+    ([0] * 13, tl.UserError, "13 tokens exceed the model's context of 12"),
 ])
 def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
     model = lively(name)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from helpers import gradient_error
 
+import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.models import mixtral
 from tinyllm.ops import loss
-from tinyllm.rng import Random
-from tinyllm.tensor import Tensor
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.arrays import arrange
 from tinyllm.testing.catalog import draw_cases
@@ -82,8 +81,8 @@ def calls(name, count=12):
 
 def error(f, *shapes, layout="plain"):
     """Return the relative error of a function's gradient for random inputs of these shapes in float64."""
-    arrays = [Random("input", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
-    return gradient_error(f, *(Tensor(arrange(a, layout), requires_grad=True) for a in arrays))
+    arrays = [tl.Random("input", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
+    return gradient_error(f, *(tl.Tensor(arrange(a, layout), requires_grad=True) for a in arrays))
 
 
 @pytest.mark.parametrize("layout", ["plain", "fortran", "every second", "backwards"])
@@ -119,8 +118,8 @@ def test_every_differentiable_function_is_checked():
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_float32_stays_float32_and_plain_arrays_are_taken_as_tensors(name):
     for f, *shapes in calls(name):
-        arrays = [Random("plain", i).normal(s) for i, s in enumerate(shapes)]
-        inputs = [Tensor(a, requires_grad=True) for a in arrays]
+        arrays = [tl.Random("plain", i).normal(s) for i, s in enumerate(shapes)]
+        inputs = [tl.Tensor(a, requires_grad=True) for a in arrays]
         y = f(*inputs)
         y.backward(np.ones(y.shape, np.float32))
         assert y.dtype == np.float32 and all(x.grad.dtype == np.float32 for x in inputs)
@@ -132,14 +131,14 @@ def test_float32_stays_float32_and_plain_arrays_are_taken_as_tensors(name):
 
 def test_lists_numbers_and_tensors_of_ids_are_taken():
     assert F.maximum([0.0, 3.0], [1.0, 2.0]).data.tolist() == [1, 3]
-    assert F.maximum(Tensor(np.zeros(1)), 0.1).data.tolist() == [0.1]  # in the dtype of the first Tensor
+    assert F.maximum(tl.Tensor(np.zeros(1)), 0.1).data.tolist() == [0.1]  # in the dtype of the first Tensor
     assert F.sigmoid(0).data == 0.5 and F.concat([[1.0], [2.0]]).data.tolist() == [1, 2]
     assert F.matmul([[2.0]], [[3.0]]).data.tolist() == [[6]]
     loss = F.cross_entropy([[0.0, 0.0]], [1]).item()
     assert F.linear_token_losses([[0.0]], [[1.0], [1.0]], [1]).item() == loss
-    logits = F.embedding(Tensor(np.eye(7, dtype=np.float32)), Tensor(IDS))
+    logits = F.embedding(tl.Tensor(np.eye(7, dtype=np.float32)), tl.Tensor(IDS))
     assert np.array_equal(logits.data, np.eye(7, dtype=np.float32)[IDS])
-    assert F.cross_entropy(logits, Tensor(TARGETS)).item() == F.cross_entropy(logits, TARGETS).item()
+    assert F.cross_entropy(logits, tl.Tensor(TARGETS)).item() == F.cross_entropy(logits, TARGETS).item()
 
 
 VALUES = {  # name in CASES -> the same function in NumPy
@@ -152,8 +151,8 @@ VALUES = {  # name in CASES -> the same function in NumPy
 @pytest.mark.parametrize("name", VALUES)
 def test_values_are_those_of_numpy(name):
     f, *shapes = CASES[name]
-    arrays = [3 * Random("values", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
-    np.testing.assert_allclose(f(*map(Tensor, arrays)).data, VALUES[name](*arrays), rtol=1e-12)
+    arrays = [3 * tl.Random("values", i).normal(shape).astype(np.float64) for i, shape in enumerate(shapes)]
+    np.testing.assert_allclose(f(*map(tl.Tensor, arrays)).data, VALUES[name](*arrays), rtol=1e-12)
 
 
 def test_zeros_have_no_sign():
@@ -173,8 +172,8 @@ FROZEN = {  # a function of x and of weights -> the backward op that it must not
 def test_a_frozen_weight_costs_no_product(f, monkeypatch):
     """Check that x has its gradient, and that no product computes the gradient of a weight."""
     def run(frozen, count):
-        weights = [Tensor(Random("w", *s).normal(s), not frozen) for s in shapes[:count]]
-        y = f(x := Tensor(Random("x").normal((15, 4)), True), *weights)
+        weights = [tl.Tensor(tl.Random("w", *s).normal(s), not frozen) for s in shapes[:count]]
+        y = f(x := tl.Tensor(tl.Random("x").normal((15, 4)), True), *weights)
         y.backward(np.ones(y.shape, np.float32))
         assert all((w.grad is None) == frozen for w in weights)
         return x.grad
@@ -190,9 +189,9 @@ def test_a_frozen_weight_costs_no_product(f, monkeypatch):
 
 
 def test_ties_and_edges_have_one_gradient_and_equal_maxima_share_it():
-    x, y = (Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    x, y = (tl.Tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
     (F.minimum(x, y) + F.maximum(x, y) + F.clip(x, 1, 2)).sum().backward()
     assert x.grad.tolist() == [3, 3] and y.grad.tolist() == [0, 0]
-    x = Tensor([[2.0, 3.0, 3.0], [1.0, 0.0, -1.0]], requires_grad=True)
+    x = tl.Tensor([[2.0, 3.0, 3.0], [1.0, 0.0, -1.0]], requires_grad=True)
     x.max(axis=1).backward([6, 4])
     assert x.grad.tolist() == [[0, 3, 3], [4, 0, 0]]
