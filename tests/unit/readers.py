@@ -24,10 +24,9 @@ SCRAPS = [b"[" * 3000, b"9" * 5000, b"e999999999", b"1e400", b"NaN", b"null", b"
 NO_JSON = {"nothing": b"", "half": b"{", "deep": b"[" * 10**5, "long": b"9" * 5000, "infinite": b"1e400",
            "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'{"a": 1, "a": 2}',
            "deep objects": b'{"a":' * 10**5 + b"1" + b"}" * 10**5, "many": b"[" + b'"",' * 2**22 + b"0]"}
-OBSTACLES: dict[str, Callable[[Path], None]] = {"folder": os.mkdir}
-if os.name == "posix":
-    OBSTACLES |= {"pipe": os.mkfifo, "loop": lambda path: os.symlink(path.name, path),
-                  "device": lambda path: os.symlink("/dev/zero", path)}
+OBSTACLES: dict[str, Callable[[Path], Any]] = {
+    "a folder": os.mkdir, "a pipe": os.mkfifo, "a loop": lambda path: os.symlink(path.name, path),
+    "a device": lambda path: os.symlink("/dev/zero", path)}
 
 
 @dataclass(frozen=True)
@@ -60,39 +59,26 @@ def attempt(reader: Reader, folder: Path, *paths: Path) -> str | None:
 def check_all(reader: Reader, folder: Path, times: int, longest: int = 1 << 15, json_only=True) -> None:
     """Check that good files are read and work, and that damaged ones are refused, or work too."""
     assert attempt(reader, folder, *reader.write(folder)) is None
-    check_obstacles(reader, folder)
-    if json_only:
-        check_no_json(reader, folder)
+    for path in reader.write(folder):
+        whole = path.read_bytes()
+        bad = no_json(whole) if json_only and path.suffix == ".json" else {}
+        for what, put in (OBSTACLES | bad).items():
+            path.unlink()
+            put(path)
+            assert attempt(reader, folder, path), f"{path.name} was read, though it is {what}"
+            path.rmdir() if what == "a folder" else path.unlink()
+            path.write_bytes(whole)
     check_mutations(reader, folder, times, longest)
 
 
-def check_obstacles(reader: Reader, folder: Path) -> None:
-    """Check that a folder, a pipe, a device or a link to itself in place of a file is refused."""
-    for path in reader.write(folder):
-        data = path.read_bytes()
-        for what, put in OBSTACLES.items():
-            path.unlink()
-            put(path)
-            assert attempt(reader, folder, path), f"a {what} was read as {path.name}"
-            path.rmdir() if what == "folder" else path.unlink()
-            path.write_bytes(data)
-
-
-def check_no_json(reader: Reader, folder: Path) -> None:
-    """Check that JSON files are refused if they are cut anywhere, or hold no JSON within the limits."""
-    for path in reader.write(folder):
-        whole = path.read_bytes()
-        data = whole.rstrip()
-        if path.suffix != ".json":
-            continue
-        ends = {*range(0, len(data), len(data) // 50 + 1), *range(len(data) - 5, len(data))}
-        bad = {f"cut at {end}": data[:end] for end in ends if end >= 0}
-        bad |= NO_JSON | {f"{what} inside": b'{"x": ' + scrap + b"," + data.lstrip()[1:]
-                          for what, scrap in NO_JSON.items()}
-        for what, damaged in bad.items():
-            path.write_bytes(damaged)
-            assert attempt(reader, folder, path), f"{path.name} was read, though it is {what}"
-        path.write_bytes(whole)
+def no_json(whole: bytes) -> dict[str, Callable[[Path], Any]]:
+    """Return functions that write files that are cut anywhere, or hold no JSON within the limits."""
+    data = whole.rstrip()
+    ends = {*range(0, len(data), len(data) // 50 + 1), *range(len(data) - 5, len(data))}
+    bad = {f"cut at {end}": data[:end] for end in ends if end >= 0}
+    bad |= NO_JSON | {f"{what} inside": b'{"x": ' + scrap + b"," + data.lstrip()[1:]
+                      for what, scrap in NO_JSON.items()}
+    return {what: lambda path, damaged=damaged: path.write_bytes(damaged) for what, damaged in bad.items()}
 
 
 def check_mutations(reader: Reader, folder: Path, times: int, longest: int) -> None:
@@ -152,13 +138,10 @@ def mutate_json(rng: random.Random, data: bytes) -> bytes | None:
 
 def places(value: Any):
     """Yield every (container, key) inside of a value."""
-    pending = [value] if isinstance(value, (dict, list)) else []
-    while pending:
-        container = pending.pop()
-        for key in list(container) if isinstance(container, dict) else range(len(container)):
-            yield container, key
-            if isinstance(container[key], (dict, list)):
-                pending.append(container[key])
+    if isinstance(value, dict | list):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from places(value[key])
 
 
 def change_place(rng: random.Random, container: Any, key: Any, other: Any, name: Any) -> None:
