@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import tinyllm
+from source_files import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+import tinyllm
 
 
 def test_the_version_is_the_packages():

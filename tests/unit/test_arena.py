@@ -1,7 +1,6 @@
 """Check the arena: duels of models, votes of judges and people, and the ranking that follows from them."""
 
 import json
-import os
 import sys
 from signal import SIGINT
 from unittest.mock import Mock
@@ -111,7 +110,6 @@ def test_a_person_votes_leaves_and_goes_on(call, here):
     assert code == 2 and error.count("\n") == 1 and "another process is writing to votes.jsonl" in error
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
 def test_one_key_is_a_vote_and_an_interrupt_leaves_the_terminal_as_it_was():
     program = """if True:
         import sys, termios

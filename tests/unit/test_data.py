@@ -199,13 +199,13 @@ def test_a_token_file_that_changes_during_a_training_ends_it_in_one_line(tmp_pat
     lambda path: path.write_bytes(path.read_bytes() * 2), lambda path: os.truncate(path, 9),
     lambda path: (path.write_bytes(bytes(reversed(path.read_bytes()))), os.utime(path, (1, 1))),
 ], ids=["longer", "shorter", "another text"])
-@pytest.mark.parametrize("read", ["tokens", "corpus", "vocabulary"])
-def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_written(
-        tmp_path, read, change, monkeypatch):
-    text, out = tmp_path / "text", tmp_path / "out"
+@pytest.mark.parametrize("read", [
+    lambda text, out: token_file(text, BPETokenizer([]), out), lambda text, out: load_corpus(str(text)),
+    lambda text, out: train(str(text), vocab=300, out=str(out)),
+], ids=["tokens", "corpus", "vocabulary"])
+def test_a_text_that_changes_while_it_is_read_leaves_nothing_behind(tmp_path, read, change, monkeypatch):
+    text, changes = tmp_path / "text", [change]
     text.write_bytes(TEXT)
-
-    changes = [change]
 
     def changing(function):
         def changed(*args):
@@ -217,13 +217,7 @@ def test_a_text_that_changes_while_it_is_read_is_refused_and_nothing_is_written(
 
     monkeypatch.setattr(BPETokenizer, "_last_cut", changing(BPETokenizer._last_cut))
     monkeypatch.setattr(reading, "read_stream", changing(reading.read_stream))
-    with pytest.raises(tl.UserError, match="text has changed since it was opened: leave it alone"):
-        if read == "tokens":
-            token_file(text, BPETokenizer([]), out)
-        elif read == "corpus":
-            load_corpus(str(text))
-        else:
-            train(str(text), vocab=300, out=str(out))
+    refuses("text has changed since it was opened: leave it alone", read, text, tmp_path / "out")
     assert sorted(os.listdir(tmp_path)) == ["text"]
 
 
@@ -298,8 +292,6 @@ def test_every_window_is_drawn_and_batches_are_pinned():
     tokens = np.arange(12, dtype=np.uint16)
     x = np.concatenate([get_batch(tokens, 3, step, 50, 8)[0] for step in range(4)])
     assert set(x[:, 0].tolist()) == {0, 1, 2, 3}  # the last target is the last token
-    x, _ = get_batch(np.arange(1000, dtype=np.uint16), 5, 7, 6, 3)
-    assert x[:, 0].tolist() == [321, 534, 46, 327, 234, 506]
     x, _ = get_batch(np.arange(1000, dtype=np.uint16), 5, 7, 6, 3, even=True)
     assert x[:, 0].tolist() == [478, 97, 714, 333, 949, 568]
 

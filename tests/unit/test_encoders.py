@@ -94,12 +94,3 @@ def test_batches_of_masked_models_are_framed_and_evaluation_repeats_itself():
     assert (batch.tokens[:, -1] == ids[special["end"]]).all() and (batch.targets[:, [0, -1]] == -100).all()
     first, second = (setup.plan.evaluate(setup.model) for _ in range(2))
     assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
-
-
-@pytest.mark.parametrize("lines, model, message", [
-    ("the cat\tcat\nthe dog\tdog\n", "gpt", "the recipe classify cannot train a gpt2: it needs bert"),
-    ("the cat\tcat\n", "bert", "1 classes: give examples of 2"),
-])
-def test_classes_that_cannot_be_learnt_are_refused(here, refused, lines, model, message):
-    (here / "classes.tsv").write_text(lines * 20)
-    assert message in refused("train", "classify", "--data", "classes.tsv", "--out", "c", "--model", model)

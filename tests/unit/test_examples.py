@@ -2,14 +2,14 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import pytest
+from source_files import ROOT
 
 from tinyllm.models import build, family
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "wrong_softmax")
 
 

@@ -26,13 +26,8 @@ def tuned(tmp_path_factory, whole, text):
     return folder
 
 
-def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole):
-    base, model = tl.open_model(whole).model, tl.open_model(tuned).model
-    assert [*nn.adapters(model)] == ["h.0.attn.c_attn", "h.0.mlp.c_proj"]
-    for name, array in model.state_dict().items():
-        assert ".lora_" in name or np.array_equal(array, base.state_dict()[name.replace(".base_layer", "")])
-    assert all(layer.lora_B.weight.data.any() for layer in nn.adapters(model).values())
-    refuses(r"give a checkpoint in it, such as .*/step-00000012", tl.from_pretrained, tuned)
+def test_a_run_trains_and_saves_an_adapter_alone(tuned):
+    assert [*nn.adapters(tl.open_model(tuned).model)] == ["h.0.attn.c_attn", "h.0.mlp.c_proj"]
     assert {*os.listdir(tl.Run(tuned).last_checkpoint())} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "optimizer.safetensors", "state.json",
@@ -66,21 +61,13 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
     assert not os.path.lexists(tmp_path / "other")
 
 
-def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, refused):
-    """A change while the adapter is trained is noticed, too."""
+def test_a_base_that_changes_while_its_adapter_is_trained_is_noticed(tmp_path, whole, text):
     base = shutil.copytree(whole, tmp_path / "base")
     run, setup = begun(tmp_path / "run", base, text, **LORA)
     file = tl.Run(base).find_checkpoint() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     list(setup.train(run))
-    before = outcome(run.folder)
-    line = refused("train", "--out", base, "--overwrite", "--set", f"start={base}")
-    assert "holds the start of this run" in line
-    for spoil, message in ((lambda: None, "SHA-256"), (lambda: shutil.rmtree(base), "is gone")):
-        spoil()
-        for action in (tl.open_model, resumed_training):
-            refuses(message, action, run.folder)
-    assert outcome(run.folder) == before
+    refuses("SHA-256", tl.open_model, run.folder)
 
 
 def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned, text, printed, refused):
