@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from tinyllm.rng import Random
 from tinyllm.world.document import Document
 from tinyllm.world.grammar import Branch, Grammar
-from tinyllm.world.template import Entity, GrammarError, Mention
+from tinyllm.world.template import Entity, GrammarError, Mention, read_grammar
 
 PETS = [Entity("Tom", 3, kind="cat"), Entity("Rex", kind="dog"), Entity("Ada", 2, kind="newt")]
 TOYS = [Entity("ball"), Entity("rope", 4), Entity("leaf")]
@@ -17,14 +17,17 @@ for pet, toys in zip(PETS, (TOYS[:2], TOYS[1:], TOYS), strict=True):
     pet.toys = toys
 TABLES = {"pets": PETS, "toys": TOYS}
 
-RULES = {
-    "story": "{hero = pets} the {hero.kind} [<meets>|2*sleeps]. <end>",
-    "meets": """
-        met {other = pets - hero} with a {toy = hero.toys}, not a {bad = hero.toys - toy}, and <played>
-    """,
-    "played": {"won": (3, "won the {toy}"), "lost": "lost {hero}'s [old|new] {toy}"},
-    "end": ["Good night, {hero}", (5, "{hero.Kind} and all")],
-}
+RULES = read_grammar("""
+# A comment.
+story: {hero = pets} the {hero.kind} [<meets>|2*sleeps]. <end>
+
+meets: met {other = pets - hero} with a {toy = hero.toys},
+    not a {bad = hero.toys - toy}, and <played>
+played.won: won the {toy}
+played.lost: lost {hero}'s [old|new] {toy}
+end: [Good night, {hero}
+    |5*{hero.Kind} and all]
+""")
 
 
 def derivations(grammar, body, facts, logprob=0.0):

@@ -70,8 +70,8 @@ class Walk:
 class Grammar:
     """A grammar that is compiled from templates (see template.py) and tables of entities.
 
-    rules: {name: template}. A list of templates means that one is chosen; in a dict of templates, the chosen
-        key is also noted as a fact under the rule's name. (weight, template) sets the weight of a template.
+    rules: {name: template}, or {name: {label: template}}: one is chosen, and its label is noted as a fact
+        under the rule's name.
     tables: {name: list of entities}.
     Raises GrammarError if a rule is malformed, or if a text can have two derivations.
     """
@@ -100,13 +100,9 @@ class Grammar:
         rule = self.rules[name]
         if isinstance(rule, str):
             return read(rule)
-        labels = list(rule) if isinstance(rule, dict) else [None] * len(rule)
-        templates = rule.values() if isinstance(rule, dict) else rule
-        weighted = [t if isinstance(t, tuple) else (1, t) for t in templates]
-        choice = Choice(tuple((weight, read(template)) for weight, template in weighted))
-        labelled = zip(labels, choice.options, strict=True)
-        self.forks[choice] = Fork([(weight, label and (name, label), self._compile(body))
-                                   for label, (weight, body) in labelled])
+        bodies = {label: read(template) for label, template in rule.items()}
+        choice = Choice(tuple((1, body) for body in bodies.values()))
+        self.forks[choice] = Fork([(1, (name, label), self._compile(x)) for label, x in bodies.items()])
         return (choice,)
 
     def _compile(self, body):

@@ -9,10 +9,14 @@
     (One.&Two.&Three.)                      all of these sentences, in any order, a space between them
 
 `read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice, Shuffle and RuleCall.
+`read_grammar` reads a text of many rules, each with its template.
 """
 
 import re
 from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.world.names import unwrapped
 
 
 class GrammarError(ValueError):
@@ -87,6 +91,23 @@ _TOKEN = re.compile(r"[\[\]|()&]|\{[^{}]*\}|<\w+>|[^\[\]|(){}<>&]+")
 _WEIGHT = re.compile(r"(\d+)\*")
 _MENTION = re.compile(r"(\w+)(?:\.(\w+))?")
 _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
+
+
+def read_grammar(text: str) -> dict[str, Any]:
+    """Read the rules of a grammar, one in each line -> {name: template, or {label: template}}.
+
+    A line is "name: template", or "name.label: template" for one of the ways to continue with a rule. It goes
+    on in lines that begin with blanks, also before a |. Lines that begin with # are comments.
+    """
+    rules: dict[str, Any] = {}
+    for line in unwrapped(re.sub(r"(?m)^#.*\n|^\n|\n +(?=\|)", "", text)):
+        name, _, template = line.partition(": ")
+        name, _, label = name.partition(".")
+        if label:
+            rules.setdefault(name, {})[label] = template
+        else:
+            rules[name] = template
+    return rules
 
 
 def read(template: str) -> tuple:

@@ -8,6 +8,7 @@ from tinyllm.world.document import HELD_OUT, dials
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.names import unwrapped
 from tinyllm.world.prose import Prose
+from tinyllm.world.template import read_grammar
 from tinyllm.world.world import World
 
 
@@ -28,42 +29,30 @@ class Stories(Prose):
         return nats + math.log(share), chars
 
 
-LETTERS = {
-    "letters": "<head> (<work>&<treasure>&<table>&<hours>) <wish> <close> {hero.first}",
-    "head": "From {hero = writers}, {hero.lives_in}. Dear {friend = hero.friends : first}, <opening>",
-    "opening": [
-        (2, "we have had nothing but {weather = weather} since {day = days}."),
-        "thank you for your letter, which came on a {weather = weather : day} {day = days}.",
-        "it is {day = days} evening, and I can hear the {noise = heard} outside."
-        " [The kettle sings.|The cat is asleep.|The candle is nearly down.]",
-        "forgive me that I have not written since {day = days}; the {cause = bad} kept the postman away.",
-    ],
-    "work": [
-        "You ask how it is to be {hero.job}: [never dull.|as always.|harder than you think.|a joy.]",
-        "Work is plenty for {hero.job} like me.",
-        "I am still {hero.job}, and still [late every morning.|proud of it.|learning.]",
-    ],
-    "treasure": [
-        "I have bought {hero.thing}[!|, and everybody stares at it.|, do not laugh.]",
-        "Do you remember my {hero.owns}? It [fell into the river.|is as good as new.|hangs over my bed.]",
-    ],
-    "table": [
-        "We had {hero.likes} again yesterday, [and I ate too much.|and thought of you.|what a feast!]",
-        "If you come, I shall make {hero.likes} for you.",
-    ],
-    "hours": [
-        "In the evenings I go in for {hero.enjoys}.",
-        "How I love {hero.enjoys}! [You should try it.|It keeps me young.|Mother calls it a waste of time.]",
-        "There is little time for {hero.enjoys}[.|, alas.]",
-    ],
-    "wish": [
-        "How is life in {friend.lives_in}?",
-        "Are you still {friend.job}?",
-        "Do you still like {friend.likes}?",
-        "Write to me about {friend.lives_in}, and take care of your {friend.owns}.",
-    ],
-    "close": ["Yours,", "Your old friend,", "With love,", "Until soon,"],
-}
+LETTERS = read_grammar("""
+letters: <head> (<work>&<treasure>&<table>&<hours>) <wish> <close> {hero.first}
+head: From {hero = writers}, {hero.lives_in}. Dear {friend = hero.friends : first}, <opening>
+opening: [2*we have had nothing but {weather = weather} since {day = days}.
+    |thank you for your letter, which came on a {weather = weather : day} {day = days}.
+    |it is {day = days} evening, and I can hear the {noise = heard} outside. [The kettle sings.|The cat is
+     asleep.|The candle is nearly down.]
+    |forgive me that I have not written since {day = days}; the {cause = bad} kept the postman away.]
+work: [You ask how it is to be {hero.job}: [never dull.|as always.|harder than you think.|a joy.]
+    |Work is plenty for {hero.job} like me.
+    |I am still {hero.job}, and still [late every morning.|proud of it.|learning.]]
+treasure: [I have bought {hero.thing}[!|, and everybody stares at it.|, do not laugh.]
+    |Do you remember my {hero.owns}? It [fell into the river.|is as good as new.|hangs over my bed.]]
+table: [We had {hero.likes} again yesterday, [and I ate too much.|and thought of you.|what a feast!]
+    |If you come, I shall make {hero.likes} for you.]
+hours: [In the evenings I go in for {hero.enjoys}.
+    |How I love {hero.enjoys}! [You should try it.|It keeps me young.|Mother calls it a waste of time.]
+    |There is little time for {hero.enjoys}[.|, alas.]]
+wish: [How is life in {friend.lives_in}?
+    |Are you still {friend.job}?
+    |Do you still like {friend.likes}?
+    |Write to me about {friend.lives_in}, and take care of your {friend.owns}.]
+close: [Yours,|Your old friend,|With love,|Until soon,]
+""")
 
 
 class Letters(Prose):
@@ -72,40 +61,25 @@ class Letters(Prose):
     templates = LETTERS
 
 
-DIALOGUES = {
-    "dialogues": "<meeting> (<job>&<food>&<pastime>&<thing>) <parting>",
-    "meeting": """
-        {hero = writers} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a
-        {weather = weather : day} {day = days}.|by chance at the well.|under a big umbrella.]
-        [2*"Good morning, {hero.first}!" said {friend.first}.|"Is that you, {hero.first}?"
-        {friend.first} asked.]
-    """,
-    "job": [
-        '"[What do you do all day|Do you work]?" "I am {hero.job}," said {hero.first}[.|, with pride.]',
-        '"Are you still {hero.job}?" "[I am|Of course|As you can see]," said {hero.first}.',
-    ],
-    "food": [
-        '"Are you hungry?" "[Only for|I could eat] {hero.likes}," said {hero.first}.',
-        '"What shall we eat?" "[Best of all,|I would like] {hero.likes}," said {hero.first}.',
-        '"I have {hero.likes} in my bag." "My favourite!" cried {hero.first}.',
-    ],
-    "pastime": [
-        """
-        "And what do you do in the evenings?" "[Always {hero.enjoys}|Nothing but {hero.enjoys}],"
-        said {hero.first}.
-        """,
-        '"Do you have time for {hero.enjoys}?" "[Every evening|Never enough|On Sundays]," said {hero.first}.',
-    ],
-    "thing": [
-        '"What is under your arm?" "My {hero.owns}," said {hero.first}. "[Do not touch it|You may hold it]."',
-        '"Where is your {hero.owns}?" "[At home|A neighbour has it|I wish I knew]," said {hero.first}.',
-    ],
-    "parting": [
-        '"Come and see me in {friend.lives_in}," {friend.first} said, and [waved.|ran off.|was gone.]',
-        "Then they [laughed|sang|said nothing] all the way to {hero.lives_in}.",
-        '"I must go home to {friend.lives_in}," said {friend.first}. "[See you soon|Farewell|Good luck]!"',
-    ],
-}
+DIALOGUES = read_grammar("""
+dialogues: <meeting> (<job>&<food>&<pastime>&<thing>) <parting>
+meeting: {hero = writers} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a
+    {weather = weather : day} {day = days}.|by chance at the well.|under a big umbrella.] [2*"Good morning,
+    {hero.first}!" said {friend.first}.|"Is that you, {hero.first}?" {friend.first} asked.]
+job: ["[What do you do all day|Do you work]?" "I am {hero.job}," said {hero.first}[.|, with pride.]
+    |"Are you still {hero.job}?" "[I am|Of course|As you can see]," said {hero.first}.]
+food: ["Are you hungry?" "[Only for|I could eat] {hero.likes}," said {hero.first}.
+    |"What shall we eat?" "[Best of all,|I would like] {hero.likes}," said {hero.first}.
+    |"I have {hero.likes} in my bag." "My favourite!" cried {hero.first}.]
+pastime: ["And what do you do in the evenings?" "[Always {hero.enjoys}|Nothing but {hero.enjoys}]," said
+    {hero.first}.
+    |"Do you have time for {hero.enjoys}?" "[Every evening|Never enough|On Sundays]," said {hero.first}.]
+thing: ["What is under your arm?" "My {hero.owns}," said {hero.first}. "[Do not touch it|You may hold it]."
+    |"Where is your {hero.owns}?" "[At home|A neighbour has it|I wish I knew]," said {hero.first}.]
+parting: ["Come and see me in {friend.lives_in}," {friend.first} said, and [waved.|ran off.|was gone.]
+    |Then they [laughed|sang|said nothing] all the way to {hero.lives_in}.
+    |"I must go home to {friend.lives_in}," said {friend.first}. "[See you soon|Farewell|Good luck]!"]
+""")
 
 
 class Dialogues(Prose):
