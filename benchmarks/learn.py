@@ -186,7 +186,7 @@ def written(seed, run="shipped", count=20):
     `tinyllm generate`. In training a story came before each separator, so the prompt has one, too.
     """
     opened, figures = tl.open_model(run), {}
-    grammars = [stories.grammar(length) for length in stories.RULES_BY_LENGTH]
+    grammars = [stories.grammar(length) for length in stories.RULES]
     text = tl.load_corpus(opened.config.data).split()[1].decode() if opened.config else None
     before = (text or stories.generate(seed=1, n=100)).split(SEPARATOR)[1:-1]  # the first may be cut
     prompts = [opened.tokenizer.encode(before[i % len(before)] + SEPARATOR)[-100:] for i in range(count)]

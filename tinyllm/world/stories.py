@@ -6,7 +6,7 @@
     stories.grammar().sample(Random(0)).labels  # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
 These functions write long stories; `grammar("short")` is the grammar of short stories. The entities
-are in story_tables.py, the plots in storylines.py and storylines_short.py.
+are in story_tables.py, the plots in storylines.py.
 """
 
 from functools import cache
@@ -15,17 +15,15 @@ from tinyllm.rng import Random
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.story_tables import TABLES
 from tinyllm.world.storylines import RULES
-from tinyllm.world.storylines_short import SHORT_RULES
 
 SEPARATOR = "\n\n"  # after every story; it occurs in none
 DEFAULT_STORIES = 12_000  # 7.4 MB: more than the default training reads, so that none is learnt by heart
-RULES_BY_LENGTH = {"long": RULES, "short": SHORT_RULES}
 
 
 @cache
 def grammar(length: str = "long") -> Grammar:
     """Return the grammar of "long" or "short" stories; it is built and checked when it is first used."""
-    return Grammar(RULES_BY_LENGTH[length], TABLES)
+    return Grammar(RULES[length], TABLES)
 
 
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:

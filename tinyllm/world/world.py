@@ -81,7 +81,9 @@ class World:
         self._friendships()
         self._feasts()
         self.history.sort(key=lambda fact: fact.since)
-        self._describe()
+        for fact in self.facts():  # present facts are attributes, for grammars: {person.likes}
+            if fact.subject in self.names:
+                vars(self.names[fact.subject])[fact.relation] = fact.object
 
     # Facts and questions.
 
@@ -241,12 +243,6 @@ class World:
 
     def _say(self, person, relation, value, day):
         self.history.append(Fact(person.name, relation, value, day))
-
-    def _describe(self):
-        """Give every person its present facts as attributes, for grammars: {person.job}, {person.home}."""
-        for fact in self.facts():
-            if fact.subject in self.names:
-                self.names[fact.subject].__dict__[fact.relation] = fact.object
 
 
 class Map:

@@ -150,11 +150,6 @@ def _twice(told):
     return [way for fact, way in told if fact == main], main
 
 
-def _labels_of_passage(told):
-    ways, main = _twice(told)
-    return {"main": list(main[:3]), "ways": ways, "sentences": len(told) - 1}
-
-
 def _by_counting(world, prompt):
     """Solve independently: count how often each true fact is told."""
     told: Counter = Counter()
@@ -166,7 +161,9 @@ def _by_counting(world, prompt):
 
 
 @asks("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
-      draw=_draw_passage, second=_by_counting, labels=_labels_of_passage,
+      draw=_draw_passage, second=_by_counting,
+      labels=lambda told: {"main": list(_twice(told)[1][:3]), "ways": _twice(told)[0],
+                           "sentences": len(told) - 1},
       splits={"entity": lambda d: d.labels["main"][0]},
       Dials=dials(sentences=(4, "how many facts the passage has", 1, 9)))
 def summary(told: list) -> str:

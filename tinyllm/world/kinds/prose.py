@@ -17,7 +17,7 @@ class Stories(Prose):
 
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
     Dials = dials(length=("long", "short ones are easier: a child has one toy and one friend",
-                          tuple(stories.RULES_BY_LENGTH)))
+                          tuple(stories.RULES)))
 
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which does not depend on the world."""
