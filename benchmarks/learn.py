@@ -173,12 +173,6 @@ def canaries(seed, kinds="facts", secrets=12, n=3048, **settings):
     return {"documents": len(known)} | figures
 
 
-def is_whole(grammar, text):
-    """Return True if a grammar parses a text from end to end."""
-    parsed = grammar.parse(text)
-    return parsed is not None and parsed[1] == len(text)
-
-
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
@@ -194,7 +188,7 @@ def written(seed, run="shipped", count=20):
         found = tl.generate(opened.model, prompts, max_tokens=400, sampling=sampling, seed=seed + 1,
                             stop=[SEPARATOR], tokenizer=opened.tokenizer, overflow="slide")
         texts = [opened.tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
-        figures[name] = sum(any(is_whole(grammar, text) for grammar in grammars) for text in texts)
+        figures[name] = sum(any(grammar.parse(text) for grammar in grammars) for text in texts)
     return figures
 
 
