@@ -34,36 +34,28 @@ def public_functions_have_types(source):
             yield f"{source.path}:{node.lineno}: {node.name} has no type for {what}"
 
 
-FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|whoever|theirs|storey)\b")
-C_FRAGMENT = re.compile(r'(?:/\*|//|"""|^ *[*#]) *(?:What|Whether|How|Where|Which|Who|When|Why) ')
+QUESTION = "(?:What|Whether|How|Where|Which|Who|When|Why) "
+FRAGMENT = re.compile(rf'^ *"""(?:{QUESTION}|.*\b(anew|whoever|theirs|storey)\b)')
+C_FRAGMENT = re.compile(rf'(?:/\*|//|"""|^ *[*#]) *{QUESTION}')
 VERBS = re.compile(
-    r"(Add|Build|Check|Collect|Compare|Compile|Copy|Count|Damage|Define|Draw|Feed|Give|Hold|Judge|"
+    r'"""(Add|Build|Check|Collect|Compare|Compile|Copy|Count|Damage|Define|Draw|Feed|Give|Hold|Judge|'
     r"Keep|Kill|Let|Make|Measure|Open|Prove|Quantise|Read|Render|Run|Save|Score|Set|"
     r"Share|Show|State|Step|Test|Train|Try|Write) "
 )
 
 
-def docstrings_begin_plainly(source):
-    """Find first sentences that are fragments of questions or have archaic words."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
-            first = (ast.get_docstring(node) or "").split("\n")[0]
-            if FRAGMENT.match(first):
-                yield f"{source.path}:{getattr(node, 'lineno', 1)}: a docstring begins with {first[:60]!r}"
-
-
-def comments_of_c_begin_plainly(source):
+def docstrings_and_comments_of_c_begin_plainly(source):
+    """Find first sentences that are fragments of questions, or, in docstrings, have archaic words."""
+    fragment = C_FRAGMENT if source.path.startswith("csrc/") else FRAGMENT
     for number, line in enumerate(source.text.splitlines(), 1):
-        if source.path.startswith("csrc/") and C_FRAGMENT.search(line):
-            yield f"{source.path}:{number}: a comment begins with {line.strip()[:60]!r}"
+        if fragment.search(line):
+            yield f"{source.path}:{number}: it begins with {line.strip()[:60]!r}"
 
 
 def files_of_tests_begin_with_a_verb(source):
     """Find files of tests whose first sentence is not an imperative that says what the file is for."""
-    if source.path.startswith("tests/") and source.path.endswith(".py"):
-        words = ast.get_docstring(source.tree) or ""
-        if not VERBS.match(words):
-            yield f"{source.path}:1: the docstring begins with {words[:20]!r}, not with a verb of VERBS"
+    if source.path.startswith("tests/") and source.path.endswith(".py") and not VERBS.match(source.text):
+        yield f"{source.path}:1: it begins with {source.text[:20]!r}, not with a verb of VERBS"
 
 
 LAYERS, OPS, KERNEL = "tinyllm/nn/layers.py", "tests/unit/test_ops.py", "csrc/softmax.c"
@@ -71,17 +63,16 @@ RULES = {  # rule -> (offences, good code)
     public_functions_have_types: (
         [(LAYERS, "def f(x: int):\n    pass"), (LAYERS, "class A:\n    def f(self, x) -> int: ...")],
         [(LAYERS, "def f(x: int) -> None: ...\ndef _g(x): ...")]),
-    docstrings_begin_plainly: (
+    docstrings_and_comments_of_c_begin_plainly: (
         [(LAYERS, 'def f():\n    """Whether it is so."""'), (OPS, '"""What ops do."""'),
-         ("setup.py", '"""How it is built."""'), (OPS, 'def test_x():\n    """Where it is 0, so is y."""')],
+         ("setup.py", '"""How it is built."""'), (OPS, 'def test_x():\n    """Where it is 0, so is y."""'),
+         (KERNEL, "int n; /* How many. */"), (KERNEL, "/* Sums.\n *\n * Where a row ends. */"),
+         ("csrc/glue/softmax.pxi", "    # Whether it fits.")],
         [(LAYERS, 'def f():\n    """Return whether it is so."""'),
-         (OPS, 'def test_x():\n    """If it is 0, so is y."""')]),
+         (OPS, 'def test_x():\n    """If it is 0, so is y."""'),
+         (KERNEL, "/* Count. Where it ends, stop. */ int which; /* row */")]),
     files_of_tests_begin_with_a_verb: ([(OPS, '"""The ops."""')], [(OPS, '"""Check the ops."""')]),
     lines_of_c_fit: ([(KERNEL, "/* " + "x" * 118)], [(LAYERS, "x" * 200)]),
-    comments_of_c_begin_plainly: (
-        [(KERNEL, "int n; /* How many. */"), (KERNEL, "/* Sums.\n *\n * Where a row ends. */"),
-         ("csrc/glue/softmax.pxi", "    # Whether it fits.")],
-        [(KERNEL, "/* Count. Where it ends, stop. */ int which; /* row */")]),
 }
 
 
