@@ -10,8 +10,6 @@ from tinyllm.course.workers import Failure
 from tinyllm.testing import MISTAKES, VARIANTS
 
 TASKS = find_lesson(11).tasks
-# Every seventh; `course selftest` tries the others.
-WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::7]
 
 
 @pytest.fixture
@@ -32,12 +30,6 @@ def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge_test,
     stub = (find_lesson(11).path / "exercise.py").read_text()
     assert judge_test(stub, task.op).state == "not_attempted"
     assert judge_test(answers(task).right[0].text, task.op).state == "passed"
-
-
-@pytest.mark.parametrize("task, answer", WRONG, ids=lambda x: getattr(x, "sentence", None) or x.name)
-def test_bad_tests_are_rejected_for_what_is_bad(judge_test, task, answer):
-    verdict = judge_test(answer.text, task.op)
-    assert verdict.state != "passed" and answer.breaks in verdict.message
 
 
 @pytest.mark.parametrize("body, state", [

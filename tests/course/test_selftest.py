@@ -14,13 +14,20 @@ from tinyllm.course import answer_keys
 from tinyllm.course.classroom import selftest
 from tinyllm.course.classroom.config import Course, whole_course
 from tinyllm.course.kernels import NONE
-from tinyllm.course.syllabus import find_lesson
+from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import best_level
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.properties import RIGHT, STEADY
 
 LESSON = find_lesson(4)
+ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
+
+
+@pytest.mark.parametrize("lesson, task", ASKED[::9], ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_right_and_wrong_answers_and_the_starter_are_judged_as_intended(lesson, task):
+    """Try every ninth exercise; `tinyllm course selftest` in .ci/run tries all, and those in C."""
+    assert (row := selftest.try_task(lesson, task, best_level())).good, row
 
 
 def test_selftest_notices_what_a_grader_gets_wrong_and_that_no_compiler_is_there(monkeypatch):
