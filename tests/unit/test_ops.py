@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tinyllm import ops
+from tinyllm import Random, ops
 from tinyllm.ops import OPS, registry, round_bf16
-from tinyllm.rng import Random
 from tinyllm.testing import CASES, check
 from tinyllm.testing.catalog import BOUNDS
 from tinyllm.testing.check import bits, widen
@@ -149,27 +148,35 @@ def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-@pytest.mark.parametrize("scaling, message", [
-    ({"rope_type": "dynamic", "factor": 2.0}, "choose one of linear, ntk, llama3, yarn"),
-    ({"rope_type": "llama3", "factor": 8.0}, "lacks rope_scaling.high_freq_factor"),
-    ({"rope_type": "linear", "factor": 2.0, "mscale": 1.0}, "does not know 'mscale'"),
-    ({"rope_type": "linear", "factor": -8.0}, "-8.0 as rope_scaling.factor, where a number, above 0"),
-])
-def test_scalings_that_are_not_known_are_refused(scaling, message):
-    with pytest.raises(ValueError, match=message):
-        ops.scaled_rope_tables(np.arange(3), 8, 1e4, scaling)
-
-
-@pytest.mark.parametrize("backend", [backend for name, backend in WAYS if name == "split"])
-def test_an_empty_axis_is_not_cut_until_memory_ends(backend):
-    """A past bug: as 0 is a multiple of 2**40, `split` made 2**40 empty parts and took all memory."""
-    with pytest.raises(ValueError, match="cannot cut the last axis"):
-        OPS["split"].checked(backend)(np.zeros((2, 0), np.float32), 2**40)
-
-
-def test_an_induction_score_of_one_by_hand_and_a_period_that_is_refused():
+def test_an_induction_score_of_one_by_hand():
     """Of a b a b a the queries 2, 3 and 4 know a time before; keys 1, 2 and both 1 and 3 followed it."""
     weights = np.arange(25, dtype=np.float32).reshape(5, 5)
     assert ops.induction_score(weights, 2) == (11 + 17 + 21 + 23) / 3
-    with pytest.raises(ValueError, match="period of at least 1, got 0"):
-        ops.induction_score(weights, 0)
+
+
+ONE, TRUE = np.float32([1]), np.array([True])
+NO_ANSWER = [  # op, arguments, words of the message
+    *(("scaled_rope_tables", (np.arange(3), 8, 1e4, scaling), words) for scaling, words in (
+        ({"rope_type": "dynamic", "factor": 2.0}, "choose one of linear, ntk, llama3, yarn"),
+        ({"rope_type": "llama3", "factor": 8.0}, "lacks rope_scaling.high_freq_factor"),
+        ({"rope_type": "linear", "factor": 2.0, "mscale": 1.0}, "does not know 'mscale'"),
+        ({"rope_type": "linear", "factor": -8.0}, "-8.0 as rope_scaling.factor, where a number, above 0"))),
+    ("split", (np.zeros((2, 0), np.float32), 2**40), "cannot cut the last axis"),  # once took all memory
+    *(("sample", (np.float32([[0.5, 0.5], bad]), np.zeros(2)), "positive, finite")
+      for bad in ([0, 0], [np.nan, 1], [np.inf, 0])),
+    *((name, args, f"{name} needs") for name, args in (
+        ("brier_score", (1.1 * ONE, TRUE)), ("brier_score", (ONE[:0], TRUE[:0])),
+        ("expected_calibration_error", (np.nan * ONE, TRUE)), ("expected_calibration_error", (ONE, TRUE, 0)),
+        ("wilson_interval", (3, 2)), ("wilson_interval", (1, 2, 95)), ("bm25_scores", ([["a"]], ["a"], -1)),
+        ("bootstrap_interval", (ONE, np.zeros((0, 1), int))), ("bradley_terry_step", (ONE[:, None], -ONE)),
+        ("split_middle", ("abc", (0.5,))), ("split_middle", ("abc", (0.5, 1.0))), ("pass_at_k", ([1], 5, 6)),
+        ("pass_at_k", ([6], 5, 1)), ("pass_at_k", ([], 5, 1)), ("trim_sides", ([1], [2], -1)),
+        ("move_middle", ([], [], [], (1, 2, 3), False)), ("induction_score", (ONE[:, None], 0)))),
+]
+
+
+@pytest.mark.parametrize("name, args, words", NO_ANSWER)
+def test_what_has_no_answer_is_refused(name, args, words):
+    for backend in OPS[name].implementations:
+        with pytest.raises(ValueError, match=words):
+            OPS[name].checked(backend)(*args)
