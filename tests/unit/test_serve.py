@@ -1,5 +1,6 @@
 """Check the server: answers as OpenAI writes them, the same alone and under load; abuse changes nothing."""
 
+import dataclasses
 import json
 import random
 import re
@@ -14,8 +15,10 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers import refuses
 from readers import mutate_json
 from served import SPECIAL, ask, begin, events, make_folder, raw, running
+from test_train_config import beside
 
 import tinyllm as tl
 
@@ -282,9 +285,6 @@ def test_embeddings_are_those_of_the_library_as_numbers_and_as_base64(port, fold
         np.testing.assert_array_equal(np.frombuffer(base64.b64decode(entry["embedding"]), "<f4"), row)
 
 
-# Abuse
-
-
 def post(body, path=WRITE, **headers):
     return "POST", path, body, headers
 
@@ -304,18 +304,15 @@ def formed(**schema):
 DEEP = b'{"prompt": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 OTHER = {"origin": "http://evil.example"}
 ABUSE = {  # name -> (request, status, what the message says)
-    "no body": (post(b""), 400, "JSON"), "no JSON": (post(b"prompt=a"), 400, "JSON"),
-    "a list": (post(b"[]"), 400, "object"), "a number": (post(b"1"), 400, "object"),
+    "no body": (post(b""), 400, "JSON"), "a list": (post(b"[]"), 400, "object"),
     "deep": (post(DEEP), 400, "nested"), "not UTF-8": (post(b'{"prompt": "\xff"}'), 400, "UTF-8"),
     "half a character": (completed(prompt="\ud800"), 400, "half a character"),
     "half in a field": (completed(**{"\ud800": 1}), 400, "half a character"),
     "half in a model": (completed(model="\ud800"), 400, "half a character"),
-    "NaN": (post(b'{"prompt": "a", "temperature": NaN}'), 400, "NaN"),
     "infinity": (post(b'{"prompt": "a", "temperature": Infinity}'), 400, "Infinity"),
     "1e999": (post(b'{"prompt": "a", "temperature": 1e999}'), 400, "1e999"),
     "a huge number": (post(b'{"seed": ' + b"9" * 5000 + b"}"), 400, "too long"),
     "a key twice": (post(b'{"n": 1, "n": 2}'), 400, "twice"),
-    "a truncated body": (post(b'{"prompt": "a'), 400, "JSON"),
     "too long": (post(b" " * (5 << 20)), 413, "bytes"),
     "a million letters": (completed(prompt="a" * 1_000_000), 400, "context"),
     "a million ids": (completed(prompt=[65] * 1_000_000), 400, "context"),
@@ -326,14 +323,9 @@ ABUSE = {  # name -> (request, status, what the message says)
     "mixed prompts": (completed(prompt=["a", 1]), 400, "prompt"),
     "objects": (completed(prompt=[{}]), 400, "prompt"),
     "1000 prompts": (completed(prompt=["a"] * 1000), 400, "texts"),
-    "a prompt of null": (completed(prompt={}), 400, "prompt"), "n 10^9": (completed(n=10**9), 400, "n must"),
-    "n true": (completed(n=True), 400, "n must"),
+    "a prompt of null": (completed(prompt={}), 400, "prompt"), "n true": (completed(n=True), 400, "n must"),
     "n times prompts": (completed(prompt=["a"] * 9, n=100), 400, "texts"),
-    "tokens -1": (completed(max_tokens=-1), 400, "max_tokens"),
-    "temperature 3": (completed(temperature=3), 400, "temperature"),
     "temperature tiny": (completed(temperature=1e-9), 400, "temperature"),
-    "top_p 2": (completed(top_p=2), 400, "top_p"),
-    "penalty": (completed(presence_penalty=9), 400, "presence"), "seed": (completed(seed=2**70), 400, "seed"),
     "17 stops": (completed(stop=["a"] * 17), 400, "stop"), "no stop": (completed(stop=""), 400, "stop"),
     "a stop of 1": (completed(stop=[1]), 400, "stop"),
     "a long stop": (completed(stop="x" * 10**6), 400, "stop"),
@@ -344,11 +336,10 @@ ABUSE = {  # name -> (request, status, what the message says)
     "unknown field": (completed(best_of=3), 400, "best_of"),
     "a typo": (completed(temprature=1), 400, "temperature"), "suffix": (completed(suffix="b"), 400, "suffix"),
     "functions": (chatted(functions=[]), 400, "functions"),
-    "no model": (completed(model="gpt-4"), 404, "no model"), "model of 1": (completed(model=1), 400, "model"),
+    "no model": (completed(model="gpt-4"), 404, "no model"),
     "an encoder writes": (completed(model="encoder"), 400, "embeddings"),
     "a writer embeds": (post({"input": "a"}, EMBED), 400, "encoder"),
     "ids to embed": (post({"model": "encoder", "input": [10**6]}, EMBED), 400, "token ids"),
-    "a format": (post({"model": "encoder", "input": "a", "encoding_format": "x"}, EMBED), 400, "encoding"),
     "no messages": (post({}, TALK), 400, "messages"),
     "a role": (chatted(messages=[{"role": "king", "content": "a"}]), 400, "role"),
     "null": (chatted(messages=[None]), 400, "messages"),
@@ -393,6 +384,13 @@ def test_a_wrong_request_gets_one_clear_error(port, name):
     assert words in error["message"] and len(error["message"]) < 600 and "\n" not in error["message"]
 
 
+@pytest.mark.parametrize("kind", [fields.Completion, fields.Chat, fields.Embedding])
+def test_values_beside_the_declared_ones_are_refused_by_name(kind):
+    for field in dataclasses.fields(kind):
+        for value in beside(field):
+            refuses(f"{field.name} must be .*, got ", fields.read_fields, {field.name: value}, kind)
+
+
 WHOLE = {
     TALK: {"messages": [{"role": "system", "content": [{"type": "text", "text": "a"}]},
                         {"role": "user", "content": "b"},
@@ -407,6 +405,8 @@ WHOLE = {
             "seed": 1, "echo": True, "logprobs": 1, "stop": "x", "presence_penalty": 1.0},
     EMBED: {"model": "encoder", "input": [[65], [66]], "encoding_format": "float"},
 }
+
+
 def test_odd_values_anywhere_are_refused_or_answered_but_are_no_bug(port):
     rng, statuses = random.Random(0), Counter()
     for path in [*WHOLE] * 150:

@@ -91,7 +91,7 @@ def beside(field):
     yield from (bounds[name] + 1 for name in ("max", "below") if name in bounds)
     yield from (bounds[name] for name in ("above", "below") if name in bounds)
     yield from [f"{bounds['choices'][0]}x"] if "choices" in bounds else []
-    yield [] if str in kinds(field) else "x"
+    yield next(wrong for wrong in ("x", [], {}) if type(wrong) not in kinds(field))
 
 
 OF_RECIPES = {f"{name}.": recipe.options for name, recipe in recipes().items() if recipe.options}
