@@ -13,8 +13,6 @@ from tinyllm.course.contrast import common_fact
 from tinyllm.course.matching import Suspect
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.by_rule import every_edit
-from tinyllm.testing.edits import build, edit_trees
 from tinyllm.testing.properties import FORM
 
 SAID, NOT_SAID = [], []  # (op, pattern, wrong function): the mistake's name must or must not match
@@ -27,9 +25,9 @@ def named(op, words, table=SAID):
     return lambda function: table.append((op, words, function)) or function
 
 
-@pytest.mark.parametrize("op", sorted(TASKS)[::4])
+@pytest.mark.parametrize("op", sorted(TASKS)[::8])
 def test_every_listed_mistake_is_named(op):
-    """Try every fourth exercise; `verify_names.py --quick` in .ci/run tries the mistakes of all ops."""
+    """Try every eighth exercise; `verify_names.py --quick` in .ci/run tries the mistakes of all ops."""
     assert unnamed(op) == []
 
 
@@ -43,19 +41,9 @@ def test_mistakes_made_by_rule_are_named(op):
 named("sample", "along the first axis")(  # this one and some below were found by testers
     lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
                       > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1))
-named("gelu_tanh", "with 0.44715 where 0.044715 belongs")(
-    lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))))
-named("sample", "dtype missing")(  # sums in float32 lose small numbers after a large one
-    build("sample", edit_trees(
-        "sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)")))
-named("lr_schedule", "a cosine that rises again after the last step")(
-    build("lr_schedule", edit_trees("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
-                                    "(step - warmup) / max(1, steps - warmup)")))
 named("cross_entropy_backward", "ignore_index ignored and taken as -100")(
     lambda dloss, logits, targets, lse, ignored: SPEC["cross_entropy_backward"](
         dloss, logits, np.where(targets == -100, -100, targets % logits.shape[-1]), lse))
-named("bpe_encode", "with nothing done to ids")(lambda ids, merges: list(ids))
-named("top_k", "softmax of the right y")(lambda logits, k: SPEC["softmax"](SPEC["top_k"](logits, k)))
 named("swiglu_backward", "for dgate: .*up .*taken as 1.*; for dup: .*sigmoid where silu belongs")(
     lambda dy, gate, up: (SPEC["silu_backward"](dy, gate), dy * SPEC["sigmoid"](gate)))
 ELSEWHERE = r" \(elsewhere more is wrong\)$"  # beginners err twice: everywhere, and in a corner
@@ -95,9 +83,6 @@ named("add", "with the sign of y turned")(lambda x, y: x - y)  # not y - x: they
 named("contrastive_loss", "the right logits and lse; wrong numbers for loss")(
     lambda *args: (np.asarray((SPEC["contrastive_loss"](*args)[0] ** 2).sum() + 7, np.float32),
                    *SPEC["contrastive_loss"](*args)[1:]))
-for said in ("the right formula with the first of grads alone", "the largest of the arrays' norms"):
-    named("grad_norm", re.escape(said))(  # small cases do not tell them apart
-        dict([*MISTAKES["grad_norm"], *every_edit("grad_norm")])[said])
 
 
 @named("gelu_tanh", "gelu where gelu_tanh belongs")
