@@ -52,19 +52,21 @@ SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1, "total_seconds": 5}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 
 
-class Canaries:
+class Canaries(contextlib.ExitStack):
     """A secret, a file, a process and two servers, to notice an attack that reads or changes them."""
 
     def __init__(self, folder):
+        super().__init__()
         self.folder = folder
         self.secret, self.file = folder / "hidden_tests.py", folder / "grades.csv"
         self.secret.write_text("the answer is 42")
         self.file.write_text("student,points\n")
-        self.process = subprocess.Popen(["sleep", "1000"])
+        self.process = self.enter_context(subprocess.Popen(["sleep", "1000"]))
+        self.callback(self.process.kill)
         self.abstract = f"tinyllm-{os.getpid()}"
         self.servers = [socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)]
         self.servers[1].bind("\0" + self.abstract)
-        for server in self.servers:
+        for server in map(self.enter_context, self.servers):
             server.listen()
             server.setblocking(False)
         self.before = self.state()
@@ -102,18 +104,11 @@ class Canaries:
             attack = attack.replace(name, str(value))
         return attack
 
-    def close(self):
-        for server in self.servers:
-            server.close()
-        self.process.kill()
-        self.process.wait()
-
 
 @pytest.fixture(scope="module")
 def canaries(tmp_path_factory):
-    found = Canaries(tmp_path_factory.mktemp("canaries"))
-    yield found
-    found.close()
+    with Canaries(tmp_path_factory.mktemp("canaries")) as found:
+        yield found
 
 
 def test_every_attack_that_the_code_names_is_tried():
