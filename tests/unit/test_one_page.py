@@ -14,13 +14,12 @@ from tiny_gpt import tiny_gpt
 from tiny_models import made
 
 import tinyllm as tl
-from tinyllm import nn
+from tinyllm import Opened, nn
 from tinyllm.files import read_text
 from tinyllm.ops import unicode
 from tinyllm.ops.pieces import PATTERNS
 from tinyllm.report import one_page
 from tinyllm.report.trace import examine
-from tinyllm.runs import Opened
 from tinyllm.runs.recipe import CHAT
 from tinyllm.tokenizer.chat import ChatTemplate, Special
 

@@ -31,9 +31,6 @@ def check_equal(text, pattern):
     assert in_c(text, pattern) == split_pieces.reference(text, pattern).tolist(), text[:200]
 
 
-# The tables of characters.
-
-
 def test_kernels_specs_and_regex_know_the_same_version_of_unicode():
     """A later `regex` must class all characters alike, if newer ones are replaced by unassigned ones."""
     shown = in_this_version(EVERYTHING)
@@ -53,9 +50,6 @@ def test_letters_of_later_versions_are_no_letters(pattern, newer):
     check_equal(text, pattern)
     with_a_sign = len(newer.encode()) + 1 in in_c(text, pattern)
     assert with_a_sign == (newer != "\u0295")  # an apostrophe joins signs
-
-
-# Equal pieces.
 
 
 def utf8_limits():
@@ -113,9 +107,6 @@ def test_split_pieces_takes_bytes_and_known_patterns():
             call("it's", "gpt4")
         with pytest.raises(ValueError, match="o200k, qwen2, not 'words'"):
             call(b"it's", "words")
-
-
-# Cuts.
 
 
 def check_cuts(text):

@@ -6,14 +6,10 @@ from helpers import refuses
 from tiny_gpt import CONTEXT, V, spied, tiny
 from tiny_models import DECODERS, MODELS, lively, made
 
+from tinyllm import Engine, Sampling, UserError, generate, no_grad, stream
 from tinyllm.decode import prefix, slots
-from tinyllm.decode.engine import Engine
-from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.prefix import Prefixes
-from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.speculative import DraftModel, Lookup
-from tinyllm.errors import UserError
-from tinyllm.tensor import no_grad
 
 
 def test_a_prompt_can_be_scored_and_nothing_written():

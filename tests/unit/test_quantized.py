@@ -1,26 +1,17 @@
 """Check quantised layers and models: their errors, what they refuse, and what is fused.
 
 test_family_folders.py saves and loads them, test_bits.py checks that rows do not depend on each other, and
-sessions/train.txt has refusals of `tinyllm compress`.
+test_recipes.py and sessions/look.txt run `tinyllm compress`.
 """
-
-import shutil
 
 import numpy as np
 import pytest
 from helpers import refuses
 from hypothesis import given, strategies as st
-from tiny_run import outcome
 
-from tinyllm import ops
-from tinyllm.decode.generate import generate
-from tinyllm.decode.sampling import Sampling
-from tinyllm.models import GPT, GPTConfig
+from tinyllm import GPT, GPTConfig, Random, Tensor, no_grad, ops
 from tinyllm.nn import Int4Linear, Int8Linear, Linear, quantize
 from tinyllm.ops.quant import bfloat16, dequantize, from_bfloat16, spread
-from tinyllm.rng import Random
-from tinyllm.runs import open_model
-from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing import CASES
 
 LAYERS = {8: Int8Linear, 4: Int4Linear}
@@ -84,8 +75,7 @@ def test_weights_that_are_broken_are_refused(bits, value):
     w, model = np.ones((70, 20), np.float32), GPT(CONFIG)
     w[69, 19] = model.h[1].mlp.c_proj.weight.data[3, 3] = value
     for quantized in ops.OPS[f"quantize_int{bits}"].implementations.values():
-        with pytest.raises(ValueError, match="finite weights below"):
-            quantized(w)
+        refuses("finite weights below", quantized, w, error=ValueError)
     before = {name for name, _ in model.named_parameters()}
     refuses(r"cannot quantise h\.1\.mlp\.c_proj.*finite", quantize, model, bits)
     assert {name for name, _ in model.named_parameters()} == before
@@ -142,18 +132,3 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
     before = {n: a.copy() for n, a in model.state_dict().items()}
     refuses(f"{name}.*{said}", model.load_state_dict, before | {name: change(before[name])})
     assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
-
-
-@bits
-def test_a_copy_of_a_run_lies_beside_it_and_writes_alike(tmp_path, whole, monkeypatch, printed, bits):
-    before = outcome(shutil.copytree(whole, tmp_path / "run"))
-    monkeypatch.chdir(tmp_path / "run")
-    assert printed("compress", ".", "--bits", str(bits)).endswith(f"wrote ../run-int{bits}\n")
-    assert outcome(tmp_path / "run") == before
-    old, new = open_model("."), open_model(f"../run-int{bits}")
-    assert type(new.model.h[0].mlp.c_fc) is LAYERS[bits]
-    y, near = (opened.model([[1, 2, 3]]).data for opened in (old, new))
-    assert 0 < np.abs(y - near).max() < 0.1 * np.abs(y).max()
-    words = ["generate", f"../run-int{bits}", "--prompt", "the cat", "--tokens", "9", "--temperature", "0"]
-    ids = generate(new.model, ["the cat"], max_tokens=9, tokenizer=new.tokenizer, sampling=Sampling(0))[0]
-    assert printed(*words) == f"the cat{new.tokenizer.decode(ids)}\n"

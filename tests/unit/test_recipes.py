@@ -376,14 +376,3 @@ def test_a_field_may_be_missing_and_documents_of_the_world_are_records_of_what_i
     found = [tuple(record.values()) for record in read_records(corpus, "text", "second?", "label")]
     assert found == [(document.prompt, document.truth) for document in corpus.documents]
     refuses(r"world:parity,n=5 document 1 lacks chosen", read_records, corpus, "prompt", "chosen")
-
-
-def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch):
-    """It is imported nowhere: a folder `recipes` in any part of tinyllm is searched."""
-    (tmp_path / "above" / "recipes").mkdir(parents=True)
-    (tmp_path / "above" / "recipes" / "planted.py").write_text("")
-    monkeypatch.setattr(tl, "__path__", [str(tmp_path)])
-    found = []
-    monkeypatch.setattr("importlib.import_module", found.append)
-    registry.import_recipes.__wrapped__()
-    assert found == ["tinyllm.above.recipes.planted"]

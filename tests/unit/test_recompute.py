@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 import tinyllm.functional as F
-from tinyllm import nn, ops
-from tinyllm.errors import UserError
-from tinyllm.models import build
+from tinyllm import Random, UserError, build, nn, ops
 from tinyllm.ops.runtime import _compiled
-from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad, remaking
 
 SIZES = {"vocab_size": 32, "context": 16, "layers": 2, "heads": 4, "width": 64}

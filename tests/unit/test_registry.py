@@ -12,8 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tinyllm import ops
-from tinyllm.errors import UserError
+from tinyllm import UserError, ops
 from tinyllm.ops import registry, runtime
 from tinyllm.ops.registry import OPS, _compiled, op, override, use
 from tinyllm.testing.catalog import draw_cases

@@ -9,10 +9,9 @@ from tiny_gpt import shaken
 from tiny_run import begun, new_training, resumed_training, same
 
 import tinyllm as tl
-from tinyllm.models import save_weights
+from tinyllm import CHAT_TEMPLATES, CharTokenizer, save_tokenizer, save_weights
 from tinyllm.models.weights import hash_weights
 from tinyllm.runs.recipe import NO_FRAME, Frame
-from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
 
 
 def test_a_start_is_found_from_any_folder(tmp_path, whole, text, monkeypatch):

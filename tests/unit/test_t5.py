@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers import refuses
 from tiny_models import MODELS, V, lively
 
 import tinyllm as tl
-from tinyllm import ops
-from tinyllm.errors import UserError
-from tinyllm.models import build
-from tinyllm.tensor import no_grad
+from tinyllm import build, no_grad, ops
 
 CONTEXT = 12
 GREEDY = tl.Sampling(temperature=0)
@@ -66,8 +64,8 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
     found = [step.token for step in steps]
     assert found == tl.generate(model, [0, 1, 10, 2, 9], max_tokens=4, sampling=GREEDY)
     assert "".join(step.text for step in steps) == tokenizer.decode([i for i in found if i != 9])
-    with pytest.raises(UserError, match="has 13 tokens and the model's context is 12"):
-        tl.generate(model, "abcdefghabcd", max_tokens=4, tokenizer=tokenizer)
+    refuses("has 13 tokens and the model's context is 12", tl.generate, model, "abcdefghabcd", max_tokens=4,
+            tokenizer=tokenizer)
 
 
 TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
@@ -103,5 +101,5 @@ def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
     decode, each = setup.tokenizer.decode, zip(batch.tokens, batch.targets, batch.lengths, strict=True)
     found = {(decode(read[:n]), decode(written[written >= 0])) for read, written, n in each}
     assert found <= {("abc\n</s>", "cba\n</s>"), ("bd\n</s>", "db\n</s>")} and end == batch.targets.max()
-    with pytest.raises(UserError, match="a t5 reads one prompt at a time"):
-        trained(tmp_path, "abc\tcba\n" * 20, recipe="sft", **{"sft.packed": True})
+    packed = {"recipe": "sft", "sft.packed": True}
+    refuses("a t5 reads one prompt at a time", trained, tmp_path, "abc\tcba\n" * 20, **packed)

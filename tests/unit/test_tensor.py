@@ -8,8 +8,7 @@ from helpers import gradient_error
 from hypothesis import given, strategies as st
 
 import tinyllm.functional as F
-from tinyllm import ops
-from tinyllm.rng import Random
+from tinyllm import Random, ops
 from tinyllm.tensor import Tensor, no_grad, record
 
 BACKENDS = ["numpy"] + ["compiled"] * (ops.matmul.compiled is not None)
@@ -260,9 +259,6 @@ def test_outputs_that_nobody_uses_and_none_from_a_closure_have_gradient_0():
     assert np.array_equal(x.grad, [[0, 0, 3, 3, 3, 3]] * 2) and y.grad is None
     with pytest.raises(ValueError):  # but one gradient too few is an error
         record(x.data + y.data, (x, y), lambda dz: (dz,)).sum().backward()
-
-
-# Mistakes of users get one line.
 
 
 @pytest.mark.parametrize("mistake, error, words", [

@@ -9,10 +9,8 @@ import pytest
 from helpers import refuses
 from hypothesis import given, strategies as st
 
-from tinyllm.errors import UserError
-from tinyllm.models import build
+from tinyllm import UserError, build, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer
-from tinyllm.tokenizer.files import load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.text import TextStream
 
@@ -124,18 +122,15 @@ SHARED = [LLAMA | APART, LLAMA | {"model": FIRST | THROUGH},
 
 @pytest.mark.parametrize("content, copies", [(BERT, 1), (T5, 0), (LLAMA, 0), (WORDS, 0), (PREFIXED, 0),
                                              (SHARED[0], 0), (SHARED[1], 1), (SHARED[2], 1)])
-def test_a_copy_without_special_tokens_is_made_only_where_it_matters(content, copies):
+@given(data=st.data())
+def test_a_copy_without_special_tokens_is_made_only_where_it_matters(content, copies, data):
     tokenizer = LibraryTokenizer(content)
     tokenizer.encode("a")  # unknown to BERT
     assert tokenizer._restricted.cache_info().currsize == copies
-
-    @given(st.lists(st.sampled_from([*tokenizer.special_tokens, *"a<s>be ", "the", "s>"])).map("".join))
-    def same(text):
-        ids = tokenizer.encode(text)
-        assert not ({*tokenizer.special_tokens.values()} - {0}) & {*ids}  # unknown text becomes 0
-        assert ids == tokenizer._restricted(frozenset()).encode(text, add_special_tokens=False).ids
-
-    same()
+    parts = st.sampled_from([*tokenizer.special_tokens, *"a<s>be ", "the", "s>"])
+    ids = tokenizer.encode(text := "".join(data.draw(st.lists(parts))))
+    assert not ({*tokenizer.special_tokens.values()} - {0}) & {*ids}  # unknown text becomes 0
+    assert ids == tokenizer._restricted(frozenset()).encode(text, add_special_tokens=False).ids
 
 
 def streamed(tokenizer, ids, known):
@@ -148,15 +143,11 @@ def streamed(tokenizer, ids, known):
 
 
 @pytest.mark.parametrize("tokenizer", SAVED + BY_THE_LIBRARY, ids=repr)
-def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer):
+@given(data=st.data(), known=st.integers(0, 9))
+def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer, data, known):
     """A token may lose its space when it is decoded alone, but `generate` must show it."""
-    known_ids = [*range(min(tokenizer.vocab_size, 256)), *tokenizer.special_tokens.values()]
-
-    @given(st.lists(st.sampled_from(known_ids)), st.integers(0, 9))
-    def same(ids, known):
-        streamed(tokenizer, ids, known)
-
-    same()
+    some = [*range(min(tokenizer.vocab_size, 256)), *tokenizer.special_tokens.values()]
+    streamed(tokenizer, data.draw(st.lists(st.sampled_from(some))), known)
 
 
 def test_a_broken_character_takes_back_no_whole_one_before_it():

@@ -9,8 +9,7 @@ from helpers import refuses
 from html_page import EVIL, browse, needs_browser, whole
 from tiny_gpt import by_hand, tiny_gpt
 
-from tinyllm.errors import UserError
-from tinyllm.models.llama import Llama, LlamaConfig
+from tinyllm import BPETokenizer, ByteTokenizer, CharTokenizer, Llama, LlamaConfig, UserError
 from tinyllm.nn import inference, quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, override, use
@@ -20,7 +19,6 @@ from tinyllm.report.tokens import label
 from tinyllm.report.trace import capture, compare, describe_differences, examine, observe, page, take_text
 from tinyllm.report.trace.compare import first_difference
 from tinyllm.report.trace.page import render
-from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
 
 TEXT = "the cat sat on a mat."
 CHARS = CharTokenizer.train(TEXT)

@@ -17,10 +17,8 @@ from tiny_gpt import CONTEXT, tiny
 from tiny_run import new_training, outcome, resumed_training, same
 
 import tinyllm as tl
-from tinyllm import nn, ops
+from tinyllm import Random, UserError, nn, ops
 from tinyllm.data import Batch, eval_windows, load_corpus, rows, token_array
-from tinyllm.errors import UserError
-from tinyllm.rng import Random
 from tinyllm.runs import Run, open_model, reopen
 from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
@@ -65,8 +63,7 @@ def test_numbers_of_a_loss_that_the_log_cannot_hold(tmp_path, text):
     last = records(tmp_path / "run")[-1]
     assert last["ratio"] is None and last["accuracy"] is None
     setup.plan.loss = lambda model, batch: (next_token(model, batch), {"lr": 1.0})
-    with pytest.raises(ValueError, match="'lr' already"):
-        list(setup.steps())
+    refuses("'lr' already", list, setup.steps(), error=ValueError)
 
 
 IDS = st.integers(1, 9)

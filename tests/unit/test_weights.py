@@ -45,8 +45,7 @@ def test_round_trip(tmp_path_factory, state, metadata):
 
 
 def test_what_the_format_cannot_hold_is_refused_before_writing(tmp_path):
-    with pytest.raises(TypeError, match="z holds complex128"):
-        save_weights({"z": np.zeros(2, complex)}, tmp_path / "w")
+    refuses("z holds complex128", save_weights, {"z": np.zeros(2, complex)}, tmp_path / "w", error=TypeError)
     refuses("cannot write", save_weights, {}, tmp_path / "missing" / "w")
     assert list(tmp_path.iterdir()) == []
 

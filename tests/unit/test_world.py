@@ -9,8 +9,7 @@ import pytest
 from helpers import refuses
 from hypothesis import example, given, settings, strategies as st
 
-from tinyllm.data import load_corpus
-from tinyllm.rng import Random
+from tinyllm import Random, load_corpus
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Date, Fact, Stream, World
 from tinyllm.world.corpus import SEPARATOR, Options, dials_of, read_name
@@ -135,9 +134,6 @@ def test_every_place_is_joined_to_all_others():
     for _ in WORLD.map.places:
         joined |= {place for road in WORLD.map.roads if joined & {*road} for place in road}
     assert joined == WORLD.map.places.keys()
-
-
-# Corpora.
 
 
 @pytest.mark.parametrize("read, wrong, words", [
@@ -273,9 +269,6 @@ def test_the_tokenizer_of_the_world_is_what_its_command_makes():
     assert shipped.fingerprint() == made.fingerprint() and shipped.vocab_size == 1024
     text = "".join(Stream(WORLD, KINDS["stories"])[i].text for i in range(50))
     assert shipped.decode(shipped.encode(text)) == text and len(text) / len(shipped.encode(text)) > 2.5
-
-
-# Commands.
 
 
 def test_the_world_answers_on_the_command_line(printed, refused):

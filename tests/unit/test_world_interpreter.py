@@ -7,8 +7,7 @@ import pytest
 from helpers import refuses
 from hypothesis import given, strategies as st
 
-from tinyllm.errors import UserError
-from tinyllm.rng import Random
+from tinyllm import Random, UserError
 from tinyllm.world import KINDS, World
 from tinyllm.world.interpreter import run
 

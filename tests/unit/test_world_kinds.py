@@ -9,8 +9,7 @@ import pytest
 from helpers import refuses
 from hypothesis import given, strategies as st
 
-from tinyllm.errors import UserError
-from tinyllm.rng import Random
+from tinyllm import Random, UserError
 from tinyllm.world import KINDS, Document, Kind, Stream, World
 from tinyllm.world.prose import Prose
 from tinyllm.world.question import QuestionKind

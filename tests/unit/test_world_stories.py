@@ -33,8 +33,6 @@ def test_the_bytes_are_pinned_and_story_i_depends_on_seed_and_i_alone(many, shor
     assert [hashlib.sha256(text.encode()).hexdigest() for text in texts] == [
         "7b9e7fe955f805dc8332861e75311650face64d26dcf79ec478e0b33afa4c73e",
         "564cf049a7cbe57d470de27d37645c0fec2787b9b933cecb92adeddbf7b4a60f"]
-
-
     assert stories.generate(0, 40).startswith(stories.generate(0, 7))
     assert stories.generate(0, 7) == "".join(s.text + "\n\n" for s in many[:7])
     assert stories.generate(1, 7) != stories.generate(0, 7)
