@@ -98,24 +98,30 @@ def test_impossible_layers_are_refused(make, error, message):
     refuses(message, make, error=error)
 
 
-GOOD = numbers(filled(1))
+GOOD, IN_BYTES = numbers(filled(1)), numbers(nn.quantize(filled(1), 8))
+Q, SCALES = IN_BYTES["h.2.q"], IN_BYTES["h.2.scales"]
 
 
-@pytest.mark.parametrize("changes, message", [
+@pytest.mark.parametrize("good, changes, message", [*((GOOD, *row) for row in (
     ({"h.2.weight": None, "norm.bias": None}, r"lack h\.2\.weight \(4, 3\)"),
     ({"h.9.weight": GOOD["scale"]}, r"hold h\.9\.weight"),
     ({"h.2.weight": GOOD["h.2.weight"].T}, r"h\.2\.weight has shape \(3, 4\) .* \(4, 3\) in the model"),
     ({"norm.bias": np.array([0, np.nan, 0], np.float32)}, r"norm\.bias holds numbers that are not finite"),
     ({"scale": np.arange(3)}, r"scale is int64"),
-])
-def test_a_state_is_copied_and_a_bad_one_is_named_and_changes_nothing(changes, message):
-    net, state = filled(2), {name: a.copy() for name, a in GOOD.items()}
+)), *((IN_BYTES, *row) for row in (
+    ({"h.2.q": Q[:-1]}, r"h\.2\.q has shape"), ({"h.2.q": Q.view(np.uint8)}, r"h\.2\.q.* must be int8"),
+    *(({"h.2.scales": np.full_like(SCALES, bits)}, r"h\.2\.scales.* not finite")
+      for bits in (0x7F80, 0x7FC0, 0xFF80)),
+))])
+def test_a_state_is_copied_and_a_bad_one_is_named_and_changes_nothing(good, changes, message):
+    net, state = filled(2), {name: a.copy() for name, a in good.items()}
+    net = nn.quantize(net, 8) if good is IN_BYTES else net
     before = numbers(net)
     refuses(message, net.load_state_dict, {name: a for name, a in (state | changes).items() if a is not None})
     assert same(before, net.state_dict())
     net.load_state_dict(state)
     state["scale"][:] = 9
-    assert same(GOOD, net.state_dict())
+    assert same(good, net.state_dict())
 
 
 def test_train_and_eval_reach_every_module_and_inference_puts_back_what_was():

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 from helpers import refuses
 from tiny_gpt import shaken
-from tiny_run import begun, new_training, resumed_training, same
+from tiny_run import begun, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import CHAT_TEMPLATES, CharTokenizer, save_tokenizer, save_weights
@@ -52,15 +52,16 @@ def test_the_hash_of_a_folder_sees_every_part_and_the_model_beside_an_adapter(tm
 def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_path, whole, text):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("the cat\tsat\n" * 30)
-    sft = {"recipe": "sft", "sft.separator": " ", "sft.end": "."}
+    sft = {"recipe": "sft", "sft.separator": "", "sft.end": "."}
     tuned, setup = begun(tmp_path / "tuned", whole, pairs, **sft)
     list(setup.train(tuned))
-    assert tuned.read().frame == Frame(" ", ".") and tl.Run(whole).read().frame == Frame()
+    opened = tl.open_model(tuned.folder)  # if nothing stood before an answer, it once had no stop
+    assert opened.frame == tuned.read().frame == Frame("", ".") and opened.stops == ["."]
     run, setup = begun(tmp_path / "later", tmp_path / "tuned", text)
-    assert setup.frame == tl.Run(run.folder).read().frame == Frame(" ", ".")
-    assert resumed_training(run.folder).setup.frame == Frame(" ", ".")
+    assert setup.frame == tl.Run(run.folder).read().frame == Frame("", ".")
+    assert resumed_training(run.folder).setup.frame == Frame("", ".")
     again, _ = begun(tmp_path / "again", tmp_path / "tuned", pairs, **sft | {"sft.end": "\n"})
-    assert again.read().frame == Frame(" ", "\n")
+    assert again.read().frame == Frame("", "\n") and tl.Run(whole).read().frame == Frame()
 
 
 def test_a_base_that_trains_on_keeps_the_checkpoint_that_others_began_with(tmp_path, whole, text):
@@ -95,15 +96,6 @@ def test_a_run_says_how_it_was_trained_and_a_folder_how_tokens_are_drawn(tmp_pat
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
     assert (opened.config, opened.frame) == (None, NO_FRAME)
-
-
-def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):
-    """A past bug: with an empty separator, `generate` wrote past the end of an answer."""
-    (tmp_path / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
-    end = {"recipe": "sft", "sft__separator": "", "sft__end": ";", "train__steps": 1}
-    list(training := new_training(tmp_path / "run", tmp_path / "pairs.tsv", **end))
-    opened = tl.open_model(training.run.folder)
-    assert opened.frame == Frame("", ";") and opened.stops == [";"]
 
 
 def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):
