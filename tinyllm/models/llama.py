@@ -17,7 +17,7 @@ from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError, instead
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.models.sizes import HIDDEN, OTHERS, SIZE, TIED, RotarySizes
+from tinyllm.models.sizes import HIDDEN, OTHERS, PRESETS, SIZE, TIED, RotarySizes
 from tinyllm.nn.attention import EVERYTHING, Angles, Past, Seen
 from tinyllm.nn.language_model import Cache
 from tinyllm.tensor import Tensor
@@ -117,21 +117,15 @@ class Llama(Pretrained, nn.DecoderLM):
     architecture = "LlamaForCausalLM"
     config_class: ClassVar[type] = LlamaConfig
     PRESETS = {
-        "laptop": {
-            "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
-            "init_std": 128**-0.5, "embed_std": 1.0,
-        },
-        "pairs": {
-            "layers": 2, "heads": 4, "kv_heads": 4, "width": 64, "hidden": 176, "context": 256,
-            "init_std": 64**-0.5, "embed_std": 64**-0.5,
-        },
-        "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
-        "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
-        "small": {"layers": 12, "heads": 12, "kv_heads": 12, "width": 768, "hidden": 2048, "context": 1024},
-        "llama-110m": {
-            "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
-            "hidden": 2048,
-        },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
+        "laptop": {"layers": 4, "heads": 4, "width": 128, "hidden": 336, "context": 256,
+                   "init_std": 128**-0.5, "embed_std": 1.0},
+        "pairs": {"layers": 2, "heads": 4, "width": 64, "hidden": 176, "context": 256,
+                  "init_std": 64**-0.5, "embed_std": 64**-0.5},
+        "nano": PRESETS["nano"] | {"hidden": 336},
+        "mini": PRESETS["mini"] | {"hidden": 1024},
+        "small": PRESETS["small"] | {"hidden": 2048},
+        # The largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer:
+        "llama-110m": {"vocab_size": 32000, **PRESETS["small"], "hidden": 2048},
     }
     layout = Layout(
         transposed=True,

@@ -1,12 +1,11 @@
 """Collect the kinds of text in `KINDS`, {name: kind}; each file of this folder defines one kind or a few."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, did_you_mean
 from tinyllm.world.document import Kind
 
 
@@ -28,9 +27,8 @@ class Registry(Mapping):
 
     def __getitem__(self, name: str) -> Kind:
         if name not in self._all:
-            near = difflib.get_close_matches(name, self._all, 3) or ["stories", "facts"]
             raise UserError(f"the world has no kind of text called {name}; `tinyllm data list` lists all "
-                            f"{len(self)}, such as {', '.join(near)}")
+                            f"{len(self)}{did_you_mean(name, self)}")
         return self._all[name]
 
     def __iter__(self) -> Iterator[str]:
