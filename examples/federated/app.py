@@ -113,5 +113,5 @@ def client_of(settings, data, number):
     secret = {"seed": secrets.randbits(128)} if asked["private.epsilon"] else {}
     setup = prepare(make_config(asked | {"data": data} | secret))
     if data == asked["data"]:
-        setup.corpus = dealt(setup, number)
+        setup = dealt(setup, number)
     return Client(setup, number)

@@ -7,7 +7,6 @@
 
 # %%
 import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -104,7 +103,7 @@ guess = predict("and the federation?")
 federation, mean = learn("federated", FEDERATED)
 print(compare(guess, mean[-1]))
 _, alone = learn("the first author alone", CENTRAL,
-                 lambda seed: dealt(federation[seed], 0))
+                 lambda seed: dealt(federation[seed], 0).corpus)
 count = federation[0].model.num_parameters()
 print(f"sent in a round: {8 * CLIENTS * count / 1e6:.1f} MB of weights")
 
@@ -139,8 +138,7 @@ class Liar(Client):
 
 def put(loop, number, kind):
     """Put a client of another kind into a federation."""
-    own = replace(loop.parts, corpus=dealt(loop.parts, number))
-    loop.clients[number] = kind(own, number)
+    loop.clients[number] = kind(dealt(loop.parts, number), number)
 
 
 guess = predict("one of five is silent: the loss at the end?")

@@ -91,7 +91,7 @@ def test_clients_divide_the_text_and_nobody_learns_from_what_is_held_out(data):
     loop = federation(data)
     whole, fraction = loop.parts.corpus, loop.parts.config.train.val_fraction
     learnt, held_out = whole.split(fraction)
-    shares, rests = zip(*(loop.client(i).parts.corpus.split() for i in range(5)), strict=True)
+    shares, rests = zip(*(loop.client(i).parts.corpus.split(0.1) for i in range(5)), strict=True)
     assert all(shares) and {*rests} == {held_out}
     if not whole.separator:
         assert b"".join(shares) == learnt

@@ -146,28 +146,15 @@ class Rounds(Loop):
     def client(self, number: int) -> Any:
         """Return a client, which has its share of the corpus. Raises UserError if that is too little."""
         if number not in self.clients:
-            self.clients[number] = client_of(self.parts, number)
+            self.clients[number] = Client(dealt(self.parts, number), number)
         return self.clients[number]
 
 
-def client_of(parts: Parts, number: int) -> Client:
-    """Return a client that has its share of a corpus. Raises UserError if that is too little."""
-    return Client(replace(parts, corpus=dealt(parts, number)), number)
+def dealt(parts: Parts, number: int) -> Parts:
+    """Return parts with a client's share of the corpus: every N-th document, or else one of N equal parts.
 
-
-@dataclass(frozen=True, repr=False)
-class Share(Corpus):
-    """The text of one client, which learns from all of it."""
-
-    halves: tuple = ()
-
-    def split(self, fraction: float = 0.1) -> tuple:
-        """Return the client's text, and what is held out of the whole corpus."""
-        return self.halves
-
-
-def dealt(parts: Parts, number: int) -> Share:
-    """Return a client's share of a corpus: every N-th document, or without documents one of N equal parts."""
+    The client learns from all of its share; what is held out is that of the whole corpus.
+    """
     corpus, clients = parts.corpus, parts.config.options.clients
     learnt, held_out = corpus.split(parts.config.train.val_fraction)
     if corpus.separator:
@@ -176,7 +163,9 @@ def dealt(parts: Parts, number: int) -> Share:
         first, last = (boundary(learnt, len(learnt) * i // clients) for i in (number, number + 1))
         own = learnt[first:last]
     data = own if corpus.tokens is None else b""
-    return Share(f"{corpus.name} of client {number}", data, None, corpus.separator, halves=(own, held_out))
+    share = Corpus(f"{corpus.name} of client {number}", data, separator=corpus.separator)
+    vars(share)["split"] = lambda fraction: (own, held_out)
+    return replace(parts, corpus=share)
 
 
 def text_plan(parts: Parts) -> Plan:

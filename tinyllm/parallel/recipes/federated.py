@@ -5,7 +5,7 @@ from functools import partial
 
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.parallel.federated import ELSEWHERE, Rounds, client_of, text_plan
+from tinyllm.parallel.federated import ELSEWHERE, Client, Rounds, dealt, text_plan
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
 
@@ -33,7 +33,7 @@ def federated(parts: Parts) -> Plan:
         raise UserError("private clients have no federated.proximal: leave out one of the two")
     plan, last, promise = text_plan(parts), parts.config.options.clients - 1, ""
     if not ELSEWHERE.get():  # so that mistakes are found before there is a run
-        private = client_of(parts, last).private
+        private = Client(dealt(parts, last), last).private
         promise = f"client {last}: {private.guarantee()}" if private else ""
     return replace(plan, loop=partial(Rounds, parts=parts), promise=promise, healthy={
         "refused": (0.0, 0.0, "log.jsonl says why")})
