@@ -41,19 +41,6 @@ def hooked(modules: Iterable[Module], hook: Callable[..., Any]) -> Iterator[None
 
 
 @contextmanager
-def frozen(model: Module) -> Iterator[None]:
-    """Compute no gradients of a model's parameters inside a `with` block."""
-    trainable = model.parameters(trainable=True)
-    try:
-        for p in trainable:
-            p.requires_grad = False
-        yield
-    finally:
-        for p in trainable:
-            p.requires_grad = True
-
-
-@contextmanager
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
     """Watch or change the output of one module of a model inside a `with` block.
 

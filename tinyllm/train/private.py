@@ -21,7 +21,7 @@ from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Embedding, Head, LayerNorm, Matrix, RMSNorm
 from tinyllm.nn.lora import LoRALinear
-from tinyllm.nn.passes import frozen, hooked
+from tinyllm.nn.passes import hooked
 from tinyllm.ops.runtime import threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, as_array, plus, record
@@ -206,8 +206,14 @@ def example_gradients(model: Any, batch: Any, loss: Callable, share: float) -> t
         start = y if y.requires_grad or not own else Tensor(y.data, True)
         return record(y.data, (start,), backward, lambda: y.data) if own else y
 
-    with frozen(model), hooked(model.of_kind((*RULES,)).values(), record_use):  # multiplies no factors
-        result = piece_gradients(model, batch, loss, share)
+    try:
+        for p in learnt:
+            p.requires_grad = False  # so that no factors are multiplied
+        with hooked(model.of_kind((*RULES,)).values(), record_use):
+            result = piece_gradients(model, batch, loss, share)
+    finally:
+        for p in learnt:
+            p.requires_grad = True
     factors = {p: _joined(B, p, *zip(*each, strict=True)) for p, each in uses.items()}
     return factors, np.divide(counts.sum() / share, counts, out=np.zeros(B), where=counts > 0), result
 
