@@ -177,4 +177,4 @@ def arrange(setup: Any, world: Group) -> None:
         setup.arrange = lambda loop: GridLoop(**{
             field.name: getattr(loop, field.name) for field in dataclasses.fields(loop)})
     elif setup.config.parallel.zero and world.size > 1:
-        setup.divide = Zero
+        setup.arrange = lambda loop: dataclasses.replace(loop, optimizer=Zero(loop.optimizer, world))

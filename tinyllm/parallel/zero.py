@@ -26,9 +26,11 @@ class Zero:
             loads[owner] += sizes[i]
         self.keepers: dict[str, int] = {}  # name of an array of the state -> process that keeps it
         for name in optimizer.state:
-            self.keepers |= {f"{name}.{i}": owner for i, owner in enumerate(self.owners)}
-            parts = enumerate(getattr(optimizer, name))
-            setattr(optimizer, name, [self._own(f"{name}.{i}", array) for i, array in parts])
+            arrays = getattr(optimizer, name)
+            for i, owner in enumerate(self.owners):
+                self.keepers[f"{name}.{i}"] = owner
+                if owner != group.rank:
+                    arrays[i] = np.empty(0, arrays[i].dtype)
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update the parameters in their processes, and copy them to all others."""
@@ -54,11 +56,3 @@ class Zero:
                 state[name] = array
         return state
 
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Load one's part of a whole state. A process whose part does not fit raises UserError."""
-        self.optimizer.load_state_dict({name: self._own(name, array) for name, array in state.items()})
-
-    def _own(self, name, array):
-        """Return an array of the state, or an empty one if another process keeps it."""
-        rank = self.group.rank
-        return array if self.keepers.get(name, rank) == rank else np.empty(0, array.dtype)

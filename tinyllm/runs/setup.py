@@ -43,8 +43,7 @@ class TrainSetup(Parts):
     plan: Plan
     facts: Facts
     group: Group = ALONE  # the processes that train this model together
-    divide: Callable[[Any, Group], Any] = lambda optimizer, group: optimizer  # its state, over the group
-    arrange: Callable[[Loop], Loop] = lambda loop: loop  # over a grid of processes
+    arrange: Callable[[Loop], Loop] = lambda loop: loop  # what it trains, over the processes
     private: Private | None = None
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
@@ -104,11 +103,9 @@ class TrainSetup(Parts):
         return max(1, int((seconds - clock() + began) / each))
 
     def _loop(self, model, plan, **more):
-        loop = loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed,
+        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed,
                        kind=plan.loop, group=self.group, private=self.private, **more,
                        report=lambda batch: (plan.report(batch) if batch.tokens.size else {}) | plan.known)
-        loop.optimizer = self.divide(loop.optimizer, self.group)
-        return loop
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
