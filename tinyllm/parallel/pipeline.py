@@ -10,7 +10,6 @@ from typing import Any
 from tinyllm import nn, ops
 from tinyllm.parallel.tensor import NORMS, TABLES
 from tinyllm.tensor import Tensor
-from tinyllm.train.group import Group
 from tinyllm.train.objectives import next_token
 
 
@@ -28,7 +27,7 @@ class Stage:
     have it, and add their gradients.
     """
 
-    def __init__(self, model: Any, group: Group, gpipe: bool):
+    def __init__(self, model: Any, group: Any, gpipe: bool):
         self.model, self.group, self.gpipe = model, group, gpipe
         self.first, self.last = group.rank == 0, group.rank == group.size - 1
         self.received: Any = None  # what the stage before has sent

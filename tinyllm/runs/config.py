@@ -35,9 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "train.steps": 4000,
                                       "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
-# Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
-MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps",
-              *(f"parallel.{name}" for name in ("data", "tensor", "pipeline", "schedule", "zero"))}
+
 
 @dataclass(frozen=True)
 class LoRAConfig:
@@ -64,6 +62,10 @@ class ParallelConfig:
 
     def __post_init__(self):
         check(self, "parallel.")
+
+
+# Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
+MAY_CHANGE = {"data", "train.checkpoint_every", "train.steps", *describe(ParallelConfig, "parallel.")}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Define Group, the processes that train one model together, and ALONE, a group of one process."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ class Group:
 
     This class is a group of one. A subclass connects several processes, for example by MPI, with three
     methods, `all_reduce`, `broadcast` and `gather`, that all processes call in the same order; each call
-    waits for the others. When a process fails, the methods must raise in all others, or the launcher must end
-    them: else they would wait forever.
+    waits for the others. A pipeline also needs `send` and `receive`: see `MpiGroup`. When a process fails,
+    the methods must raise in all others, or the launcher must end them: else they would wait forever.
 
     N processes train with the bits of one, because sums are added in the order in which one process adds.
     """
@@ -34,14 +33,6 @@ class Group:
     def gather(self, value: Any) -> list[Any]:
         """Return the small values of all processes, such as numbers, in the order of ranks; wait for all."""
         return [value]
-
-    def send(self, numbers: np.ndarray, rank: int) -> Callable[[], Any]:
-        """Begin to send an array to process `rank`; return a function that waits until this is done."""
-        raise NotImplementedError
-
-    def receive(self, shape: tuple[int, ...], rank: int) -> np.ndarray:
-        """Wait for the next array that process `rank` sends, of float32 and this shape, and return it."""
-        raise NotImplementedError
 
     def part(self, ranks: list[int]) -> "Group":
         """Return the group of some processes. All processes call this at once, each for its own part."""
