@@ -160,8 +160,8 @@ def canaries(seed, kinds="facts", secrets=12, n=3048, **settings):
     hidden = [x for x in known.values() if x.labels.get("planted") == "secret"]
     fresh = [x.text for x in read_name(f"world:{kinds},n=100,split=test,seed={seed}").documents()]
     read, unread = ("".join(text + SEPARATOR for text in texts) for texts in (known, fresh))
-    usual = {"seed": seed, "tokenizer": "char", "pretrain.documents": True, "model.context": 80,
-             "train.optimizer": "adamw", "train.steps": 2400,
+    usual = {"seed": seed, "private.seed": seed, "tokenizer": "char", "pretrain.documents": True,
+             "model.context": 80, "train.optimizer": "adamw", "train.steps": 2400,
              "train.val_fraction": len(unread) / len(read + unread)}
     opened, figures = run(SMALL | usual | settings,
                           Corpus(kinds, (read + unread).encode(), separator=SEPARATOR.encode()))

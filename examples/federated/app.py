@@ -5,7 +5,6 @@ the i-th is client i. It sends its settings, too, so that a client needs to know
 """
 
 import json
-import secrets
 import shlex
 import time
 from functools import cache
@@ -77,7 +76,7 @@ def received(message):
     record = message.content.config_records.get("reply", {})
     if "refused" in record:
         raise UserError(record["refused"])
-    kinds = {"tokens": int, "loss": float, "digests": {str: str}}
+    kinds = {"tokens": int, "loss": float, "digests": {str: str}, "epsilon": float}
     message = record.get("message")  # which may be anything
     return Reply(**unpack(message if isinstance(message, bytes) else b"", kinds))
 
@@ -107,11 +106,10 @@ def answer(message, context):
 def client_of(settings, data, number):
     """Return a client with a text; if it is the server's, all clients divide it, as without Flower.
 
-    The noise of a private client comes from a seed that the server does not know.
+    The noise of a private client comes from a seed of its own, which the server does not know.
     """
     asked = parse_json(settings)
-    secret = {"seed": secrets.randbits(128)} if asked["private.epsilon"] else {}
-    setup = prepare(make_config(asked | {"data": data} | secret))
+    setup = prepare(make_config(asked | {"data": data, "private.seed": None}))
     if data == asked["data"]:
         setup = dealt(setup, number)
     return Client(setup, number)

@@ -17,7 +17,8 @@ from tinyllm.train import AdamW, events
 from tinyllm.train.loop import forward_backward
 from tinyllm.train.private import PrivateConfig
 
-KINDS = {"tokens": int, "loss": float, "digests": {str: str}}
+RIGHT = {"tokens": 1, "loss": 1.0, "digests": {}, "epsilon": 0.0}
+KINDS = {"tokens": int, "loss": float, "digests": {str: str}, "epsilon": float}
 
 
 @cache
@@ -73,7 +74,8 @@ def test_one_step_of_each_client_is_one_step_of_all_with_gradients_weighted_by_t
             p.data -= np.float32(self.lr * grad_scale) * p.grad
 
     monkeypatch.setattr(importlib.import_module("tinyllm.train.fit"), "AdamW", SGD)
-    loop = federation(federated__local_steps=1, train__steps=1, train__clip=0.0, train__lr=0.1)
+    loop = federation(federated__local_steps=1, train__steps=1, train__clip=0.0, train__lr=0.1,
+                      train__batch=300)  # so that a round reads more than a client has
     model, clients = loop.model, [loop.client(i) for i in range(5)]
     tokens = np.array([client.plan.train_tokens for client in clients])
     expected = trained_arrays(model)
@@ -115,6 +117,28 @@ def test_the_proximal_term_pulls_each_weight_back():
     assert close.grad_norm < 0.6 * far.grad_norm
 
 
+@pytest.mark.parametrize("clients", [1, 2])
+def test_of_two_clients_none_is_judged_by_the_other(clients):
+    def lazy(reply, sent):
+        return reply._replace(weights=sent)
+
+    _, refused, _ = outcome(federation(federated__clients=clients), lazy, 0)
+    assert not refused  # the other one is not refused because this one has changed nothing
+    loop = federation(federated__clients=clients)
+    if clients == 1:
+        refuses("more than federated.largest=10 times what 2 steps", outcome, loop, moved(by=1e3), 0)
+        return
+    _, refused, _ = outcome(loop, moved(by=1e3), 0)
+    assert [event.text[:8] for event in refused] == ["client 0"] * 3
+
+
+def test_the_log_says_how_much_of_epsilon_the_clients_have_spent():
+    loop = federation(private__epsilon=8.0, train__batch=4, federated__share=0.4)
+    spent = [event.record["epsilon"] for event in loop if isinstance(event, events.Logged)]
+    assert spent == sorted(spent) and spent[0] == 0 and 7.5 < spent[-1] <= 8
+    assert not any("epsilon" in event.record for event in federation() if isinstance(event, events.Logged))
+
+
 def test_liars_are_outvoted_by_trimmed_means_only():
     def losses(trim=0.0, *liars):
         loop = federation(federated__trim=trim, federated__local_steps=10)
@@ -132,14 +156,15 @@ def test_liars_are_outvoted_by_trimmed_means_only():
     (moved(by=np.nan), "weights are not finite"),
     (moved(by=1e30), "more than federated.largest=10 times the median"),
     (lambda reply, sent: reply._replace(weights={}), "other names, shapes"),
-    (lambda reply, sent: reply._replace(tokens=0), "no tokens"),
-    (lambda reply, sent: reply._replace(tokens=10**400), "too many"),
-    (lambda reply, sent: reply._replace(loss=1e308), "its loss is not finite"),
+    (lambda reply, sent: reply._replace(tokens=0), "claims 0 tokens"),
+    (lambda reply, sent: reply._replace(tokens=10**400), "claims 100000000000000 tokens"),
+    (lambda reply, sent: reply._replace(tokens=65), "claims 65 tokens in a round, which reads 64"),
+    (lambda reply, sent: reply._replace(loss=1e308), "its loss or its epsilon cannot be: 1e+308"),
     (with_dtype(int), "types of numbers"), (with_dtype(complex), "types of numbers"),
     (lambda reply, sent: reply._replace(digests=reply.digests | {"tokenizer": "x"}), "another tokenizer"),
     (lambda reply, sent: federation(model__width=16).client(2).train(sent, 0), "another model (SHA-256"),
     (lambda reply, sent: Reply(**unpack(b"x", KINDS)), "its message is cut short"),
-    (lambda reply, sent: Reply(**unpack(pack(sent, tokens=1, loss=np.inf), KINDS)), "not a finite number"),
+    (lambda reply, sent: Reply(**unpack(pack(sent, **RIGHT | {"loss": np.inf}), KINDS)), "not a finite"),
     (dies, "it died")])
 def test_what_cannot_be_right_is_refused_by_name_and_costs_only_its_share(change, why):
     loop, other = federation(), federation()
@@ -196,8 +221,16 @@ def test_only_adapters_travel_and_private_clients_stay_within_epsilon(tmp_path):
     assert 7.9 < private.spent(3 * 2) <= 8 and private.settings.delta < 1 / loop.client(0).plan.examples
 
 
-def test_private_clients_have_no_proximal_term_and_a_seed_too_long_to_be_guessed():
+def test_private_clients_have_no_proximal_term_and_seeds_of_their_own_that_the_run_keeps():
     refuses("private clients have no federated.proximal", federation, private__epsilon=8.0,
             federated__proximal=1.0)
-    seeds = {federation(private__epsilon=8.0).client(i).parts.config.seed for i in range(3)}
-    assert len(seeds) == 3 and max(seeds) > 2**60
+    loops = [federation(private__epsilon=8.0, **more) for more in ({}, {}, *2 * [{"private__seed": 3}])]
+
+    def seeds():
+        return [[loop.parts.secret.of_client(i).seed for i in range(3)] for loop in loops]
+
+    first, other, third, same_seed = seeds()
+    assert len({*first, *other, *third}) == 9 and min(first) > 2**60 and third == same_seed
+    assert loops[0].client(1).private.secret.seed == first[1]
+    loops[1].stateful()["private"].load_state_dict(loops[0].states()["private"])  # as a resumed run does
+    assert seeds()[1] == first

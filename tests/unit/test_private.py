@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import shutil
 
 import numpy as np
 import pytest
-from helpers import refuses, together
+from helpers import refuses, together, train_in
 from hypothesis import given, settings, strategies as st
 from tiny_models import V, each_family, lively
-from tiny_run import new_training, outcome, resumed_training
+from tiny_run import SETTINGS, new_training, outcome, resumed_training, same
 
 import tinyllm as tl
 import tinyllm.cli
@@ -16,6 +17,7 @@ from tinyllm import nn, ops
 from tinyllm.data import Batch
 from tinyllm.models import build
 from tinyllm.rng import Random
+from tinyllm.runs import Run, make_config, prepare, reopen
 from tinyllm.train import next_token, private as privacy
 from tinyllm.train.loop import forward_backward, piece_gradients
 from tinyllm.train.objectives import masked_token
@@ -187,8 +189,9 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     refuses("private.epsilon=8 is spent after [1-9] steps", list, resumed_training(tmp_path / "early"))
     assert early.run.last_checkpoint()
     start = functools.partial(new_training, tmp_path / "other", tmp_path / "pairs.tsv")
-    refuses("each must be one example: give sft.packed=false", start, sft__packed=True,
-            **given | {"model__context": 60})
+    for context in (12, 60):  # also if no two of these pairs fit into a row
+        refuses("private training clips rows, of which each must be one example: give sft.packed=false",
+                start, sft__packed=True, **given | {"model__context": context})
     refuses("pretrain has none here: train on whole documents", start, private__epsilon=8.0)
     refuses("private training needs train.precision=float32", start, **given, train__precision="bf16")
     assert not (tmp_path / "other").exists()
@@ -217,3 +220,50 @@ def test_examples_are_drawn_each_on_its_own(tmp_path):
     assert sizes.mean() == pytest.approx(4, abs=0.25) and sizes.min() == 0
     assert sizes.var() == pytest.approx(4 * (1 - share), rel=0.15)
     assert all(len({*map(bytes, plan.batches(step).tokens)}) == sizes[step] for step in range(20))
+
+
+def test_the_seed_of_noise_and_draws_is_secret_and_a_resumed_run_goes_on_with_it(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("".join(f"{i} + {i}\tis {2 * i}\n" for i in range(60)))
+    given = {"recipe": "sft", "model.context": 12, "private.epsilon": 8.0, "data": f"{tmp_path}/pairs.tsv",
+             "train.accumulate": 2}
+
+    def work(group, name, copied=None):
+        """Begin a run, or resume a copy of one that stopped, in each process of a group -> the model."""
+        run = Run(tmp_path / name)
+        if copied and group.rank == 0:
+            shutil.copytree(tmp_path / copied, run.folder)
+        group.gather(None)
+        setup = reopen(run, run.read().config) if copied else prepare(make_config(SETTINGS | given))
+        setup.group = group
+        train_in(group, run, setup, bool(copied), 99 if copied else 6)
+        return setup.model
+
+    first, second = together(2, lambda group: work(group, "run"))
+    assert same(first, second), "all processes add the same noise"
+    (alone,) = together(1, lambda group: work(group, "again"))
+    assert not same(first, alone), "no other run has it"
+    models = [model for size in (1, 2) for model in
+              together(size, lambda group, size=size: work(group, f"{size}", "run"))]
+    assert all(same(model, models[0]) for model in models)
+    assert outcome(tmp_path / "1") == outcome(tmp_path / "2")
+    run = Run(tmp_path / "1")
+    last = run.last_checkpoint()
+    secret = (last / "private.safetensors").read_bytes()[-16:]
+    told = b"".join(path.read_bytes() for path in (run.file, run.log.path, last / "state.json"))
+    assert secret not in told and str(int.from_bytes(secret, "little")).encode() not in told
+    (last / "private.safetensors").unlink()
+    assert tl.open_model(run.folder)  # as it may be given away
+
+
+def test_a_given_private_seed_repeats_a_run_and_only_then_the_seed_says_all(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("".join(f"{i} + {i}\tis {2 * i}\n" for i in range(60)))
+    given = {"recipe": "sft", "model__context": 12, "private__epsilon": 8.0}
+    models = []
+    for seed in (3, 3, 4, None):
+        more = {} if seed is None else {"private__seed": seed}
+        training = new_training(tmp_path / "run", tmp_path / "pairs.tsv", **given, **more)
+        known = "know private.seed" if seed else "have private.safetensors of a checkpoint"
+        assert f"for those who {known}, which decides" in training.run.read().notes["guarantee"]
+        list(training)
+        models.append(training.model)
+    assert [same(models[0], model) for model in models] == [True, True, False, False]

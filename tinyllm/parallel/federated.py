@@ -42,17 +42,18 @@ from tinyllm.train.config import learning_rate
 from tinyllm.train.fit import loop_of
 from tinyllm.train.loop import Loop, Progress
 
-MOST = 10**15  # tokens that a client may have, and its largest loss
+MOST = 1e6  # nats that a client's loss may have
 ELSEWHERE: ContextVar[Any] = ContextVar("ELSEWHERE", default=None)  # asks clients in other processes
 
 
 class Reply(NamedTuple):
-    """Hold what a client sends back: trained weights, its number of tokens, its loss, and its digests."""
+    """Hold what a client sends back."""
 
-    weights: dict[str, np.ndarray]
-    tokens: int
+    weights: dict[str, np.ndarray]  # that it has trained
+    tokens: int  # that it has, but at most those that a round reads
     loss: float
     digests: dict[str, str]
+    epsilon: float = 0.0  # that it has spent, if it trains privately
 
 
 @dataclass
@@ -63,13 +64,12 @@ class Client:
     number: int
 
     def __post_init__(self):
-        random = Random(self.parts.config.seed, "client", self.number)
-        private = self.parts.config.private.epsilon > 0  # then its seed must be too long to be tried out
-        seed = random.key if private else random.integers(2**31)
-        self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed))
+        seed = Random(self.parts.config.seed, "client", self.number).integers(2**31)
+        secret = self.parts.secret and self.parts.secret.of_client(self.number)
+        self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed), secret=secret)
         with worded("", ", or fewer federated.clients"):
             self.plan, self.private = text_plan(self.parts), None
-        if private:
+        if secret:
             config = self.parts.config
             steps = replace(config.train, steps=config.train.steps * config.options.local_steps)
             self.private = make_private(replace(self.parts, config=replace(config, train=steps)), self.plan)
@@ -87,7 +87,9 @@ class Client:
                        schedule=lambda step: learning_rate(number, config.train), progress=Progress(first),
                        private=self.private)
         loss = float(np.mean([event.loss for event in loop if isinstance(event, events.Stepped)]))
-        return Reply(trained_arrays(model), self.plan.train_tokens, loss, digests(self.parts))
+        tokens = min(self.plan.train_tokens, tokens_of_round(self.parts))
+        spent = self.private.spent(first + steps) if self.private else 0.0
+        return Reply(trained_arrays(model), tokens, loss, digests(self.parts), spent)
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Rounds(Loop):
 
     parts: Any = None
     clients: dict[int, Any] = field(default_factory=dict)  # number -> Client; made when first asked
+    spent: float = 0.0  # most of a client's epsilon
 
     def __post_init__(self):
         super().__post_init__()
@@ -114,7 +117,7 @@ class Rounds(Loop):
         sent, drawn = trained_arrays(self.model), Random(self.seed, "drawn", step)
         numbers = drawn.shuffle(range(options.clients))[: math.ceil(options.share * options.clients)]
         replies = self.ask(sent, step, sorted(numbers))
-        refused = faults(replies, sent, digests(self.parts), options.largest)
+        refused = faults(replies, sent, self.parts, self.optimizer.lr)
         for number, why in refused.items():
             self.notes.append(events.Refused(step + 1, f"client {number} is refused: {why}"))
             self.append({"kind": "refused", "step": step + 1, "text": self.notes[-1].text})
@@ -124,11 +127,16 @@ class Rounds(Loop):
         new = combined(good, options.trim) if good else sent
         self.model.load_state_dict(self.model.state_dict() | new)
         loss = np.average([r.loss for r in good], weights=[r.tokens for r in good]) if good else math.nan
-        tokens = len(good) * options.local_steps * self.parts.config.train.batch * self.model.config.context
+        self.spent = max([self.spent, *(reply.epsilon for reply in good)])
+        tokens = len(good) * tokens_of_round(self.parts)
         done = events.Stepped(step + 1, float(loss), self.optimizer.lr, distance(new, sent), tokens,
                               time.perf_counter() - began, {"clients": len(good), "refused": len(refused)})
         self.progress.add(done)
         return done
+
+    def epsilon(self) -> float | None:
+        """Return what the clients have spent, if they train privately."""
+        return self.spent if self.parts.secret else None
 
     def ask(self, sent: dict[str, np.ndarray], step: int, drawn: list[int]) -> dict[int, Any]:
         """Let clients train, here one after the other -> {number: Reply, or in a text why there is none}."""
@@ -174,6 +182,11 @@ def text_plan(parts: Parts) -> Plan:
     return pretrain(replace(parts, config=replace(parts.config, recipe="pretrain", options=options)))
 
 
+def tokens_of_round(parts: Parts) -> int:
+    """Return how many tokens a client reads in a round."""
+    return parts.config.options.local_steps * parts.config.train.batch * parts.model.config.context
+
+
 def near(loss: Callable, weights: dict[str, np.ndarray], strength: float) -> Callable:
     """Return loss + strength / 2 |model - weights|^2, which pulls back (FedProx: Li et al., 2020)."""
 
@@ -211,13 +224,14 @@ def forms(weights: dict[str, np.ndarray]) -> dict[str, tuple]:
     return {name: (array.shape, array.dtype) for name, array in weights.items()}
 
 
-def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, str], largest: float
-           ) -> dict[int, str]:
+def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], parts: Parts, lr: float) -> dict[int, str]:
     """Find out which replies cannot be used, and why: they are no weights of this model, or far too large.
 
-    Too large is a change of more than `largest` times the median change of the round.
+    Too large is a change of more than federated.largest times the median change of the round; or with less
+    than three clients, so that none is judged by one other, times what steps of AdamW or Muon can change.
     """
     found, changes = {}, {}
+    own, most, options = digests(parts), tokens_of_round(parts), parts.config.options
     for number, reply in replies.items():
         if isinstance(reply, str):
             found[number] = reply
@@ -226,16 +240,21 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], own: dict[str, 
             found[number] = f"it has another {other[0]} (SHA-256 {theirs[:12]} and {own[other[0]][:12]})"
         elif forms(reply.weights) != forms(sent):
             found[number] = "its weights have other names, shapes or types of numbers"
-        elif not (0 < reply.tokens < MOST and abs(reply.loss) < MOST):
-            found[number] = "its loss is not finite, or it claims to have no tokens, or too many"
+        elif not 0 < reply.tokens <= most:
+            found[number] = f"it claims {str(reply.tokens)[:15]} tokens in a round, which reads {most}"
+        elif not (abs(reply.loss) < MOST and 0 <= reply.epsilon < MOST):
+            found[number] = f"its loss or its epsilon cannot be: {reply.loss:g} and {reply.epsilon:g}"
         elif not math.isfinite(distance(reply.weights, sent)):
             found[number] = "its weights are not finite"
         else:
             changes[number] = distance(reply.weights, sent)
-    usual = median_low(changes.values()) if changes else 0.0
-    far = {number: f"it changed the weights by {change:.3g}, more than federated.largest={largest:g} times "
-                   f"the median, {usual:.3g}"
-           for number, change in changes.items() if change > largest * usual}
+    steps, numbers = options.local_steps, sum(array.size for array in sent.values())
+    usual, what = steps * lr * math.sqrt(numbers), f"what {steps} steps can"
+    if len(changes) > 2:
+        usual, what = median_low(changes.values()), "the median"
+    far = {number: f"it changed the weights by {change:.3g}, more than federated.largest={options.largest:g} "
+                   f"times {what}, {usual:.3g}"
+           for number, change in changes.items() if change > options.largest * usual}
     return found | far
 
 

@@ -2,6 +2,7 @@
 
     checkpoints/step-00000500/config.json model.safetensors tokenizer.json generation_config.json
                               optimizer.safetensors   AdamW's m and v
+                              private.safetensors     the seed of private training: not to be given away
                               state.json              everything else, with size and SHA-256 of all these
 
 The files of the first line form a Hugging Face folder, which other programs can open. A checkpoint is written
@@ -115,12 +116,12 @@ def read_state(path: Path) -> dict[str, Any]:
 def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
     """Check that the files of a checkpoint are unchanged, and return its state.
 
-    Without `optimizer`, its state, which only training needs, is not read. Raises UserError, naming the file,
+    Without `optimizer`, what only training needs is not read. Raises UserError, naming the file,
     when a file is missing, cut short or changed, or state.json has no digest of the file.
     """
     state = read_state(path)
     names = {file.name for file in Path(path).glob("*.safetensors")} | state["sha256"].keys()
-    for name in sorted(names - (set() if optimizer else {"optimizer.safetensors"})):
+    for name in sorted(names - (set() if optimizer else {"optimizer.safetensors", "private.safetensors"})):
         file = Path(path) / name
         with naming(file):
             with open_regular(file) as f:  # a huge file is refused before it is hashed for minutes

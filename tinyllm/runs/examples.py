@@ -108,7 +108,7 @@ def plan_of(
     learn(examples, step): makes a training batch; by default `layout` does.
     characters: see `evaluate`. more: other fields of the plan.
     """
-    train, seed, private = parts.config.train, parts.config.seed, parts.config.private.epsilon > 0
+    train, seed, private = parts.config.train, parts.config.seed, parts.secret
     learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
     if not (learnt and held_out):
         what = "train" if held_out else "validate"
@@ -122,14 +122,16 @@ def plan_of(
     def make(chosen, step):
         batch = learn(chosen, step) if learn else layout(chosen)
         if private and len(batch.tokens) != len(chosen):
-            raise UserError("private training clips rows: each must be one example: give sft.packed=false")
+            raise UserError(f"private training clips rows, and {parts.config.recipe} makes several of one "
+                            "example: take another recipe, such as sft")
         return batch
 
     def batches(step):
-        random, n = Random(seed, "batch", step), len(learnt)
+        n = len(learnt)
         if not private:
-            return make([learnt[i] for i in random.integers(n, train.batch)], step)
-        drawn = np.flatnonzero(random.uniform(n) < train.batch / n).tolist()  # each on its own: perhaps none
+            return make([learnt[i] for i in Random(seed, "batch", step).integers(n, train.batch)], step)
+        each = private.draw("batch", step).uniform(n)  # on its own: perhaps none is drawn
+        drawn = np.flatnonzero(each < train.batch / n).tolist()
         return make([learnt[i] for i in drawn or [0]], step).rows(slice(len(drawn)))
 
     def measure(model):

@@ -62,6 +62,7 @@ class Parts:
     reward: Origin | None = None  # the weights that NAME.reward names, in recipes with such a setting
     teacher: Origin | None = None  # the weights that NAME.teacher names, likewise
     frame: Frame = NO_FRAME  # around an answer: set by the recipe, or else inherited from the run of `start`
+    secret: Any = None  # the `Secret` of a private training
 
     def reference(self) -> Any:
         """Return another copy of the model with the weights that the run began with, in evaluation mode.

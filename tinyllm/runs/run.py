@@ -25,7 +25,7 @@ from tinyllm.runs.config import RunConfig, make_config
 from tinyllm.runs.log import RunLog
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
-from tinyllm.train.loop import Progress, stateful
+from tinyllm.train.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -204,10 +204,10 @@ class Run:
         checkpoint.verify(path, optimizer=False)
         return path
 
-    def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
-        """Load the last checkpoint, or start from the beginning if there is none.
+    def restore(self, loop: Any) -> Progress:
+        """Load the last checkpoint into the parts of a loop, or start from the beginning if there is none.
 
-        Raises UserError when the checkpoint is damaged, or if the run has done more than `steps` steps.
+        Raises UserError when the checkpoint is damaged, or if the run has done more steps than the loop has.
         """
         if not self.checkpoints.is_dir():  # else the whole log would be deleted below
             raise UserError(f"there is no folder {self.checkpoints}: put it back, or train with --overwrite")
@@ -215,12 +215,11 @@ class Run:
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():
             progress, log_bytes = progress_of(path, checkpoint.verify(path))
-            if progress.step > steps:
+            if progress.step > loop.steps:
                 raise UserError(f"this run has done {progress.step} steps already: give more --steps")
             with checkpoint.naming(path / "model.safetensors"):
-                load_into(model, path)
-            parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
-            for name, part in parts.items():
+                load_into(loop.model, path)
+            for name, part in loop.stateful().items():
                 checkpoint.load_state(path, name, part)
             checkpoint.prune_checkpoints(self.checkpoints, {progress.step, progress.best_step})
         self.log.cut(log_bytes)

@@ -33,7 +33,7 @@ from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
-from tinyllm.train.private import Private, private_plan
+from tinyllm.train.private import Private, Secret, private_plan
 
 
 @dataclass
@@ -60,12 +60,14 @@ class TrainSetup(Parts):
         ends after the current step. Raises UserError when the last checkpoint is damaged.
         """
         group, notes = self.group, run.read().notes if run else {}
+        if self.secret:
+            self.secret.share(group)
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
                           checkpoint=run, about=dataclasses.asdict(self.facts) | notes, stop=stop)
         if run and resume:
             for rank in range(group.size):  # one after the other, because `restore` also cuts the log
                 if rank == group.rank:
-                    loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
+                    loop.progress = run.restore(loop)
                 group.gather(None)  # waits for the others
             if group.rank == 0:
                 run.write(self.record(notes))  # the number of steps may have grown
@@ -104,8 +106,9 @@ class TrainSetup(Parts):
 
     def _loop(self, model, plan, **more):
         return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed,
-                       kind=plan.loop, group=self.group, private=self.private, **more,
-                       report=lambda batch: (plan.report(batch) if batch.tokens.size else {}) | plan.known)
+                       kind=plan.loop, group=self.group, private=self.private, secret=self.secret,
+                       report=lambda batch: (plan.report(batch) if batch.tokens.size else {}) | plan.known,
+                       **more)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
@@ -172,7 +175,8 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         if start and not tokenizer.chat:
             tokenizer.chat = read_chat_template(locate(start.folder), tokenizer)
         frame = recipe.frame(config, CHAT if tokenizer.chat and not any(frame) else frame)
-    parts = Parts(config, corpus, tokenizer, model, frame=frame, **origins)
+    secret = Secret(config.private.seed) if config.private.epsilon else None
+    parts = Parts(config, corpus, tokenizer, model, frame=frame, secret=secret, **origins)
     plan = recipe.build(parts)
     own = config.private.epsilon and plan.loop is Loop  # else the clients of a federation train privately
     private = make_private(parts, plan) if own else None
@@ -215,6 +219,7 @@ def make_private(parts: Parts, plan: Plan) -> Private:
     if config.train.precision != "float32":
         raise UserError("private training needs train.precision=float32: rounded, gradients may be longer")
     private = private_plan(config.private, plan.examples, config.train.batch, config.train.steps)
+    private.secret = parts.secret
     private.examine(parts.model, plan.pair, plan.loss)
     parts.config = dataclasses.replace(config, private=private.settings)
     return private

@@ -107,6 +107,7 @@ class Loop:
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
     group: Group = ALONE  # the processes that train this model together
     private: Any = None  # a `Private`: no example changes the weights more than noise would hide
+    secret: Any = None  # the `Secret` of a private training, which checkpoints keep
     seed: int = 0  # selects the random numbers of dropout
     eval_every: int = 100
     sample_every: int = 500
@@ -213,10 +214,14 @@ class Loop:
         record |= {name: x if x is None or math.isfinite(x) else None for name, x in measured.items()} | means
         record |= {"lr": self.optimizer.lr if means else None, "seconds": round(progress.seconds, 3),
                    "peak_rss_mb": peak_rss_mb()}
-        if self.private:
-            record["epsilon"] = self.private.spent(progress.step)
+        if (spent := self.epsilon()) is not None:
+            record["epsilon"] = spent
         self.append(record)
         return events.Logged(record)
+
+    def epsilon(self) -> float | None:
+        """Return how much of epsilon a private training has spent, or None."""
+        return self.private.spent(self.progress.step) if self.private else None
 
     def append(self, record: dict[str, Any]) -> None:
         """Write a line to the log, if there is a log, in process 0 only."""
@@ -237,8 +242,13 @@ class Loop:
 
     def states(self) -> dict[str, dict[str, np.ndarray]]:
         """Return the states that a checkpoint saves, such as that of the optimizer."""
-        parts = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {name: part.state_dict() for name, part in self.stateful().items()}
+
+    def stateful(self) -> dict[str, Any]:
+        """Return {name: part} of all parts that have a `state_dict`, because checkpoints save them."""
+        parts = {"optimizer": self.optimizer, "batches": self.batches, "loss": self.loss,
+                 "private": self.secret}
+        return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
     def check_finite(self, step: int, what: str, value: float) -> None:
         """Raise Diverged if a value is not finite, so that nothing computed from it is saved."""
@@ -267,11 +277,6 @@ def trained(model: Any, loss: Any) -> Module:
     return both
 
 
-def stateful(**parts: Any) -> dict[str, Any]:
-    """Return the parts of a training run that have a `state_dict`, because checkpoints save them."""
-    return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
-
-
 def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1, group: Group = ALONE,
                      key: tuple = (), private: Any = None) -> tuple[float, dict[str, float]]:
     """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
@@ -279,7 +284,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
     With `accumulate=n` the batch is computed in n pieces, so that only one piece's activations are in memory.
     Each piece is weighted by its share of the targets that count, so loss and gradients do not change. The
     processes of a group get the same batch, and take turns with its pieces. `key`, such as (seed, step),
-    selects the random numbers of dropout, and of the noise of a `private` training.
+    selects the random numbers of dropout; with its last part, a `private` training selects its noise.
 
     Raises UserError when no target of the batch counts.
     """
@@ -302,7 +307,7 @@ def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1
             for name, x in numbers.items():
                 means[name] = means.get(name, 0.0) + x
     if private:
-        private.finish(model, *key)
+        private.finish(model, *key[1:])
     return value, means
 
 

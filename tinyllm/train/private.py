@@ -6,11 +6,13 @@ et al., "Deep learning with differential privacy", 2016).
 
 import dataclasses
 import math
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
+from hashlib import shake_128
 from statistics import NormalDist
 from typing import Any
 
@@ -25,11 +27,12 @@ from tinyllm.nn.passes import hooked
 from tinyllm.ops.runtime import threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, as_array, plus, record
+from tinyllm.train.group import Group
 from tinyllm.train.loop import piece_gradients
 
 # The orders of Renyi divergence that dp-accounting takes, too; more would find a slightly smaller epsilon.
 ORDERS = np.array([1 + i / 10 for i in range(1, 100)] + [*range(11, 64), 128, 256, 512, 1024])
-NOISE = {"min": 0.2, "max": 1e4}
+NOISE, SEED = {"min": 0.2, "max": 1e4}, {"min": 0, "max": 2**128 - 1}
 ROTATION = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32) / 2
 MIXED = ("private training has no gradient of {} for each example: its layer mixes the rows of a batch, or "
          "has no rule in train/private.py; train another model, or an adapter (lora.rank)")
@@ -43,12 +46,62 @@ class PrivateConfig:
     delta: float | None = setting(None, help="chance that it matters more; none: 0.1 / examples", above=0)
     clip: float = setting(1.0, help="the longest gradient of one example", above=0)
     noise: float | None = setting(None, help="noise on a sum of gradients, in clips; none: found", **NOISE)
+    seed: int | None = setting(None, help="of noise and draws, for experiments; none: secret", **SEED)
 
     def __post_init__(self):
         check(self, "private.")
         if not self.epsilon and (self.noise or self.delta):
             raise UserError("private.epsilon=0 trains without privacy, and so without private.noise and "
                             "private.delta: give private.epsilon=8, for example")
+
+
+class Hidden(Random):
+    """A stream of random numbers, of which none tells anything about the others; draw from it once.
+
+    The numbers of `Random` are quick, but one of them tells all that follow.
+    """
+
+    def __init__(self, *key: int | str):
+        self.hash = shake_128(repr(key).encode())
+
+    def bits(self, size: Any = None) -> Any:
+        """Draw an array of 64 random bits each (size,)."""
+        return np.frombuffer(self.hash.digest(8 * size), "<u8").astype(np.uint64)
+
+
+class Secret:
+    """The seed of a training's draws and noise: a given one, or one from the operating system.
+
+    Who knows it can take the noise away. So it stands only in checkpoints, in private.safetensors.
+    """
+
+    def __init__(self, seed: int | None = None):
+        self.stream: type[Random] = Hidden if seed is None else Random
+        self.seed = secrets.randbits(128) if seed is None else seed
+
+    def draw(self, *key: int | str) -> Random:
+        """Return the stream of random numbers with a key."""
+        return self.stream(self.seed, *key)
+
+    def of_client(self, number: int) -> "Secret":
+        """Return the secret of one client of a federation."""
+        own = Secret(int.from_bytes(self.draw("client", number).bits(2).tobytes(), "little"))
+        own.stream = self.stream
+        return own
+
+    def share(self, group: Group) -> None:
+        """Take over the seed of process 0."""
+        state = self.state_dict()
+        group.broadcast(state["seed"], 0)
+        self.load_state_dict(state)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the seed as 16 bytes."""
+        return {"seed": np.array([*self.seed.to_bytes(16, "little")], np.uint8)}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over a seed that `state_dict` returned."""
+        self.seed = int.from_bytes(state["seed"].tobytes(), "little")
 
 
 @dataclass
@@ -59,6 +112,7 @@ class Private:
     share: float
     batch: int
     used: frozenset[str] = frozenset()  # names of the parameters that the loss depends on, from `examine`
+    secret: Secret = field(default_factory=Secret)
 
     @cached_property
     def rdp(self) -> np.ndarray:
@@ -80,10 +134,12 @@ class Private:
     def guarantee(self) -> str:
         """Return in one sentence what is promised, and what is not."""
         budget = f"({self.settings.epsilon:g}, {self.settings.delta:g})"
+        given = self.settings.seed is not None
+        known = "know private.seed" if given else "have private.safetensors of a checkpoint"
         return (f"the weights are {budget}-differentially private for each example, added or left out (for "
                 "what k examples tell, epsilon is k times that); not private are tokenizer, log and samples, "
-                "what a start or teacher has learnt, and anything for those who know the seed, which decides "
-                "the noise")
+                f"what a start or teacher has learnt, and anything for those who {known}, which decides the "
+                "noise")
 
     def piece_gradients(self, model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict]:
         """Add the sum of the examples' clipped gradients to the parameters; return loss and numbers."""
@@ -100,11 +156,11 @@ class Private:
         return result
 
     def finish(self, model: Any, *key: Any) -> None:
-        """Add noise, which the key decides, to the sum of clipped gradients; divide by the mean batch."""
+        """Add noise, which the secret decides, to the sum of clipped gradients; divide by the mean batch."""
         size = np.float32(self.settings.clip * (self.settings.noise or 0.0))
 
         def add_noise(name, p):
-            numbers = gaussian(Random(*key, "noise", name), p.shape)
+            numbers = gaussian(self.secret.draw(*key, "noise", name), p.shape)
             numbers *= size
             numbers += 0.0 if p.grad is None else p.grad
             p.grad = numbers / np.float32(self.batch)

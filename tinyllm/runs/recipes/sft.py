@@ -82,6 +82,10 @@ def sft(parts: Parts) -> Plan:
     if (apart or marks) and packed:
         raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
 
+    if packed and parts.secret:
+        raise UserError("private training clips rows, of which each must be one example: give "
+                        "sft.packed=false")
+
     def layout(chosen, packed=False):
         *texts, pictures, told = zip(*chosen, strict=True)
         batch = two_texts(*texts, context) if apart else rows(*texts, context, packed, told)
