@@ -142,11 +142,20 @@ def test_real_processes_write_the_bits_of_one(tmp_path, text):
     (["--minutes", "1"], [], "--minutes times one process"),
     (["--set", "train.lr=1e30"], [], "training has blown up"),
     (["--out", "/proc/x"], [], "cannot write the run to /proc/x"),
+    (["--set", "recipe=federated"], [], "federated trains its clients in one process: start it without"),
 ])
 def test_a_mistake_in_one_process_or_in_all_is_one_line_and_exit_code_2(tmp_path, text, changed, other, said):
     words = [*flags(tmp_path / "run", text, "--overwrite", in_pieces("gpt")), *changed]
     code, _, errors = run(2 if other else 3, words, [*words, *other] if other else ())
     assert code == 2 and errors.count("\n") == 1 and re.search(said, errors)
+
+
+@real
+@pytest.mark.parametrize("words", [["plan"], ["scaling", "--out", "laws"]])
+def test_another_command_than_train_does_not_do_its_work_in_each_process(here, words):
+    code, printed, errors = run(2, words)
+    assert (code, printed, errors.count("\n")) == (2, "", 1) and not any(here.iterdir())
+    assert f"several processes can only train: start tinyllm {words[0]} without mpiexec" in errors
 
 
 @real

@@ -69,13 +69,16 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
         sys.stdout.reconfigure(errors="replace")
-    several: Any = nullcontext
+    words = sys.argv[1:] if argv is None else list(argv)
+    several: Any = nullcontext()
     if os.environ.keys() & {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}:  # started by mpiexec
-        from tinyllm.cli.ranks import one_voice as several
+        from tinyllm.cli.ranks import one_voice
+
+        several = one_voice(_tell, words)
     try:
-        with several(_tell):
+        with several:
             try:
-                return _run(sys.argv[1:] if argv is None else list(argv))
+                return _run(words)
             finally:
                 sys.stdout.flush()  # here, where a broken pipe is still caught; --help raises SystemExit
     except (Exception, KeyboardInterrupt) as error:

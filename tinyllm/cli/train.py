@@ -30,7 +30,7 @@ from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
 from tinyllm.train import events
 from tinyllm.train.group import Group
-from tinyllm.train.loop import require_pieces
+from tinyllm.train.loop import Loop, require_pieces
 from tinyllm.version import __version__
 
 FLAGS = {  # settings that have a flag -> flag, metavar
@@ -132,6 +132,9 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
 def share(setup: TrainSetup, group: Group, run: Run) -> None:
     """Let the processes of a group train together. Raises UserError unless all have prepared the same."""
     if group.size > 1:
+        if setup.plan.loop is not Loop:
+            raise UserError(f"{setup.config.recipe} trains its clients in one process: start it without "
+                            "mpiexec")
         code = {"version": __version__, "kernels": runtime.BUILD, "backend": runtime.default_backend}
         settings = setup.config.flat() | {"out": str(run.folder)}
         require_equal(group, settings=settings, data=asdict(setup.facts), weights=setup.model.state_dict(),
