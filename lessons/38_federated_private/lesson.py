@@ -75,7 +75,8 @@ tokenizers = [tl.CharTokenizer.train((authors.data + facts.data).decode())
 
 def train(seed, settings, corpus, change=lambda loop: None, start=None):
     """Train on a corpus -> the setup, and the losses on what was held out."""
-    config = tl.make_config(BASE | settings | {"seed": seed, "private.seed": seed})
+    config = tl.make_config(BASE | settings | {
+        "seed": seed, "private.seed": seed})  # to be repeated; else secret
     setup = tl.prepare(config, corpus, tokenizers[seed],
                        model=copy.deepcopy(start))
     loop, losses = setup.train(), []
