@@ -1,5 +1,7 @@
 """Run every benchmark of benchmarks/ with tiny settings, and check what it prints."""
 
+from types import SimpleNamespace
+
 import draft
 import learn
 import numpy as np
@@ -85,6 +87,17 @@ def test_the_server_writes_the_texts_of_the_engine_and_is_raced(capsys):
     serve.main(["--llama-cpp", "--streams", "2", "--tokens", "4", "--turns", "1"])
     said = capsys.readouterr().out
     assert said.endswith(" 100 % of the texts are equal\n") or said.startswith("skipped, ")
+
+
+def test_a_prediction_is_what_the_measured_pieces_take_if_nothing_is_sent(capsys, monkeypatch):
+    """Two layers take 0.01 s, and memory no time: so four pieces take what their FLOPs say."""
+    monkeypatch.setattr(parallel, "measure_roof", lambda _: SimpleNamespace(gflops=1.0, gb_per_second=1e30))
+    monkeypatch.setattr(parallel, "repeat", lambda task, number, repeat: [0.01] * repeat)
+    parallel.predict("nano")
+    sizes = parallel.SIZES["nano"]
+    few, all_layers = (parallel.forward_flops(parallel.build(sizes | more), sizes["context"])
+                       for more in ({"layers": 2}, {}))
+    assert float(capsys.readouterr().out) == pytest.approx(4 * 0.01 * all_layers / few, rel=1e-3)
 
 
 def test_predicted_and_measured_steps_stand_side_by_side(capsys):

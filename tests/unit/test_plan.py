@@ -1,6 +1,7 @@
 """Check the simulator of training on many devices: its laws, published runs, and `tinyllm plan`."""
 
 import json
+import math
 from dataclasses import replace
 from itertools import product
 
@@ -72,6 +73,22 @@ def test_more_nodes_never_send_less_and_one_node_sends_nothing():
     assert all_reduce(H100, 8e9, 4, 8)[1:] == (12e9, 12e9)
     seconds, sent, far = all_reduce(H100, 8e9, 16, 1)
     assert (sent, far) == (14e9 + 1e9, 1e9) and seconds > all_reduce(H100, 8e9, 8, 1)[0]
+
+
+def test_links_without_cost_leave_compute_alone_and_no_worse_link_saves_time():
+    def seconds(grid, inside=(math.inf, 0.0), between=(math.inf, 0.0)):
+        on = replace(H100, inside=[*inside], between=[*between], bandwidth=math.inf)
+        return simulate(on, SEVEN, grid).seconds
+
+    alone = seconds(Grid())
+    for data, tensor, pipeline, micro in product((1, 4, 32), (1, 8), (1, 2, 8), (1, 4)):
+        grid, pieces = Grid(data, tensor, pipeline, micro), 2048 / data / micro
+        bubble = (pieces + pipeline - 1) / pieces
+        assert seconds(grid) == pytest.approx(alone / data / tensor / pipeline * bubble, rel=1e-9)
+        slower = [seconds(grid, (n, wait), (n, wait)) for n, wait in ((1e12, 0.0), (1e11, 0.0), (1e11, 1e-3))]
+        assert [seconds(grid), *slower] == sorted([seconds(grid), *slower])
+        if tensor * pipeline > 1:  # else sums may hide behind the backward pass
+            assert slower[0] < slower[1] < slower[2]
 
 
 @pytest.mark.parametrize("number, state", [(2, 12), (4, 8)])
@@ -157,6 +174,8 @@ MISTAKES = {
     "--grid zero=2": "got 'zero=2'", "--params 70e9": "a smaller model; --nodes 4 would do",
     "--params 1e13": "or a smaller model\n", "--active 1e9": "must be a part of --params",
     "--params 1e9 --active 2e9": "must be a part of --params",
+    "--params 1e9 --preset nano": "leave out --preset, or --params",
+    "--params 1e9 --model mixtral": "12 width^2 parameters a layer, as gpt2 and llama have: a mix",
 }
 
 

@@ -118,6 +118,13 @@ def test_bad_points_are_refused_in_one_line(here, refused, text, why):
     assert why in refused("scaling", "runs.csv", "--out", "x") and not (here / "x").exists()
 
 
+@pytest.mark.parametrize("out", ["taken", "taken/laws"])
+def test_a_file_in_the_place_of_the_folder_is_said_before_anything_is_trained(here, refused, out):
+    (here / "taken").write_text("")
+    said = f"{out} cannot be a folder, as a file is in the way: choose another"
+    assert said in refused("scaling", "--out", out)
+
+
 @pytest.mark.parametrize("seeds", [0, 101])
 def test_bad_calls_are_refused_in_one_line(here, refused, seeds):
     assert "--seeds must be from 1 to 100" in refused("scaling", "--out", "x", "--seeds", str(seeds))

@@ -109,6 +109,8 @@ def _advice(error: Exception) -> object:
         if error.name not in ("hypothesis", "starlette", "uvicorn"):
             raise error
         return f"this command needs {error.name}; install it: pip install {error.name}"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} cannot be a folder, as a file is in the way: choose another"
     if isinstance(error, OSError):  # a full disk, a name too long, a folder without permission
         return f"{error.filename or 'cannot write the output'}: {error.strerror or error}"
     return error

@@ -26,7 +26,7 @@ SCALING = ["nodes", "strong: s a step", "used", "weak: s a step", "used"]
 
 @command("plan")
 def plan(*, model: str = "llama", params: float | None = None, active: float | None = None,
-         preset: str = "small", machine: str = "h100", nodes: int = 1, devices: int | None = None,
+         preset: str | None = None, machine: str = "h100", nodes: int = 1, devices: int | None = None,
          grid: list[str] | None = None, context: int | None = None, batch: float = 2**22,
          tokens: float = 2e12, price_per_hour: float = 1.0, html: str | None = None,
          json: bool = False) -> None:
@@ -36,9 +36,10 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
     ones. Days and price are those of a training without failures.
 
     --model M       a run, a model's folder, or a family such as llama
-    --params N      parameters, such as 7e9 (default: those of the model)
+    --params N      parameters, such as 7e9, of a gpt2 or llama in a usual shape (default:
+                    those of the model)
     --active N      how many of them a token uses, in a mixture of experts
-    --preset NAME   the sizes of a family
+    --preset NAME   the sizes of a family (small)
     --machine NAME  a100, h100, h800, b200 or tpu-v4
     --nodes N       how many nodes
     --devices N     in a node (default: as many as the machine has)
@@ -111,17 +112,21 @@ def _fixed(grid: list[str]) -> dict[str, int]:
     return {name: int(value) for name, value in pairs}
 
 
-def _work(model: str, preset: str, params: float | None, active: float | None, context: int | None,
+def _work(model: str, preset: str | None, params: float | None, active: float | None, context: int | None,
           batch: float) -> Work:
     """Open a model, or take the sizes of one in which a token uses 12 width^2 parameters of each layer."""
     if params is None:
-        found = open_or_build(model, preset)
+        found = open_or_build(model, preset or "small")
         if not isinstance(found, DecoderLM):
             raise UserError(f"{found.model_type} does not write token by token: take one that does, as llama")
         context = context or found.config.context
         sizes, count, flops = found.config, float(found.num_parameters()), forward_flops(found, context)
     else:
-        family(model)  # raises UserError for a wrong name
+        if family(model) not in map(family, ("gpt2", "llama")):
+            raise UserError(f"--params makes a model with 12 width^2 parameters a layer, as gpt2 and llama "
+                            f"have: a {model} does not; leave out --params")
+        if preset:
+            raise UserError(f"--preset {preset} has parameters of its own: leave out --preset, or --params")
         count, used, context = params, active or params, context or 2048
         heads = 8 * round((used / 12 / HEAD**2) ** (1 / 3) / 8)  # many grids divide 8 heads, and 4 layers
         layers, width = 4 * round(used / 48 / (HEAD * heads) ** 2), HEAD * heads

@@ -105,7 +105,8 @@ def simulate(machine: Machine, work: Work, grid: Grid) -> Cost:
     summed, sent, far = (2 * (passes - 1) * layers * x for x in all_reduce(machine, stream, grid.tensor, 1))
     crossing = min(math.ceil(ranks / machine.devices), grid.pipeline) - 1  # neighbours in different nodes
     passed = 2 * stream / grid.tensor * (grid.pipeline > 1)  # to the next stage, and back
-    passing = passed / (machine.between if crossing else machine.inside)[0]
+    speed, latency = machine.between if crossing else machine.inside
+    passing = (passed / speed + 2 * latency) * (grid.pipeline > 1)
     sums = 1 if machine.overlap else pieces
     gradients = [sums * x for x in all_reduce(machine, weights * machine.number, grid.data, grid.tensor)]
     hidden = compute * (passes - 1) / passes * machine.overlap  # behind the last backward pass
