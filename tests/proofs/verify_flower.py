@@ -60,7 +60,8 @@ def federation(place, nodes):
             with open(place / f"{i}.txt", "w") as output:
                 processes.append(subprocess.Popen(command, env=environment, cwd=place, stdout=output,
                                                   stderr=subprocess.STDOUT, start_new_session=True))
-            time.sleep(3 if i == 0 else 0)
+            if i == 0:
+                wait_for(ports[0])
         yield environment, processes
     finally:
         for process in processes:
@@ -78,6 +79,16 @@ def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def wait_for(port, seconds=60):
+    """Wait until a process listens at a port, which takes long beside other work."""
+    end_at = time.monotonic() + seconds
+    while time.monotonic() < end_at:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.2)
+    sys.exit(f"no SuperLink listens at port {port} after {seconds} s")
 
 
 def rounds(folder):
