@@ -32,12 +32,13 @@ ENCODER = SMALL | {"model.type": "bert", "model.hidden": 16}
 WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
 ANSWERING = DECODER | {"data": "pairs.jsonl", "train.lr": 0.01}
 TAUGHT = DECODER | {"distill.teacher": "teacher", "tokenizer": "teacher/tokenizer.json", "distill.own": 0.5}
+PRIVATE = {"private.epsilon": 8.0, "private.seed": 1}  # else each run has noise of its own
 GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2}
 OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
          "train.batch": 6, "train.accumulate": 3}
 RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
-    "classify private": ENCODER | {"data": "classes.tsv", "private.epsilon": 8.0},
+    "classify private": ENCODER | {"data": "classes.tsv", **PRIVATE},
     "constitutional": DECODER | {"data": "world:constitution,n=60", "model.context": 64,
                                  "constitutional.max_tokens": 30, "constitutional.revisions": 2},
     "denoise": ENCODER | {"data": "text.txt"},
@@ -45,7 +46,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "distill": TAUGHT | {"data": "text.txt", "distill.text": 0.3},
     "distill sft": TAUGHT | {"data": "pairs.jsonl", "distill.of": "sft"},
     "dpo": DECODER | {"data": "preferences.jsonl"},
-    "dpo private": DECODER | {"data": "preferences.jsonl", "private.epsilon": 8.0},
+    "dpo private": DECODER | {"data": "preferences.jsonl", **PRIVATE},
     "dpo ipo": DECODER | {"data": "preferences.jsonl", "dpo.loss": "ipo"},
     "federated": DECODER | {"data": "text.txt", "federated.clients": 3, "federated.local_steps": 2},
     "federated some": DECODER | {"data": "text.txt", "federated.clients": 5, "federated.local_steps": 2,
@@ -63,7 +64,7 @@ RUNS = {  # recipe and variant -> settings of a run of some seconds; each recipe
     "remembering": DECODER | {"data": "text.txt"},
     "reward": DECODER | {"data": "preferences.jsonl"},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
-    "sft private": ANSWERING | {"private.epsilon": 8.0},
+    "sft private": ANSWERING | PRIVATE,
     "sft t5": WRITER | {"data": "pairs.jsonl"},
     "simpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "spans": WRITER | {"data": "text.txt", "model.context": 40},  # room for two spans
