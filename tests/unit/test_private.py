@@ -17,11 +17,11 @@ from tinyllm import nn, ops
 from tinyllm.data import Batch
 from tinyllm.models import build
 from tinyllm.rng import Random
-from tinyllm.runs import Run, make_config, prepare, reopen
-from tinyllm.train import next_token, private as privacy
+from tinyllm.runs import Run, make_config, prepare, private as privacy, reopen
+from tinyllm.runs.private import Private, PrivateConfig, private_plan
+from tinyllm.train import next_token
 from tinyllm.train.loop import forward_backward, piece_gradients
 from tinyllm.train.objectives import masked_token
-from tinyllm.train.private import Private, PrivateConfig, private_plan
 
 SIZES = {"model.layers": 2, "model.width": 16, "model.heads": 2, "model.context": 24, "preset": "nano"}
 

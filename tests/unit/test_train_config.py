@@ -12,10 +12,10 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.runs.config import LoRAConfig, make_config, resumed, settings_help
+from tinyllm.runs.private import PrivateConfig
 from tinyllm.runs.recipe import recipes
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
-from tinyllm.train.private import PrivateConfig
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [

@@ -21,10 +21,10 @@ from tinyllm.nn import pack_cache, quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.report.summary import costs
+from tinyllm.runs.private import PrivateConfig, private_plan
 from tinyllm.train.loop import forward_backward
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
-from tinyllm.train.private import PrivateConfig, private_plan
 
 Makers = dict[str, Callable[[], Contender]]
 Race = tuple[dict[str, Any], Makers]

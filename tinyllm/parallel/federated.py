@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median_low
@@ -65,7 +66,9 @@ class Client:
 
     def __post_init__(self):
         seed = Random(self.parts.config.seed, "client", self.number).integers(2**31)
-        secret = self.parts.secret and self.parts.secret.of_client(self.number)
+        if secret := self.parts.secret:
+            secret = copy(secret)
+            secret.prefix = ("client", self.number)
         self.parts = replace(self.parts, config=replace(self.parts.config, seed=seed), secret=secret)
         with worded("", ", or fewer federated.clients"):
             self.plan, self.private = text_plan(self.parts), None

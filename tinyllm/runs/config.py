@@ -13,9 +13,9 @@ from tinyllm.errors import UserError
 from tinyllm.models import family, names
 from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
+from tinyllm.runs.private import PrivateConfig
 from tinyllm.runs.recipe import Recipe, find_recipe
 from tinyllm.train.config import TrainConfig
-from tinyllm.train.private import PrivateConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop reached the lowest loss in

@@ -23,6 +23,7 @@ from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened
 from tinyllm.runs.plan import Plan
+from tinyllm.runs.private import Private, Secret, private_plan
 from tinyllm.runs.recipe import CHAT, NO_FRAME, Parts, Recipe, find_recipe
 from tinyllm.runs.run import ORIGINS, Facts, Record, Run, find_origin, frame_of
 from tinyllm.runs.start import hashed, open_start
@@ -33,7 +34,6 @@ from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
-from tinyllm.train.private import Private, Secret, private_plan
 
 
 @dataclass
@@ -61,7 +61,7 @@ class TrainSetup(Parts):
         """
         group, notes = self.group, run.read().notes if run else {}
         if self.secret:
-            self.secret.share(group)
+            group.broadcast(self.secret.seed, 0)
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
                           checkpoint=run, about=dataclasses.asdict(self.facts) | notes, stop=stop)
         if run and resume:

@@ -27,7 +27,6 @@ from tinyllm.nn.passes import hooked
 from tinyllm.ops.runtime import threads
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, as_array, plus, record
-from tinyllm.train.group import Group
 from tinyllm.train.loop import piece_gradients
 
 # The orders of Renyi divergence that dp-accounting takes, too; more would find a slightly smaller epsilon.
@@ -35,7 +34,7 @@ ORDERS = np.array([1 + i / 10 for i in range(1, 100)] + [*range(11, 64), 128, 25
 NOISE, SEED = {"min": 0.2, "max": 1e4}, {"min": 0, "max": 2**128 - 1}
 ROTATION = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], np.float32) / 2
 MIXED = ("private training has no gradient of {} for each example: its layer mixes the rows of a batch, or "
-         "has no rule in train/private.py; train another model, or an adapter (lora.rank)")
+         "has no rule in runs/private.py; train another model, or an adapter (lora.rank)")
 
 
 @dataclass(frozen=True)
@@ -72,36 +71,28 @@ class Hidden(Random):
 class Secret:
     """The seed of a training's draws and noise: a given one, or one from the operating system.
 
-    Who knows it can take the noise away. So it stands only in checkpoints, in private.safetensors.
+    Who knows it can take the noise away. So it stands only in checkpoints, in private.safetensors. Clients of
+    a federation share a seed, with a `prefix` of their own.
     """
 
-    def __init__(self, seed: int | None = None):
-        self.stream: type[Random] = Hidden if seed is None else Random
-        self.seed = secrets.randbits(128) if seed is None else seed
+    def __init__(self, given: int | None = None, *prefix: int | str):
+        self.given, self.prefix = given, prefix
+        seed = secrets.randbits(128) if given is None else given
+        self.seed = np.array([*seed.to_bytes(16, "little")], np.uint8)
 
     def draw(self, *key: int | str) -> Random:
         """Return the stream of random numbers with a key."""
-        return self.stream(self.seed, *key)
-
-    def of_client(self, number: int) -> "Secret":
-        """Return the secret of one client of a federation."""
-        own = Secret(int.from_bytes(self.draw("client", number).bits(2).tobytes(), "little"))
-        own.stream = self.stream
-        return own
-
-    def share(self, group: Group) -> None:
-        """Take over the seed of process 0."""
-        state = self.state_dict()
-        group.broadcast(state["seed"], 0)
-        self.load_state_dict(state)
+        if self.given is None:
+            return Hidden(self.seed.tobytes().hex(), *self.prefix, *key)
+        return Random(self.given, *self.prefix, *key)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return the seed as 16 bytes."""
-        return {"seed": np.array([*self.seed.to_bytes(16, "little")], np.uint8)}
+        """Return the seed, 16 bytes."""
+        return {"seed": self.seed}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over a seed that `state_dict` returned."""
-        self.seed = int.from_bytes(state["seed"].tobytes(), "little")
+        self.seed[:] = state["seed"]
 
 
 @dataclass
