@@ -3,7 +3,6 @@
 Threads stand for processes, except in the last test, which starts real ones by MPI.
 """
 
-
 import numpy as np
 import pytest
 from helpers import Threads, new_queues, refuses, together, train_in

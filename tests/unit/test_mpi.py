@@ -18,12 +18,10 @@ from helpers import refuses, together, train_in
 from mpi_run import MISSING, MPIEXEC, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
-from tinyllm import nn
 from tinyllm.parallel.mpi import connect, launched, require_equal
 from tinyllm.parallel.zero import Zero
-from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
-from tinyllm.train import ALONE, MasterAdamW
+from tinyllm.train import ALONE
 
 real = pytest.mark.skipif(MISSING, reason="needs mpi4py and mpich")
 
@@ -63,23 +61,6 @@ def test_a_divided_run_goes_on_with_any_number_of_processes_divided_or_not(tmp_p
     for size, divide, stops in ((3, True, 3), (1, False, 2), (2, True, 2), (4, False, 2), (2, True, 99)):
         together(size, lambda group, how=(divide, stops): trained(folder, settings, group, *how))
     assert outcome(folder) == outcome(tmp_path / "whole")
-
-
-def test_masters_of_weights_of_16_bits_are_divided_too():
-    def train(group):
-        model = nn.store_bf16(prepare(make_config(in_pieces("gpt"))).model)
-        optimizer = Zero(MasterAdamW(model.parameters()), group)
-        for lr in (0.01, 0.02):
-            optimizer.lr = lr
-            for i, p in enumerate(model.parameters()):
-                p.grad = Random(lr, i).normal(p.shape)
-            optimizer.step()
-        return model.state_dict() | optimizer.state_dict(), sum(w.size for w in optimizer.optimizer.w)
-
-    (alone, numbers), ((first, part), (second, other)) = train(ALONE), together(2, train)
-    assert all(np.array_equal(array, first[name]) for name, array in alone.items())
-    assert all(np.array_equal(array, first[name]) for name, array in second.items())
-    assert part + other == numbers and other > 0.3 * numbers
 
 
 @pytest.mark.parametrize("name", ["settings", "weights"])

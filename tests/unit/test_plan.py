@@ -113,8 +113,6 @@ def test_the_bubble_is_that_of_1f1b_and_a_stage_with_more_layers_holds_up_the_ot
     for stages, batch in product((1, 2, 4, 8), (1, 4, 64)):
         cost = simulate(H100, replace(SEVEN, batch=batch), Grid(pipeline=stages))
         assert cost.bubble == (stages - 1) / (batch + stages - 1)
-    long, short = (simulate(H100, replace(SEVEN, batch=n), Grid(pipeline=8)).seconds for n in (128, 64))
-    assert long / short == pytest.approx((128 + 7) / (64 + 7), rel=1e-2)
     uneven, even = (simulate(H100, SEVEN, Grid(pipeline=n)).seconds for n in (31, 16))
     assert uneven > even, "with 31 stages for 32 layers, one has two layers, as with 16 stages"
 
@@ -174,8 +172,7 @@ MISTAKES = {
     "--grid zero=2": "got 'zero=2'", "--params 70e9": "a smaller model; --nodes 4 would do",
     "--params 1e13": "or a smaller model\n", "--active 1e9": "must be a part of --params",
     "--params 1e9 --active 2e9": "must be a part of --params",
-    "--params 1e9 --preset nano": "leave out --preset, or --params",
-    "--params 1e9 --model mixtral": "12 width^2 parameters a layer, as gpt2 and llama have: a mix",
+    "--params 1e9 --preset nano": "leave out --preset", "--params 1e9 --model mixtral": "of other families",
 }
 
 

@@ -177,6 +177,7 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     training = new_training(tmp_path / "run", tmp_path / "pairs.tsv", **given)
     promise = training.run.read().notes["guarantee"]
     assert promise.startswith("the weights are (8, 0.00185185)-differentially private for each example")
+    assert "for those who have private.safetensors of a checkpoint, which decides the noise" in promise
     spent = [event.record["epsilon"] for event in training if hasattr(event, "record")]
     assert spent == sorted(spent) and spent[0] == 0 and 7.99 < spent[-1] <= 8
     longer = resumed_training(tmp_path / "run", train__steps=20)
@@ -184,7 +185,9 @@ def test_a_run_says_its_guarantee_logs_epsilon_and_ends_when_it_is_spent(tmp_pat
     before = outcome(tmp_path / "run")
     refuses("private.epsilon=8 is spent after 12 steps: more steps need", list, longer)
     assert outcome(tmp_path / "run") == before
-    early = new_training(tmp_path / "early", tmp_path / "pairs.tsv", **given | {"private__noise": 0.4})
+    given |= {"private__seed": 3}
+    early = new_training(tmp_path / "early", tmp_path / "pairs.tsv", private__noise=0.4, **given)
+    assert "for those who know private.seed, which" in early.run.read().notes["guarantee"]
     refuses("private.epsilon=8 is spent after [1-9] steps: more steps need", list, early)
     refuses("private.epsilon=8 is spent after [1-9] steps", list, resumed_training(tmp_path / "early"))
     assert early.run.last_checkpoint()
@@ -253,17 +256,3 @@ def test_the_seed_of_noise_and_draws_is_secret_and_a_resumed_run_goes_on_with_it
     assert secret not in told and str(int.from_bytes(secret, "little")).encode() not in told
     (last / "private.safetensors").unlink()
     assert tl.open_model(run.folder)  # as it may be given away
-
-
-def test_a_given_private_seed_repeats_a_run_and_only_then_the_seed_says_all(tmp_path):
-    (tmp_path / "pairs.tsv").write_text("".join(f"{i} + {i}\tis {2 * i}\n" for i in range(60)))
-    given = {"recipe": "sft", "model__context": 12, "private__epsilon": 8.0}
-    models = []
-    for seed in (3, 3, 4, None):
-        more = {} if seed is None else {"private__seed": seed}
-        training = new_training(tmp_path / "run", tmp_path / "pairs.tsv", **given, **more)
-        known = "know private.seed" if seed else "have private.safetensors of a checkpoint"
-        assert f"for those who {known}, which decides" in training.run.read().notes["guarantee"]
-        list(training)
-        models.append(training.model)
-    assert [same(models[0], model) for model in models] == [True, True, False, False]

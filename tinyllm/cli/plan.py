@@ -40,7 +40,7 @@ def plan(*, model: str = "llama", params: float | None = None, active: float | N
                     those of the model)
     --active N      how many of them a token uses, in a mixture of experts
     --preset NAME   the sizes of a family (small)
-    --machine NAME  a100, h100, h800, b200 or tpu-v4
+    --machine NAME  a100, h100, h800 or b200
     --nodes N       how many nodes
     --devices N     in a node (default: as many as the machine has)
     --grid K=V ...  fix data, tensor, pipeline, micro (sequences at once), zero or
@@ -122,11 +122,9 @@ def _work(model: str, preset: str | None, params: float | None, active: float | 
         context = context or found.config.context
         sizes, count, flops = found.config, float(found.num_parameters()), forward_flops(found, context)
     else:
-        if family(model) not in map(family, ("gpt2", "llama")):
-            raise UserError(f"--params makes a model with 12 width^2 parameters a layer, as gpt2 and llama "
-                            f"have: a {model} does not; leave out --params")
-        if preset:
-            raise UserError(f"--preset {preset} has parameters of its own: leave out --preset, or --params")
+        if family(model) not in map(family, ("gpt2", "llama")) or preset:
+            raise UserError("--params makes a gpt2 or llama of a usual shape: leave out --preset, and models "
+                            "of other families")
         count, used, context = params, active or params, context or 2048
         heads = 8 * round((used / 12 / HEAD**2) ** (1 / 3) / 8)  # many grids divide 8 heads, and 4 layers
         layers, width = 4 * round(used / 48 / (HEAD * heads) ** 2), HEAD * heads

@@ -205,8 +205,6 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     return prepare(config, corpus, tokenizer, model=model, begun=record)
 
 
-
-
 def make_private(parts: Parts, plan: Plan) -> Private:
     """Return how a loop trains a plan privately, and complete the settings in `parts`.
 
