@@ -11,6 +11,8 @@ import pytest
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn
+from tinyllm.parallel.grid import arrange
+from tinyllm.runs import reopen
 from tinyllm.train import Group
 
 
@@ -99,13 +101,21 @@ def together(size, work):
         return list(pool.map(lambda rank: work(Threads(rank, queues)), range(size)))
 
 
-def train_in(group, run, setup, resume, stops=10**9):
-    """Begin or resume a run as a process of a group; end after `stops` steps more -> the loop."""
+def train_in(group, folder, settings, stops=10**9):
+    """Begin or resume a run as a process of a group; end after `stops` steps more -> the loop.
+
+    A run that is resumed takes the settings parallel.* only.
+    """
+    run, steps = tl.Run(folder), itertools.count()
+    resume = run.file.exists()
+    told = {name: x for name, x in settings.items() if name.startswith("parallel.")}
+    config = tl.make_config(run.read().config.flat() | told if resume else settings)
+    setup = reopen(run, config) if resume else tl.prepare(config)
+    arrange(setup, group)
     group.gather(None)  # all have looked for the run's file
     if group.rank == 0 and not resume:
         run.create(setup.record(), setup.tokenizer)
     group.gather(None)
-    steps = itertools.count()
     loop = setup.train(run, resume, stop=lambda: next(steps) >= stops)
     list(loop)
     return loop

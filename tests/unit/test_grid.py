@@ -11,8 +11,8 @@ from tiny_run import in_pieces, outcome, write_text
 
 from tinyllm.cli import main
 from tinyllm.ops import override
-from tinyllm.parallel.grid import Grid, arrange
-from tinyllm.runs import Run, make_config, prepare, reopen
+from tinyllm.parallel.grid import Grid
+from tinyllm.runs import Run, make_config, prepare
 from tinyllm.runs.log import read_log
 
 GRIDS = [(4, 1, 1), (2, 2, 1), (1, 4, 1), (2, 1, 2), (1, 2, 2), (1, 1, 4)]  # data x tensor x pipeline
@@ -38,20 +38,11 @@ def of_grid(grid, **more):
     return dict(zip(names, (*grid, *more.values()), strict=True))
 
 
-def train(group, folder, settings, grid, stops=10**9, **more):
-    """Begin or resume a run on a grid of processes -> the loop."""
-    run = Run(folder)
-    resume = run.file.exists()
-    config = make_config((run.read().config.flat() if resume else settings) | of_grid(grid, **more))
-    setup = reopen(run, config) if resume else prepare(config)
-    arrange(setup, group)
-    return train_in(group, run, setup, resume, stops)
-
-
 def on_grid(folder, settings, grid, *stops, **more):
     """Train on a grid of threads -> the numbers of the steps, and the loops."""
     size = int(np.prod(grid))
-    loops = together(size, lambda group: train(group, folder, settings, grid, *stops, **more))
+    settings = settings | of_grid(grid, **more)
+    loops = together(size, lambda group: train_in(group, folder, settings, *stops))
     return steps(folder), loops
 
 

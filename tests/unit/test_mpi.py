@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from mpi_run import MISSING, MPIEXEC, flags, ranks, run, start
 from tiny_run import FAMILIES, in_pieces, outcome, write_text
 
 from tinyllm.parallel.mpi import connect, launched, require_equal
-from tinyllm.parallel.zero import Zero
-from tinyllm.runs import Run, make_config, prepare, reopen
 from tinyllm.train import ALONE
 
 real = pytest.mark.skipif(MISSING, reason="needs mpi4py and mpich")
@@ -33,13 +30,7 @@ def text(tmp_path_factory):
 
 def trained(folder, settings, group, divide=True, stops=10**9):
     """Begin or resume a run as process of a group; return the optimizer's state."""
-    run = Run(folder)
-    resume = run.file.exists()
-    setup = reopen(run, run.read().config) if resume else prepare(make_config(settings))
-    setup.group = group
-    if divide:
-        setup.arrange = lambda loop: replace(loop, optimizer=Zero(loop.optimizer, group))
-    return train_in(group, run, setup, resume, stops).optimizer
+    return train_in(group, folder, settings | {"parallel.zero": divide}, stops).optimizer
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -17,7 +17,7 @@ from tinyllm import nn, ops
 from tinyllm.data import Batch
 from tinyllm.models import build
 from tinyllm.rng import Random
-from tinyllm.runs import Run, make_config, prepare, private as privacy, reopen
+from tinyllm.runs import Run, private as privacy
 from tinyllm.runs.private import Private, PrivateConfig, private_plan
 from tinyllm.train import next_token
 from tinyllm.train.loop import forward_backward, piece_gradients
@@ -230,24 +230,16 @@ def test_the_seed_of_noise_and_draws_is_secret_and_a_resumed_run_goes_on_with_it
     given = {"recipe": "sft", "model.context": 12, "private.epsilon": 8.0, "data": f"{tmp_path}/pairs.tsv",
              "train.accumulate": 2}
 
-    def work(group, name, copied=None):
-        """Begin a run, or resume a copy of one that stopped, in each process of a group -> the model."""
-        run = Run(tmp_path / name)
-        if copied and group.rank == 0:
-            shutil.copytree(tmp_path / copied, run.folder)
-        group.gather(None)
-        setup = reopen(run, run.read().config) if copied else prepare(make_config(SETTINGS | given))
-        setup.group = group
-        train_in(group, run, setup, bool(copied), 99 if copied else 6)
-        return setup.model
+    def trained(name, size, stops=99):
+        loops = together(size, lambda group: train_in(group, tmp_path / name, SETTINGS | given, stops))
+        return [loop.model for loop in loops]
 
-    first, second = together(2, lambda group: work(group, "run"))
+    first, second = trained("run", 2, stops=6)
     assert same(first, second), "all processes add the same noise"
-    (alone,) = together(1, lambda group: work(group, "again"))
-    assert not same(first, alone), "no other run has it"
-    models = [model for size in (1, 2) for model in
-              together(size, lambda group, size=size: work(group, f"{size}", "run"))]
-    assert all(same(model, models[0]) for model in models)
+    assert not same(first, *trained("again", 1, stops=6)), "no other run has it"
+    for name in "12":
+        shutil.copytree(tmp_path / "run", tmp_path / name)
+    assert same(trained("1", 1)[0], trained("2", 2)[1])
     assert outcome(tmp_path / "1") == outcome(tmp_path / "2")
     run = Run(tmp_path / "1")
     last = run.last_checkpoint()
