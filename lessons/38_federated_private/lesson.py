@@ -30,7 +30,8 @@ np.set_printoptions(precision=2, suppress=True)
 # encyclopaedia, facts; a tenth of what they write is of any kind. In a *round* a
 # server sends its weights to the five *clients*. Each trains them for ten steps
 # on its own text and sends them back. The mean of the five models, weighted by
-# their tokens, is what the server sends next: *FedAvg* (McMahan et al., 2017).
+# their tokens (at most those of a round, or one could claim a trillion), is what
+# the server sends next: *FedAvg* (McMahan et al., 2017).
 #
 # Why is a mean of models a model? Because they began at the same weights and did
 # not go far. With one step of plain descent each, it is that of a large batch.
@@ -111,7 +112,7 @@ print(f"sent in a round: {8 * CLIENTS * count / 1e6:.1f} MB of weights")
 # %% [markdown]
 # The federation stays 0.1 behind, because what five models learn in ten steps is
 # not quite what one learns in fifty. But the author who stays alone never learns
-# what a letter looks like: 2.32 (SEEDS = 3; 1.99 central, 2.09 together).
+# what a letter looks like: 2.32 (SEEDS = 3; 1.99 central, 2.08 together).
 #
 # ## 2. One is silent, one lies
 #
@@ -276,10 +277,10 @@ print(f"each example in every step: {epsilon(steps, 1.0):.0f}")
 #
 # ## 6. The price
 #
-# With SEEDS = 3 (lowest, highest): a secret that is told once has 10.4 bits (10.2
-# to 10.9) in the plain model, 2.3 (1.9 to 2.8) with epsilon 8, where another
-# member's code has 2.0: most of what is left are digits likely for anybody.
-# The price is the loss, 0.85 and 1.88. Noise is added once to a sum, so it costs
+# With SEEDS = 3 (lowest, highest): a secret that is told once has 11.0 bits (10.2
+# to 11.7) in the plain model, 2.1 (1.7 to 2.6) with epsilon 8, where another
+# member's code has 1.9: most of what is left are digits likely for anybody.
+# The price is the loss, 0.84 and 1.84. Noise is added once to a sum, so it costs
 # less with more examples, and 500 are few.
 #
 # And what was *not* promised? A secret told 64 times is 64 examples. The start
