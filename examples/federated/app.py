@@ -104,10 +104,7 @@ def answer(message, context):
 
 @cache
 def client_of(settings, data, number):
-    """Return a client with a text; if it is the server's, all clients divide it, as without Flower.
-
-    The noise of a private client comes from a seed of its own, which the server does not know.
-    """
+    """Return a client, whose noise only it knows; if its text is the server's, all divide it."""
     asked = parse_json(settings)
     setup = prepare(make_config(asked | {"data": data, "private.seed": None}))
     if data == asked["data"]:

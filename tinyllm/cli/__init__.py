@@ -72,9 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     several: Any = nullcontext()
     if os.environ.keys() & {"PMI_SIZE", "OMPI_COMM_WORLD_SIZE"}:  # started by mpiexec
-        from tinyllm.cli.ranks import one_voice
-
-        several = one_voice(_tell, words)
+        several = importlib.import_module("tinyllm.cli.ranks").one_voice(_tell, words)
     try:
         with several:
             try:

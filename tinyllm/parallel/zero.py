@@ -24,11 +24,9 @@ class Zero:
         for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):  # the largest first, to the least loaded
             self.owners[i] = owner = loads.index(min(loads))
             loads[owner] += sizes[i]
-        self.keepers: dict[str, int] = {}  # name of an array of the state -> process that keeps it
         for name in optimizer.state:
             arrays = getattr(optimizer, name)
             for i, owner in enumerate(self.owners):
-                self.keepers[f"{name}.{i}"] = owner
                 if owner != group.rank:
                     arrays[i] = np.empty(0, arrays[i].dtype)
 
@@ -51,7 +49,8 @@ class Zero:
         state = {}
         for name, own in self.optimizer.state_dict().items():
             array = own if own.shape == self.shapes[name] else np.empty(self.shapes[name], own.dtype)
-            self.group.broadcast(array, self.keepers.get(name, 0))
+            number = name.partition(".")[2]  # of a parameter
+            self.group.broadcast(array, self.owners[int(number)] if number else 0)
             if self.group.rank == 0:
                 state[name] = array
         return state
