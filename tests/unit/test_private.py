@@ -127,8 +127,9 @@ def test_noise_comes_once_for_a_batch_and_pieces_and_processes_change_no_bit():
     assert private_plan(PrivateConfig(8.0), 50, 60, 100).batch == 50
 
 
-def test_noise_is_normal_far_into_the_tails():
-    numbers = privacy.gaussian(Random(0), (2_000_001,))
+@pytest.mark.parametrize("stream", [Random(0), privacy.Hidden(0)])
+def test_noise_is_normal_far_into_the_tails(stream):
+    numbers = privacy.gaussian(stream, (2_000_001,))
     assert numbers.shape == (2_000_001,) and abs(numbers.mean()) < 0.003 and abs(numbers.std() - 1) < 0.002
     for limit, share in ((1, 0.317311), (3, 0.0026998), (4.5, 6.795e-6)):
         expected = share * numbers.size
