@@ -14,13 +14,12 @@
 # %%
 import subprocess
 import sys
-import time
 
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, timed
 
 begin()
 
@@ -53,26 +52,14 @@ print(verdict)
 
 # %%
 x = np.linspace(-3, 3, 1_000_000).astype(np.float32).reshape(1000, 1000)
-
-
-def milliseconds(function, times=9):
-    """The median time of a call."""
-    took = []
-    for _ in range(times):
-        start = time.perf_counter()
-        function(x)
-        took.append(1000 * (time.perf_counter() - start))
-    return sorted(took)[times // 2]
-
-
 guess = predict("a million numbers through softmax in NumPy: milliseconds?")
-print(compare(guess, milliseconds(ops.softmax.reference)))
+print(compare(guess, 1000 * timed(ops.softmax.reference, x)))
 
 # %%
 print(ops.softmax)
 if ops.softmax.compiled:
     guess = predict("and as a C kernel: milliseconds?")
-    took = milliseconds(ops.softmax.compiled)
+    took = 1000 * timed(ops.softmax.compiled, x)
     print(compare(guess, took), "(measured on your machine)")
 else:
     print("The C kernels are not installed; everything still works,")

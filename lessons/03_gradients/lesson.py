@@ -12,13 +12,11 @@
 # a gradient right.
 
 # %%
-import time
-
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, timed
 from tinyllm.course.page import write_page
 
 folder = begin()
@@ -127,14 +125,8 @@ write_page(folder / "graph.html", "A computation is a graph", lead, [picture])
 config = tl.GPTConfig(vocab_size=65, **tl.GPT.PRESETS["nano"])
 model = tl.GPT(config)
 tokens = np.arange(4 * 64).reshape(4, 64) % 65
-model.loss(tokens, tokens).backward()  # once, to warm up
-
-start = time.perf_counter()
-model.loss(tokens, tokens)
-forward = time.perf_counter() - start
-start = time.perf_counter()
-model.loss(tokens, tokens).backward()
-both = time.perf_counter() - start
+forward = timed(model.loss, tokens, tokens)
+both = timed(lambda: model.loss(tokens, tokens).backward())
 n = sum(p.data.size for p in model.parameters())
 print(f"forward {1000 * forward:.1f} ms, with backward {1000 * both:.1f} ms")
 guess = predict("hours, if we tried each of the parameters one by one")

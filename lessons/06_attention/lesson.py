@@ -9,12 +9,10 @@
 # Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
 
 # %%
-import time
-
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, timed
 from tinyllm.course.page import clocks, weights, write_page
 from tinyllm.rng import Random
 
@@ -139,22 +137,10 @@ print("the same bits as in the batch:", np.array_equal(alone[0, 0], y[0, -1]))
 # Each of T queries meets T keys. Twice the text, four times the work.
 
 # %%
-
-
-def milliseconds(T):
-    """The least of five times of attention over T tokens, 4 heads of 32."""
-    q, k, v = random_heads(T, 4, 32)
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        ops.attention(q, k, v)
-        took.append(1000 * (time.perf_counter() - start))
-    return min(took)  # what disturbs a time only adds to it
-
-
-base = milliseconds(512)
+base = timed(ops.attention, *random_heads(512, 4, 32))
 guess = predict("512 -> 2048 tokens, 4 times the text: times the work?")
-print(compare(guess, milliseconds(2048) / base), "(measured on your machine)")
+longer = timed(ops.attention, *random_heads(2048, 4, 32), seconds=1)
+print(compare(guess, longer / base), "(measured on your machine)")
 
 # %% [markdown]
 # The time grows with the square. Memory need not: the library's kernel walks

@@ -10,15 +10,13 @@
 # else's, and a little from one run to the next.
 
 # %%
-from time import perf_counter
-
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.bench.machine import measure_roof
 from tinyllm.course.kernels import measure
-from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict, timed
 from tinyllm.course.page import roofline, write_page
 from tinyllm.ops import registry
 from tinyllm.rng import Random
@@ -26,23 +24,13 @@ from tinyllm.rng import Random
 folder = begin()
 
 # %% [markdown]
-# Two helpers: the shortest of several runs, because a disturbance only ever
-# makes a run longer, and random matrices.
+# `timed` takes the shortest of several runs, because a disturbance only ever
+# makes a run longer. What it runs on are random matrices.
 
 # %%
 kernels = registry._compiled  # None where no compiler was at hand
 threads_before = tl.threads()
 tl.threads(1)  # one core, so that the steps can be compared
-
-
-def fastest(function, *args, seconds=0.3):
-    """The shortest of several runs: a disturbance only makes it longer."""
-    best, end = float("inf"), perf_counter() + seconds
-    while perf_counter() < end:
-        start = perf_counter()
-        function(*args)
-        best = min(best, perf_counter() - start)
-    return best
 
 
 def matrix(n, name):
@@ -96,7 +84,7 @@ def loops(a, b):
 
 n = 64
 a, b = matrix(n, "a"), matrix(n, "b")
-seconds = fastest(loops, a.tolist(), b.tolist())
+seconds = timed(loops, a.tolist(), b.tolist())
 speed_of_loops = 2 * n**3 / seconds / 1e9
 print(f"loops in Python: {speed_of_loops:.3f} GFLOP/s")
 
@@ -113,7 +101,7 @@ print(f"loops in Python: {speed_of_loops:.3f} GFLOP/s")
 # %%
 n = 512
 a, b = matrix(n, "a"), matrix(n, "b")
-speed_of_numpy = 2 * n**3 / fastest(np.matmul, a, b) / 1e9
+speed_of_numpy = 2 * n**3 / timed(np.matmul, a, b) / 1e9
 guess = predict("how many times as fast as the loops is NumPy?")
 print(compare(guess, speed_of_numpy / speed_of_loops))
 
@@ -140,7 +128,7 @@ print(compare(guess, speed_of_numpy / speed_of_loops))
 
 # %%
 if kernels:
-    seconds = fastest(kernels.matmul_ladder, "cython", a, b)
+    seconds = timed(kernels.matmul_ladder, "cython", a, b)
     speed_of_cython = 2 * n**3 / seconds / 1e9
     guess = predict("and how many times as fast is Cython?")
     print(compare(guess, speed_of_cython / speed_of_loops))
@@ -171,7 +159,7 @@ else:
 # %%
 one = np.ones((1, 1), np.float32)
 guess = predict("the softmax of a single number: how many microseconds?")
-print(compare(guess, fastest(ops.softmax, one) * 1e6), "(mostly the call)")
+print(compare(guess, timed(ops.softmax, one) * 1e6), "(mostly the call)")
 
 # %% [markdown]
 # ## Step 3: C, and a ladder
@@ -193,7 +181,7 @@ n, speeds = 768, {}
 if kernels:
     a, b = matrix(n, "a"), matrix(n, "b")
     for rung in kernels.RUNGS[:-1]:  # the last uses several threads
-        took = fastest(kernels.matmul_ladder, rung, a, b)
+        took = timed(kernels.matmul_ladder, rung, a, b)
         speeds[rung] = 2 * n**3 / took / 1e9
     guess = predict("from naive to reordered: how many times as fast?")
     print(compare(guess, speeds["reordered"] / speeds["naive"]))
@@ -213,7 +201,7 @@ if kernels:
 
 # %%
 tl.threads(threads_before)
-speed = 2 * n**3 / fastest(ops.matmul, a, b) / 1e9
+speed = 2 * n**3 / timed(ops.matmul, a, b) / 1e9
 print(f"{tl.threads()} threads: {speed:.0f} GFLOP/s,")
 print(f"{speed / speed_of_loops:,.0f} times the loops in Python")
 
@@ -230,7 +218,7 @@ must_move = 2 * x.nbytes  # read once, written once
 rates = {}
 functions = {"NumPy": ops.softmax.reference, "the kernel": ops.softmax}
 for name, function in functions.items():
-    rates[name] = must_move / fastest(function, x) / 1e9
+    rates[name] = must_move / timed(function, x) / 1e9
 if kernels:
     rates["the roof"] = measure_roof(0.5).gb_per_second
 print(bars(rates.values(), list(rates), width=40))
@@ -245,7 +233,7 @@ print(bars(rates.values(), list(rates), width=40))
 if kernels:
     tl.threads(1)
     dots = {
-        "softmax": (5 / 8, 5 / 8 * must_move / fastest(ops.softmax, x) / 1e9),
+        "softmax": (5 / 8, 5 / 8 * must_move / timed(ops.softmax, x) / 1e9),
         "product, naive": (n / 6, speeds["naive"]),
         "product, registers": (n / 6, speeds["registers"]),
     }

@@ -18,13 +18,12 @@
 
 # %%
 import dataclasses
-import time
 
 import numpy as np
 
 import tinyllm as tl
 from tinyllm import nn, ops
-from tinyllm.course.lesson_runner import bars, begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict, timed
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.rng import Random
 
@@ -62,25 +61,13 @@ print("largest difference:", abs(one - two).max())
 # as in generating, and for 64:
 
 # %%
-
-
-def microseconds(f, rounds=300):
-    """The median time of a call."""
-    took = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        f()
-        took.append(1e6 * (time.perf_counter() - start))
-    return sorted(took)[rounds // 2]
-
-
 parts = [matrix(C, n) for n in (C, D, D, F)]
 joined = np.hstack(parts)
 guess = predict("one token: how many times as long do four products take?")
 for tokens in (64, 1):
     x = matrix(tokens, C)
-    four = microseconds(lambda x=x: [ops.linear(x, w) for w in parts])
-    once = microseconds(lambda x=x: ops.linear(x, joined))
+    four = 1e6 * timed(lambda x=x: [ops.linear(x, w) for w in parts])
+    once = 1e6 * timed(ops.linear, x, joined)
     print(f"{tokens:>2} tokens: four products {four:.0f} us, one {once:.0f}")
 print(compare(guess, four / once), "(measured on your machine)")
 
