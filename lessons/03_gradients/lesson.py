@@ -19,8 +19,7 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, timed
 from tinyllm.course.page import write_page
 
-folder = begin()
-np.set_printoptions(precision=4, suppress=True)
+folder = begin(digits=4)
 
 # %% [markdown]
 # ## A slope is a question

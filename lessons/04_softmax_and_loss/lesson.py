@@ -15,8 +15,7 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.course.page import curves, write_page
 
-folder = begin()
-np.set_printoptions(precision=4, suppress=True)
+folder = begin(digits=4)
 
 # %% [markdown]
 # ## From scores to probabilities

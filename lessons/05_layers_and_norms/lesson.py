@@ -14,8 +14,7 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.rng import Random
 
-begin()
-np.set_printoptions(precision=3, suppress=True)
+begin(digits=3)
 
 # %% [markdown]
 # ## Tokens become vectors

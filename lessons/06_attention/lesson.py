@@ -16,8 +16,7 @@ from tinyllm.course.lesson_runner import begin, compare, predict, timed
 from tinyllm.course.page import clocks, weights, write_page
 from tinyllm.rng import Random
 
-folder = begin()
-np.set_printoptions(precision=3, suppress=True)
+folder = begin(digits=3)
 
 # %% [markdown]
 # ## A soft dictionary

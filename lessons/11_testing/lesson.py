@@ -17,8 +17,7 @@ from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.rng import Random
 from tinyllm.testing import MISTAKES, VARIANTS
 
-begin()
-np.set_printoptions(precision=4, suppress=True)
+begin(digits=4)
 
 # %% [markdown]
 # ## Mutants

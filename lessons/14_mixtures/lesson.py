@@ -25,8 +25,7 @@ from tinyllm.models.mixtral import Experts
 from tinyllm.rng import Random
 from tinyllm.world import stories
 
-begin()
-np.set_printoptions(precision=3, suppress=True)
+begin(digits=3)
 
 # %% [markdown]
 # ## Large and cheap

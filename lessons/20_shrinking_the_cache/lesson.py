@@ -21,8 +21,7 @@ from tinyllm.data import get_batch, load_corpus
 from tinyllm.models import build
 from tinyllm.rng import Random
 
-begin()
-np.set_printoptions(precision=3, suppress=True)
+begin(digits=3)
 
 # %% [markdown]
 # ## The bill

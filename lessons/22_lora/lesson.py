@@ -24,8 +24,7 @@ from tinyllm.rng import Random
 from tinyllm.train.events import Stepped
 from tinyllm.world import stories
 
-folder = begin()
-np.set_printoptions(precision=3, suppress=True)
+folder = begin(digits=3)
 
 # %% [markdown]
 # ## 1. Two thin matrices

@@ -24,8 +24,7 @@ from tinyllm.train.events import Stepped
 from tinyllm.world.corpus import read_name
 from tinyllm.world.reward import reward
 
-folder, spread = begin(), partial(spread, form=".2f")
-np.set_printoptions(precision=2, suppress=True)
+folder, spread = begin(digits=2), partial(spread, form=".2f")
 
 # %% [markdown]
 # ## What people want

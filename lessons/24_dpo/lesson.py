@@ -24,8 +24,7 @@ from tinyllm.train.events import Evaluated, Stepped
 from tinyllm.world.corpus import read_name
 from tinyllm.world.reward import reward
 
-folder = begin()
-np.set_printoptions(precision=3, suppress=True)
+folder = begin(digits=3)
 
 # %% [markdown]
 # ## 1. The language model is its own reward model

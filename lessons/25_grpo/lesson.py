@@ -22,8 +22,7 @@ from tinyllm.eval import find_task
 from tinyllm.runs.plan import doctor
 from tinyllm.train.events import Stepped
 
-folder = begin()
-np.set_printoptions(precision=3, suppress=True)
+folder = begin(digits=3)
 
 # %% [markdown]
 # ## 1. Better than the others

@@ -27,8 +27,7 @@ from tinyllm.rng import Random
 from tinyllm.train.events import Evaluated
 from tinyllm.world.kinds import constitution, refusal
 
-folder, runs = begin(), tempfile.TemporaryDirectory()
-np.set_printoptions(precision=1, suppress=True)
+folder, runs = begin(digits=1), tempfile.TemporaryDirectory()
 print(constitution.CONSTITUTION)
 
 # %% [markdown]

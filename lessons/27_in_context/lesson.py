@@ -23,8 +23,7 @@ from tinyllm.eval import find_task
 from tinyllm.report.trace import examine
 from tinyllm.train import events
 
-folder = begin()
-np.set_printoptions(precision=2, suppress=True)
+folder = begin(digits=2)
 
 # %% [markdown]
 # ## 1. What only the context tells

@@ -28,8 +28,7 @@ from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Evaluation, Row, answers, find_task, paired
 from tinyllm.rng import Random
 
-folder, spread = begin(), partial(spread, form=".0%")
-np.set_printoptions(precision=3, suppress=True)
+folder, spread = begin(digits=3), partial(spread, form=".0%")
 
 # %% [markdown]
 # ## 1. When are two answers the same?

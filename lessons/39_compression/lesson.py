@@ -26,8 +26,7 @@ from tinyllm.train import events
 from tinyllm.world import World
 from tinyllm.world.phrases import answer, ask, say
 
-folder = begin()
-np.set_printoptions(precision=3, suppress=True)
+folder = begin(digits=3)
 
 # %% [markdown]
 # ## 1. What a model knows

@@ -21,8 +21,7 @@ from tinyllm.ops.quant import dequantize
 from tinyllm.report import one_page
 from tinyllm.rng import Random
 
-folder = begin()
-np.set_printoptions(precision=4, suppress=True)
+folder = begin(digits=4)
 opened = tl.open_model("shipped", bits=8)
 model, tokenizer, c = opened.model, opened.tokenizer, opened.model.config
 state = model.state_dict()

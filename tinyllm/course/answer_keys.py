@@ -92,8 +92,10 @@ def suites(task: Exercise) -> Answers:
 
 def models(task: Exercise) -> Answers:
     """Return answers to the capstone, made from library functions; wrong ones lack or redefine some."""
-    whole = parts({op: OPS[op].reference for op in task.parts})
-    wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
+    whole, found = parts({op: OPS[op].reference for op in task.parts}), read(12)
+    wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in found["wrong"]]
+    wrong += [KeyAnswer(said, f"{whole}right = {op}\n{op} = {code}\n", f"right by itself: {op}")
+              for op, (said, code) in found["alone"].items()]
     most = parts({op: OPS[op].reference for op in task.parts if op != "attention"})
     wrong.append(KeyAnswer("a part that is left out", most, "still the library's: attention"))
     right = [KeyAnswer(f"every part written otherwise, the {nth} way",

@@ -38,11 +38,13 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and not quiet()
 
 
-def begin() -> Path:
+def begin(digits: int | None = None) -> Path:
     """Start stepping through the calling script; return its folder (in a notebook, the current folder).
 
-    The script's option --from N starts at step N.
+    The script's option --from N starts at step N. digits: how many are printed behind an array's points.
     """
+    if digits is not None:
+        np.set_printoptions(precision=digits, suppress=True)
     frame = sys._getframe(1)
     path = frame.f_globals.get("__file__")
     if path is None:  # a notebook

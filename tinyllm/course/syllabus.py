@@ -69,12 +69,12 @@ class Lesson:
     folder: str
     title: str
     what: str
-    minutes: int
-    memory: int
-    imports: tuple[str, ...]
     tasks: tuple[Exercise, ...]
-    expected: tuple
+    minutes: int = 60
+    memory: int = 600
+    imports: tuple[str, ...] = ()
     previews: tuple[str, ...] = ()
+    expected: tuple = ()
     mine: dict[str, Any] | None = None
     quick: bool = False
     home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, and its stub
@@ -170,9 +170,8 @@ def built_in() -> dict[str, int]:
 def _lesson(fields):
     for task in fields["tasks"]:
         task |= {"op": task.get("op", task["name"]), "parts": tuple(task.get("parts", ()))}
-    fields["tasks"] = (Exercise(**task) for task in fields["tasks"])
-    for name in ("tasks", "imports", "expected", "previews"):
-        fields[name] = tuple(fields.get(name, ()))
+    fields["tasks"] = [Exercise(**task) for task in fields["tasks"]]
+    fields |= {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     return Lesson(number=int(fields["folder"][:2]), **fields)
 
 
