@@ -15,7 +15,8 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict, progress
+from tinyllm.course import lesson_runner
+from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import answers, find_task, likeliest
 from tinyllm.rng import Random
@@ -122,18 +123,11 @@ def mean_score(found):
     return np.mean([each.score for each in found])
 
 
-def spread(values, digits=1):
-    """Format a mean over seeds; of several, with the lowest and highest."""
-    low, high = (f"{end(values):.{digits}f}" for end in (min, max))
-    ends = f" ({low} to {high})" * (len(values) > 1)
-    return f"{np.mean(values):.{digits}f}{ends}"
-
-
 SEEDS, BIASES, HOW = 1, (0.5, 0.6, 0.7, 0.8, 0.9), (1, 0.5, 0)
 guess = predict("texts of 80 %, drawn at temperature 0.5: how many percent?")
 runs = [(bias, seed) for bias in BIASES for seed in range(SEEDS)]
 villages, models, curve = {run: village(*run) for run in runs}, {}, []
-for run in progress(runs, len(runs)):
+for run in lesson_runner.progress(runs, len(runs)):
     models[run] = train(villages[run], run[1])
     usual = [(he == "she") == (job in HERS) for _, he, job in villages[run]]
     curve.append([np.mean(usual), *(
@@ -275,13 +269,13 @@ guess = predict("pronouns swapped, names not: percent of names right?")
 REMEDIES = {"as it is": None, "shift": None, "balance": balanced,
             "swap": swapped, "swap, names too": lambda x: swapped(x, True)}
 print("usual at 1; greedy; AUROC; loss; names right")
-table = {}
+table, FORMS = {}, (".1f", ".1f", ".3f", ".3f", ".1f")
 for what, change in REMEDIES.items():
     table[what] = [judge(train(change(villages[0.8, seed]), seed) if change
                          else models[0.8, seed], village(0.8, seed + 100),
                          what == "shift") for seed in range(SEEDS)]
     columns = np.transpose(table[what])
-    print(f"{what}:", "; ".join(map(spread, columns, (1, 1, 3, 3, 1))))
+    print(f"{what}:", "; ".join(map(spread, columns, FORMS)))
 print(compare(guess, round(float(np.mean(table["swap"], axis=0)[4]), 1)))
 
 # %% [markdown]

@@ -46,7 +46,7 @@ HEAD = "void softmax(float *y, const float *x, long rows, long n) {"
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_right_kernels_pass_and_the_stub_is_not_attempted(judge_c, task):
-    for text in (edited(GOOD, [(HEAD, f"{C_LIBRARY}{HEAD} use_it(n);")]), answers(task).right[1].text):
+    for text in (edited(GOOD, HEAD, f"{C_LIBRARY}{HEAD} use_it(n);"), answers(task).right[1].text):
         verdict = judge_c(task, text)
         assert (verdict.state, verdict.broken) == ("passed", ()) and len(verdict.held) >= 5
     stub = (find_lesson(10).path / "exercise.c").read_text()
@@ -97,7 +97,7 @@ CRASHES = [
 @pytest.mark.parametrize("task, before, after, words", OVERRUNS + CRASHES)
 def test_the_message_names_the_bad_access_or_the_crash(judge_c, task, before, after, words):
     said = []
-    verdict = judge_c(task, edited(GOOD, [(before, after)]), first=lambda *words: said.append(words))
+    verdict = judge_c(task, edited(GOOD, before, after), first=lambda *words: said.append(words))
     assert verdict.state in ("failed", "timed_out" if "endless" in words else "blocked")
     assert INSIDE in verdict.broken or words is UNSET
     assert re.search(words, verdict.message), verdict.message

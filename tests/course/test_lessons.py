@@ -210,5 +210,5 @@ def test_the_words_of_a_lesson_are_about_its_exercises(path):
     """A wrong name here would hand out the formula that the student should find."""
     said = read_toml(path)
     names = {task.name for task in find_lesson(path.parent.name).tasks}
-    assert said.keys() <= {"note", "imports", "instead", "also"}
-    assert {*said.get("instead", ()), *said.get("also", ())} <= names
+    assert said.keys() <= {"note", "more", "imports", "edits", "instead", "also"}
+    assert {*said.get("edits", ()), *said.get("instead", ()), *said.get("also", ())} <= names

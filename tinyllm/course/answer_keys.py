@@ -4,11 +4,12 @@ For ops they come from `testing`, else from answers.toml. A wrong one names the 
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.course.reference_solution import solved, source
+from tinyllm.course.stubs import edited
 from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.files import read_toml
 from tinyllm.ops.registry import OPS
@@ -61,18 +62,9 @@ def kernels(task: Exercise) -> Answers:
     """Return right and wrong kernels of an op in C."""
     found = read(10)[task.op]
     reference = found["reference"]
-    wrong = tuple(KeyAnswer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
-                  for said, breaks, *e in found["wrong"])
+    wrong = tuple(KeyAnswer(said, edited(reference, *changes), breaks)
+                  for said, breaks, *changes in found["wrong"])
     return Answers(reference, tuple(KeyAnswer(*x) for x in found["right"]), wrong)
-
-
-def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
-    """Apply edits (old, new) to a text: replace every `old`. Raises ValueError if one does not occur."""
-    for old, new in edits:
-        if old not in text:
-            raise ValueError(f"there is no {old!r} to change")
-        text = text.replace(old, new)
-    return text
 
 
 def suites(task: Exercise) -> Answers:
