@@ -51,8 +51,8 @@ settings = capstone.SETTINGS
 steps = settings["train.steps"]
 print(f"{steps} steps of {settings['train.batch']} rows of 16 characters,")
 print(f"{settings['model.layers']} layers, width {settings['model.width']}")
-V = capstone.setup(0).tokenizer.vocab_size
-right = capstone.expected(0)
+reference = capstone.reference(0)
+V, right = reference.setup.tokenizer.vocab_size, reference.right[:, 0]
 guess = predict(f"the first loss; the text has {V} different characters")
 print(compare(guess, right[0]))
 guess = predict(f"and the mean of the last 10 of {steps} steps?")

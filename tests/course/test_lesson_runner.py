@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
-from tinyllm.course.lesson_runner import STOPPED, bars, begin, compare, predict, timed
+from tinyllm.course.lesson_runner import STOPPED, bars, begin, compare, predict
 
 LESSON = """# %% [markdown]
 # # 0. A lesson
@@ -152,11 +151,6 @@ def test_bars_are_as_long_as_their_values():
     lines = bars([1, 2, 4], ["a", "bb", "c"], width=8).splitlines()
     assert [line.count("#") for line in lines] == [2, 4, 8] and len({line.index("#") for line in lines}) == 1
     assert bars([0, 0], "ab").count("#") == 0 and bars([], []) == ""
-
-
-def test_the_shortest_of_several_runs_is_measured():
-    waits = [0.02, 0.0, 0.04]
-    assert timed(lambda wait: time.sleep(wait.pop(0)), waits, seconds=0.06) < 0.02 and not waits
 
 
 SCRIPT = """

@@ -41,7 +41,7 @@ def blame(run: str | None = None) -> int:
     if not parts:
         raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")
     with tqdm(unit=" steps", leave=False, disable=None) as bar:
-        trials = Blame(reopen(found, config), parts, tick=bar.update)
+        trials = Blame(reopen(found, config), {part.op: part for part in parts}, tick=bar.update)
         finding = trials.find()
     print("\n".join(map(paragraph, format_finding(trials, finding))))
     return 1 if finding.culprits else 0

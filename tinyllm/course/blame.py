@@ -67,11 +67,11 @@ def tolerances(values: Any, control: Any, least: Any = ALLOWED) -> np.ndarray:
 
 
 class Blame:
-    """Repeat a training run with some of the student's functions. tick() is called before each step."""
+    """Repeat a training run with some of the parts, {op: Plugin}. tick() is called before each step."""
 
     def __init__(self, setup, parts, steps=STEPS, tick=lambda: None):
         self.setup = setup
-        self.parts = {part.op: part for part in parts}
+        self.parts = parts
         self.steps = min(steps, setup.config.train.steps)
         self.tick = tick
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.blame import perturbed, tolerances
+from tinyllm.course.blame import Blame
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
 from tinyllm.course.plugins import PartFailure, Plugin, attempted, import_file, make_part, plug_in
 from tinyllm.course.syllabus import Exercise, built_in, find_lesson
@@ -21,8 +21,8 @@ from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_text
-from tinyllm.ops.registry import OPS, override
-from tinyllm.runs import TrainSetup, make_config, prepare
+from tinyllm.ops.registry import OPS
+from tinyllm.runs import make_config, prepare
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.train.events import Sampled, Stepped
@@ -85,14 +85,14 @@ def parts_in(folder: str | Path) -> tuple[list[Plugin], list[str]]:
 
 
 @functools.cache
-def setup(seed: int) -> TrainSetup:
-    """Prepare the data, tokenizer, settings and model for training with a seed."""
-    return prepare(make_config(SETTINGS | {"seed": seed}))
+def reference(seed: int) -> Blame:
+    """Return the training with a seed: its setup, what is right and what is allowed on each step."""
+    return Blame(prepare(make_config(SETTINGS | {"seed": seed})), PARTS, SETTINGS["train.steps"])
 
 
 def train(seed: int, parts: Sequence[Plugin] = ()) -> list[float]:
     """Train with the student's `parts`; return the loss of each step. Raises PartFailure if one fails."""
-    return [event.loss for event in run_on(parts, setup(seed).steps())]
+    return [event.loss for event in run_on(parts, reference(seed).setup.steps())]
 
 
 def run_on(parts: Sequence[Plugin], training: Iterable[Any]) -> Iterator[Any]:
@@ -125,26 +125,14 @@ def tell(parts: Sequence[Plugin] = (),
     return losses, text
 
 
-@functools.cache
-def expected(seed: int) -> tuple[float, ...]:
-    """Return the loss of each step when the training uses the library's functions."""
-    return tuple(train(seed))
-
-
-@functools.cache
-def tolerance(seed: int) -> np.ndarray:
-    """Return the tolerance for the loss of each step, measured by a control run as in `blame`."""
-    with override(**{op: perturbed(op) for op in PARTS}):
-        return tolerances(expected(seed), train(seed))
-
-
 def difference(seed: int, losses: Sequence[float]) -> str:
     """Return a line about the first loss that is not the library's, or ""."""
-    wrong = ~(np.abs(np.subtract(losses, expected(seed))) <= tolerance(seed))
+    right, allowed = reference(seed).right[:, 0], reference(seed).allowed[:, 0]
+    wrong = ~(np.abs(np.subtract(losses, right)) <= allowed)
     if not wrong.any():
         return ""
     step = int(np.argmax(wrong))
-    return f"the loss at step {step + 1} is {losses[step]:.4f}, where {expected(seed)[step]:.4f} is right"
+    return f"the loss at step {step + 1} is {losses[step]:.4f}, where {right[step]:.4f} is right"
 
 
 def cases(task: Exercise, variant: int = 0) -> dict[str, list[tuple]]:

@@ -58,7 +58,8 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
         # A variable that differs says nothing about a result that has only the wrong type or shape.
         step = tries.first_different_step(smallest) if searched and not mistake and formed else None
         more = "; its numbers are wrong, too" if not formed and wrong_in_both(task.op, out, smallest) else ""
-        tries.afresh(smallest)
+        tries.renew()  # so that all that the last worker prints is from this call
+        tries.output(smallest)
     # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(title, why, formed, case_kind(first[0]))
     searched = searched and not mistake and title.startswith(RIGHT)
@@ -115,19 +116,15 @@ class Tries(contextlib.ExitStack):
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
     def fresh(self) -> Any:
-        if self.worker is None or self.worker.failure:
-            self.close()
-            self.worker = self.enter_context(self.start())
+        return self.renew() if self.worker is None or self.worker.failure else self.worker
+
+    def renew(self) -> Any:
+        self.close()
+        self.worker = self.enter_context(self.start())
         return self.worker
 
     def complaint(self, args: Sequence[Any]) -> Failure | str | None:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
-
-    def afresh(self, args: Sequence[Any]) -> None:
-        """Call the function in a new worker, so that all that the last one prints is from this call."""
-        self.close()
-        self.worker = None
-        self.output(args)
 
     def fails(self, args: Sequence[Any]) -> bool:
         """Return True if args are of the wanted kind and fail, with a mistake's results if one is named."""

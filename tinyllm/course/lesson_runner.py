@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def begin(digits: int | None = None) -> Path:
     path = frame.f_globals.get("__file__")
     if path is None:  # a notebook
         return Path.cwd()
+    folder = Path(path).absolute().parent
     if os.path.realpath(sys.argv[0]) == os.path.realpath(path):
         sys.excepthook = _leave
         parser = argparse.ArgumentParser(prog=f"python {short_path(path)}", allow_abbrev=False)
@@ -56,15 +58,11 @@ def begin(digits: int | None = None) -> Path:
         start = parser.parse_args().start
         if not quiet():
             stepper = Stepper(frame, Path(path), ask if interactive() else None, start)
-            stepper.cells += what_next(Path(path).absolute().parent)
-    return Path(path).absolute().parent
-
-
-def what_next(folder: Path) -> list[Cell]:
-    """Return a cell about what to do after the script of the lesson in `folder`; [] for other folders."""
-    return [Cell(sys.maxsize, True, paragraph(f"next: fill in {short_path(folder / lesson.exercise)}, then "
-                                              f"type `tinyllm check {lesson.number}`"))
-            for lesson in syllabus() if lesson.folder == folder.name]
+            for lesson in (each for each in syllabus() if each.folder == folder.name):
+                fill_in = f"next: fill in {short_path(folder / lesson.exercise)}"
+                told = paragraph(f"{fill_in}, then type `tinyllm check {lesson.number}`")
+                stepper.cells.append(Cell(sys.maxsize, True, told))
+    return folder
 
 
 def _leave(kind, error, trace):
@@ -128,12 +126,10 @@ def spread(values: Sequence[float], form: str = ".1f") -> str:
 
 
 def timed(function: Callable[..., Any], *args: Any, seconds: float = 0.3) -> float:
-    """Return how long the shortest of several runs took: what disturbs a run only makes it longer."""
-    best, end = math.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        function(*args)
-        best = min(best, time.perf_counter() - start)
+    """Return how long the shortest of several calls took: what disturbs a call only makes it longer."""
+    best, end = math.inf, time.monotonic() + seconds
+    while time.monotonic() < end:
+        best = min(best, timeit(lambda: function(*args), number=1))
     return best
 
 

@@ -24,16 +24,12 @@ def matmul(draw):
         k = n = m
     transpose_a, transpose_b = draw(st.booleans()), draw(st.booleans())
     stack = draw(leading)
-    a_stack, b_stack = (_broadcasts(stack)[draw(st.integers(0, 4))] for _ in "ab")
+    ones = (1,) * len(stack)
+    fitting = stack, (), stack[1:], (*stack[:1], *ones[1:]), ones  # shapes that broadcast with `stack`
+    a_stack, b_stack = (fitting[draw(st.integers(0, 4))] for _ in "ab")
     a = floats(draw, (*a_stack, *((k, m) if transpose_a else (m, k))))
     b = floats(draw, (*b_stack, *((n, k) if transpose_b else (k, n))))
     return a, b, transpose_a, transpose_b
-
-
-def _broadcasts(stack):
-    """Return shapes that broadcast with `stack`: itself, (), without the first axis, only the first, ones."""
-    ones = tuple(1 for _ in stack)
-    return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
 
 layers = declared_cases("linear", {"I": inner}, "OI", b=lambda draw, n: (
