@@ -11,6 +11,12 @@ def unwrapped(text: str) -> list[str]:
     return text.strip().replace("\n    ", " ").splitlines()
 
 
+def table(text: str) -> dict[str, tuple[str, ...]]:
+    """Read a table of lines "name: value, value"; a semicolon ends an entry, too."""
+    entries = (part.partition(": ") for line in unwrapped(text) for part in line.split("; "))
+    return {name: tuple(values.split(", ")) for name, _, values in entries}
+
+
 def a(noun: str) -> str:
     """Return a noun with "a" or "an", such as "a kite" or "an umbrella"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
@@ -38,30 +44,21 @@ PLACES = words("""
     Kingsferry Larkhill Mossgate Nutley Otterbank Plumstead Quarry Redcliff Silverdale Thornbury
     Umberley Vinegate Westwater Yarrow
 """)
-JOBS = {  # job -> what its people can do, the tool, the place where they work
-    "baker": ("bake bread", "an oven", "the bakery"),
-    "teacher": ("teach children", "a blackboard", "the school"),
-    "fisher": ("mend nets", "a net", "the harbour"),
-    "miller": ("grind corn", "a millstone", "the mill"),
-    "gardener": ("grow roses", "a rake", "the garden"),
-    "doctor": ("cure a fever", "a black bag", "the hospital"),
-    "blacksmith": ("forge horseshoes", "a hammer", "the smithy"),
-    "painter": ("paint portraits", "a brush", "the studio"),
-    "tailor": ("sew coats", "a needle", "the workshop"),
-    "farmer": ("milk cows", "a pitchfork", "the farm"),
-    "singer": ("sing ballads", "a songbook", "the theatre"),
-    "carpenter": ("build chairs", "a saw", "the yard"),
-    "beekeeper": ("keep bees", "a veil", "the orchard"),
-    "librarian": ("find any book", "a ladder", "the library"),
-    "sailor": ("steer a ship", "a compass", "the pier"),
-    "clockmaker": ("repair clocks", "tweezers", "the tower"),
-}
-ANIMALS = {  # animal -> what it can do, its sound
-    "dog": ("guard a house", "barks"), "cat": ("catch mice", "purrs"), "goose": ("fly", "honks"),
-    "parrot": ("fly", "chatters"), "pony": ("pull a cart", "neighs"), "goat": ("climb rocks", "bleats"),
-    "duck": ("swim", "quacks"), "otter": ("swim", "whistles"), "owl": ("see in the dark", "hoots"),
-    "rabbit": ("dig tunnels", "squeaks"), "hen": ("lay eggs", "clucks"), "frog": ("swim", "croaks"),
-}
+JOBS = table("""
+baker: bake bread, an oven, the bakery; teacher: teach children, a blackboard, the school
+fisher: mend nets, a net, the harbour; miller: grind corn, a millstone, the mill
+gardener: grow roses, a rake, the garden; doctor: cure a fever, a black bag, the hospital
+blacksmith: forge horseshoes, a hammer, the smithy; painter: paint portraits, a brush, the studio
+tailor: sew coats, a needle, the workshop; farmer: milk cows, a pitchfork, the farm
+singer: sing ballads, a songbook, the theatre; carpenter: build chairs, a saw, the yard
+beekeeper: keep bees, a veil, the orchard; librarian: find any book, a ladder, the library
+sailor: steer a ship, a compass, the pier; clockmaker: repair clocks, tweezers, the tower
+""")  # job -> what its people can do, the tool, the place where they work
+ANIMALS = table("""
+dog: guard a house, barks; cat: catch mice, purrs; goose: fly, honks; parrot: fly, chatters
+pony: pull a cart, neighs; goat: climb rocks, bleats; duck: swim, quacks; otter: swim, whistles
+owl: see in the dark, hoots; rabbit: dig tunnels, squeaks; hen: lay eggs, clucks; frog: swim, croaks
+""")  # animal -> what it can do, its sound
 PETS = words("""
     Biscuit Bubbles Captain Cinder Comet Crumpet Dandy Echo Ginger Hopper Jam Juno Muffin Noodle Patch
     Pearl Pickle Pudding Quill Rumble Scout Shadow Soot Sprout Tango Truffle Velvet Whisk Ziggy Zorro

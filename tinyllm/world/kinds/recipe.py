@@ -7,7 +7,7 @@ from tinyllm.world.document import Document
 from tinyllm.world.forms import Form, Shape, read_any
 from tinyllm.world.question import asks, dials, take
 
-_DISHES = """
+DISHES = names.table("""
 apple pie: peel the apples, roll the dough, grease the tin, heat the oven, crack the nuts, wash the raisins,
     melt the butter
 barley soup: wash the barley, chop the onions, slice the leeks, peel the carrots, boil the water,
@@ -24,8 +24,7 @@ pancakes: sift the flour, beat the eggs, warm the milk, melt the butter, heat th
     open the jam
 plum jam: wash the plums, weigh the sugar, scrub the jars, squeeze the lemon, cut the labels, light the stove,
     grind the cloves
-"""  # dish -> what to do first, in any order
-DISHES = {dish: steps.split(", ") for dish, steps in (line.split(": ") for line in names.unwrapped(_DISHES))}
+""")  # dish -> what to do first, in any order
 STEPS = sorted({step for steps in DISHES.values() for step in steps})
 SAYINGS = [Form(saying, a=STEPS, b=STEPS) for saying in (
     "{a} before you {b}.", "first {a}, then {b}.", "do not {b} until you {a}.")]

@@ -1,7 +1,7 @@
 """Ask for the sentiment behind nested denials, or for what somebody did because of it."""
 
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
-from tinyllm.world.names import words
+from tinyllm.world.names import table, words
 from tinyllm.world.question import asks, dials
 
 CONFIRMS = ("it is true", "{who} was right to say", "{who} told the truth when {he} said", "it is not false",
@@ -10,15 +10,14 @@ DENIES = ("it is not true", "{who} was wrong to think", "{who} lied when {he} sa
           "the children did not tell the truth when they said", "the neighbours were not right to say")
 FORMS = [Form(text, who=FIRST_NAMES, he=("he", "she")) for text in CONFIRMS + DENIES]
 GOOD, BAD = words("good lovely splendid fine"), words("bad awful dreadful poor")
-THINGS = {  # what somebody does if the thing was good, and if it was bad
-    "soup": ("asked for more", "gave it to the dog"), "song": ("hummed it all day", "closed the window"),
-    "boat": ("sailed out at once", "stayed on the shore"), "story": ("begged for another", "fell asleep"),
-    "hat": ("wore it to the feast", "left it on the hook"),
-    "bed": ("slept until noon", "lay down on the floor"), "cake": ("ate three slices", "fed it to the ducks"),
-    "bridge": ("ran across", "went the long way round"), "joke": ("told it to everybody", "only yawned"),
-    "pony": ("rode home", "walked home"), "tea": ("drank two cups", "watered the roses with it"),
-    "map": ("found the treasure", "came home at midnight"),
-}
+THINGS = table("""
+soup: asked for more, gave it to the dog; song: hummed it all day, closed the window
+boat: sailed out at once, stayed on the shore; story: begged for another, fell asleep
+hat: wore it to the feast, left it on the hook; bed: slept until noon, lay down on the floor
+cake: ate three slices, fed it to the ducks; bridge: ran across, went the long way round
+joke: told it to everybody, only yawned; pony: rode home, walked home
+tea: drank two cups, watered the roses with it; map: found the treasure, came home at midnight
+""")  # what somebody does if the thing was good, and if it was bad
 
 
 def _say(claims):

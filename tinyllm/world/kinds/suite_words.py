@@ -4,7 +4,7 @@ from typing import Any
 
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES
-from tinyllm.world.names import unwrapped, words
+from tinyllm.world.names import table, words
 from tinyllm.world.question import TABLES, QuestionKind, asks, pick
 
 OPPOSITES = words("""
@@ -133,7 +133,7 @@ def he_or_she(name: str) -> str:
     return "she" if name in names.GIRLS else "he"
 
 
-_SETTINGS = """
+SETTINGS = table("""
 water: fishing in the river, rowing down the stream, swimming with the ducks, mending a net, waiting for the
     ferry, wading through the brook, sailing a paper boat, looking for shells
 money: counting coins, saving for a new hat, paying for the bread, selling eggs, lending a penny, getting
@@ -156,8 +156,7 @@ doctor: seeing the doctor, nursing a cold, washing with soap, wearing a bandage,
     fever, rubbing sore feet, getting well again
 post: writing a letter, opening the mail, sending a parcel, answering a postcard, waiting for the postman,
     folding a letter, copying an address, dropping a card in the box
-"""  # what somebody was doing, by theme
-SETTINGS = {theme: some.split(", ") for theme, some in (line.split(": ") for line in unwrapped(_SETTINGS))}
+""")  # what somebody was doing, by theme
 SENSES = {  # word -> theme -> what the word means there
     "bank": {"water": "the side of a river", "money": "a house full of coins"},
     "bat": {"animals": "an animal that flies", "games": "a stick for hitting balls"},
