@@ -230,8 +230,8 @@ def forms(weights: dict[str, np.ndarray]) -> dict[str, tuple]:
 def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], parts: Parts, lr: float) -> dict[int, str]:
     """Find out which replies cannot be used, and why: they are no weights of this model, or far too large.
 
-    Too large is a change of more than federated.largest times the median change of the round; or with less
-    than three clients, so that none is judged by one other, times what steps of AdamW or Muon can change.
+    Too large is a change of more than federated.largest times the median change of the round, and of more
+    than steps of AdamW or Muon can make: others that change nothing make no change too large.
     """
     found, changes = {}, {}
     own, most, options = digests(parts), tokens_of_round(parts), parts.config.options
@@ -251,13 +251,11 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], parts: Parts, l
             found[number] = "its weights are not finite"
         else:
             changes[number] = distance(reply.weights, sent)
-    steps, numbers = options.local_steps, sum(array.size for array in sent.values())
-    usual, what = steps * lr * math.sqrt(numbers), f"what {steps} steps can"
-    if len(changes) > 2:
-        usual, what = median_low(changes.values()), "the median"
+    usual = median_low(changes.values()) if changes else 0.0
+    possible = options.local_steps * lr * math.sqrt(sum(array.size for array in sent.values()))
     far = {number: f"it changed the weights by {change:.3g}, more than federated.largest={options.largest:g} "
-                   f"times {what}, {usual:.3g}"
-           for number, change in changes.items() if change > options.largest * usual}
+                   f"times the median, {usual:.3g}, and than its steps can, {possible:.3g}"
+           for number, change in changes.items() if change > max(options.largest * usual, possible)}
     return found | far
 
 
