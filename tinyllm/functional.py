@@ -127,15 +127,6 @@ def relu(x: Tensor) -> Tensor:
     return maximum(0, x)
 
 
-def log_sigmoid(x: Tensor) -> Tensor:
-    """Compute log sigmoid(x) = -log(1 + exp(-x)), also where sigmoid(x) is rounded to 0: x (...) -> (...)."""
-    x = as_tensor(x)
-    e = run(ops.exp, -np.abs(x.data))
-    near = 1 + e  # log(1 + e) = log(near) + a correction for the rounding of near
-    y = np.minimum(x.data, 0) - (run(ops.log, near) + (e - (near - 1)) / near)
-    return record(y, (x,), lambda dy: (dy * run(ops.sigmoid, -x.data),))
-
-
 def minimum(x: Any, y: Any) -> Tensor:
     """Return the elementwise minimum. Where x and y are equal, x gets the gradient."""
     return _choose(np.minimum, np.less_equal, x, y)

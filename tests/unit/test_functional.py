@@ -36,7 +36,6 @@ CASES = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, TARGETS), (2, 3, 4), (7, 4)),
     "sigmoid": (F.sigmoid, (3, 5)),
     "relu": (F.relu, (3, 5)),
-    "log_sigmoid": (F.log_sigmoid, (3, 5)),
     "minimum": (F.minimum, (3, 5), (5,)),
     "maximum": (lambda x: F.maximum(x, 0.1) * F.maximum(-0.2, x), (3, 5)),
     "clip": (lambda x: F.clip(x, -0.5, 0.5), (3, 5)),
@@ -142,8 +141,8 @@ def test_lists_numbers_and_tensors_of_ids_are_taken():
 
 
 VALUES = {  # name in CASES -> the same function in NumPy
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
-    "relu": lambda x: x * (x > 0), "minimum": np.minimum, "clip": lambda x: np.clip(x, -0.5, 0.5),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "relu": lambda x: x * (x > 0),
+    "minimum": np.minimum, "clip": lambda x: np.clip(x, -0.5, 0.5),
     "concat": lambda x, y: np.concatenate([x, y, x], axis=1),
 }
 
