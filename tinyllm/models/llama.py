@@ -26,10 +26,7 @@ from tinyllm.tensor import Tensor
 @instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig(RotarySizes):
-    """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
-
-    Raises UserError if the sizes are inconsistent.
-    """
+    """The sizes of a LLaMA: `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`. They are checked."""
 
     hf = {"eps": "rms_norm_eps"}
     # Not settings, but a derived family may override them:

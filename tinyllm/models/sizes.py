@@ -31,10 +31,7 @@ WITH_HIDDEN = {name: sizes | {"hidden": 4 * sizes["width"]} for name, sizes in P
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a transformer, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
-
-    A family adds settings of its own. Raises UserError if the sizes are inconsistent.
-    """
+    """The sizes of a transformer; a family adds its own. Raises UserError if they are inconsistent."""
 
     hf: ClassVar[dict[str, Any]] = {}  # {setting: its name in config.json, if it is not the one below}
     head_parts: ClassVar[int] = 1  # the width of a head is a multiple of this

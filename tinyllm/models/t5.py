@@ -46,10 +46,7 @@ Memory = tuple[Tensor, Tensor]  # keys and values
 
 @dataclass(frozen=True)
 class T5Config:
-    """The sizes of a T5, such as `T5Config(vocab_size=65, **T5.PRESETS["nano"])`.
-
-    Raises UserError if the sizes are inconsistent.
-    """
+    """The sizes of a T5: `T5Config(vocab_size=65, **T5.PRESETS["nano"])`. They are checked."""
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
     layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder")
