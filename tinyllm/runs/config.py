@@ -37,6 +37,7 @@ PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "
                                       "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
 
 
+
 @dataclass(frozen=True)
 class LoRAConfig:
     """The settings of LoRA: with a rank, training changes adapters, not the weights of the start."""
@@ -44,9 +45,6 @@ class LoRAConfig:
     rank: int = setting(0, help="train an adapter of this rank; 0: all weights", min=0, max=65536)
     alpha: float = setting(16.0, help="the adapter's part is multiplied by alpha / rank", above=0)
     where: str | None = setting(None, help="ends of the names of layers: q_proj,v_proj; none: all linear")
-
-    def __post_init__(self):
-        check(self, "lora.")
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,9 @@ class ParallelConfig:
                             choices=("1f1b", "gpipe"))
     zero: bool = setting(False, help="divide the optimizer's state over the copies (ZeRO-1)")
 
-    def __post_init__(self):
-        check(self, "parallel.")
+
+PARTS: dict[str, Any] = {"train": TrainConfig, "lora": LoRAConfig, "parallel": ParallelConfig,
+                         "private": PrivateConfig}
 
 
 # Settings that --resume may change. Only the steps affect the weights: the data's SHA-256 must be the same.
@@ -112,10 +111,9 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     chosen = find_recipe(recipe or usual_recipe(kind))
     found = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     found |= describe(RunConfig) | describe(family(kind or USUAL).config_class, "model.")
-    found |= describe(TrainConfig, "train.") | describe(LoRAConfig, "lora.")
-    found |= describe(ParallelConfig, "parallel.") | describe(PrivateConfig, "private.")
-    found |= describe(chosen.options, f"{chosen.name}.") if chosen.options else {}
-    for name in ("model", "train", "lora", "parallel", "private", "options", "model.vocab_size"):
+    for name, cls in (PARTS | {chosen.name: chosen.options}).items():
+        found |= describe(cls, f"{name}.") if cls else {}
+    for name in ("model", *PARTS, "options", "model.vocab_size"):
         del found[name]
     usual = preset_settings(LAPTOP, chosen, kind)
     return {name: (of, usual.get(name, default), text) for name, (of, default, text) in found.items()}
@@ -140,10 +138,7 @@ def preset_settings(preset: str, recipe: Recipe, kind: str | None = None) -> dic
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
-    """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; all other values come from the preset.
-
-    Raises UserError for an unknown name or a bad value.
-    """
+    """Build a RunConfig from settings {"train.lr": 0.001, ...}, and else the preset's, or raise UserError."""
     kind = settings.get("model.type")
     recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
     preset = settings.get("preset") or usual_preset(kind, None if settings.get("start") else recipe)
@@ -158,14 +153,13 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
                if value != {} or not part(known, f"{name}.")}  # without empty tables
     sizes = {"vocab_size": SIZE["max"]} | cls.PRESETS[preset] | part(values, "model.")
     del sizes["type"]
-    options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
-    if options:
-        check(options, f"{recipe.name}.")
+    made = {name: kind and kind(**part(values, f"{name}."))
+            for name, kind in (PARTS | {recipe.name: recipe.options}).items()}
+    for name, config in made.items():
+        if config:
+            check(config, f"{name}.")
     top = {name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name}
-    return RunConfig(**top, model=cls.config_class(**sizes), train=TrainConfig(**part(values, "train.")),
-                     lora=LoRAConfig(**part(values, "lora.")), options=options,
-                     parallel=ParallelConfig(**part(values, "parallel.")),
-                     private=PrivateConfig(**part(values, "private.")))
+    return RunConfig(**top, model=cls.config_class(**sizes), options=made.pop(recipe.name), **made)
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
