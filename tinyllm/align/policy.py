@@ -15,8 +15,7 @@ from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.runs.opened import Opened
-from tinyllm.runs.plan import Plan
+from tinyllm.runs import Opened, Plan
 
 HEALTHY = {  # the numbers of the line `doctor`
     "objective/scores": (-math.inf, math.inf, ""),

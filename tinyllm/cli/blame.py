@@ -13,8 +13,7 @@ from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import paragraph
-from tinyllm.runs.run import Run, list_runs
-from tinyllm.runs.setup import reopen
+from tinyllm.runs import Run, list_runs, reopen
 
 
 @command("blame")

@@ -11,15 +11,14 @@ from tinyllm.cli.opening import chosen
 from tinyllm.cli.train import train
 from tinyllm.compress import prune as pruning
 from tinyllm.errors import UserError
+from tinyllm.models import locate
 from tinyllm.models.gguf import save_gguf
-from tinyllm.models.registry import locate
 from tinyllm.nn.quantized import bits_of
 from tinyllm.report.one_page import write_page
 from tinyllm.report.run import write_report
-from tinyllm.runs import open_model
+from tinyllm.runs import Run, open_model, prepare
 from tinyllm.runs.config import LoRAConfig
-from tinyllm.runs.run import Run, progress_of
-from tinyllm.runs.setup import prepare
+from tinyllm.runs.run import progress_of
 from tinyllm.tokenizer import save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 

@@ -11,12 +11,11 @@ from tinyllm.bench.rows import speeds
 from tinyllm.cli.command import command
 from tinyllm.cli.opening import chosen
 from tinyllm.errors import UserError
-from tinyllm.models import build, family, from_pretrained
-from tinyllm.models.registry import locate
+from tinyllm.models import build, family, from_pretrained, locate
 from tinyllm.nn.init import without_memory
 from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ, summarise
 from tinyllm.report.terminal import entry, printable, table
-from tinyllm.runs.run import Run
+from tinyllm.runs import Run
 
 VOCABULARY = 1024  # tokens in the vocabulary of a model that is built from a family's name
 COUNTED = {"parameters": "parameters", "active": "parameters that a token uses",

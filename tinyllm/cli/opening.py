@@ -11,8 +11,7 @@ from tinyllm.errors import UserError, worded
 from tinyllm.models.registry import SHIPPED
 from tinyllm.nn import pack_cache
 from tinyllm.nn.cache import CODECS
-from tinyllm.runs import Opened, open_model
-from tinyllm.runs.run import list_runs
+from tinyllm.runs import Opened, list_runs, open_model
 
 Which = Literal["best", "last"]  # checkpoint of a run
 ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's stories"

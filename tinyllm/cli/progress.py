@@ -10,11 +10,8 @@ from tqdm import tqdm
 from tinyllm.errors import UserError
 from tinyllm.report.run import characters_per_token
 from tinyllm.report.terminal import entry, indented, paragraph, printable
-from tinyllm.runs.log import read_log
+from tinyllm.runs import Run, TrainSetup, find_recipe, read_log
 from tinyllm.runs.plan import doctor
-from tinyllm.runs.recipe import find_recipe
-from tinyllm.runs.run import Run
-from tinyllm.runs.setup import TrainSetup
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
 

@@ -24,10 +24,9 @@ from tinyllm.parallel.grid import arrange
 from tinyllm.parallel.mpi import connect, require_equal
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
-from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
-from tinyllm.runs.recipe import find_recipe, recipes
-from tinyllm.runs.run import Run
-from tinyllm.runs.setup import TrainSetup, prepare, reopen
+from tinyllm.runs import Run, RunConfig, TrainSetup, find_recipe, make_config, prepare, reopen
+from tinyllm.runs.config import resumed, settings_help
+from tinyllm.runs.recipe import recipes
 from tinyllm.train import events
 from tinyllm.train.group import Group
 from tinyllm.train.loop import Loop, require_pieces

@@ -2,10 +2,10 @@
 
 from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.models.llama import Llama, LlamaConfig
-from tinyllm.models.registry import build, family, from_pretrained, names
-from tinyllm.models.weights import load_weights, save_weights
+from tinyllm.models.registry import build, family, family_of, from_pretrained, locate, names
+from tinyllm.models.weights import Origin, hash_weights, load_weights, save_weights
 
 __all__ = [
-    "GPT", "GPTConfig", "Llama", "LlamaConfig", "build", "family", "from_pretrained", "load_weights",
-    "names", "save_weights",
+    "GPT", "GPTConfig", "Llama", "LlamaConfig", "Origin", "build", "family", "family_of", "from_pretrained",
+    "hash_weights", "load_weights", "locate", "names", "save_weights",
 ]

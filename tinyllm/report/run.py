@@ -9,8 +9,7 @@ from tinyllm.nn.init import without_memory
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
-from tinyllm.runs.log import read_log
-from tinyllm.runs.recipe import find_recipe
+from tinyllm.runs import find_recipe, read_log
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 TINY = 1e-3  # the smallest loss on a logarithmic axis

@@ -10,8 +10,7 @@ from typing import Any
 
 from tinyllm.config import check, convert, describe, flatten, part, setting
 from tinyllm.errors import UserError
-from tinyllm.models import family, names
-from tinyllm.models.registry import family_of
+from tinyllm.models import family, family_of, names
 from tinyllm.models.sizes import SIZE
 from tinyllm.runs.private import PrivateConfig
 from tinyllm.runs.recipe import Recipe, find_recipe

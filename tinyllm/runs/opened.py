@@ -11,9 +11,8 @@ import numpy as np
 from tinyllm.data.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.models import from_pretrained
+from tinyllm.models import from_pretrained, locate
 from tinyllm.models.generation import sampling_settings, stop_ids
-from tinyllm.models.registry import locate
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig
 from tinyllm.runs.recipe import NO_FRAME, Frame

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyllm.errors import unknown
-from tinyllm.models import build
-from tinyllm.models.weights import Origin
+from tinyllm.models import Origin, build
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.start import open_start
 

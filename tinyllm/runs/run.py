@@ -17,9 +17,8 @@ from typing import Any
 from tinyllm.config import bounded, check, conform, flatten, setting
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
+from tinyllm.models import Origin, locate, save_weights
 from tinyllm.models.pretrained import load_into
-from tinyllm.models.registry import locate
-from tinyllm.models.weights import Origin, save_weights
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, make_config
 from tinyllm.runs.log import RunLog

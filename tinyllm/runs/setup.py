@@ -11,11 +11,9 @@ from typing import Any
 from tinyllm.data import load_corpus
 from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
-from tinyllm.models import build, family, from_pretrained, names
+from tinyllm.models import Origin, build, family, family_of, from_pretrained, locate, names
 from tinyllm.models.adapter import SCORE
-from tinyllm.models.registry import family_of, locate
 from tinyllm.models.sizes import SIZE
-from tinyllm.models.weights import Origin
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import bits_of

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.models import from_pretrained
+from tinyllm.models import Origin, from_pretrained, hash_weights, locate
 from tinyllm.models.adapter import FILE as ADAPTER, read_settings
-from tinyllm.models.registry import locate
-from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge
 from tinyllm.nn.quantized import bits_of
 from tinyllm.tokenizer import Tokenizer, load_tokenizer

@@ -13,9 +13,8 @@ from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.runs.opened import Opened
-from tinyllm.runs.plan import Plan
-from tinyllm.runs.recipe import Frame, Parts, find_recipe, recipe
+from tinyllm.runs import Opened, Parts, Plan, find_recipe
+from tinyllm.runs.recipe import Frame, recipe
 from tinyllm.runs.run import frame_of
 from tinyllm.runs.start import open_start
 
