@@ -9,18 +9,16 @@ from functools import partial
 
 import numpy as np
 
+import tinyllm as tl
 from tinyllm.bench.race import Contender, compare
-from tinyllm.decode.engine import Engine
-from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.speculative import DraftModel, Lookup
-from tinyllm.runs import open_model
 
 PROMPT = "Once there was a"
 
 
 def write(opened, draft, sampling, texts):
     """Write texts one after the other -> (all tokens, tokens in a pass)."""
-    engine = Engine(opened.model, opened.tokenizer, draft=draft, batch=1)
+    engine = tl.Engine(opened.model, opened.tokenizer, draft=draft, batch=1)
     written = [engine.add(PROMPT, sampling, max_tokens=100, stop="\n", seed=i) for i in range(texts)]
     for _ in engine:
         pass
@@ -35,10 +33,10 @@ def main(arguments=None):
     parser.add_argument("--texts", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20)
     args = parser.parse_args(arguments)
-    opened = open_model(args.run)
-    make = Lookup if args.draft == "lookup" else partial(DraftModel, open_model(args.draft).model)
+    opened = tl.open_model(args.run)
+    make = Lookup if args.draft == "lookup" else partial(DraftModel, tl.open_model(args.draft).model)
     drafts = {"alone": None} | {f"{n} proposals": make(tokens=n) for n in args.tokens}
-    for name, sampling in {"temperature 1": Sampling(), "as the run draws": opened.sampling}.items():
+    for name, sampling in {"temperature 1": tl.Sampling(), "as the run draws": opened.sampling}.items():
         works = {each: partial(write, opened, draft, sampling, args.texts) for each, draft in drafts.items()}
         for record in compare({each: lambda work=work: Contender(work, answer=lambda: work()[0])
                                for each, work in works.items()}, args.seconds):

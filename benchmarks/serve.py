@@ -21,14 +21,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import tinyllm as tl
 from tinyllm.bench.rows import SIZES, model_of
-from tinyllm.decode.engine import Engine
 from tinyllm.models.gguf import save_gguf
 from tinyllm.nn.quantized import QuantizedLinear
-from tinyllm.ops.runtime import threads
-from tinyllm.runs import open_model
-from tinyllm.tokenizer import CharTokenizer
-from tinyllm.tokenizer.files import save_tokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 
 LETTERS = "".join(map(chr, range(32, 97)))  # 65, as many as in Shakespeare
@@ -38,20 +34,20 @@ def folder_of(name, parent):
     """Write an untrained model with a longer context, and a tokenizer of letters -> their folder."""
     folder = Path(parent, name)
     model_of(SIZES[name] | {"context": 256}).save_pretrained(folder)
-    save_tokenizer(CharTokenizer.train(LETTERS), folder)
+    tl.save_tokenizer(tl.CharTokenizer.train(LETTERS), folder)
     return folder
 
 
 def shipped_as_float32(folder):
     """Write the model that comes with tinyllm, to a folder, and beside it to folder.gguf."""
-    opened = open_model("shipped")
+    opened = tl.open_model("shipped")
     arrays = opened.model.state_dict()
     for name, layer in opened.model.of_kind(QuantizedLinear).items():
         arrays[f"{name}.weight"] = layer.dequantized().T if name == "lm_head" else layer.dequantized()
     model = type(opened.model)(opened.model.config)
     model.load_state_dict({name: arrays[name] for name in model.state_dict()})
     model.save_pretrained(folder)
-    save_tokenizer(opened.tokenizer, folder)
+    tl.save_tokenizer(opened.tokenizer, folder)
     save_gguf(model, f"{folder}.gguf", vocabulary(opened.tokenizer))
 
 
@@ -62,7 +58,7 @@ def prompts(streams, turn):
 
 def engine_turn(opened, texts, tokens):
     """Continue all texts with the engine alone -> (tokens per second, no times, the continuations)."""
-    engine, began = Engine(opened.model, opened.tokenizer), time.perf_counter()
+    engine, began = tl.Engine(opened.model, opened.tokenizer), time.perf_counter()
     written = [engine.add(text, max_tokens=tokens, seed=i) for i, text in enumerate(texts)]
     for _ in engine:
         pass
@@ -124,7 +120,7 @@ def race(title, contenders, args):
     """Let two contenders {name: function of texts and tokens} take turns, and print a line about them."""
     turns = [[turn(prompts(args.streams, number), args.tokens) for turn in contenders.values()]
              for number in range(args.turns + 1)][1:]
-    said = [f"{title}, {args.streams} streams of {args.tokens} tokens, {threads()} threads"]
+    said = [f"{title}, {args.streams} streams of {args.tokens} tokens, {tl.threads()} threads"]
     for name, seen in zip(contenders, zip(*turns, strict=True), strict=True):
         said.append(f"{name} {statistics.median(rate for rate, *_ in seen):,.0f} tok/s")
         if waits := [1000 * wait for _, times, _ in seen for wait in times]:
@@ -139,7 +135,7 @@ def beside_llama_cpp(args, place):
     if missing := [name for name in ("gguf", "llama_cpp", "fastapi") if not find_spec(name)]:
         return print(f"skipped, {missing[0]} is not installed: pip install --editable '.[gguf,peers]'")
     shipped_as_float32(folder := f"{place}/shipped")
-    theirs = [f"--model={folder}.gguf", f"--n_threads={threads()}", f"--n_threads_batch={threads()}",
+    theirs = [f"--model={folder}.gguf", f"--n_threads={tl.threads()}", f"--n_threads_batch={tl.threads()}",
               "--n_ctx=256", "--interrupt_requests=False", "--verbose=False"]
     with served("tinyllm", "serve", folder) as ours, served("llama_cpp.server", *theirs) as other:
         race("shipped in float32", {
@@ -161,7 +157,7 @@ def main(argv=None):
             return beside_llama_cpp(args, place)
         folder = folder_of(args.model, place)
         with served("tinyllm", "serve", str(folder)) as port:
-            race(args.model, {"engine": partial(engine_turn, open_model(folder)),
+            race(args.model, {"engine": partial(engine_turn, tl.open_model(folder)),
                               "server": partial(server_turn, port)}, args)
 
 

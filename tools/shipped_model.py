@@ -18,12 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+import tinyllm as tl
 from tinyllm.cli.train import train
-from tinyllm.models import load_weights, save_weights
 from tinyllm.models.registry import SHIPPED
-from tinyllm.nn import quantize
-from tinyllm.runs import Run, make_config, open_model, prepare, reopen
-from tinyllm.tokenizer import save_tokenizer
+from tinyllm.runs import reopen
 
 WEIGHTS = SHIPPED / "model.safetensors"
 SHA256 = "880ff350ed0ff43c5ea991208ad3840b32ece4c74dd091b5650f420a62481bc9"
@@ -41,15 +39,15 @@ CHOSEN = """
 SETTINGS = dict(words.split("=") for words in CHOSEN.split())
 
 
-def write(run: Run, folder: Path, bits: int = 8) -> None:
+def write(run: tl.Run, folder: Path, bits: int = 8) -> None:
     """Write the last model of a run with weights of some bits, and embeddings of 16."""
-    opened = open_model(run.folder, "last")
+    opened = tl.open_model(run.folder, "last")
     model, tokenizer = opened.model, opened.tokenizer
-    quantize(model, bits).save_pretrained(folder)
-    state, about = load_weights(folder / WEIGHTS.name)
+    tl.quantize(model, bits).save_pretrained(folder)
+    state, about = tl.load_weights(folder / WEIGHTS.name)
     embedding = "model.embed_tokens.weight"
-    save_weights(state | {embedding: state[embedding].astype(np.float16)}, folder / WEIGHTS.name, about)
-    save_tokenizer(tokenizer, folder / "tokenizer.json")
+    tl.save_weights(state | {embedding: state[embedding].astype(np.float16)}, folder / WEIGHTS.name, about)
+    tl.save_tokenizer(tokenizer, folder / "tokenizer.json")
 
 
 def sha256(file: Path) -> str:
@@ -57,12 +55,12 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def compare(run: Run, folder: Path) -> None:
+def compare(run: tl.Run, folder: Path) -> None:
     """Print validation loss and size before and after rounding."""
     setup = reopen(run, run.read().config)
     floor = setup.facts.entropy_per_char
     for name, place in (("trained", run.folder), ("shipped", folder)):
-        loss = setup.plan.evaluate(open_model(place, "last").model)["val_loss_per_char"]
+        loss = setup.plan.evaluate(tl.open_model(place, "last").model)["val_loss_per_char"]
         print(f"{name}: {loss:.4f} nats per character, {loss - floor:.4f} above the floor")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{size:,} bytes, SHA-256 of the weights {sha256(folder / WEIGHTS.name)}")
@@ -76,12 +74,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only say if ten steps have the same loss")
     args = parser.parse_args()
     if args.quick:
-        steps = prepare(make_config(SETTINGS)).steps()
+        steps = tl.prepare(tl.make_config(SETTINGS)).steps()
         loss = sum(step.loss for step in islice(steps, 10)) / 10
         print(f"=> mean loss of the first ten steps {loss!r}, when it was made {FIRST_LOSS!r}")
         return 0 if loss == FIRST_LOSS else 1
     with tempfile.TemporaryDirectory() as scratch:
-        run = Run(args.run or f"{scratch}/run")
+        run = tl.Run(args.run or f"{scratch}/run")
         resume = run.holds_something()
         if code := train(set_=CHOSEN.split(), out=str(run.folder), resume=resume):
             return code
