@@ -56,10 +56,7 @@ def generate(quick: bool) -> Iterator[Race]:
 
 
 def torch_gpt(sizes: dict) -> tuple[dict, Callable]:
-    """Return the weights of tinyllm's GPT for PyTorch, and its loss(weights, tokens, targets).
-
-    It is written as in nanoGPT (Karpathy, 2022), with PyTorch's own fused attention.
-    """
+    """Return PyTorch weights of a GPT, and loss(weights, tokens, targets), as in nanoGPT (Karpathy, 2022)."""
     import torch
     from torch.nn import functional as F
 

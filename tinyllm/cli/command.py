@@ -1,17 +1,4 @@
-"""Turn a function into a command: its signature and docstring become a parser.
-
-    @command("compress")
-    def compress(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
-        '''Write a copy of a run whose weights have 8 or 4 bits.
-
-        RUN          the folder of a training run
-        --bits       bits of a weight
-        --out DIR    the folder of the new run (default RUN-intBITS)
-        --overwrite  replace the run in DIR
-
-        example:
-          tinyllm compress runs/stories-laptop --bits 8
-        '''
+"""Turn a function into a command: its signature and docstring become a parser, as in world.py.
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
@@ -47,10 +34,7 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
 
 
 def read_docstring(function: Callable) -> tuple[str, dict[str, tuple[str | None, str]], str]:
-    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples).
-
-    Raises TypeError when docstring and signature disagree.
-    """
+    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples); check its names."""
     text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nexample")
     shown = {_shown(p) for p in _parameters(function)}
     text, _, about = text.rpartition("\n\n") if shown else (text, "", "")

@@ -69,10 +69,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the content of a folder's adapter_config.json, and the metadata of its weights.
-
-    Raises UserError when a file is broken, or a setting is one that tinyllm cannot apply.
-    """
+    """Read a folder's adapter_config.json and its weights' metadata; raise UserError if unfit or broken."""
     path = folder / FILE
     found, metadata = read_json(path, SETTINGS, 2**20), read_header(folder / WEIGHTS)[1]
     for name, value in found.items():

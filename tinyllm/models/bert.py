@@ -150,8 +150,7 @@ def check_pooling(folder: Path) -> None:
 class Bert(Pretrained, nn.LanguageModel):
     """A BERT model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
-    `config.task` decides the output layer: "masked" has `head`, "classify" has `classify`, and "encode" has
-    none. `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
+    `config.task` decides the output layer: "masked" has `lm_head`, "classify" `classify`, "encode" none.
     """
 
     model_type = "bert"
@@ -202,20 +201,14 @@ class Bert(Pretrained, nn.LanguageModel):
 
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:
-        """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
-
-        The other arguments go to `hidden`. Raises UserError when the task is not "classify".
-        """
+        """Score every class of a text from its first position: tokens (B, T), as `hidden` -> (B, labels)."""
         if self.config.task != "classify":
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
         summary = self.pooler(self.hidden(tokens, segments, seen)[:, 0]).tanh()
         return self.classifier(self.drop(summary))
 
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
-        """Return a model for another task, with the weights of this encoder and the task's output layer.
-
-        Weights that this encoder lacks are drawn with `seed`.
-        """
+        """Return a model for another task: this encoder, with an output layer that is drawn with `seed`."""
         model = type(self)(replace(self.config, task=task, labels=labels), seed)
         known = self.state_dict()
         model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})

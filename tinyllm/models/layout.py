@@ -94,10 +94,7 @@ def hf_names(config: Any, setting: Any) -> tuple[str, ...]:
 
 
 def write_config(cls: Any, config: Any) -> Json:
-    """Return the config.json of a family's model: its settings, and the constants of the family.
-
-    Raises UserError when config.json cannot express this config.
-    """
+    """Return the config.json of a family's model, or raise UserError if it cannot express this config."""
     layout = cls.layout
     found: Json = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,

@@ -124,16 +124,13 @@ class MixtralBlock(LlamaBlock):
 
 
 class Mixtral(Llama):
-    """A Mixtral model: tokens (B, T) -> logits (B, T, V).
-
-    In a preset, the two experts of a token compute as much as the MLP in the LLaMA preset of the same name.
-    """
+    """A Mixtral model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "mixtral"
     architecture = "MixtralForCausalLM"
     config_class: ClassVar[type] = MixtralConfig
     block = MixtralBlock
-    PRESETS = {
+    PRESETS = {  # the two experts of a token compute as much as the MLP in LLaMA's preset
         name: Llama.PRESETS[name] | {"hidden": Llama.PRESETS[name]["hidden"] // 2}
         for name in ("laptop", "nano", "mini", "small")
     }

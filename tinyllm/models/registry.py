@@ -59,10 +59,7 @@ def family_of(config: Any) -> Any:
 
 
 def make_config(settings: dict[str, Any]) -> Any:
-    """Make a family's config from a dict with `model_type` and the fields of the config class.
-
-    Raises UserError on an unknown family, an unknown or missing field, or a value out of bounds.
-    """
+    """Make a family's config from a dict with `model_type` and the config's fields, or raise UserError."""
     settings = dict(settings)
     cls = family(settings.pop("model_type", None))
     fields = {f.name: f for f in dataclasses.fields(cls.config_class)}
@@ -126,10 +123,7 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
 
 
 def open_adapter(folder: Path) -> Any:
-    """Load an adapter's base model, and give it the adapters in a folder.
-
-    Raises UserError when the base is gone or has changed, or the adapter does not fit it.
-    """
+    """Load an adapter's base model, unless it has changed, and give it the adapters in a folder."""
     settings, recorded = adapter.read_settings(folder)
     origin = Origin(settings["base_model_name_or_path"], recorded.get(adapter.DIGEST, ""))
     base = locate(origin.folder)

@@ -240,10 +240,7 @@ class T5(Pretrained, nn.LanguageModel):
         return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
 
     def encode(self, tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
-        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C). Row b has `seen.lengths[b]` tokens.
-
-        Raises UserError when a token is out of range, or there are too many.
-        """
+        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C). Row b has `seen.lengths[b]` tokens."""
         tokens, _ = check_tokens(tokens, self.config)
         return self.encoder(self.shared(tokens), seen.lengths)
 

@@ -44,10 +44,7 @@ class LossCurves:
 
 
 def write_report(run: Any) -> Path:
-    """Write report.html into the folder of a training run, and return its path.
-
-    Raises UserError if the folder holds no run, the log is damaged, or the page cannot be written.
-    """
+    """Write report.html into the folder of a training run, and return its path, or raise UserError."""
     record, log = run.read(), read_log(run.log.path)
     replaced = record.notes.get("replaced_ops", ())
     text = render(run.folder.absolute().name, record.config, record.facts, log, replaced)

@@ -134,10 +134,7 @@ class Costs:
 
 
 def costs(model: Any, context: int | None = None) -> Costs:
-    """Compute the costs of a model and a context, by default its longest.
-
-    Only matrix products and attention count as FLOPs.
-    """
+    """Compute the costs of a model and a context, by default its longest; see `summarise` for FLOPs."""
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))

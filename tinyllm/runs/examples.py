@@ -83,10 +83,7 @@ def hold_out(examples: list, parts: Any, key: Callable[[Any], Hashable] | None =
 
 
 def row_size(example: Any) -> int:
-    """Return the number of input tokens of a prompt with its longest answer.
-
-    example: the ids of a prompt, the ids of one or more answers, and perhaps other things.
-    """
+    """Count the input tokens of (ids of a prompt, ids of answers, ...), with the longest of the answers."""
     prompt, *others = example
     return len(prompt) + max(len(x) for x in others if isinstance(x, list)) - 1
 

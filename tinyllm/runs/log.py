@@ -71,10 +71,7 @@ class RunLog:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl; ignore an incomplete last line, which an interrupted write leaves.
-
-    Raises UserError when the file is missing or any other line is damaged.
-    """
+    """Return the records of a log.jsonl, without a last line that was cut; raise UserError if damaged."""
     return parse_log(path, read_bytes(path, LARGEST_LOG))
 
 

@@ -53,10 +53,7 @@ class Opened:
 
     @cached_property
     def chat(self) -> ChatTemplate | None:
-        """Return the template of conversations, or None if the tokenizer and the folder have none.
-
-        Raises UserError when tinyllm cannot use the folder's template.
-        """
+        """Return the chat template of tokenizer or folder, or None; UserError if tinyllm cannot use it."""
         if self.tokenizer.chat or not self.folder:
             return self.tokenizer.chat
         return read_chat_template(self.folder, self.tokenizer)

@@ -1,10 +1,6 @@
 """Register the recipes of `tinyllm train NAME`. A recipe is a function in a file of a folder `recipes/`.
 
-    @recipe("pretrain", "predict the next token of a text")
-    def pretrain(parts):
-        return Plan(batches, loss, evaluate, ...)
-
-The function gets `Parts`, data and model among them, and returns a `Plan`.
+It gets `Parts`, data and model among them, and returns a `Plan`; runs/recipes/spans.py is a short one.
 """
 
 import importlib

@@ -184,10 +184,7 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
-    """Prepare an existing run to continue, with the settings `config`.
-
-    Raises UserError when the run's data has changed, or its weights are quantised or merged.
-    """
+    """Prepare a run to go on with the settings `config`, or raise UserError if data or weights changed."""
     record = run.read()
     if made := [name for name in ("bits", "pruned", "merged") if record.notes.get(name)]:
         raise UserError(f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained "
@@ -204,10 +201,7 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
 
 
 def make_private(parts: Parts, plan: Plan) -> Private:
-    """Return how a loop trains a plan privately, and complete the settings in `parts`.
-
-    Raises UserError if the recipe's rows are no examples, or some layer mixes them.
-    """
+    """Return how a loop trains a plan privately, and complete `parts`; UserError if rows are no examples."""
     config = parts.config
     if not plan.examples:
         raise UserError(f"private training draws examples, and {config.recipe} has none here: train on whole "

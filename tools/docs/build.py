@@ -97,10 +97,7 @@ class Writer:
 
 
 def outputs(folder: Path) -> tuple[list[str], int]:
-    """Copy a lesson and run its cells in a new process -> what each printed, and its peak memory in MiB.
-
-    Raises CalledProcessError if the lesson fails.
-    """
+    """Copy a lesson and run its cells in a new process -> what each printed, and its peak memory in MiB."""
     shutil.copytree(ROOT / "lessons" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, HERE / "run_cells.py", folder / "lesson.py"]
     quiet = os.environ | {"TINYLLM_LESSON": "quiet"}
