@@ -23,11 +23,11 @@ ASKS = "".join(f'{{"prompt": "to be {i}", "answer": "b"}}\n' for i in range(40))
 PROMPTS = [[1, 2, 3], [4], [1, 2, 3], [5, 6, 7, 8], [2, 2], [9, 3, 1]]
 
 
-def drawn_by(model, most=5, stop=(0,), seed=0):
+def drawn_by(model, most=5, stop=(0,), seed=0, fresh=1.0):
     """Return a rollout of a model; advantages and other numbers are not learnt from yet."""
     rollout = lay_out(draw(tl.Opened(model, None), PROMPTS, most, stop, seed), model.config.context)
     rewards = np.float32([1, 0, 3, 2, 2, 5])
-    more = {"rewards": rewards, "truths": rewards * 2, "fresh": np.ones(6)}
+    more = {"rewards": rewards, "truths": rewards * 2, "fresh": np.full(6, fresh)}
     return weighted(dataclasses.replace(rollout, reference=rollout.old - 0.1, **more), "token", most)
 
 
@@ -215,8 +215,8 @@ def test_dpo_is_that_of_a_pytorch_transcription(twin, kind):
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
     torch, model, theirs = twin
-    rollout = by_group(weighted(drawn_by(tiny_gpt(11, context=16, seed=5)), aggregation, 5), 3, True, False)
-    rollout = dataclasses.replace(rollout, fresh=np.zeros(6))  # another model drew, as after some steps
+    drawn = weighted(drawn_by(tiny_gpt(11, context=16, seed=5), fresh=0.0), aggregation, 5)
+    rollout = by_group(drawn, 3, True, False)
     loss, _ = policy_loss(model, rollout, 0.2, 0.05)
     rewards = torch.tensor(rollout.rewards).reshape(2, 3)
     each = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).reshape(6, 1)
@@ -234,9 +234,8 @@ def test_grpo_is_that_of_a_pytorch_transcription(twin, aggregation):
 
 def test_ppo_is_that_of_a_pytorch_transcription(twin):
     torch, model, theirs = twin
-    drawn = drawn_by(tiny_gpt(11, context=16, seed=5))
+    drawn = drawn_by(tiny_gpt(11, context=16, seed=5), fresh=0.0)  # another model, as after some steps
     rollout = by_value(drawn, None, price=0.1, gamma=0.9, lam=1.0, whiten=True)
-    rollout = dataclasses.replace(rollout, fresh=np.zeros(6))
     loss, numbers = policy_loss(model, rollout, 0.2)
     mask = torch.tensor(rollout.targets != IGNORED)
     rows = []  # advantages, token by token

@@ -74,14 +74,6 @@ def imports(source):
             yield from ((node.lineno, module, alias.name) for alias in node.names)
 
 
-def part_imported(module, name):
-    """Return the part that an import reaches; other names come from tinyllm/__init__.py."""
-    steps = module.split(".")
-    if len(steps) > 1:
-        return steps[1]
-    return name if name in HEIGHT else "__init__"
-
-
 def arrows_point_down(source):
     if source.part not in HEIGHT:
         yield f"{source.path}: {source.part} is in no layer; give it one in tests/unit/test_architecture.py"
@@ -89,7 +81,7 @@ def arrows_point_down(source):
     for line, module, name in imports(source):
         if module.split(".")[0] != "tinyllm":
             continue
-        to = part_imported(module, name)
+        to, *_ = module.split(".")[1:] or [name if name in HEIGHT else "__init__"]
         down = to == source.part or HEIGHT.get(to, 99) < HEIGHT[source.part] + (module == "tinyllm.eval.task")
         text = source.part in NETWORK and to in ("tokenizer", "data")
         tests = to == "testing" and source.part not in ("testing", "course")
@@ -136,10 +128,12 @@ def files_are_read_in_one_place(source):
     for node in walked(source.text):
         if not isinstance(node, ast.Call):
             continue
-        name, text = ast.unparse(node.func), ast.unparse(node)
-        reads = name in OPENERS or re.search(r"\.(read_text|read_bytes|open)$", name)
+        name = ast.unparse(node.func)
+        if name not in OPENERS and not re.search(r"\.(read_text|read_bytes|open)$", name):
+            continue
+        text = ast.unparse(node)
         known = any(path == source.path and part in text for path, part in READ_ELSEWHERE)
-        if reads and not known and not HARMLESS.search(text):
+        if not known and not HARMLESS.search(text):
             yield f"{source.path}:{node.lineno}: {text[:80]} is no reader of tinyllm.files"
 
 

@@ -6,7 +6,6 @@ import pytest
 
 import tinyllm
 from tinyllm.cli import COMMANDS, build_parser, command as commands, main
-from tinyllm.report.terminal import indented
 from tinyllm.runs.recipe import recipes
 
 for name in COMMANDS:
@@ -130,11 +129,6 @@ def test_the_front_door(capsys, printed):
         with pytest.raises(SystemExit) as end:
             main(words.split())
         assert end.value.code == 0 and said in capsys.readouterr().out
-
-
-def test_the_first_lines_of_a_long_text_fit_with_their_dots():
-    shown = indented("abcdefgh " * 500, lines=4).splitlines()
-    assert len(shown) == 4 and shown[-1].endswith(" ...") and max(map(len, shown)) <= 80
 
 
 @pytest.mark.parametrize("line, given", [

@@ -81,11 +81,12 @@ def test_a_draft_changes_no_text(tinyllm, printed, monkeypatch, draft):
     assert drafts == ["NoneType", kind, *["NoneType"] * 3, *[kind] * 3]
 
 
-def test_a_draft_with_other_tokens_is_refused(tinyllm, monkeypatch):
+def test_a_draft_with_other_tokens_and_a_prompt_that_is_no_text_are_refused(tinyllm, monkeypatch):
     other = {"RUN": TOKENIZER, "DRAFT": tl.CharTokenizer.train("abcdefgi \n")}
     monkeypatch.setattr(opening, "open_model", lambda name, *_: tl.Opened(tiny(), other[name]))
     for command in ("generate", "chat"):
         refuses("DRAFT has other tokens", tinyllm, command, "RUN", "--draft", "DRAFT")
+    refuses("not UTF-8", tinyllm, "generate", "RUN", "--prompt", "\udcff")
 
 
 @pytest.mark.parametrize("tokens", [0, 40])
