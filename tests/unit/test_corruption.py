@@ -137,6 +137,8 @@ def test_a_run_learns_to_write_and_writes():
     ids = setup.tokenizer.special_tokens
     assert (batch.tokens[:, 0] == ids["[CLS]"]).all() and (batch.tokens[:, -1] == ids["[SEP]"]).all()
     assert batch.count == batch.tokens.size - 2 * len(batch.tokens)
+    assert (batch.targets[:, [0, -1]] == -100).all()
+    assert setup.plan.evaluate(setup.model)["val_loss_per_char"] is None
     model = setup.model.eval()
     text, written = write(model, setup.tokenizer, "Once", 5)
     assert text.startswith("Once") and len(written) == 9 and not set(written) & set(ids.values())

@@ -82,15 +82,3 @@ def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_chances(her
     assert [place[0][0] for place in shown] == [text[4], text[11]]
     ((best, _), *_), = json.loads(printed("generate", "judge", "--prompt", "the cat", "--json"))["guesses"]
     assert best == classes(judge, tokenizer, "the cat")[0][0]
-
-
-def test_batches_of_masked_models_are_framed_and_evaluation_repeats_itself():
-    settings = {"model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 16,
-                "model.hidden": 32, "model.context": 16, "train.batch": 4, "train.eval_windows": 8}
-    setup = tl.prepare(tl.make_config(settings), tl.Corpus("x", TEXT.encode()))
-    ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
-    batch = setup.plan.batches(3)
-    assert batch.tokens.shape == (4, 16) and (batch.tokens[:, 0] == ids[special["begin"]]).all()
-    assert (batch.tokens[:, -1] == ids[special["end"]]).all() and (batch.targets[:, [0, -1]] == -100).all()
-    first, second = (setup.plan.evaluate(setup.model) for _ in range(2))
-    assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
