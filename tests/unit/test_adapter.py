@@ -41,10 +41,8 @@ def test_an_end_of_a_name_chooses_layers():
             nn.adapt(made("gpt2"), where=["c_attn", wrong])
 
 
-def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
+def test_a_state_is_loaded_and_what_adapters_forbid_is_refused(tmp_path):
     model, other = learnt(made("gpt2")), nn.adapt(made("gpt2"), rank=3, alpha=5.0, seed=9)
-    losses = tl.fit(model.train(), np.arange(40) % 19, steps=20, context=6, lr=0.01)
-    assert losses[-1] < losses[0] - 0.1
     state = nn.adapter_state(model)
     nn.load_adapter(other, state)
     assert logits(other).tobytes() == logits(model.eval()).tobytes()
@@ -89,14 +87,6 @@ def test_adapters_of_any_weights_learn_alone_come_back_and_merge(tmp_path, name,
         np.testing.assert_allclose(logits(merged), adapted, rtol=1e-4, atol=1e-4 * np.abs(adapted).max())
         assert merged.state_dict().keys() == weights.keys()
         assert all(p.requires_grad for p in opened.parameters())
-
-
-def test_an_adapter_is_opened_with_fewer_bits_and_the_tokenizer_of_its_base(tmp_path):
-    both = nn.quantize(nn.merge(saved("llama", tmp_path)), 8)
-    tl.save_tokenizer(tl.CharTokenizer("ab"), tmp_path / "base" / "tokenizer.json")
-    opened = tl.open_model(tmp_path / "adapter", bits=8)
-    assert opened.tokenizer.vocab_size == 2
-    assert logits(opened.model).tobytes() == logits(both).tobytes()
 
 
 @pytest.mark.parametrize("name", names())

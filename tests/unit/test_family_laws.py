@@ -91,10 +91,7 @@ def test_positions_see_what_stands_before_them_and_encoders_see_all(name, seed, 
     model = lively(name, seed)
     reading = reads(model, seed, rows=1)
     before = reading.logits(model)[0]
-    if far and model.is_encoder_decoder:
-        changed = reading.tokens
-    else:
-        changed = reading.out[0]
+    changed = reading.tokens if far and model.is_encoder_decoder else reading.out[0]
     changed[0, t] = (changed[0, t] + 1 - 8) % (V - 8) + 8  # never the token of a picture
     after = reading.logits(model)[0]
     causal = model.objective != "masked" and changed is reading.out[0]
