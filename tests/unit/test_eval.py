@@ -19,7 +19,8 @@ from tinyllm.tokenizer.text import add_markers, markers_of
 from tinyllm.world import KINDS, World
 
 BYTES = tl.ByteTokenizer()
-ASKING = [name for name, kind in KINDS.items() if kind(World(), tl.Random(0)).prompt]
+WORLD = World()
+ASKING = [name for name, kind in KINDS.items() if kind(WORLD, tl.Random(0)).prompt]
 ANSWERS = Frame("\n", "\n\n")  # the frame of a model that has learnt answers of several lines
 SIZES = {"model_type": "gpt2", "context": 4096, "width": 8, "layers": 1, "heads": 2}
 
