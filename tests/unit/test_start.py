@@ -96,6 +96,7 @@ def test_a_run_says_how_it_was_trained_and_a_folder_how_tokens_are_drawn(tmp_pat
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
     assert (opened.config, opened.frame) == (None, NO_FRAME)
+    assert isinstance(tl.open_model(tmp_path, bits=8).model.h[0].mlp.c_fc, tl.Int8Linear)
 
 
 def test_what_is_impossible_is_an_error_only_where_it_is_used(tmp_path):
