@@ -9,7 +9,6 @@ from tiny_gpt import shaken, tiny, tiny_gpt
 from tiny_models import DECODERS, MODELS
 
 import tinyllm as tl
-from tinyllm import ops
 from tinyllm.align.advantages import by_group, by_value, weighted
 from tinyllm.align.losses import policy_loss, preference_loss
 from tinyllm.align.policy import report, rewards
@@ -159,7 +158,7 @@ def test_steps_that_draw_are_not_timed_and_replaced_ops_may_round(here, refused)
     moved = {"old": rollout.old + np.float32(1e-6), "advantages": np.ones_like(rollout.old)}
     near = dataclasses.replace(rollout, **moved)
     refuses("must begin at 1", policy_loss, model, near, 0.2)
-    with ops.override(softmax=ops.softmax.reference):
+    with tl.ops.override(softmax=tl.ops.softmax.reference):
         policy_loss(model, near, 0.2)
 
 
@@ -173,7 +172,7 @@ def twin(tmp_path_factory):
     model.save_pretrained(folder)
     for p in model.parameters():
         p.data = p.data.astype(np.float64)
-    with ops.use("numpy"):
+    with tl.ops.use("numpy"):
         yield torch, model, transformers.GPT2LMHeadModel.from_pretrained(folder).eval().double()
 
 

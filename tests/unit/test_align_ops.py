@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tinyllm import ops
+from tinyllm import Random, ops
 from tinyllm.data import rows
-from tinyllm.rng import Random
 
 
 def normal(*shape, seed=0):

@@ -8,7 +8,6 @@ from tiny_gpt import shaken
 from tiny_models import MODELS, SIZES
 
 import tinyllm as tl
-from tinyllm import ops
 from tinyllm.decode.beams import beam_search
 
 V, END = SIZES["vocab_size"], 1
@@ -30,7 +29,7 @@ def logprobs(model, prompt, text):
         logits = model([prompt], [[model.config.start, *text]])
     else:
         logits = model([[*prompt, *text]])
-    return ops.log_softmax(logits.data[0, -1])
+    return tl.ops.log_softmax(logits.data[0, -1])
 
 
 @each

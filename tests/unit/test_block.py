@@ -10,7 +10,6 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.models.deepseek_v3 import DeepseekV3Config, LatentAttention
 from tinyllm.models.falcon import Falcon, FalconConfig
-from tinyllm.nn import Rope
 from tinyllm.nn.module import forward_flops
 from tinyllm.report.summary import summarise
 
@@ -59,7 +58,7 @@ def test_latent_scores_are_those_of_the_layer():
     config = DeepseekV3Config(vocab_size=5, context=9, layers=1, heads=3, kv_heads=3, width=24, hidden=20,
                               head_width=4, plain_width=6, value_width=5, latent=8)
     layer, x, T = shaken(LatentAttention(config)), tl.Random(5).normal((1, 7, 24)).astype(np.float32), 7
-    got = layer(tl.Tensor(x), Rope(4)(np.zeros((1, T), np.int64))).data
+    got = layer(tl.Tensor(x), tl.nn.Rope(4)(np.zeros((1, T), np.int64))).data
     q = layer.q_proj(tl.Tensor(x)).data.reshape(T, 3, 6 + 4)
     joint = layer.kv_a_proj_with_mqa(tl.Tensor(x)).data[0]
     c = ops.rmsnorm(joint[:, :8], layer.kv_a_layernorm.weight.data, 1e-6)[0]

@@ -17,7 +17,6 @@ from helpers import refuses
 from tiny_run import new_training, outcome, resumed_training, same
 
 import tinyllm as tl
-from tinyllm.nn import Parameter
 from tinyllm.report.run import render
 from tinyllm.runs.checkpoint import list_checkpoints, load_state, write_state
 from tinyllm.runs.log import read_log
@@ -161,7 +160,7 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
 
 
 def test_the_state_of_another_optimizer_is_refused(whole):
-    other, path = AdamW([Parameter(np.zeros(9, np.float32))]), tl.Run(whole).last_checkpoint()
+    other, path = AdamW([tl.nn.Parameter(np.zeros(9, np.float32))]), tl.Run(whole).last_checkpoint()
     refuses("optimizer.safetensors.*from the same model", load_state, path, "optimizer", other)
 
 

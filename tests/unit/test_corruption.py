@@ -8,7 +8,6 @@ from hypothesis import example, given, strategies as st
 from tiny_models import MODELS, lively
 
 import tinyllm as tl
-from tinyllm import ops
 from tinyllm.data import two_texts
 from tinyllm.data.corruption import diffused, span_corruption
 from tinyllm.decode.fill import write
@@ -92,7 +91,7 @@ def test_the_loss_is_the_weighted_sum_of_hidden_tokens_and_adds_up_over_parts(se
     model, tokens = made(seed), texts(seed, 3)
     batch = diffused(tokens, MASK, seed)
     logits = model(batch.tokens).data
-    losses = -np.take_along_axis(ops.log_softmax(logits), tokens[..., None], axis=-1)[..., 0]
+    losses = -np.take_along_axis(tl.ops.log_softmax(logits), tokens[..., None], axis=-1)[..., 0]
     loss = diffusion(model, batch)[0].item()
     assert np.isclose(loss, (losses * batch.weights * (batch.targets >= 0)).sum() / tokens.size, rtol=1e-4)
     parts = [(diffusion(model, part)[0].item(), part.count) for part in batch.split(2)]
@@ -118,7 +117,7 @@ def test_a_step_keeps_the_surest_token_and_looks_at_what_stands_already():
     model, mask = made(1), 4
     by_hand = np.array([[5, *[mask] * 6, 6]])
     while (by_hand == mask).any():
-        p = ops.softmax(np.where(np.arange(V) >= mask, -np.inf, model(by_hand).data[0]))
+        p = tl.ops.softmax(np.where(np.arange(V) >= mask, -np.inf, model(by_hand).data[0]))
         surest = max(np.flatnonzero(by_hand[0] == mask), key=lambda t: p[t].max())
         by_hand[0, surest] = p[surest].argmax()
     found = write(model, LETTERS, "", 6, sampling=tl.Sampling(temperature=0))[1]

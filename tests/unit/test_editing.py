@@ -9,7 +9,6 @@ from helpers import refuses
 from test_eval import BYTES, opened as random_model
 
 import tinyllm as tl
-from tinyllm import nn
 from tinyllm.eval.ask import log_probs
 from tinyllm.eval.editing import Edit, Editor, recalled
 
@@ -30,7 +29,7 @@ def test_a_change_has_rank_one_gives_the_key_its_value_and_is_taken_back(sizes, 
     ends = {prompt: prompt.index("Mia") + 2 for prompt in EDIT.prompts}
     keys = []
     for prompt, end in ends.items():
-        with tl.no_grad(), nn.tap(opened.model, layer, lambda x, y, end=end: keys.append(x.data[0, end])):
+        with tl.no_grad(), tl.nn.tap(opened.model, layer, lambda x, y, end=end: keys.append(x.data[0, end])):
             opened.model(np.array([BYTES.encode(prompt)]))
     key = np.mean(keys, axis=0)
     delta = key @ change

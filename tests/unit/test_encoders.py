@@ -9,7 +9,6 @@ from tiny_models import made
 
 import tinyllm as tl
 import tinyllm.functional as F
-from tinyllm import nn
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import classes, fill
 from tinyllm.padding import padded
@@ -34,7 +33,7 @@ def test_hidden_tokens_are_masks_others_and_themselves_and_only_these_count():
     model, rng, rows = made("bert"), np.random.default_rng(0), []
     tokens = rng.integers(0, 19, (3, 12))
     targets = np.where(rng.random((3, 12)) < 0.3, tokens, -100)
-    with nn.tap(model, "lm_head", lambda x, y: rows.append(x.shape)):
+    with tl.nn.tap(model, "lm_head", lambda x, y: rows.append(x.shape)):
         loss, numbers = masked_token(model, tl.Batch(tokens, targets))
         losses = [loss.item(), model.loss(tokens, targets).item()]
     assert rows == [((targets >= 0).sum(), 32)] * 2  # logits that do not count are not computed

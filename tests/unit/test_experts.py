@@ -6,7 +6,6 @@ from hypothesis import given, strategies as st
 import tinyllm as tl
 from tinyllm import ops, threads
 from tinyllm.models.mixtral import Experts
-from tinyllm.nn import tap
 
 
 def made(count, top, seed=0, normalise=True):
@@ -64,7 +63,7 @@ def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each_and_of_any_b
     assert wanted[0] == wanted[1] == wanted[2]
     whole = layer(x).data
     assert layer(x[3:4, 7:8]).data.tobytes() == whole[3:4, 7:8].tobytes()
-    with tap(layer, "experts.1", lambda x, y: None):
+    with tl.nn.tap(layer, "experts.1", lambda x, y: None):
         assert layer(x).data.tobytes() == whole.tobytes()
     with tl.override(linear=lambda x, w, b=None: ops.linear.reference(x, w, b) * (w.shape != (12, 16))):
         assert not layer(x).data.any()  # all experts return zeros

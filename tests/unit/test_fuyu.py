@@ -10,7 +10,6 @@ from hypothesis import given, strategies as st
 from tiny_models import MARK, MODELS, lively, reads
 
 import tinyllm as tl
-from tinyllm import nn
 from tinyllm.data import read_picture
 from tinyllm.eval import ask, find_task
 from tinyllm.world.pictures import recognise
@@ -28,7 +27,7 @@ def test_a_picture_is_a_vector_for_each_patch_at_the_marks(seed):
         for left in range(0, SIDE, PATCH):
             dots = pictures[0, top : top + PATCH, left : left + PATCH].ravel() / np.float32(127.5) - 1
             x[0, next(marks)] = model.vision_embed_tokens(tl.Tensor(dots[None])).data[0]
-    expected = model.head(model.body(tl.Tensor(x), places, None, nn.Seen())).data
+    expected = model.head(model.body(tl.Tensor(x), places, None, tl.nn.Seen())).data
     np.testing.assert_allclose(model(tokens, pictures=pictures).data, expected, rtol=1e-4, atol=1e-4)
     model.loss(tokens, np.roll(tokens, -1, 1), pictures=pictures).backward()
     assert not model.language_model.embed_tokens.weight.grad[MARK].any()

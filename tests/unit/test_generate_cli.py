@@ -12,7 +12,6 @@ from helpers import refuses
 import tinyllm as tl
 from tinyllm.cli import build_parser, chat as chats, generate as cli, opening
 from tinyllm.decode.beams import beam_search
-from tinyllm.nn import pack_cache
 from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer.text import add_markers
 
@@ -52,7 +51,7 @@ def test_generate_passes_every_option_on(tinyllm, printed):
     (sample,) = json.loads(printed(*words, "--stop", "\\n", "--json"))["samples"]
     assert sample["text"] == text.split("\n")[0] != text and sample["finish"] == "stop"
     more = {"max_tokens": 200, "tokenizer": TOKENIZER} | sampling
-    packed = tl.generate(pack_cache(tiny(), "int8"), ["a"], **more)[0]
+    packed = tl.generate(tl.nn.pack_cache(tiny(), "int8"), ["a"], **more)[0]
     (sample,) = json.loads(printed(*words, "--cache", "int8", "--json"))["samples"]
     assert sample["tokens"] == packed != ids
 

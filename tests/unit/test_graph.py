@@ -8,7 +8,6 @@ import pytest
 from helpers import refuses
 
 import tinyllm as tl
-from tinyllm import functional as F
 from tinyllm.tensor import record
 
 
@@ -43,7 +42,7 @@ def test_an_input_used_twice_gets_two_slopes_and_a_long_arrow_passes_below():
 
 
 def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths(tmp_path):
-    model = tl.nn.Sequential(tl.nn.Linear(3, 2), F.relu, tl.nn.Linear(2, 1))
+    model = tl.nn.Sequential(tl.nn.Linear(3, 2), tl.functional.relu, tl.nn.Linear(2, 1))
     loss = ((model(np.ones((4, 3), np.float32)) - 1) ** 2).mean()
     picture = tl.draw(loss)
     picture.save(tmp_path / "graph.html")
@@ -53,7 +52,7 @@ def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths(tmp_pat
     length = np.linalg.norm(model.layers[0].weight.grad)
     assert drawn[drawn.index("layers.0.weight (3, 2)") + 1] == f"gradient of length {length:.3g}"
     assert {"(4, 2)", "linear", "max or min", "sum", f"{loss.item():.4g}"} <= {*drawn}
-    first, second = F.split(leaf(np.arange(4, dtype=np.float32)), 2)  # a step with several outputs
+    first, second = tl.functional.split(leaf(np.float32([0, 1, 2, 3])), 2)  # a step with several outputs
     drawn = words(tl.draw(first * second))
     assert drawn.count("split") == 1 and "gradient of length 3.74" in drawn  # of (2, 3, 0, 1)
     x, w = leaf(2.0), leaf(3.0)

@@ -19,10 +19,9 @@ import pytest
 from busy import in_child
 from native import CAN_COMPILE, CSRC, HERE, library
 
-from tinyllm import ops
+from tinyllm import Random, ops
 from tinyllm.ops import OPS
 from tinyllm.ops.registry import _compiled
-from tinyllm.rng import Random
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import bits
 from tinyllm.testing.relations import parameters
