@@ -99,9 +99,6 @@ def check_mutations(reader: Reader, folder: Path, times: int, longest: int) -> N
         path.write_bytes(data)
 
 
-# --- mutations of bytes, of lines, and of JSON values -------------------------------------------------------
-
-
 def mutate(rng: random.Random, data: bytes) -> bytes:
     """Return the bytes of a file with a few random changes."""
     changed = mutate_json(rng, data) if rng.random() < 0.6 else None

@@ -59,9 +59,6 @@ EXTRAS = {  # on top of CORE
 INFRASTRUCTURE = {"cpu", "ladder", "level", "parallel", "pool", "probe"}  # C files that are no op's kernels
 
 
-# Each rule is a function from a source file to the offences in it, one line each.
-
-
 def imports(source):
     """Yield every (line, module, name) that a file imports; relative names are made absolute."""
     package = source.path.removesuffix(".py").split("/")[:-1]

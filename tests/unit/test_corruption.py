@@ -59,8 +59,6 @@ def test_what_is_read_and_what_is_written_are_padded_apart(pairs, context):
     assert np.array_equal(last.lengths, batch.lengths)
 
 
-# Masked diffusion.
-
 MASK, V = 3, 7
 made = partial(lively, "bert", vocab_size=V)
 

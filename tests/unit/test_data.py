@@ -28,9 +28,6 @@ def write_files(folder, contents):
         (folder / name).write_bytes(data)
 
 
-# Splitting.
-
-
 @given(st.text(max_size=200).map(str.encode) | st.binary(max_size=200), st.floats(0.01, 0.99))
 @example(b"a" + "\u4e2d".encode() * 4, 0.5)
 def test_split_loses_nothing_and_cuts_no_character(data, fraction):
@@ -52,9 +49,6 @@ def test_split_cuts_between_documents(documents):
         train, val = Corpus("x", data, separator=b"\n\n").split(0.25)
         assert train + val == data
         assert train.endswith(b"\n\n") or b"\n\n" not in data[: int(len(data) * 0.75)]
-
-
-# Named corpora.
 
 
 def test_stories_have_an_entropy_and_end_at_a_blank_line(monkeypatch):
@@ -80,9 +74,6 @@ def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
                            "site-packages/p.py": b"p", "d.txt": b"d", "latin.py": b'"""caf\xe9"""'})
     monkeypatch.setattr(os, "scandir", lambda at, scan=os.scandir: 1 / 0 if "site-" in str(at) else scan(at))
     assert load_corpus("stdlib-code").data == b"a = 1\nb = 1\nz = 1"
-
-
-# Files.
 
 
 def test_a_file_and_standard_input_are_read_as_they_are(here, monkeypatch):
@@ -137,8 +128,6 @@ def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
     for name, message in cases.items():
         refuses(message, load_corpus, name)
 
-
-# Token files.
 
 TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
 
@@ -252,9 +241,6 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     for other, message in others.items():
         refuses(message, tl.prepare, tl.make_config(made | {"tokenizer": other}))
     refuses("holds token", token_array, np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
-
-
-# Batches.
 
 
 @given(st.integers(2, 200), st.integers(1, 9), st.integers(0, 2**31), st.integers(0, 10**6), st.data())
