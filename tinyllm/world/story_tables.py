@@ -4,7 +4,7 @@ For example, Bramble is always a hedgehog who lives in the forest and brings che
 a model has learnt these facts. Weights make some names more frequent than others.
 """
 
-from tinyllm.world.names import HE, SHE, a
+from tinyllm.world.names import HE, SHE, a, table
 from tinyllm.world.template import Entity
 
 
@@ -19,14 +19,19 @@ def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
     return Entity(name, kind=kind, a=f"{a(kind)} called {name}", gift=gift, **pronouns)
 
 
-def place(name: str, at: str, weight: int, spots: list, animals: list) -> Entity:
+def place(name: str, at: str, weight: int, spots: str, animals: list) -> Entity:
     """Return a place as an entity, with its hiding spots and animals; `at` is a phrase like "in the park"."""
-    return Entity(name, weight, at=at, spots=plain(*spots), animals=animals)
+    return Entity(name, weight, at=at, spots=made(spots), animals=animals)
 
 
-def plain(*names: str, weight: int = 1) -> list[Entity]:
-    """Return entities that have a name and a weight, and no other words."""
-    return [Entity(name, weight) for name in names]
+def made(text: str, *words: str) -> list[Entity]:
+    """Return entities from a text such as "pie: an apple pie; cake*2: a cake", where `words` name the values.
+
+    A number behind the name is the entity's weight.
+    """
+    entries = [(name.partition("*"), values) for name, values in table(" ".join(text.split())).items()]
+    return [Entity(name, int(weight or 1), **dict(zip(words, values, strict=False)))
+            for (name, _, weight), values in entries]
 
 
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
@@ -37,7 +42,6 @@ def friends(girl: tuple, boy: tuple) -> list[Entity]:
     return both
 
 
-GLUE, THREAD = {"mend": "a drop of glue"}, {"mend": "needle and thread"}
 TABLES: dict[str, list[Entity]] = {
     "children": [
         *[child(name, SHE, 3) for name in ("Lily", "Mia", "Rosie", "Nora", "Ruby")],
@@ -45,59 +49,40 @@ TABLES: dict[str, list[Entity]] = {
         *[child(name, SHE, 2) for name in ("Clara", "Ella", "Hana", "Amina", "Zoe", "Greta")],
         *[child(name, HE, 2) for name in ("Finn", "Jack", "Omar", "Hugo", "Ravi", "Kofi")],
     ],
-    "traits": [
-        *plain("curious", "cheerful", "quiet", "brave", "clever", "gentle", weight=2),
-        *plain("dreamy", "merry", "shy", "patient", "stubborn", "careful"),
-    ],
-    "likes": [
-        *plain("puddles", "warm bread", "old songs", "riddles", "bedtime stories", "funny hats", weight=2),
-        *plain("long walks", "secrets", "cherries", "thunder", "tall trees", "the stars", "the rain"),
-    ],
+    "traits": made("""curious*2; cheerful*2; quiet*2; brave*2; clever*2; gentle*2; dreamy; merry; shy;
+        patient; stubborn; careful"""),
+    "likes": made("""puddles*2; warm bread*2; old songs*2; riddles*2; bedtime stories*2; funny hats*2;
+        long walks; secrets; cherries; thunder; tall trees; the stars; the rain"""),
     "houses": [
         Entity(f"the {kind}", a=f"a {kind}") for kind in (
             "little house", "tall house", "red house", "white house", "crooked house", "cottage", "cabin",
             "farmhouse")
     ],
-    "landmarks": plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
-                      "at the end of the lane", "behind the bakery", "near the bridge"),
+    "landmarks": made("""by the sea; near the mill; on the hill; beside the church; among the trees;
+        at the end of the lane; behind the bakery; near the bridge"""),
     "elders": [
         Entity("mother", 3, **SHE), Entity("father", 3, **HE),
         Entity("grandmother", 3, **SHE), Entity("grandfather", 3, **HE),
         Entity("aunt", **SHE), Entity("uncle", **HE),
         Entity("big sister", **SHE), Entity("big brother", **HE),
     ],
-    "colours": [
-        *plain("red", "blue", "green", "yellow", weight=2),
-        *plain("white", "silver", "golden", "purple", "striped", "spotted"),
-    ],
-    "things": [
-        Entity("kite", 2, broken="torn", **GLUE), Entity("drum", 2, broken="cracked", **GLUE),
-        Entity("scarf", 2, broken="torn", **THREAD), Entity("lantern", 2, broken="cracked", **GLUE),
-        Entity("hat", 2, broken="torn", **THREAD), Entity("ball", 2, broken="torn", **THREAD),
-        Entity("whistle", broken="cracked", **GLUE), Entity("boat", broken="in two pieces", **GLUE),
-        Entity("flute", broken="in two pieces", **GLUE), Entity("puppet", broken="torn", **THREAD),
-        Entity("crown", broken="in two pieces", **GLUE), Entity("train", broken="in two pieces", **GLUE),
-        Entity("ribbon", broken="torn", **THREAD),
-    ],
-    "foods": [
-        Entity("pie", a="an apple pie"), Entity("cake", a="a birthday cake"),
-        Entity("bread", a="a loaf of warm bread"), Entity("cherries", a="a bag of cherries"),
-        Entity("biscuits", a="a plate of biscuits"), Entity("pancakes", a="a plate of pancakes"),
-    ],
-    "plants": [
-        Entity("sunflower", seed="a sunflower seed", grown="a sunflower taller than the door",
-               share="the seeds"),
-        Entity("pumpkin", seed="a pumpkin seed", grown="a pumpkin as round as the moon", share="the soup"),
-        Entity("bean", seed="a spotted bean", grown="a bean plant that reached the roof", share="the beans"),
-        Entity("strawberry", seed="a strawberry seed", grown="a bed of strawberries",
-               share="the strawberries"),
-    ],
-    "skills": [
-        Entity("dance", where="in the barn", fail="fell over a bucket", win="danced all night long"),
-        Entity("swim", where="in the lake", fail="sank like a stone", win="swam across the lake"),
-        Entity("juggle", where="in the kitchen", fail="broke three eggs", win="juggled five eggs"),
-        Entity("whistle", where="in the garden", fail="made no sound at all", win="whistled a whole song"),
-    ],
+    "colours": made("red*2; blue*2; green*2; yellow*2; white; silver; golden; purple; striped; spotted"),
+    "things": made("""kite*2: torn, a drop of glue; drum*2: cracked, a drop of glue;
+        scarf*2: torn, needle and thread; lantern*2: cracked, a drop of glue; hat*2: torn, needle and thread;
+        ball*2: torn, needle and thread; whistle: cracked, a drop of glue;
+        boat: in two pieces, a drop of glue; flute: in two pieces, a drop of glue;
+        puppet: torn, needle and thread; crown: in two pieces, a drop of glue;
+        train: in two pieces, a drop of glue; ribbon: torn, needle and thread""", "broken", "mend"),
+    "foods": made("""pie: an apple pie; cake: a birthday cake; bread: a loaf of warm bread;
+        cherries: a bag of cherries; biscuits: a plate of biscuits; pancakes: a plate of pancakes""", "a"),
+    "plants": made("""sunflower: a sunflower seed, a sunflower taller than the door, the seeds;
+        pumpkin: a pumpkin seed, a pumpkin as round as the moon, the soup;
+        bean: a spotted bean, a bean plant that reached the roof, the beans;
+        strawberry: a strawberry seed, a bed of strawberries, the strawberries""", "seed", "grown", "share"),
+    "skills": made("""dance: in the barn, fell over a bucket, danced all night long;
+        swim: in the lake, sank like a stone, swam across the lake;
+        juggle: in the kitchen, broke three eggs, juggled five eggs;
+        whistle: in the garden, made no sound at all, whistled a whole song""", "where", "fail", "win"),
     "troubles": [
         Entity("caught in an old net", fix="cut the net, string by string"),
         Entity("stuck in the mud", fix="dug and pulled and dug again"),
@@ -105,43 +90,37 @@ TABLES: dict[str, list[Entity]] = {
         Entity("stuck between two stones", fix="rolled one of the stones away"),
         Entity("tangled up in a string", fix="untied the string, knot by knot"),
     ],
-    "promises": [
-        Entity("feed the hens", done="fed the hens", sorry="The hens had gone to bed hungry"),
-        Entity("water the beans", done="watered the beans", sorry="The beans were dry and sad"),
-        Entity("fetch the milk", done="fetched the milk", sorry="There was no milk for supper"),
-        Entity("close the gate", done="closed the gate", sorry="The goats had eaten all the roses"),
-        Entity("light the lamp", done="lit the lamp", sorry="The whole house was dark"),
-    ],
-    "noises": plain("scratch, scratch, scratch", "thump, thump, thump", "tap, tap, tap",
-                    "creak, creak, creak"),
-    "monsters": plain("monster", "ghost", "dragon"),
-    "corners": plain("behind the stove", "under the stairs", "in the kitchen", "under the roof",
-                     "by the window"),
-    "beds": plain("beside the door", "under the window", "behind the house", "beside the well",
-                  "near the gate"),
+    "promises": made("""feed the hens: fed the hens, The hens had gone to bed hungry;
+        water the beans: watered the beans, The beans were dry and sad;
+        fetch the milk: fetched the milk, There was no milk for supper;
+        close the gate: closed the gate, The goats had eaten all the roses;
+        light the lamp: lit the lamp, The whole house was dark""", "done", "sorry"),
+    "noises": made("scratch, scratch, scratch; thump, thump, thump; tap, tap, tap; creak, creak, creak"),
+    "monsters": made("monster; ghost; dragon"),
+    "corners": made("behind the stove; under the stairs; in the kitchen; under the roof; by the window"),
+    "beds": made("beside the door; under the window; behind the house; beside the well; near the gate"),
     "visitors": [
         animal("mouse", "Crumb", HE, "a button"), animal("kitten", "Soot", SHE, "a feather"),
         animal("puppy", "Biscuit", HE, "an old shoe"), animal("hamster", "Pip", SHE, "an apple seed"),
     ],
     "places": [
         place("the forest", "in the forest", 2,
-              ["inside a hollow tree", "between two tall trees", "behind a round stone"],
+              "inside a hollow tree; between two tall trees; behind a round stone",
               [animal("hedgehog", "Bramble", HE, "three cherries"),
                animal("owl", "Luna", SHE, "a long feather"),
                animal("fox", "Rusty", HE, "a silver coin")]),
-        place("the park", "in the park", 2, ["under a bench", "behind the old oak", "among the roses"],
+        place("the park", "in the park", 2, "under a bench; behind the old oak; among the roses",
               [animal("squirrel", "Hazel", SHE, "a red apple"),
                animal("duck", "Puddle", HE, "a white feather"),
                animal("magpie", "Pepper", SHE, "a silver coin")]),
-        place("the beach", "on the beach", 2, ["behind a rock", "inside a little cave", "beside an old boat"],
+        place("the beach", "on the beach", 2, "behind a rock; inside a little cave; beside an old boat",
               [animal("crab", "Captain", HE, "a pink feather"),
                animal("seagull", "Pearl", SHE, "a grey feather"),
                animal("seal", "Bobbin", HE, "a round stone")]),
-        place("the river", "by the river", 2, ["among the reeds", "under the bridge", "behind a flat stone"],
+        place("the river", "by the river", 2, "among the reeds; under the bridge; behind a flat stone",
               [animal("otter", "Ripple", SHE, "a round stone"), animal("frog", "Jasper", HE, "a water lily"),
                animal("heron", "Stilt", HE, "a long feather")]),
-        place("the meadow", "in the meadow", 2, ["in the tall grass", "under a thorn bush",
-                                                 "behind the fence"],
+        place("the meadow", "in the meadow", 2, "in the tall grass; under a thorn bush; behind the fence",
               [animal("rabbit", "Nibble", HE, "a bunch of daisies"),
                animal("mole", "Velvet", SHE, "a silver coin"),
                animal("lark", "Melody", SHE, "a blue feather")]),
