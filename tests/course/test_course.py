@@ -74,7 +74,7 @@ def test_no_line_of_a_solution_is_in_what_students_get_before_it_is_taught():
     (4, "exercise.py", "def softmax(x):\n    return x\n", "softmax is more than a stub"),
     (4, "exercise.py", "def softmax(x):\n    x = x - peak[\n", "exercise.py, line 2"),
     (10, "exercise.c", SOFTMAX + MATMUL, "softmax_c is more than a stub"),
-    (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
+    (11, "exercise.py", answers(find_lesson(11).tasks[0]).reference, "test_softmax is more than a stub"),
     (12, "exercise.py", solved(LESSON.task("softmax")), "gpt is more than a stub"),
 ])
 def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, number, file, text, words):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm.course import mutants
-from tinyllm.course.answer_keys import answers, read
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.testing import MISTAKES, VARIANTS
@@ -24,12 +24,11 @@ def judge_test(judge):
 
 @pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
 def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge_test, task):
-    verdict = judge_test(read(11)["reference"], task.op)
+    verdict = judge_test(answers(task).reference, task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(VARIANTS[task.op]) == 2
     stub = (find_lesson(11).path / "exercise.py").read_text()
     assert judge_test(stub, task.op).state == "not_attempted"
-    assert judge_test(answers(task).right[0].text, task.op).state == "passed"
 
 
 @pytest.mark.parametrize("body, state", [
@@ -102,8 +101,7 @@ def test_of_the_survivors_one_is_named_before_the_pass(judge_test):
     assert not any(s in text for s in living for text in verdict.broken)
     verdict = judge_test("def test_softmax(softmax):\n    softmax(np.ones(3, np.float32)) == 1\n")
     assert "does it assert?" in verdict.message and sentences[0] in verdict.message
-    line = "    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n"
-    most = read(11)["reference"].replace(line, "")
+    most = answers(TASKS[0]).reference.replace(", [-math.inf] * 3", "")
     verdict = judge_test(most)
     assert verdict.state == "passed" and "lives: softmax that gives NaN" in verdict.message
 
