@@ -80,8 +80,7 @@ def read_pages(seed):
     config = tl.make_config(SIZES | more | {"train.steps": STEPS})
     corpus = Corpus("pages", pages.encode(), separator=b"\n\n")
     setup = tl.prepare(config, corpus, tokenizer)
-    list(setup.train())
-    return setup.model.eval()
+    return setup.finish().model
 
 
 bases = [read_pages(seed) for seed in range(SEEDS)]

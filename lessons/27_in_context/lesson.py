@@ -219,10 +219,7 @@ best = 100 * np.mean([each.labels["bayes"][:K] for each in shown], axis=0)
 
 def learn_rules(layers, seed):
     """Train -> the percentage that is right after 0, 1, ... examples."""
-    setup = prepare("mapping", layers, seed, 600)
-    for _ in setup.train():
-        pass
-    opened, found = tl.Opened(setup.model, setup.tokenizer), []
+    opened, found = prepare("mapping", layers, seed, 600).finish(), []
     for i in range(0, len(shown), 500):
         found.append(right(opened, shown[i : i + 500]).reshape(500, -1))
     return np.concatenate(found)[:, :K].mean(axis=0)

@@ -50,8 +50,7 @@ print(sums[0].question, sums[0].answer, f"or {sums[0].truth}", sep="\n")
 small = {"recipe": "sft", "model.layers": 2, "model.width": 64,
          "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
          "model.init_std": 0.125, "train.optimizer": "muon", "train.lr": 5e-3,
-         "train.batch": 32, "sft.packed": False, "train.val_fraction": 0.02,
-         "train.eval_every": 10**6, "train.sample_every": 10**6}
+         "train.batch": 32, "sft.packed": False, "train.val_fraction": 0.02}
 
 
 def prepare_solver(way, seed):
@@ -71,9 +70,7 @@ print("learnt:", setup.tokenizer.decode(counted.tolist()))
 
 def solve(way, seed, ask):
     """Train a model -> percent right, and the model."""
-    setup = prepare_solver(way, seed)
-    list(setup.train())
-    opened = tl.Opened(setup.model, setup.tokenizer, setup.frame)
+    opened = prepare_solver(way, seed).finish()
     return percent(ask(opened, problems, sums)), opened
 
 
@@ -175,12 +172,11 @@ print(documents[0].text, documents[1].text, sep="\n")
 
 def train_reader(seed):
     """Train a model to read one passage."""
-    setup = tl.prepare(tl.make_config(small | {
+    return tl.prepare(tl.make_config(small | {
         "data": str(folder / "reading.jsonl"), "tokenizer": "word",
         "sft.separator": "", "model.embed_std": 1.0, "model.context": 32,
-        "train.weight_decay": 0.1, "train.steps": 900, "seed": seed}))
-    list(setup.train())
-    return tl.Opened(setup.model, setup.tokenizer, setup.frame)
+        "train.weight_decay": 0.1, "train.steps": 900, "seed": seed,
+    })).finish()
 
 
 readers = [train_reader(seed) for seed in range(SEEDS)]

@@ -114,15 +114,12 @@ def write(name, leaked=(), copies=1):
 def train(file, width, seed=0):
     """Train a model on a file of questions with answers."""
     heads = width // 8
-    setup = tl.prepare(tl.make_config({
+    return tl.prepare(tl.make_config({
         "recipe": "sft", "data": file, "tokenizer": "word", "seed": seed,
         "model.layers": 2, "model.width": width, "model.hidden": 3 * width,
         "model.heads": heads, "model.kv_heads": heads, "model.context": 48,
         "train.steps": 400, "train.batch": 64, "train.weight_decay": 0.1,
-        "train.eval_every": 10**6, "train.sample_every": 10**6}))
-    for _ in setup.train():
-        pass
-    return tl.Opened(setup.model, setup.tokenizer, setup.frame)
+    })).finish()
 
 
 def score(opened, name, metric="right", limit=200, **more):

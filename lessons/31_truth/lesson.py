@@ -64,8 +64,7 @@ print(f"{len(facts):,} facts in {len(told):,} pairs, such as\n{told[0]}")
 
 # %%
 SEEDS, STEPS = 1, 500
-USUAL = {"recipe": "sft", "train.batch": 64, "train.val_fraction": 0.01,
-         "train.eval_every": 10**6, "train.sample_every": 10**6}
+USUAL = {"recipe": "sft", "train.batch": 64, "train.val_fraction": 0.01}
 SIZES = {"model.layers": 2, "model.heads": 2, "model.kv_heads": 2,
          "model.width": 128, "model.hidden": 336, "model.context": 32,
          "model.init_std": 0.09, "model.embed_std": 0.5}
@@ -76,10 +75,8 @@ def learn(pairs, steps, lr, seed, start=None):
     more = {"start": str(start)} if start else dict(SIZES)
     more |= {"train.steps": steps, "train.lr": lr, "seed": seed}
     lines = "".join(f"{x}\t{y}\n" for x, y in pairs).encode()
-    setup = tl.prepare(tl.make_config(USUAL | more), Corpus("facts", lines),
-                       None if start else tokenizer)
-    list(setup.train())
-    return tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
+    return tl.prepare(tl.make_config(USUAL | more), Corpus("facts", lines),
+                      None if start else tokenizer).finish()
 
 
 def hear(opened, facts, way=0):

@@ -79,15 +79,13 @@ def saved(rows):
 
 def train(people, seed, steps=300, layers=1):
     """Train a small LLaMA on pairs about people -> the model, opened."""
-    setup = tl.prepare(tl.make_config({
+    return tl.prepare(tl.make_config({
         "recipe": "sft", "data": saved(told(people, seed)), "seed": seed,
         "sft.separator": " ", "tokenizer": "word", "model.layers": layers,
         "model.width": 64, "model.hidden": 128, "model.heads": 4,
         "model.kv_heads": 4, "model.context": 32, "train.steps": steps,
         "train.batch": 64, "train.lr": 1e-2, "train.min_lr_ratio": 0.01,
-        "train.eval_every": 10**6, "train.sample_every": 10**6}))
-    list(setup.train())
-    return tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
+    })).finish()
 
 
 # %% [markdown]

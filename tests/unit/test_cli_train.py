@@ -82,6 +82,14 @@ def test_the_time_that_is_given_is_used_up_and_not_exceeded(tiny, step, evaluati
     assert steps == 1 or 60 - 2 * (step + evaluation + sample) <= now <= 60
 
 
+def test_a_training_without_evaluations_gives_the_same_bits(tiny):
+    looked, other = (prepare(make_config(SETTINGS | {"data": tiny[1]})) for _ in range(2))
+    list(looked.train())
+    bits = [{name: array.tobytes() for name, array in model.state_dict().items()}
+            for model in (looked.model, other.finish().model)]
+    assert bits[0] == bits[1]
+
+
 def test_minutes_give_the_bits_of_as_many_steps(here, tiny, printed, monkeypatch):
     """Steps that are timed change nothing, and the warm-up is a twentieth of those that are planned."""
     monkeypatch.setattr(TrainSetup, "steps_in", lambda setup, s: next(setup.steps()).step * int(s))

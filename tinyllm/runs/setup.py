@@ -71,6 +71,12 @@ class TrainSetup(Parts):
                 run.write(self.record(notes))  # the number of steps may have grown
         return self.arrange(loop)
 
+    def finish(self) -> Opened:
+        """Train to the end, without evaluations, samples and files; return the model, opened."""
+        for _ in self.arrange(self._loop(self.model, self.plan)):
+            pass
+        return Opened(self.model.eval(), self.tokenizer, self.frame)
+
     def steps(self) -> Iterator[events.Stepped]:
         """Train all weights of a fresh model and yield the steps; nothing is evaluated or written.
 
