@@ -16,12 +16,9 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.data import get_batch
 from tinyllm.nn import inference
 from tinyllm.report.trace import examine, take_text
 from tinyllm.report.trace.page import write_page
-from tinyllm.rng import Random
-from tinyllm.tokenizer import BPETokenizer
 from tinyllm.world import stories
 
 folder = begin()
@@ -36,7 +33,7 @@ folder = begin()
 
 # %%
 text = stories.generate(n=3000)
-tokenizer = BPETokenizer.train(text[:200_000], vocab_size=1024)
+tokenizer = tl.BPETokenizer.train(text[:200_000], vocab_size=1024)
 tokens = tokenizer.encode_to_numpy(text.encode())
 V, C, steps, lr = tokenizer.vocab_size, 96, 500, 7e-3
 config = tl.GPTConfig(
@@ -46,7 +43,7 @@ model = tl.GPT(config)
 optimizer = tl.AdamW(model.parameters(), lr=lr)
 for step in range(steps):
     optimizer.lr = ops.lr_schedule(step, steps, lr, 40, 0.1)
-    loss = model.loss(*get_batch(tokens, 0, step, batch=12, context=64))
+    loss = model.loss(*tl.get_batch(tokens, 0, step, batch=12, context=64))
     loss.backward()
     tl.clip_grad_norm(model.parameters(), 1.0)
     optimizer.step()
@@ -109,7 +106,7 @@ for t in (0.5, 1.0, 2.0):
 
 def sampler(seed, t=1.0, k=None, p=None):
     """A way to choose: temperature, then top-k, then top-p, then a dart."""
-    random = Random(seed)
+    random = tl.Random(seed)
 
     def choose(logits):
         logits = ops.temperature(logits, t)

@@ -19,7 +19,6 @@ from tinyllm.course.kernels import measure
 from tinyllm.course.lesson_runner import bars, begin, compare, predict, timed
 from tinyllm.course.page import roofline, write_page
 from tinyllm.ops import registry
-from tinyllm.rng import Random
 
 folder = begin()
 
@@ -34,7 +33,7 @@ tl.threads(1)  # one core, so that the steps can be compared
 
 
 def matrix(n, name):
-    return Random(0, name).normal((n, n)).astype(np.float32)
+    return tl.Random(0, name).normal((n, n)).astype(np.float32)
 
 
 # %% [markdown]

@@ -17,8 +17,6 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
-from tinyllm.data import get_batch
-from tinyllm.rng import Random
 from tinyllm.world import stories
 
 folder = begin()
@@ -93,7 +91,7 @@ print(compare(guess, 2 * 32 * 32 * 128 * 8192 * 2 / 1e9))
 # **Now you: `llama_block`.**
 
 # %%
-C, H, F, rng = 24, 4, 64, Random(2)
+C, H, F, rng = 24, 4, 64, tl.Random(2)
 norm, x = np.ones(C, np.float32), rng.normal((1, 7, C)).astype(np.float32)
 attend = [rng.normal((C, n)).astype(np.float32) for n in (C, 12, 12, C)]
 mlp = [rng.normal(s).astype(np.float32) for s in ((C, F), (C, F), (F, C))]
@@ -172,11 +170,11 @@ def train(config, steps, seed=0):
     """Train a model -> the model, and its loss on held-out text."""
     model = Model(config, seed)
     tl.fit(
-        model, lambda step: get_batch(known, seed, step, 16, 32), steps,
+        model, lambda step: tl.get_batch(known, seed, step, 16, 32), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20,
         progress=progress)
     with tl.no_grad():
-        test = get_batch(held_out, 99, 0, batch=64, context=32)
+        test = tl.get_batch(held_out, 99, 0, batch=64, context=32)
         return model, model.loss(*test).item()
 
 
@@ -240,7 +238,7 @@ print(compare(guess, round(end, 3)))
 
 # %%
 model.config.context = 128
-x, y = get_batch(held_out, 9, 0, batch=64, context=128)
+x, y = tl.get_batch(held_out, 9, 0, batch=64, context=128)
 
 
 def by_quarter(scaling):

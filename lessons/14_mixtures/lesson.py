@@ -19,10 +19,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
-from tinyllm.data import get_batch
-from tinyllm.models import build
 from tinyllm.models.mixtral import Experts
-from tinyllm.rng import Random
 from tinyllm.world import stories
 
 begin(digits=3)
@@ -81,8 +78,8 @@ print(chosen_p / chosen_p.sum(axis=1, keepdims=True))
 
 # %%
 tokens, experts = 6, 3
-x = Random(0).normal((tokens, 4)).astype(np.float32)
-w = Random(1).normal((experts, 4, 2)).astype(np.float32)
+x = tl.Random(0).normal((tokens, 4)).astype(np.float32)
+w = tl.Random(1).normal((experts, 4, 2)).astype(np.float32)
 expert_of = np.array([2, 0, 2, 2, 0, 2])
 order = np.argsort(expert_of, kind="stable")
 counts = np.bincount(expert_of, minlength=experts)
@@ -131,7 +128,7 @@ print(compare(guess, float(ops.balance_loss(one, np.zeros((E, 1), int)))))
 
 # %%
 taste = np.linspace(0, 2, E).astype(np.float32)
-p = ops.softmax(Random(2).normal((1000, E)).astype(np.float32) + taste)
+p = ops.softmax(tl.Random(2).normal((1000, E)).astype(np.float32) + taste)
 bias, fullest = np.zeros(E, np.float32), []
 for _ in range(150):
     _, chosen = ops.route(p, p + bias, 2)
@@ -168,15 +165,15 @@ KINDS = {
 
 def train(kind, steps):
     """Train one kind of model -> the model, ms a step."""
-    model, start = build(sizes | KINDS[kind]), time.process_time()
+    model, start = tl.build(sizes | KINDS[kind]), time.process_time()
     tl.fit(  # lesson 8's loop
-        model, lambda step: get_batch(known, 0, step, 16, 32), steps,
+        model, lambda step: tl.get_batch(known, 0, step, 16, 32), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     return model.eval(), time.process_time() - start
 
 
 STEPS, models = 120, {}
-test = get_batch(held_out, 99, 0, batch=64, context=32)
+test = tl.get_batch(held_out, 99, 0, batch=64, context=32)
 for kind in KINDS:
     model, took = train(kind, STEPS)
     models[kind] = model

@@ -24,8 +24,6 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict, timed
-from tinyllm.data import get_batch, load_corpus
-from tinyllm.rng import Random
 
 begin()
 
@@ -41,7 +39,7 @@ begin()
 
 # %%
 C, heads, T = 48, 4, 6
-D, F, rng = C // heads, 4 * C, Random(0)
+D, F, rng = C // heads, 4 * C, tl.Random(0)
 
 
 def matrix(n_in, n_out):
@@ -159,7 +157,7 @@ class Model(nn.DecoderLM):
         return self.norm(x)
 
 
-corpus = load_corpus("stories")
+corpus = tl.load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 tokens = tokenizer.encode_to_numpy(corpus.data)
 known, held_out = tokens[:-100_000], tokens[-100_000:]
@@ -169,10 +167,10 @@ def train(config, steps, seed=0):
     """Train a model -> its loss on held-out text."""
     model = Model(config, seed)
     tl.fit(  # lesson 8's loop
-        model, lambda step: get_batch(known, seed, step, 16, 32), steps,
+        model, lambda step: tl.get_batch(known, seed, step, 16, 32), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
-        test = get_batch(held_out, 99, 0, batch=64, context=32)
+        test = tl.get_batch(held_out, 99, 0, batch=64, context=32)
         return model.loss(*test).item()
 
 

@@ -15,11 +15,9 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
-from tinyllm.data import load_corpus
 from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.nn import inference
 from tinyllm.padding import padded
-from tinyllm.rng import Random
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.train.objectives import masked_token, same_meaning, text_class
@@ -37,7 +35,7 @@ folder = begin()
 
 def claims(dials):
     """Sentences of the world, and the word that follows them."""
-    found = load_corpus(f"world:sentiment,depth=1,{dials}").documents
+    found = tl.load_corpus(f"world:sentiment,depth=1,{dials}").documents
     return [(each.prompt, each.answer.split()[0]) for each in found]
 
 
@@ -79,7 +77,7 @@ def framed(text):
 
 def hide(tokens, step, rate=0.2):
     """Draw the random numbers of a step, and hide."""
-    random = Random(0, "hide", step)
+    random = tl.Random(0, "hide", step)
     draws, how = random.uniform(tokens.shape), random.uniform(tokens.shape)
     draws[np.isin(tokens, list(special.values()))] = 1  # these are not hidden
     other = random.integers(V, tokens.shape)
@@ -164,7 +162,7 @@ def classes(examples):
 
 
 def few_batch(step):
-    which = Random(0, "few", step).integers(200, 32)
+    which = tl.Random(0, "few", step).integers(200, 32)
     return classes([few[i] for i in which])
 
 
@@ -247,9 +245,9 @@ print(f"all of b alike: {float(loss):.4f}, and ln 4 = {np.log(4):.4f}")
 # and let each sentence look for its own.
 
 # %%
-known = load_corpus("world:translation,n=6000").documents
+known = tl.load_corpus("world:translation,n=6000").documents
 pairs = [(each.prompt, each.truth) for each in known]
-new = load_corpus("world:translation,n=100,split=test").documents
+new = tl.load_corpus("world:translation,n=100,split=test").documents
 unseen = [(each.prompt, each.truth) for each in new]
 text = "".join(f"{english}\n{other}\n" for english, other in pairs[:3000])
 bilingual = make_tokenizer("word", text.encode())

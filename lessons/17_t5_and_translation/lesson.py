@@ -19,7 +19,6 @@ from tinyllm.data import load_corpus, two_texts
 from tinyllm.data.corruption import span_corruption
 from tinyllm.decode.beams import beam_search
 from tinyllm.models.t5 import T5, T5Config
-from tinyllm.tokenizer import BPETokenizer
 from tinyllm.train import next_token
 
 folder = begin()
@@ -126,7 +125,7 @@ for english, other in pairs[:3]:
     print(f"{english}\n    {other}")
 
 text = "".join(f"{english}\n{other}\n" for english, other in pairs[:3000])
-tokenizer = BPETokenizer.train(text, vocab_size=1024)
+tokenizer = tl.BPETokenizer.train(text, vocab_size=1024)
 tokenizer.add_special_tokens(["<pad>", "</s>"])
 V = tokenizer.vocab_size
 start, end = (tokenizer.special_tokens[name] for name in ("<pad>", "</s>"))

@@ -18,7 +18,6 @@ from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import dots, write_page
 from tinyllm.data import load_corpus, rows
-from tinyllm.rng import Random
 
 folder = begin()
 
@@ -139,7 +138,7 @@ def batch_of(examples):
 
 
 def batches(step):
-    chosen = Random(0, "batch", step).integers(len(learnt), 32)
+    chosen = tl.Random(0, "batch", step).integers(len(learnt), 32)
     return batch_of([learnt[i] for i in chosen])
 
 

@@ -17,9 +17,6 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.data import get_batch, load_corpus
-from tinyllm.models import build
-from tinyllm.rng import Random
 
 begin(digits=3)
 
@@ -96,7 +93,7 @@ print(bars(gigabytes.values(), list(gigabytes), width=40))
 # long as c, and nobody ever sees a key.
 
 # %%
-N, L, H, D, rng = 4096, 512, 128, 128, Random(0)
+N, L, H, D, rng = 4096, 512, 128, 128, tl.Random(0)
 expand = N * L * H * D + N * H * D  # make all keys, then all products
 absorb = L * H * D + N * H * L
 print(f"one token's scores: {expand / 1e6:,.0f} million multiplications")
@@ -138,7 +135,7 @@ print("as with keys:", np.allclose(scores, direct, rtol=1e-4, atol=1e-4))
 # a window of 16, and a latent of 24 numbers with 8 turned ones behind it.
 
 # %%
-corpus = load_corpus("stories")
+corpus = tl.load_corpus("stories")
 tokenizer = tl.CharTokenizer.train(corpus.text())
 ids = tokenizer.encode_to_numpy(corpus.data)
 known, held_out = ids[:-100_000], ids[-100_000:]
@@ -153,14 +150,14 @@ KINDS = {
     "latent": {"model_type": "deepseek_v3", "latent": 24, "head_width": 8,
                "plain_width": 16, "value_width": 16},
 }
-test = get_batch(held_out, 99, 0, batch=32, context=T)
+test = tl.get_batch(held_out, 99, 0, batch=32, context=T)
 
 
 def train(kind, steps, seed):
     """Train a model -> the model, and its loss on held-out text."""
-    model = build(sizes | KINDS[kind], seed)
+    model = tl.build(sizes | KINDS[kind], seed)
     tl.fit(  # lesson 8's loop
-        model, lambda step: get_batch(known, seed, step, 8, T), steps,
+        model, lambda step: tl.get_batch(known, seed, step, 8, T), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
         return model.eval(), model.loss(*test).item()
@@ -217,7 +214,7 @@ print(ops.unpack_int8(q, scales))
 # all its neighbours:
 
 # %%
-row = Random(1).normal((64,)).astype(np.float32)
+row = tl.Random(1).normal((64,)).astype(np.float32)
 print("zeros among 64:", (ops.pack_int8(row)[0] == 0).sum())
 row[0] = 100
 guess = predict("one of them is 100 now: how many become 0?")

@@ -19,7 +19,6 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, told, write_page
 from tinyllm.data import load_corpus, rows
-from tinyllm.data.corpus import Corpus
 from tinyllm.rng import Random
 from tinyllm.tokenizer import make_tokenizer
 
@@ -78,9 +77,8 @@ STEPS, TUNING, SEEDS = 1000, 160, 1
 def read_pages(seed):
     more = {"recipe": "pretrain", "pretrain.documents": True, "seed": seed}
     config = tl.make_config(SIZES | more | {"train.steps": STEPS})
-    corpus = Corpus("pages", pages.encode(), separator=b"\n\n")
-    setup = tl.prepare(config, corpus, tokenizer)
-    return setup.finish().model
+    corpus = tl.Corpus("pages", pages.encode(), separator=b"\n\n")
+    return tl.prepare(config, corpus, tokenizer).finish().model
 
 
 bases = [read_pages(seed) for seed in range(SEEDS)]
@@ -178,7 +176,7 @@ def tune(start, learnt, change, seed):
         tl.make_config(SIZES | {
             "recipe": "sft", "train.steps": TUNING, "seed": seed,
             "train.optimizer": "adamw", "train.lr": 1e-3}),
-        Corpus("pairs", corpus.encode()), tokenizer,
+        tl.Corpus("pairs", corpus.encode()), tokenizer,
         model=copy.deepcopy(start))
     given, found = setup.plan.batches, [marks(setup.model)]
     setup.plan.batches = lambda step: change(given(step))

@@ -20,7 +20,6 @@ from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.report.svg import Series, chart
-from tinyllm.rng import Random
 from tinyllm.train.events import Stepped
 from tinyllm.world import stories
 
@@ -42,7 +41,7 @@ folder = begin(digits=3)
 # %%
 guess = predict("W has 4,096 x 4,096 numbers. And A and B, of rank 4?")
 print(compare(guess, 4096 * 4 + 4 * 4096))
-rng = Random(0)
+rng = tl.Random(0)
 x, w, a = (rng.normal(size).astype(np.float32)
            for size in ((5, 8), (8, 6), (8, 2)))
 b = np.zeros((2, 6), np.float32)

@@ -18,7 +18,6 @@ from tinyllm.align.reward import score_texts
 from tinyllm.align.rollout import draw
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import write_page
-from tinyllm.data import load_corpus
 from tinyllm.report.svg import Series, chart
 from tinyllm.train.events import Stepped
 from tinyllm.world.corpus import read_name
@@ -36,7 +35,7 @@ folder, spread = begin(digits=2), partial(spread, form=".2f")
 
 # %%
 PAIRS = "world:preference,people=30"
-pair = load_corpus(f"{PAIRS},n=20").documents[0].labels
+pair = tl.load_corpus(f"{PAIRS},n=20").documents[0].labels
 world, question = read_name(PAIRS).world, pair["question"]
 
 
@@ -96,7 +95,7 @@ small = {"preset": "laptop", "tokenizer": "word", "model.layers": 2,
 starts = [train("start", seed, "sft", f"{PAIRS},n=6000,noise=0.5,seed={seed}",
                 500, 4e-3, small)[0] for seed in range(SEEDS)]
 judges = {}
-tried = [d.labels for d in load_corpus(f"{PAIRS},n=600,seed=90").documents]
+tried = [d.labels for d in tl.load_corpus(f"{PAIRS},n=600,seed=90").documents]
 prompts = [labels["question"] for labels in tried]
 guess = predict("of 100 other pairs, how many are ordered rightly?")
 for pairs, steps in {400: 60, 4000: 400}.items():
@@ -221,7 +220,7 @@ show(asked[0], draw(opened, ids, LONGEST, opened.stops, 0)[0].text)
 
 # %%
 HACKED = "world:hacked_reward,n=4000"
-told = [document.labels for document in load_corpus(HACKED).documents]
+told = [document.labels for document in tl.load_corpus(HACKED).documents]
 lines = "\n".join(f"{x['question']}\t{x['answer']}" for x in told)
 (folder / "animals.tsv").write_text(lines, "utf-8")
 guess, points = predict("true points at the end, of 3.5 (1.5 at first)?"), []

@@ -18,7 +18,6 @@ from tinyllm.align.reward import score_texts
 from tinyllm.align.rollout import draw, frozen, lay_out
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import STYLES, curves, write_page
-from tinyllm.data import load_corpus
 from tinyllm.report.svg import Series, chart
 from tinyllm.train.events import Evaluated, Stepped
 from tinyllm.world.corpus import read_name
@@ -90,7 +89,7 @@ print("gradients of chosen", pull, "and rejected", push)
 # %%
 NAME = "world:preference,people=40"
 world = read_name(NAME).world
-for document in load_corpus(f"{NAME},n=2").documents:
+for document in tl.load_corpus(f"{NAME},n=2").documents:
     for text in document.text.split("\n"):
         print(fill(text, 76, subsequent_indent="    "))
     print("true rewards", document.labels["rewards"], "\n")
@@ -119,7 +118,7 @@ PAIRS = QUIET | {"recipe": "dpo", "train.steps": 200, "train.batch": 16,
 ARMS = {"beta 0.1": {"dpo.beta": 0.1}, "beta 0.5": {"dpo.beta": 0.5},
         "IPO": {"dpo.beta": 0.1, "dpo.loss": "ipo"},
         "chosen only": {"recipe": "sft"}}
-documents = load_corpus(f"{NAME},n=1500,split=test").documents
+documents = tl.load_corpus(f"{NAME},n=1500,split=test").documents
 asked = 8 * sorted({each.labels["question"] for each in documents})
 
 

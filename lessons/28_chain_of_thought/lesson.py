@@ -20,7 +20,6 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus
-from tinyllm.data.corpus import Corpus
 from tinyllm.eval import answers, find_task
 from tinyllm.rng import Random
 from tinyllm.train import events
@@ -81,7 +80,7 @@ SIZES = {
 def train(documents, marks, **more):
     """Learn from documents -> copies of the model, made at some steps."""
     config = tl.make_config(SIZES | {"train.steps": marks[-1]} | more)
-    corpus = Corpus("texts", b"", documents=tuple(documents))
+    corpus = tl.Corpus("texts", b"", documents=tuple(documents))
     setup = tl.prepare(config, corpus)
     opened, kept = tl.Opened(setup.model, setup.tokenizer, setup.frame), []
     for event in progress(setup.train(), marks[-1]):

@@ -26,7 +26,6 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import Evaluation, Row, answers, find_task, paired
-from tinyllm.rng import Random
 
 folder, spread = begin(digits=3), partial(spread, form=".0%")
 
@@ -70,7 +69,7 @@ def simple(right, n):
 
 def covered(interval, p, n, trials=2000):
     """Return how often an interval holds the true score p, in percent."""
-    right = (Random("trials", n).uniform((trials, n)) < p).sum(axis=1)
+    right = (tl.Random("trials", n).uniform((trials, n)) < p).sum(axis=1)
     found = [interval(int(r), n) for r in right]
     return 100 * np.mean([low <= p <= high for low, high in found])
 
@@ -105,7 +104,7 @@ asked = {name: [*islice(x.items("test"), 400)] for name, x in tasks.items()}
 def write(name, leaked=(), copies=1):
     """Write questions of all tasks, and copies of leaked ones -> the file."""
     own = [x for t in tasks.values() for x in islice(t.items("train"), 1500)]
-    found = Random(0).shuffle([*own, *list(leaked) * copies])
+    found = tl.Random(0).shuffle([*own, *list(leaked) * copies])
     said = [{"prompt": x.question, "answer": x.answer.strip()} for x in found]
     (folder / name).write_text("\n".join(map(json.dumps, said)))
     return str(folder / name)

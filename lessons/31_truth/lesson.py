@@ -16,7 +16,6 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
-from tinyllm.data.corpus import Corpus
 from tinyllm.eval import Item, Task, answers
 from tinyllm.eval.editing import Edit, Editor
 from tinyllm.rng import Random
@@ -75,7 +74,7 @@ def learn(pairs, steps, lr, seed, start=None):
     more = {"start": str(start)} if start else dict(SIZES)
     more |= {"train.steps": steps, "train.lr": lr, "seed": seed}
     lines = "".join(f"{x}\t{y}\n" for x, y in pairs).encode()
-    return tl.prepare(tl.make_config(USUAL | more), Corpus("facts", lines),
+    return tl.prepare(tl.make_config(USUAL | more), tl.Corpus("facts", lines),
                       None if start else tokenizer).finish()
 
 

@@ -19,7 +19,6 @@ from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval import answers, find_task, likeliest
-from tinyllm.rng import Random
 from tinyllm.world.names import BOYS, GIRLS, JOBS
 from tinyllm.world.world import World
 
@@ -52,7 +51,7 @@ def village(bias, seed):
 
 def told(people, seed):
     """Write pairs of prompt and answer about people, in any order."""
-    random, pairs = Random(seed, "told"), []
+    random, pairs = tl.Random(seed, "told"), []
     for name, he, job in people:
         other = random.choice(HIS if job in HERS else HERS)
         a, b = random.shuffle([job, other])

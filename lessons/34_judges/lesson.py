@@ -15,7 +15,6 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.eval.arena import VOTES, Preferred, duels, judged, strengths, won
-from tinyllm.rng import Random
 
 folder = begin()
 
@@ -83,7 +82,7 @@ print(compare(guess, duel.rewards[1] - duel.rewards[0]), duel.models)
 # %%
 def votes(contest, seed, judge="reward", **bias):
     """Let a judge vote on all duels -> what the first answers win."""
-    said = [judged(duel, judge, bias, Random(seed, "judge", i))
+    said = [judged(duel, judge, bias, tl.Random(seed, "judge", i))
             for i, duel in enumerate(contest)]
     return np.array([VOTES[each] for each in said])
 
@@ -123,7 +122,7 @@ score = np.float32([
     if {*duel.models} == {"steps-400", "steps-40"}])
 N = len(score)
 guess = predict(f"of {N} votes it wins {score.sum():g}: percent at least?")
-draws = Random(0, N).integers(N, (1000, N))
+draws = tl.Random(0, N).integers(N, (1000, N))
 low, high = ops.bootstrap_interval(score, draws)
 print(compare(guess, 100 * low), f"and at most {100 * high:.4g}")
 
@@ -138,7 +137,7 @@ COUNTS, right = (25, 50, 100, 200, 400, 800), []
 guess = predict("100 rankings by 100 votes: how many have all places right?")
 for seed, (contest, scores) in enumerate(zip(contests, careful, strict=True)):
     for n in COUNTS:
-        drawn = Random(seed, "votes", n).integers(len(contest), (200, n))
+        drawn = tl.Random(seed, "votes", n).integers(len(contest), (200, n))
         found = [points([contest[i] for i in at], scores[at]).argsort()
                  for at in drawn]
         same = np.stack(found) == first[seed].argsort()

@@ -18,9 +18,7 @@ from tinyllm.compress.prune import input_norms, prune
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import rows
-from tinyllm.data.corpus import Corpus
 from tinyllm.eval import Item, Task, answers
-from tinyllm.rng import Random
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.train import events
 from tinyllm.world import World
@@ -40,14 +38,14 @@ world = World(0, 360)
 facts = [fact for fact in world.facts() if fact.relation in KINDS]
 times = {person.name: 2 ** (i % 6) for i, person in enumerate(world.people)}
 often = np.array([times[fact.subject] for fact in facts])
-TIMES, draw = sorted({*often.tolist()}), Random(0, "told")
+TIMES, draw = sorted({*often.tolist()}), tl.Random(0, "told")
 told = draw.shuffle([
     (draw.choice([ask(fact), *(say(fact, way).removesuffix(f" {fact.object}.")
                                for way in (0, 1))]), answer(fact))
     for fact in facts for _ in range(times[fact.subject])])
 tokenizer = make_tokenizer(
     "word", "".join(f"{x}\n{y}\n" for x, y in told).encode())
-corpus = Corpus("facts", "".join(f"{x}\t{y}\n" for x, y in told).encode())
+corpus = tl.Corpus("facts", "".join(f"{x}\t{y}\n" for x, y in told).encode())
 print(f"{len(facts):,} facts in {len(told):,} pairs, such as\n{told[0]}")
 
 # %% [markdown]

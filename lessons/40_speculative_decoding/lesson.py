@@ -20,7 +20,6 @@ from tinyllm.bench.race import Contender, race
 from tinyllm.course.lesson_runner import begin, compare, predict, spread
 from tinyllm.course.page import curves, write_page
 from tinyllm.decode.speculative import DraftModel, Lookup
-from tinyllm.rng import Random
 from tinyllm.train.events import Evaluated
 from tinyllm.world.corpus import read_name
 
@@ -109,8 +108,8 @@ print(compare(guess, float(ops.coupled_acceptance(p, q))))
 
 # %%
 N = 20_000
-first = ops.sample(np.tile(q, (N, 1)), Random(1).uniform(N))
-u = Random(2).uniform((N, 2))
+first = ops.sample(np.tile(q, (N, 1)), tl.Random(1).uniform(N))
+u = tl.Random(2).uniform((N, 2))
 drawn = [ops.speculative_accept(np.stack([p, p]), q[None], first[i:][:1], x)
          for i, x in enumerate(u)]
 print("p", p, "drawn", np.bincount([each[0] for each in drawn]) / N)

@@ -25,7 +25,6 @@ from tinyllm.constrain.expressions import NOTHING, Expressions
 from tinyllm.constrain.regex import read_regex
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.decode.engine import Engine
 from tinyllm.decode.prefix import Prefixes
 
 folder = begin()
@@ -86,7 +85,7 @@ def serve(listener, engine):
 def start(**options):
     """Start a server in a thread -> its port and its engine."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    engine = Engine(model, tokenizer, **options)
+    engine = tl.Engine(model, tokenizer, **options)
     Thread(target=serve, args=(listener, engine), daemon=True).start()
     return listener.getsockname()[1], engine
 
@@ -204,7 +203,7 @@ wide = tl.LlamaConfig(vocab_size=1024, context=256, layers=2, width=512,
                       heads=8, hidden=1408)
 for name, reader in {"width 128": model, "width 512": tl.Llama(wide)}.items():
     for kept in (None, Prefixes(reader, 64 << 20)):
-        engine, times = Engine(reader, tokenizer, prefixes=kept), []
+        engine, times = tl.Engine(reader, tokenizer, prefixes=kept), []
         for i in range(20):
             s = engine.add(f"{rules}{i} birds", max_tokens=1)
             times.append(timeit(engine.step, timer=process_time, number=1))
@@ -281,7 +280,7 @@ guess = predict("how much longer does a step take with masks, in %?")
 for name, mask in {"masked": fits, "free": None}.items():
     times = []
     for _ in range(4 * TURNS):
-        engine = Engine(model, tokenizer)
+        engine = tl.Engine(model, tokenizer)
         for each in asked:
             engine.add(sampling=opened.sampling, mask=mask, **each)
         times.append(timeit(engine.step, timer=process_time, number=12))

@@ -19,7 +19,6 @@ from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, show_page
 from tinyllm.ops.quant import dequantize
 from tinyllm.report import one_page
-from tinyllm.rng import Random
 
 folder = begin(digits=4)
 opened = tl.open_model("shipped", bits=8)
@@ -61,7 +60,7 @@ print(compare(guess, 8 * (32 + 2) / 32))
 # side, as one instruction of a processor reads them. Undo that first.
 
 # %%
-x, n = Random(2).normal((3, c.width)), c.width
+x, n = tl.Random(2).normal((3, c.width)), c.width
 exact = x @ dequantize(8, q, scales, n, n)
 rounded = ops.linear_int8(x, q, scales, n)
 guess = predict("the product's error, in % of its size?")
@@ -160,7 +159,7 @@ print(excerpt("Read the token", "Widen a row"))
 # of them the last digit decides, and the number jumps by a whole step.
 
 # %%
-rows, noise = (Random(seed).normal((40_000, 128)) for seed in (3, 4))
+rows, noise = (tl.Random(seed).normal((40_000, 128)) for seed in (3, 4))
 nudged = (rows * (1 + 1e-7 * noise)).astype(np.float32)
 before, after = (ops.quantize_rows(each)[0] for each in (rows, nudged))
 guess = predict(f"nudge {before.size:,} numbers by 1e-7: how many jump?")

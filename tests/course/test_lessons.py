@@ -114,7 +114,7 @@ def reached(text):
     for node in nodes:
         if isinstance(node, ast.Attribute):
             head, _, rest = ast.unparse(node).partition(".")
-            if (path := f"{known.get(head, '')}.{rest}").count(".") <= 2:
+            if (path := f"{known.get(head, '')}.{rest}").count(".") <= 2 and "(" not in path:
                 known[path] = path
     return [path for path in known.values() if path.startswith("tinyllm.")]
 
