@@ -86,6 +86,7 @@ def test_samples_and_no_other_texts_read_back_to_the_same_facts_and_the_same_bit
         assert story.logprob == pytest.approx(known[story.text].logprob)
     facts = max((grammar.sample(Random(i)).labels for i in range(9)), key=len)
     assert set(facts) == {"hero", "other", "toy", "bad", "played"}
+    assert [*RULES] == ["story", "meets", "played", "end"]  # and no comment
     for t in texts[:50]:
         assert not any(map(grammar.parse, (t.text[:-1], "x" + t.text, t.text + "y")))
     assert grammar.parse("") is None
