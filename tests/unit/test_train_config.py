@@ -27,6 +27,7 @@ from tinyllm.train.loop import Progress
     ("train.step", "3", "did you mean train.steps"), ("model.vocab_size", "3", "unknown setting"),
     ("eps", "3", "did you mean model.eps"), ("zzz", "3", "'zzz'; `tinyllm train --settings` lists them all"),
     ("model.scaling", "[" * 10**5, "model.scaling must be JSON"), ("seed.x", 1, "unknown setting 'seed.x'"),
+    ("lora.rank", "-1", "lora.rank must be"), ("pretrain.middle", "2", "pretrain.middle must be"),
     *((name, {}, "no recipe {}" if name == "recipe" else f"{name} must be .*, got {{}}") for name in
       ("recipe", "preset", "data", "tokenizer", "start", "seed", "train.lr", "model.type", "model.heads")),
 ])
