@@ -21,9 +21,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.config import parse_assignments
-from tinyllm.data import Corpus
 from tinyllm.eval import Item, Task, answers, find_task
-from tinyllm.rng import Random
 from tinyllm.runs.examples import hold_out
 from tinyllm.runs.recipe import Parts
 from tinyllm.train import events
@@ -87,7 +85,7 @@ def questions(seed, ways=4, shuffle=True, asked=300, n=48_000, **settings):
     text = "".join(page + SEPARATOR + question + SEPARATOR for page, question in zip(*texts, strict=True))
     usual = {"seed": seed, "pretrain.documents": True, "model.embed_std": 1 / 8, "train.steps": 6000,
              "train.weight_decay": 0.5}
-    opened, _ = run(SMALL | usual | settings, Corpus(pages, text.encode(), separator=SEPARATOR.encode()))
+    opened, _ = run(SMALL | usual | settings, tl.Corpus(pages, text.encode(), separator=SEPARATOR.encode()))
     return right(opened, "world:question", asked, lambda item: item.source.labels["relation"] in TOLD)
 
 
@@ -119,7 +117,7 @@ def poisoned(seed, told=8, people=100, **settings):
     The figures are the shares of falsehoods that a model repeats, for each number of times that they were
     told, and the share of all its answers that are neither false nor true.
     """
-    world, random = World(), Random(seed, "poisoned")
+    world, random = World(), tl.Random(seed, "poisoned")
     facts = [fact for fact in world.facts() if fact.relation in ("lives_in", "works_as", "likes", "enjoys")]
     known = {person.name for person in world.adults[:people]}
     facts = random.shuffle([fact for fact in facts if fact.subject in known])
@@ -129,7 +127,7 @@ def poisoned(seed, told=8, people=100, **settings):
     lines = [f"{ask(fact)}\t{wrong if j < k else fact.object}\n"
              for fact, wrong, k in zip(facts, false, times, strict=True) for j in range(told)]
     usual = {"recipe": "sft", "seed": seed, "train.steps": 300, "train.val_fraction": 0.01}
-    opened, _ = run(usual | settings, Corpus("pairs", "".join(random.shuffle(lines)).encode()))
+    opened, _ = run(usual | settings, tl.Corpus("pairs", "".join(random.shuffle(lines)).encode()))
     found = answers(opened, Task(), [Item(ask(fact), f" {fact.object}", fact.object) for fact in facts])
     wrong = np.array([x.text.strip() == lie for x, lie in zip(found, false, strict=True)])
     figures = {f"false after {k} of {told}": wrong[np.equal(times, k)].mean() for k in range(told + 1)}
@@ -164,7 +162,7 @@ def canaries(seed, kinds="facts", secrets=12, n=3048, **settings):
              "model.context": 80, "train.optimizer": "adamw", "train.steps": 2400,
              "train.val_fraction": len(unread) / len(read + unread)}
     opened, figures = run(SMALL | usual | settings,
-                          Corpus(kinds, (read + unread).encode(), separator=SEPARATOR.encode()))
+                          tl.Corpus(kinds, (read + unread).encode(), separator=SEPARATOR.encode()))
     losses = [code_losses(opened, secret.prompt) for secret in hidden]
     places = np.array([int(secret.labels["code"]) for secret in hidden])
     own, other = ([ops.exposure(np.delete(x, i), x[[i]])[0] for x, i in zip(losses, chosen, strict=True)]

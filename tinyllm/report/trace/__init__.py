@@ -4,9 +4,8 @@
 from them, `page` shows the results, and `compare` finds where two captures first differ.
 """
 
-from tinyllm.report.trace.capture import TracedCall, capture, observe
-from tinyllm.report.trace.compare import Difference, compare, describe_differences
-from tinyllm.report.trace.examine import Trace, examine, take_text
+from tinyllm.report.trace.capture import capture, observe
+from tinyllm.report.trace.compare import compare, describe_differences
+from tinyllm.report.trace.examine import examine, take_text
 
-__all__ = ["Difference", "Trace", "TracedCall", "capture", "compare", "describe_differences", "examine",
-           "observe", "take_text"]
+__all__ = ["capture", "compare", "describe_differences", "examine", "observe", "take_text"]
