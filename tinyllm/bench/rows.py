@@ -65,7 +65,7 @@ def op_races(quick: bool = False) -> Iterator[Race]:
 
 
 def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
-    """Return (op, args, kwargs, its FLOPs if counted) for each op with a kernel and combination of shapes."""
+    """Return (op, args, kwargs, amounts such as FLOPs) of each op with a kernel and each set of shapes."""
     found: dict[tuple, tuple] = {}
 
     def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +111,7 @@ def train_races(quick: bool = False) -> Iterator[Race]:
 
 
 def training_step(model: Any, batch: int, private: bool = False) -> Callable[[], float]:
-    """Return a function that trains a model on a batch of random tokens, if asked privately -> the loss."""
+    """Return a function that trains a model for a step on random tokens, perhaps privately -> the loss."""
     c = model.config
     tokens = np.random.default_rng(0).integers(0, c.vocab_size, (batch, c.context + 1))
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))

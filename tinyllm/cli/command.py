@@ -34,7 +34,7 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
 
 
 def read_docstring(function: Callable) -> tuple[str, dict[str, tuple[str | None, str]], str]:
-    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples); check its names."""
+    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples), and check it."""
     text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nexample")
     shown = {_shown(p) for p in _parameters(function)}
     text, _, about = text.rpartition("\n\n") if shown else (text, "", "")

@@ -201,7 +201,7 @@ class Bert(Pretrained, nn.LanguageModel):
 
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:
-        """Score every class of a text from its first position: tokens (B, T), as `hidden` -> (B, labels)."""
+        """Score every class of a text from its first position: arguments as for `hidden` -> (B, labels)."""
         if self.config.task != "classify":
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
         summary = self.pooler(self.hidden(tokens, segments, seen)[:, 0]).tanh()
