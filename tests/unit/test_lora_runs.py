@@ -11,6 +11,7 @@ from tiny_run import begun, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import nn
+from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
 BERT = {"preset": "nano", "model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 8,
@@ -59,6 +60,17 @@ def test_an_adapter_of_a_quantised_run_resumes_with_the_same_bits_and_is_never_m
     list(again := resumed_training(second.folder))
     assert same(again.setup.reference(), opened) and not same(again.model, opened)
     assert not os.path.lexists(tmp_path / "other")
+
+
+@pytest.mark.parametrize("kind", ["whole", "tuned"])
+def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, request, kind):
+    run = tl.Run(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))
+    setup = reopen(run, run.read().config)
+    truth = {name: array.copy() for name, array in setup.model.state_dict().items()}
+    for p in setup.model.parameters(trainable=True):
+        p.data = np.zeros_like(p.data)
+    setup.train(run, resume=True)
+    assert all(np.array_equal(array, truth[name]) for name, array in setup.model.state_dict().items())
 
 
 def test_a_base_that_changes_while_its_adapter_is_trained_is_noticed(tmp_path, whole, text):
