@@ -15,7 +15,6 @@ from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, use
 
 TINY = {"model_type": "gpt2", "vocab_size": 11, "layers": 1, "heads": 2, "width": 8, "context": 8}
-needs_kernels = pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +92,7 @@ def test_who_computes_something_else_does_not_race(wrong):
         list(compare({"ours": missing, "other": ours}, 0))
 
 
-@needs_kernels
+@pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
 def test_the_ops_to_measure_are_those_of_training_and_generating():
     found = rows.op_calls(TINY, 2)
     by_name = {op: (args, amounts) for op, args, _, amounts in found}

@@ -18,7 +18,6 @@ from tinyllm.ops.registry import _compiled
 
 EXACT = _compiled is not None  # only the kernels promise the same bits in any batch
 seeds = st.integers(0, 9)
-each_decoder = pytest.mark.parametrize("name", DECODERS)
 each_writer = pytest.mark.parametrize("name", WRITERS)
 
 
@@ -160,7 +159,7 @@ def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
         assert type(model) is type(plain) and run(model) == expected
 
 
-@each_decoder
+@pytest.mark.parametrize("name", DECODERS)
 def test_packed_documents_and_prefixes_see_what_they_should(name):
     model, rng = lively(name), np.random.default_rng(0)
     tokens = rng.integers(8, V, (1, 8))
