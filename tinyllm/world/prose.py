@@ -8,7 +8,7 @@ from tinyllm.world.calendar import WEEKDAYS
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.names import a
-from tinyllm.world.template import Entity
+from tinyllm.world.template import Entity, entities
 from tinyllm.world.world import World
 
 
@@ -69,8 +69,5 @@ def _tables(world):
     }
 
 
-WEATHER = {
-    name: Entity(name, day=day)
-    for name, day in (("rain", "rainy"), ("snow", "snowy"), ("wind", "windy"), ("sunshine", "sunny"),
-                      ("fog", "foggy"), ("thunder", "stormy"))
-}
+WEATHER = {weather.name: weather for weather in entities(
+    "rain: rainy; snow: snowy; wind: windy; sunshine: sunny; fog: foggy; thunder: stormy", "day")}

@@ -4,8 +4,8 @@ For example, Bramble is always a hedgehog who lives in the forest and brings che
 a model has learnt these facts. Weights make some names more frequent than others.
 """
 
-from tinyllm.world.names import HE, SHE, a, table
-from tinyllm.world.template import Entity
+from tinyllm.world.names import HE, SHE, a
+from tinyllm.world.template import Entity, entities
 
 
 def child(name: str, pronouns: dict, weight: int) -> Entity:
@@ -21,17 +21,7 @@ def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
 
 def place(name: str, at: str, weight: int, spots: str, animals: list) -> Entity:
     """Return a place as an entity, with its hiding spots and animals; `at` is a phrase like "in the park"."""
-    return Entity(name, weight, at=at, spots=made(spots), animals=animals)
-
-
-def made(text: str, *words: str) -> list[Entity]:
-    """Return entities from a text such as "pie: an apple pie; cake*2: a cake", where `words` name the values.
-
-    A number behind the name is the entity's weight.
-    """
-    entries = [(name.partition("*"), values) for name, values in table(" ".join(text.split())).items()]
-    return [Entity(name, int(weight or 1), **dict(zip(words, values, strict=False)))
-            for (name, _, weight), values in entries]
+    return Entity(name, weight, at=at, spots=entities(spots), animals=animals)
 
 
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
@@ -49,16 +39,16 @@ TABLES: dict[str, list[Entity]] = {
         *[child(name, SHE, 2) for name in ("Clara", "Ella", "Hana", "Amina", "Zoe", "Greta")],
         *[child(name, HE, 2) for name in ("Finn", "Jack", "Omar", "Hugo", "Ravi", "Kofi")],
     ],
-    "traits": made("""curious*2; cheerful*2; quiet*2; brave*2; clever*2; gentle*2; dreamy; merry; shy;
+    "traits": entities("""curious*2; cheerful*2; quiet*2; brave*2; clever*2; gentle*2; dreamy; merry; shy;
         patient; stubborn; careful"""),
-    "likes": made("""puddles*2; warm bread*2; old songs*2; riddles*2; bedtime stories*2; funny hats*2;
+    "likes": entities("""puddles*2; warm bread*2; old songs*2; riddles*2; bedtime stories*2; funny hats*2;
         long walks; secrets; cherries; thunder; tall trees; the stars; the rain"""),
     "houses": [
         Entity(f"the {kind}", a=f"a {kind}") for kind in (
             "little house", "tall house", "red house", "white house", "crooked house", "cottage", "cabin",
             "farmhouse")
     ],
-    "landmarks": made("""by the sea; near the mill; on the hill; beside the church; among the trees;
+    "landmarks": entities("""by the sea; near the mill; on the hill; beside the church; among the trees;
         at the end of the lane; behind the bakery; near the bridge"""),
     "elders": [
         Entity("mother", 3, **SHE), Entity("father", 3, **HE),
@@ -66,20 +56,20 @@ TABLES: dict[str, list[Entity]] = {
         Entity("aunt", **SHE), Entity("uncle", **HE),
         Entity("big sister", **SHE), Entity("big brother", **HE),
     ],
-    "colours": made("red*2; blue*2; green*2; yellow*2; white; silver; golden; purple; striped; spotted"),
-    "things": made("""kite*2: torn, a drop of glue; drum*2: cracked, a drop of glue;
+    "colours": entities("red*2; blue*2; green*2; yellow*2; white; silver; golden; purple; striped; spotted"),
+    "things": entities("""kite*2: torn, a drop of glue; drum*2: cracked, a drop of glue;
         scarf*2: torn, needle and thread; lantern*2: cracked, a drop of glue; hat*2: torn, needle and thread;
         ball*2: torn, needle and thread; whistle: cracked, a drop of glue;
         boat: in two pieces, a drop of glue; flute: in two pieces, a drop of glue;
         puppet: torn, needle and thread; crown: in two pieces, a drop of glue;
         train: in two pieces, a drop of glue; ribbon: torn, needle and thread""", "broken", "mend"),
-    "foods": made("""pie: an apple pie; cake: a birthday cake; bread: a loaf of warm bread;
+    "foods": entities("""pie: an apple pie; cake: a birthday cake; bread: a loaf of warm bread;
         cherries: a bag of cherries; biscuits: a plate of biscuits; pancakes: a plate of pancakes""", "a"),
-    "plants": made("""sunflower: a sunflower seed, a sunflower taller than the door, the seeds;
+    "plants": entities("""sunflower: a sunflower seed, a sunflower taller than the door, the seeds;
         pumpkin: a pumpkin seed, a pumpkin as round as the moon, the soup;
         bean: a spotted bean, a bean plant that reached the roof, the beans;
         strawberry: a strawberry seed, a bed of strawberries, the strawberries""", "seed", "grown", "share"),
-    "skills": made("""dance: in the barn, fell over a bucket, danced all night long;
+    "skills": entities("""dance: in the barn, fell over a bucket, danced all night long;
         swim: in the lake, sank like a stone, swam across the lake;
         juggle: in the kitchen, broke three eggs, juggled five eggs;
         whistle: in the garden, made no sound at all, whistled a whole song""", "where", "fail", "win"),
@@ -90,15 +80,15 @@ TABLES: dict[str, list[Entity]] = {
         Entity("stuck between two stones", fix="rolled one of the stones away"),
         Entity("tangled up in a string", fix="untied the string, knot by knot"),
     ],
-    "promises": made("""feed the hens: fed the hens, The hens had gone to bed hungry;
+    "promises": entities("""feed the hens: fed the hens, The hens had gone to bed hungry;
         water the beans: watered the beans, The beans were dry and sad;
         fetch the milk: fetched the milk, There was no milk for supper;
         close the gate: closed the gate, The goats had eaten all the roses;
         light the lamp: lit the lamp, The whole house was dark""", "done", "sorry"),
-    "noises": made("scratch, scratch, scratch; thump, thump, thump; tap, tap, tap; creak, creak, creak"),
-    "monsters": made("monster; ghost; dragon"),
-    "corners": made("behind the stove; under the stairs; in the kitchen; under the roof; by the window"),
-    "beds": made("beside the door; under the window; behind the house; beside the well; near the gate"),
+    "noises": entities("scratch, scratch, scratch; thump, thump, thump; tap, tap, tap; creak, creak, creak"),
+    "monsters": entities("monster; ghost; dragon"),
+    "corners": entities("behind the stove; under the stairs; in the kitchen; under the roof; by the window"),
+    "beds": entities("beside the door; under the window; behind the house; beside the well; near the gate"),
     "visitors": [
         animal("mouse", "Crumb", HE, "a button"), animal("kitten", "Soot", SHE, "a feather"),
         animal("puppy", "Biscuit", HE, "an old shoe"), animal("hamster", "Pip", SHE, "an apple seed"),

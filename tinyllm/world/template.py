@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.world.names import unwrapped
+from tinyllm.world.names import table, unwrapped
 
 
 class GrammarError(ValueError):
@@ -37,6 +37,16 @@ class Entity:
 
     def __repr__(self):
         return f"Entity({self.name!r})"
+
+
+def entities(text: str, *words: str) -> list[Entity]:
+    """Return entities from a text such as "pie: an apple pie; cake*2: a cake", where `words` name the values.
+
+    A number behind the name is the entity's weight.
+    """
+    entries = [(name.partition("*"), values) for name, values in table(" ".join(text.split())).items()]
+    return [Entity(name, int(weight or 1), **dict(zip(words, values, strict=False)))
+            for (name, _, weight), values in entries]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
