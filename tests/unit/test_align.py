@@ -185,7 +185,6 @@ def in_torch(torch, theirs, batch):
 
 
 def assert_same_slopes(model, theirs, loss, expected):
-    """Compare a loss and its gradients."""
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     theirs.zero_grad()
     expected.backward()

@@ -52,7 +52,6 @@ def test_atomic_writes_go_through_links_and_refuse_folders_and_pipes(tmp_path):
 
 
 def reader(name, data, read, use=lambda value: None):
-    """Return a `Reader` of one file."""
     def write(folder):
         files.atomic_write_bytes(folder / name, data)
         return [folder / name]

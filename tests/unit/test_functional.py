@@ -169,7 +169,6 @@ FROZEN = {  # a function of x and of weights -> the backward op that it must not
 
 @pytest.mark.parametrize("f", FROZEN)
 def test_a_frozen_weight_costs_no_product(f, monkeypatch):
-    """Check that x has its gradient, and that no product computes the gradient of a weight."""
     def run(frozen, count):
         weights = [tl.Tensor(tl.Random("w", *s).normal(s), not frozen) for s in shapes[:count]]
         y = f(x := tl.Tensor(tl.Random("x").normal((15, 4)), True), *weights)
