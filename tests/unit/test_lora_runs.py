@@ -7,15 +7,13 @@ import shutil
 import numpy as np
 import pytest
 from helpers import refuses
-from tiny_run import begun, outcome, resumed_training, same
+from tiny_run import begun, new_training, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import nn
 from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
-BERT = {"preset": "nano", "model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 8,
-        "model.context": 12, "model.hidden": 16, "train.steps": 2, "train.sample_tokens": 9}
 GREEDY = {"max_tokens": 8, "sampling": tl.Sampling(temperature=0)}
 
 
@@ -104,20 +102,18 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
 
 def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
     (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
-    base = tl.Run(tmp_path / "base")
-    setup = tl.prepare(tl.make_config(BERT | {"data": str(text)}))
-    base.create(setup.record(), setup.tokenizer)
-    list(setup.train(base))
+    sizes = {"model__type": "bert", "model__context": 12, "model__hidden": 16}
+    list(new_training(base := tmp_path / "base", text, **sizes, train__steps=2))
     more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
-    run, setup = begun(tmp_path / "run", base.folder, tmp_path / "classes.tsv", **more)
+    run, setup = begun(tmp_path / "run", base, tmp_path / "classes.tsv", **more)
     list(setup.train(run))
-    model = tl.open_model(run.folder).model
+    model = tl.open_model(run.folder, "last").model
     whole = {name for name in nn.adapter_state(model) if ".lora_" not in name}
     assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
     tokens = np.array([[1, 2, 3, 4]])
     assert np.array_equal(model.classify(tokens).data, setup.model.eval().classify(tokens).data)
     for kill in (3, 8):  # before the first checkpoint, and after it
-        again, setup = begun(tmp_path / str(kill), base.folder, tmp_path / "classes.tsv", **more)
+        again, setup = begun(tmp_path / str(kill), base, tmp_path / "classes.tsv", **more)
         list(itertools.islice(setup.train(again), kill))
         list(resumed_training(again.folder))
         assert outcome(again.folder) == outcome(run.folder)
