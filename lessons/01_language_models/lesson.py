@@ -74,8 +74,7 @@ probs = counts / counts.sum(axis=1, keepdims=True)
 unit = "a row for the character before, a column for the one that follows"
 picture = next_letters("Which character follows?", letters, probs, unit)
 lead = "The bigram model of lesson 1, which is nothing but this table."
-page = folder / "counts.html"
-write_page(page, "What follows", lead, [picture])
+write_page(folder / "counts.html", "What follows", lead, [picture])
 
 # %% [markdown]
 # ## Writing: draw, append, ask again

@@ -176,8 +176,7 @@ print(f"largest change: {np.abs(before - after).max():.0e}")
 frequencies = 10000.0 ** (-np.arange(4) / 8)  # of a head of width 16
 picture = clocks(frequencies, [(5, 2), (105, 102)])
 lead = "Each pair of channels is a hand that turns at its own speed."
-page = folder / "clocks.html"
-write_page(page, "Positions as angles", lead, [picture])
+write_page(folder / "clocks.html", "Positions as angles", lead, [picture])
 
 # %% [markdown]
 # **Now you: `rope_tables` and `rope`.** Here channel i is paired with
@@ -237,8 +236,7 @@ heads = {
 }
 pictures = [weights(name, words, rows) for name, rows in heads.items()]
 lead = "A row for each query; in it the weight of each key, in percent."
-page = folder / "attention.html"
-write_page(page, "Four heads", lead, pictures)
+write_page(folder / "attention.html", "Four heads", lead, pictures)
 
 # %% [markdown]
 # Trained heads do just such things, among others (Clark et al., 2019). When you

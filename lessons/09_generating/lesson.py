@@ -13,10 +13,9 @@ import time
 import numpy as np
 
 import tinyllm as tl
-from tinyllm import ops
+from tinyllm import nn, ops
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.nn import inference
 from tinyllm.report.trace import examine, take_text
 from tinyllm.report.trace.page import write_page
 from tinyllm.world import stories
@@ -63,7 +62,7 @@ print(f"so {loss.item() / per_token:.3f} per character; lesson 1 had 0.287")
 def write(choose, prompt="Once upon a time", n=60):
     """Continue a prompt; choose turns logits (V,) into an id."""
     ids = tokenizer.encode(prompt)
-    with inference(model):
+    with nn.inference(model):
         for _ in range(n):
             logits = model(np.array([ids[-64:]])).data[0, -1]
             ids.append(int(choose(logits)))
@@ -91,7 +90,7 @@ show(write(np.argmax))
 # was a girl called".
 
 # %%
-with inference(model):
+with nn.inference(model):
     prompt = tokenizer.encode("there was a girl called")
     logits = model(np.array([prompt])).data[0, -1]
 best = np.argsort(-logits)[:6]
@@ -141,7 +140,7 @@ for t in (0.3, 1.0, 1.6):
 
 # %%
 guess = predict(f"of {V:,} tokens, top-p 0.9 after 'Once upon a' keeps")
-with inference(model):
+with nn.inference(model):
     for prompt in ("Once upon a", "there was a girl called"):
         logits = model(np.array([tokenizer.encode(prompt)])).data[0, -1]
         kept = int(np.isfinite(ops.top_p(logits, 0.9)).sum())
@@ -159,7 +158,7 @@ for cut in ({}, {"k": 40}, {"p": 0.9}):
 
 # %%
 prompt = np.array(tokenizer.encode("a boy called Tom. One day, Tom met"))
-with inference(model):
+with nn.inference(model):
     logits = model(prompt[None]).data[0, -1]
 for penalty in (1.0, 1.5):
     p = ops.softmax(ops.repetition_penalty(logits, prompt, penalty))
@@ -185,7 +184,7 @@ def seconds(cached, n=120):
     """Write n tokens, with the cache or without -> (time, ids)."""
     ids = [tokenizer.encode("Once")[0]]
     start = time.perf_counter()
-    with inference(model):
+    with nn.inference(model):
         cache = model.new_cache() if cached else None
         x = np.array([ids])
         for _ in range(n):
@@ -217,7 +216,7 @@ text = np.array([text])
 T = text.shape[1]
 guess = predict(f"of {T} x {V:,} logits, how many will differ in any bit?")
 different = 0
-with inference(model):
+with nn.inference(model):
     at_once = model(text).data
     for chunk in (1, 3, 7, T):
         cache, parts = model.new_cache(), []

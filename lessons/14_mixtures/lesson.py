@@ -189,8 +189,7 @@ for kind in KINDS:
 
 # %%
 for kind in list(KINDS)[1:]:
-    layer = next(part for _, part in models[kind].named_modules()
-                 if isinstance(part, Experts))
+    layer = next(iter(models[kind].of_kind(Experts).values()))
     share = layer.counts / layer.counts.sum()
     print(f"{kind:<13} {share}  emptiest {share.min():.2f}")
 

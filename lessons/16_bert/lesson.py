@@ -12,11 +12,10 @@
 import numpy as np
 
 import tinyllm as tl
-from tinyllm import ops
+from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.models.bert import Bert, BertConfig
-from tinyllm.nn import inference
 from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.tokenizer import make_tokenizer
@@ -172,7 +171,7 @@ def fine_tune(model):
     losses = tl.fit(model, few_batch, 150, 1e-3, progress=progress,
                     loss=text_class, warmup=10, beta2=0.98,
                     weight_decay=0.05)
-    with inference(model):
+    with nn.inference(model):
         right = text_class(model, classes(asked))[1]["accuracy"]
     return losses, round(100 * right, 1)
 
@@ -267,7 +266,7 @@ def pair_batch(step):
 
 def found(model):
     """Percent of unseen sentences that are nearest to their translation."""
-    with inference(model):
+    with nn.inference(model):
         return round(100 * same_meaning(model, two_languages(unseen))[1]
                      ["accuracy"])
 

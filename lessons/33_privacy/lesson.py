@@ -13,11 +13,10 @@ from collections import Counter, defaultdict
 import numpy as np
 
 import tinyllm as tl
-from tinyllm import ops
+from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.decode.beams import beam_search
-from tinyllm.nn import inference
 from tinyllm.rng import Random
 from tinyllm.train import events
 from tinyllm.world.corpus import read_name
@@ -115,7 +114,7 @@ def train(texts, seed):
 
 def losses_of_codes(model, codes, prompt):
     """Return the losses in nats of codes (10000, 5) after ids of a prompt."""
-    with inference(model):
+    with nn.inference(model):
         cache = model.new_cache()
         model.hidden(np.array([prompt[:-1]]), cache)
         cache = [layer.keep([0] * 1000) for layer in cache]

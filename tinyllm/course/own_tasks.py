@@ -47,7 +47,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     if taken := [name for name in names if name in OPS]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     tasks = tuple(Exercise(name, name) for name in names)
-    lesson = Lesson(int(number[1]), home.name, title, "", tasks, home=str(home), stub=stub)
+    lesson = Lesson(int(number[1]), home.name, "", tasks, home=str(home), stub=stub, heading=title)
     lesson.hints(names[0])  # a bad file raises now, not when a student asks for a hint
     register(names, reference, import_file(home / FILES[1]))
     import_file(home / FILES[2])

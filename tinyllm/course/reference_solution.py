@@ -9,8 +9,7 @@ from tinyllm.course.syllabus import Exercise
 from tinyllm.ops.registry import OPS, Op
 from tinyllm.testing.edits import tree_of
 
-STANDARD = """import heapq
-import math
+STANDARD = """import math
 import re
 import string
 from collections import Counter

@@ -67,7 +67,6 @@ class Lesson:
 
     number: int
     folder: str
-    title: str
     what: str
     tasks: tuple[Exercise, ...]
     minutes: int = 60
@@ -79,6 +78,12 @@ class Lesson:
     quick: bool = False
     home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, and its stub
     stub: str = ""
+    heading: str = ""  # of such a lesson; others have one in lesson.py
+
+    @property
+    def title(self) -> str:
+        """Return the title of the lesson, without its number."""
+        return self.heading or read_text(self.path / "lesson.py").split("\n")[1].partition(". ")[2]
 
     @property
     def name(self) -> str:
@@ -125,11 +130,10 @@ class Lesson:
 
     def task(self, name: str) -> Exercise:
         """Return the exercise with a given name. Raises UserError if there is none."""
-        for task in self.tasks:
-            if task.name == name:
-                return task
-        have = ", ".join(task.name for task in self.tasks)
-        raise UserError(f"lesson {self.number} has no exercise {name!r}; it has {have}")
+        named = {task.name: task for task in self.tasks}
+        if name not in named:
+            raise UserError(f"lesson {self.number} has no exercise {name!r}; it has {', '.join(named)}")
+        return named[name]
 
 
 def kept(promise: str | dict[str, Any], output: str) -> bool:

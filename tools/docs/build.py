@@ -131,8 +131,7 @@ def lesson_page(writer: Writer, lesson: Lesson, printed: list[str]) -> Page:
         parts += [picture(copy / name) for name in re.findall(wrote, text, re.M)]
     exercise = code(lesson.files[lesson.exercise], lesson.exercise.partition(".")[2])
     parts.append(tag("details", tag("summary", "The exercise"), exercise))
-    title = re.sub(r"^\d+\. ", "", source.split("\n")[1].lstrip("# "))
-    return Page(path, "Lessons", f"{lesson.number}. {title}", html(parts))
+    return Page(path, "Lessons", f"{lesson.number}. {lesson.title}", html(parts))
 
 
 def link_lessons(lessons: list[Page]) -> None:
