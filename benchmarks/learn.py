@@ -24,8 +24,7 @@ from tinyllm.config import parse_assignments
 from tinyllm.eval import Item, Task, answers, find_task
 from tinyllm.runs.examples import hold_out
 from tinyllm.runs.recipe import Parts
-from tinyllm.train import events
-from tinyllm.train.fit import loop_of
+from tinyllm.train import events, loop_of
 from tinyllm.world import World, stories
 from tinyllm.world.corpus import SEPARATOR, read_name
 from tinyllm.world.phrases import ask

@@ -27,9 +27,8 @@ from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs import Run, RunConfig, TrainSetup, find_recipe, make_config, prepare, reopen
 from tinyllm.runs.config import resumed, settings_help
 from tinyllm.runs.recipe import recipes
-from tinyllm.train import events
-from tinyllm.train.group import Group
-from tinyllm.train.loop import Loop, require_pieces
+from tinyllm.train import Group, Loop, events
+from tinyllm.train.loop import require_pieces
 from tinyllm.version import __version__
 
 FLAGS = {  # settings that have a flag -> flag, metavar

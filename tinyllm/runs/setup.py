@@ -27,10 +27,7 @@ from tinyllm.runs.run import ORIGINS, Facts, Record, Run, find_origin, frame_of
 from tinyllm.runs.start import hashed, open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.tokenizer.chat import read_chat_template
-from tinyllm.train import events
-from tinyllm.train.fit import loop_of
-from tinyllm.train.group import ALONE, Group
-from tinyllm.train.loop import Loop
+from tinyllm.train import ALONE, Group, Loop, events, loop_of
 from tinyllm.train.memory import free_memory
 
 
