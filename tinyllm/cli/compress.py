@@ -13,7 +13,6 @@ from tinyllm.compress import prune as pruning
 from tinyllm.errors import UserError
 from tinyllm.models import locate
 from tinyllm.models.gguf import save_gguf
-from tinyllm.nn.quantized import bits_of
 from tinyllm.report.one_page import write_page
 from tinyllm.report.run import write_report
 from tinyllm.runs import Run, open_model, prepare
@@ -87,7 +86,7 @@ def copy_run(run: str, notes: dict[str, Any], out: str | None, overwrite: bool) 
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
     opened = open_model(old.folder)
     model, tokenizer = opened.model, opened.tokenizer
-    if (bits or how) and bits_of(model):
+    if (bits or how) and nn.bits_of(model):
         raise UserError(f"{run} is quantised already: give the run that it was made from")
     record = old.read()
     if not (bits or how or nn.adapters(model)):

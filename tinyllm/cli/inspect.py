@@ -12,7 +12,7 @@ from tinyllm.cli.command import command
 from tinyllm.cli.opening import chosen
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, locate
-from tinyllm.nn.init import without_memory
+from tinyllm.nn import without_memory
 from tinyllm.report.summary import costs, differences, drawing, explanations, settings_that_differ, summarise
 from tinyllm.report.terminal import entry, printable, table
 from tinyllm.runs import Run

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.verdict import first_answer, format_verdict, inset
+from tinyllm.course import workspace
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import as_record, judge_lesson
 from tinyllm.course.own_tasks import load_lesson
@@ -17,14 +18,7 @@ from tinyllm.course.processes import use_one_thread
 from tinyllm.course.reference_solution import collect
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workers import Launcher, best_level, isolation_words
-from tinyllm.course.workspace import (
-    StudentProgress,
-    copied,
-    exercise_path,
-    find_workspace,
-    short_path,
-    start_lesson,
-)
+from tinyllm.course.workspace import StudentProgress, find_workspace, short_path
 from tinyllm.errors import UserError
 from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS
@@ -78,7 +72,7 @@ def next_of(lesson: Any, progress: Any) -> str:
 
 def start(lesson: Any) -> None:
     """Copy a lesson into the workspace, and print what to do with it."""
-    folder, copied = start_lesson(lesson, find_workspace())
+    folder, copied = workspace.start_lesson(lesson, find_workspace())
     place = short_path(folder)
     said = f"your copy is in {place}" if copied else f"it is in {place} already; nothing was changed"
     print(paragraph(f"lesson {lesson.number}, {lesson.title}: {said}"))
@@ -101,16 +95,16 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
       tinyllm check 4              the exercise of lesson 4 in your workspace
       tinyllm check 4 other.py --json
     """
-    lesson, workspace = named_lesson(n), find_workspace()
-    path = exercise_path(lesson, workspace, file)
+    lesson, folder = named_lesson(n), find_workspace()
+    path = workspace.exercise_path(lesson, folder, file)
     use_one_thread()
-    level, progress = best_level(), StudentProgress(workspace)
-    usual = workspace / lesson.folder / lesson.exercise
+    level, progress = best_level(), StudentProgress(folder)
+    usual = folder / lesson.folder / lesson.exercise
     own = os.path.realpath(path) == os.path.realpath(usual)
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {short_path(path)}\n", flush=True)
     verdicts = []
-    with Launcher(level) as launcher, copied(path) as code:
+    with Launcher(level) as launcher, workspace.copied(path) as code:
         first: Any = {"first": first_answer} if sys.stdout.isatty() and not json else {}
         for verdict, printed in judge_lesson(lesson.tasks, launcher, code, soon=True, **first):
             record = progress.task(lesson, verdict.task) if own else {}

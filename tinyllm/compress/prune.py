@@ -11,7 +11,6 @@ import numpy as np
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.nn.attention import Attention, GroupedAttention
-from tinyllm.nn.quantized import bits_of
 
 METHOD = re.compile(r"(magnitude|wanda):(\d*\.?\d+)|(?:(wanda):)?(\d+):(\d+)|(heads|layers):([1-9]\d*)")
 READS = "wanda", "heads", "layers"  # these ways to prune read texts
@@ -30,7 +29,7 @@ def prune(model: Any, how: str, tokens: Any = None) -> Any:
     """
     if not (found := METHOD.fullmatch(how)):
         raise UserError(f"cannot prune {how[:40]!r}: give wanda:0.5, magnitude:0.5, 2:4, heads:2 or layers:1")
-    if bits_of(model):
+    if nn.bits_of(model):
         raise UserError("quantised weights cannot be pruned: give the run that they were made from")
     method, share, n, m = found[1] or found[3] or found[6], float(found[2] or 0), found[4], found[5]
     if method in READS and (tokens is None or not isinstance(model, nn.DecoderLM)):

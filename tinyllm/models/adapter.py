@@ -15,8 +15,7 @@ from tinyllm.config import bounded
 from tinyllm.errors import UserError, worded
 from tinyllm.files import atomic_write_text, parse_json, read_json
 from tinyllm.models.weights import Origin, Stored, hash_weights, read_header, save_weights
-from tinyllm.nn import adapt, adapter_state, adapters, load_adapter
-from tinyllm.nn.init import without_memory
+from tinyllm.nn import adapt, adapter_state, adapters, load_adapter, without_memory
 
 FILE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's two wrappers around the base model

@@ -16,8 +16,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 from tinyllm.models.generation import stop_ids
 from tinyllm.models.layout import rename
-from tinyllm.nn import Linear, adapters
-from tinyllm.nn.quantized import bits_of
+from tinyllm.nn import Linear, adapters, bits_of
 from tinyllm.ops.rope import CONTEXT, YARN, llama3_kept
 
 # {bits: (gguf's name for the type of the weights, for the type of the file)}

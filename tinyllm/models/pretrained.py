@@ -19,11 +19,10 @@ from tinyllm.models.adapter import FILE as ADAPTER, WEIGHTS, base_of, read_adapt
 from tinyllm.models.generation import FILE, IDS, read_generation, token_ids
 from tinyllm.models.layout import Layout, read_config, scoring, write_config
 from tinyllm.models.weights import Origin, Stored, read_header, save_weights
-from tinyllm.nn import Matrix, Module, adapters, load_adapter
-from tinyllm.nn.init import without_memory
+from tinyllm.nn import Matrix, Module, adapters, bits_of, load_adapter, quantize, without_memory
 from tinyllm.nn.language_model import replace_head
 from tinyllm.nn.module import fitting
-from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
+from tinyllm.nn.quantized import quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # the name of a file, without a folder

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, Seen, SelfAttention, rotate
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
+from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter, without_memory
 from tinyllm.nn.language_model import DecoderLM, LanguageModel
 from tinyllm.nn.layers import (
     MLP,
@@ -24,15 +24,15 @@ from tinyllm.nn.layers import (
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_adapter, merge
 from tinyllm.nn.module import Module, inference, replace
 from tinyllm.nn.passes import pack_cache, recompute, store_bf16, tap
-from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
+from tinyllm.nn.quantized import Int4Linear, Int8Linear, bits_of, quantize
 
 __all__ = [
     "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GeluMLP",
     "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm",
     "Linear", "LoRALinear", "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention",
-    "Sequential", "adapt", "adapter_state", "adapters", "full", "inference", "init_normal",
-    "load_adapter", "merge", "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate",
-    "store_bf16", "tap",
+    "Sequential", "adapt", "adapter_state", "adapters", "bits_of", "full", "inference", "init_normal",
+    "load_adapter", "merge", "pack_cache", "quantize", "random_parameter", "recompute", "replace",
+    "rotate", "store_bf16", "tap", "without_memory",
 ]
 
 if not TYPE_CHECKING:

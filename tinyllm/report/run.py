@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.models import build
-from tinyllm.nn.init import without_memory
+from tinyllm.nn import without_memory
 from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart

@@ -14,9 +14,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import Origin, build, family, family_of, from_pretrained, locate, names
 from tinyllm.models.adapter import SCORE
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn import adapt, adapters
-from tinyllm.nn.init import without_memory
-from tinyllm.nn.quantized import bits_of
+from tinyllm.nn import adapt, adapters, bits_of, without_memory
 from tinyllm.runs.checkpoint import naming
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.opened import Opened

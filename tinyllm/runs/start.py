@@ -11,8 +11,7 @@ from typing import Any
 from tinyllm.errors import UserError
 from tinyllm.models import Origin, from_pretrained, hash_weights, locate
 from tinyllm.models.adapter import FILE as ADAPTER, read_settings
-from tinyllm.nn import merge
-from tinyllm.nn.quantized import bits_of
+from tinyllm.nn import bits_of, merge
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
