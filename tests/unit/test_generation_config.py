@@ -4,24 +4,12 @@ import json
 
 import pytest
 from helpers import refuses
+from test_start import folder_of
 from tiny_run import new_training
 
 import tinyllm as tl
 from tinyllm.cli import generate as cli, main
 from tinyllm.models.generation import sampling_settings, stop_ids
-
-SIZES = {"vocab_size": 8, "context": 12, "layers": 1, "heads": 2, "width": 8}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    tl.build({"model_type": "gpt2", **SIZES}).save_pretrained(tmp_path / "m")
-    tl.save_tokenizer(tl.CharTokenizer.train("abcdefgh"), tmp_path / "m/tokenizer.json")
-    return tmp_path / "m"
-
-
-def say(folder, **content):
-    (folder / "generation_config.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("content, expected, ends", [
@@ -31,9 +19,8 @@ def say(folder, **content):
     ({"do_sample": False, "temperature": 0.6, "top_k": 3, "eos_token_id": None}, {"temperature": 0}, []),
     ({"temperature": 0.6, "repetition_penalty": 1.2, "top_k": None}, {"repetition_penalty": 1.2}, []),
 ])
-def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(folder, tmp_path, content, expected, ends):
-    say(folder, **content, no_repeat_ngram_size=2)
-    model = tl.from_pretrained(folder)
+def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(tmp_path, content, expected, ends):
+    model = tl.from_pretrained(folder_of(tmp_path, **content, no_repeat_ngram_size=2))
     assert sampling_settings(model.generation) == expected and tl.Sampling(**expected)
     assert stop_ids(model.generation) == ends
     model.save_pretrained(tmp_path / "again")
@@ -46,17 +33,16 @@ def test_what_a_file_says_becomes_sampling_and_stops_and_is_kept(folder, tmp_pat
     ({"temperature": "hot"}, "temperature must be a number, got 'hot'"), ({"top_k": True}, "top_k must be"),
     ({"do_sample": 1}, "do_sample must be true or false"),
 ])
-def test_values_of_another_type_are_named(folder, content, words):
-    say(folder, **content)
-    refuses(rf"generation_config\.json: .*{words}", tl.from_pretrained, folder)
+def test_values_of_another_type_are_named(tmp_path, content, words):
+    refuses(rf"generation_config\.json: .*{words}", tl.from_pretrained, folder_of(tmp_path, **content))
 
 
-def test_the_commands_draw_and_stop_as_the_folder_says(folder, monkeypatch):
+def test_the_commands_draw_and_stop_as_the_folder_says(tmp_path, monkeypatch):
     used, found = [], [[([1], -1.0)]]
-    say(folder, do_sample=True, temperature=0.5, top_k=4, eos_token_id=2, length_penalty=0.2)
+    said = {"do_sample": True, "temperature": 0.5, "top_k": 4, "eos_token_id": 2, "length_penalty": 0.2}
     monkeypatch.setattr(cli, "stream", lambda model, prompts, **options: used.append(options) or iter(()))
     monkeypatch.setattr(cli, "beam_search", lambda model, prompts, **options: used.append(options) or found)
-    words = ["generate", str(folder), "--prompt", "a"]
+    words = ["generate", str(folder_of(tmp_path, **said)), "--prompt", "a"]
     for more in ([], ["--temperature", "2", "--stop", "b"], ["--beams", "2"]):
         assert main([*words, *more]) == 0
     assert [options["sampling"] for options in used[:2]] == [tl.Sampling(0.5, 4), tl.Sampling(2.0, 4)]
