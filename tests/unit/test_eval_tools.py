@@ -16,7 +16,6 @@ from tinyllm.eval import Evaluation, Row, Suite, agent, find_task
 from tinyllm.eval.agent import RESULT, result, tools_of, with_tools
 from tinyllm.eval.ask import Answer, log_probs
 from tinyllm.eval.retrieval import Index, attribution, passages_of
-from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.report.evaluation import page
 from tinyllm.runs.recipe import Frame
 from tinyllm.world import World
@@ -166,8 +165,7 @@ def test_an_index_finds_passages_by_words_and_by_vectors():
     by_words = Index(passages)
     assert [by_words.search(text, 1) for text in passages[:50]] == [[i] for i in range(50)]
     tokenizer = tl.ByteTokenizer(["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
-    sizes = {"context": 128, "layers": 1, "heads": 1, "width": 16, "hidden": 16, "task": "encode"}
-    by_vectors = Index(passages[:50], tl.Opened(Bert(BertConfig(tokenizer.vocab_size, **sizes)), tokenizer))
+    by_vectors = Index(passages[:50], opened(tokenizer, model_type="bert", hidden=16, task="encode"))
     assert [by_vectors.search(text, 1) for text in passages[:50]] == [[i] for i in range(50)]
     assert by_vectors.best(passages[7]) == passages[7]
     refuses("makes no vectors", Index, passages, opened())
