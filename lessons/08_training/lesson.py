@@ -11,7 +11,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import get_batch
 from tinyllm.world import stories
@@ -63,30 +63,17 @@ def train(steps, lr=3e-3, clip=1.0, batches=batch, warmup=10, rule=tl.AdamW,
     return losses, norms
 
 
-def curve(losses, rows=8, width=64):
-    """Draw losses in a terminal; NaN leaves a gap."""
-    a = np.array(losses, float)
-    columns = [a[int(i)] for i in np.linspace(0, len(a) - 1, width)]
-    finite = [c for c in columns if np.isfinite(c)]
-    low, high = min(finite), max(*finite, min(finite) + 1e-9)
-    for r in range(rows):
-        edge = high - (high - low) * r / (rows - 1)
-        step = (high - low) / (rows - 1) / 2
-        line = "".join("*" if abs(c - edge) <= step else " " for c in columns)
-        print(f"{edge:7.2f} |{line.rstrip()}")
-
-
 guess = predict(f"the first loss, before anything is learnt; V = {V}")
 losses, _ = train(200)
 print(compare(guess, losses[0]), f"(ln {V} = {np.log(V):.4f})")
-curve(losses)
+print(bars(losses[::10], range(0, 200, 10)))
 print(f"loss after 200 steps: {losses[-1]:.4f}")
 
 # %% [markdown]
-# This is how a healthy curve looks: it starts at ln V, falls steeply while the
-# model learns how frequent each character is, then slowly while it learns which
-# characters follow which. (The bigram table of lesson 1 has 2.29; words come
-# later.) It is noisy, because every batch is another text.
+# This is how a healthy curve looks, turned on its side: it starts at ln V, falls
+# steeply while the model learns how frequent each character is, then slowly
+# while it learns which characters follow which. (The bigram table of lesson 1
+# has 2.29; words come later.) It is noisy: every batch is another text.
 #
 # ## First of all, overfit one batch
 #
@@ -156,7 +143,8 @@ print(f"clipped to 1: {ops.grad_norm(clipped):.4f}")
 # **Now you: `lr_schedule`.**
 
 # %%
-curve([ops.lr_schedule(i, 100, 1.0, 10, 0.1) for i in range(100)], rows=6)
+steps = range(0, 100, 5)
+print(bars([ops.lr_schedule(i, 100, 1.0, 10, 0.1) for i in steps], steps))
 
 # %% [markdown]
 # ## The usual failures
