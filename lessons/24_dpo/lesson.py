@@ -249,11 +249,10 @@ for i in (3, 20, 30):
 # %%
 def best_of_n(start, seed):
     """Choose answers by a reward model -> the mean true reward, by n."""
-    setup = prepare(start, {"recipe": "reward", "train.steps": 100}, seed)
-    [*progress(setup.train(), 100)]
+    own = {"recipe": "reward", "train.steps": 100}
+    judge = prepare(start, own, seed).finish()
     drawn, truths = ask(start, start.model, 4 * asked)
-    scores = score_texts(tl.Opened(setup.model, start.tokenizer, start.frame),
-                         4 * asked, [answer.text for answer in drawn])
+    scores = score_texts(judge, 4 * asked, [each.text for each in drawn])
     best = []
     for n in COUNTS:
         scored, true = (np.reshape(x, (-1, n, 39)) for x in (scores, truths))
