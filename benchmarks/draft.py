@@ -13,13 +13,12 @@ import tinyllm as tl
 from tinyllm.bench.race import Contender, compare
 from tinyllm.decode.speculative import DraftModel, Lookup
 
-PROMPT = "Once there was a"
-
 
 def write(opened, draft, sampling, texts):
     """Write texts one after the other -> (all tokens, tokens in a pass)."""
     engine = tl.Engine(opened.model, opened.tokenizer, draft=draft, batch=1)
-    written = [engine.add(PROMPT, sampling, max_tokens=100, stop="\n", seed=i) for i in range(texts)]
+    written = [engine.add("Once there was a", sampling, max_tokens=100, stop="\n", seed=i)
+               for i in range(texts)]
     for _ in engine:
         pass
     return np.concatenate([s.tokens for s in written]), engine.written / engine.passes

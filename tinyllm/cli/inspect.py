@@ -23,12 +23,11 @@ COUNTED = {"parameters": "parameters", "active": "parameters that a token uses",
            "flops": "FLOPs to read the last token", "prompt_flops": "FLOPs a token, mean of a prompt",
            "read_bytes": "weight bytes that a token reads",
            "context_bytes": "cache bytes, full context", "memory": "bytes of weights and cache"}
-PRICE = 0.1  # an hour: an example
 
 
 @command("inspect")
 def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: str = "nano",
-            json: bool = False, measure: bool = False, price_per_hour: float = PRICE) -> None:
+            json: bool = False, measure: bool = False, price_per_hour: float = 0.1) -> None:
     """Show the parts of a model and what they cost.
 
     Say what each part does, and count parameters, bytes and operations, those for the last token of
