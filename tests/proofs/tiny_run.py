@@ -58,8 +58,9 @@ class Training:
 
 
 def new_training(folder, text, **settings):
-    """Start a run in `folder`; keyword arguments are settings with __ for the dot: train__steps=3."""
-    return Training(*_created(folder, SETTINGS | {"data": str(text)} | _dotted(settings)))
+    """Start a run in `folder`; keyword arguments are settings with __ for the dot, `...` leaves one out."""
+    settings = SETTINGS | {"data": str(text)} | _dotted(settings)
+    return Training(*_created(folder, {name: x for name, x in settings.items() if x is not ...}))
 
 
 def begun(folder, base, data, **settings):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import refuses
 from tiny_models import MODELS, TOKENS, made, open_there, theirs_logits
-from tiny_run import SETTINGS, begun
+from tiny_run import begun, new_training
 
 import tinyllm as tl
 from tinyllm import nn
@@ -71,13 +71,9 @@ def test_heads_and_layers_that_add_nothing_go_and_transformers_opens_the_rest(tm
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory, text):
-    own = {"data": str(text), "model.type": "llama", "model.kv_heads": 2, "model.hidden": 16}
-    setup = tl.prepare(tl.make_config(
-        {k: x for k, x in SETTINGS.items() if k != "model.dropout"} | own | {"model.layers": 2}))
-    run = tl.Run(tmp_path_factory.mktemp("teacher") / "run")
-    run.create(setup.record(), setup.tokenizer)
-    list(setup.train(run))
-    return run.folder
+    folder, sizes = tmp_path_factory.mktemp("teacher"), {"model__hidden": 16, "model__layers": 2}
+    list(new_training(folder, text, model__type="llama", model__kv_heads=2, model__dropout=..., **sizes))
+    return folder
 
 
 def test_a_pruned_run_writes_is_not_resumed_and_can_be_a_start(tmp_path, teacher, text, printed, refused):
