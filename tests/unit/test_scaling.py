@@ -121,7 +121,7 @@ def test_bad_points_are_refused_in_one_line(here, refused, text, why):
 @pytest.mark.parametrize("out", ["taken", "taken/laws"])
 def test_a_file_in_the_place_of_the_folder_is_said_before_anything_is_trained(here, refused, out):
     (here / "taken").write_text("")
-    said = f"{out} cannot be a folder, as a file is in the way: choose another"
+    said = f"{out} cannot be a folder, as a file is in the way: move it, or choose another"
     assert said in refused("scaling", "--out", out)
 
 

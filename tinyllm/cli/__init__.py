@@ -108,7 +108,7 @@ def _advice(error: Exception) -> object:
             raise error
         return f"this command needs {error.name}; install it: pip install {error.name}"
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"{error.filename} cannot be a folder, as a file is in the way: choose another"
+        return f"{error.filename} cannot be a folder, as a file is in the way: move it, or choose another"
     if isinstance(error, OSError):  # a full disk, a name too long, a folder without permission
         return f"{error.filename or 'cannot write the output'}: {error.strerror or error}"
     return error
