@@ -1,6 +1,5 @@
 """Implement `tinyllm scaling`, which measures a scaling law and predicts a larger run."""
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ LAW = "L = E + A / N^alpha + B / D^beta for N parameters and D tokens; the best 
 def scaling(points: str | None = None, *, out: str, seeds: int = 3) -> None:
     """Find out how the loss falls with parameters and tokens, and predict a larger run.
 
-    Models of five sizes are trained with four budgets each, on facts whose lowest possible loss is known. The
-    law L = E + A / N^alpha + B / D^beta is fitted to them. A run of 3.6 times the FLOPs tests it.
+    Models of nine sizes are trained with one to four budgets of facts, whose lowest possible loss is known.
+    The law L = E + A / N^alpha + B / D^beta is fitted to them. A run of 3.7 times the FLOPs tests it.
 
     POINTS     a file of other runs, with params,tokens,loss on each line: the law is
                fitted to them, and nothing is trained
@@ -46,7 +45,7 @@ def scaling(points: str | None = None, *, out: str, seeds: int = 3) -> None:
     low, high = study.intervals(every, law, _numbers)
     found |= {"all": _numbers(law), "95 % from": low, "95 % to": high}
     rows = [[name, *(f"{x:.3f}" for x in numbers)] for name, numbers in found.items()]
-    notes = _compare(law, *larger) if larger else []
+    notes = _compare(law, every, *larger) if larger else []
     lines = [",".join(map(str, point)) for point in every.tolist()]
     atomic_write_text(folder / "points.csv", "\n".join(["# params,tokens,loss", *lines, ""]))
     body = [page.section("The law", LAW, page.table("laws", HEAD, rows), [page.tag("p", x) for x in notes]),
@@ -58,11 +57,11 @@ def scaling(points: str | None = None, *, out: str, seeds: int = 3) -> None:
 
 def _train(seeds: int) -> tuple[np.ndarray, tuple[float, ...]]:
     """Train models of all sizes with all budgets -> points (seeds, R, 3), and the mean larger run."""
-    jobs = list(product(range(seeds), [*product(study.WIDTHS, study.STEPS), study.LARGER]))
+    jobs = [(*run, seed) for seed in range(seeds) for run in study.RUNS]
     points, facts = [], study.Facts()
     with progress_bar("trained") as move:
-        for seed, (width, steps) in jobs:
-            points.append(study.measure(facts, width, steps, seed)[-1])
+        for job in jobs:
+            points.append(study.measure(facts, *job)[-1])
             move(len(points), len(jobs))
     runs = np.array(points).reshape(seeds, -1, 3)
     return runs[:, :-1], tuple(runs[:, -1].mean(axis=0).tolist())
@@ -72,12 +71,13 @@ def _numbers(law: Any) -> list[float]:
     return [law[0], law[2], law[4], law[4] / (law[2] + law[4])]
 
 
-def _compare(law: np.ndarray, params: float, tokens: float, loss: float) -> list[str]:
+def _compare(law: Any, points: np.ndarray, params: float, tokens: float, loss: float) -> list[str]:
     """Return sentences about the floor, and about a larger run, which the law has not seen."""
     floor, predicted = study.Facts().floor, study.predicted_loss(law, params, tokens)
+    low, high = study.intervals(points, law, lambda law: study.predicted_loss(law, params, tokens))
     return [f"floor: {law[0]:.4f} fitted, {floor:.4f} in truth: {100 * (law[0] / floor - 1):+.2f} %",
-            f"larger run, {params:,.0f} parameters, {tokens:,.0f} facts: {predicted:.4f} predicted, "
-            f"{loss:.4f} measured: {100 * (predicted / loss - 1):+.2f} %, or "
+            f"larger run, {params:,.0f} parameters, {tokens:,.0f} facts: {predicted:.4f} predicted "
+            f"({low:.4f} to {high:.4f}), {loss:.4f} measured: {100 * (predicted / loss - 1):+.2f} %, or "
             f"{100 * (predicted - loss) / (loss - floor):+.1f} % of what is above the floor"]
 
 

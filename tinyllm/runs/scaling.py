@@ -1,7 +1,7 @@
 """Measure how the loss falls with parameters and tokens, and fit the law L = E + A / N^alpha + B / D^beta.
 
     facts = Facts()
-    runs = [measure(facts, width, steps, seed=0)[-1] for width in WIDTHS for steps in STEPS]
+    runs = [measure(facts, width, steps, seed=0)[-1] for width, steps in RUNS[:-1]]
     law = fit_law(runs)  # law[0] should be facts.floor
 """
 
@@ -19,7 +19,7 @@ from tinyllm.files import read_text
 from tinyllm.models import build
 from tinyllm.models.llama import LlamaConfig
 from tinyllm.ops.loss import IGNORED
-from tinyllm.rng import Random
+from tinyllm.rng import GOLDEN, Random
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.fit import loop_of
@@ -28,8 +28,9 @@ from tinyllm.train.objectives import next_token
 NAMES = 128  # first names, last names, and values
 NOISE, ZIPF = 0.1, 1.75  # how often a fact is told wrongly; the i-th fact is told i**-ZIPF times as often,
 # so what would follow the last one is worth 0.002 nats: by as much the fitted floor is too low
-WIDTHS, STEPS, BATCH = (12, 16, 24, 32, 44), (400, 800, 1600, 3200), 256  # shorter runs are off the law
-LARGER = 64, 6400  # width and steps of a run of 3.6 times the FLOPs of the largest one
+# widths by steps, all with 8 to 45 facts per parameter, as others are off the law; the last one tests it
+STEPS = {800: (12, 16), 1120: range(12, 29, 4), 1600: range(16, 45, 4), 2240: range(24, 45, 4), 3200: (64,)}
+RUNS = [(width, steps) for steps in STEPS for width in STEPS[steps]]
 
 
 class Facts:
@@ -40,21 +41,21 @@ class Facts:
     """
 
     def __init__(self, seed: int = 0):
-        rng, places = Random(seed, "facts"), np.arange(NAMES**2)
-        self.values = rng.integers(NAMES, len(places))
-        shares = (1.0 + places) ** -ZIPF / np.sum((1.0 + places) ** -ZIPF)
-        self.shares = shares[np.argsort(rng.uniform(len(places)))]
+        rng, shares = Random(seed, "facts"), (1.0 + np.arange(NAMES**2)) ** -ZIPF
+        self.shares, self.values = shares / shares.sum(), rng.integers(NAMES, len(shares))
+        places = np.argsort(rng.uniform(len(shares)))
         self.names = np.stack([places // NAMES, NAMES + places % NAMES], axis=1).astype(np.int32)
         self.other = NOISE / NAMES  # how likely each wrong value is told
         right = 1 - NOISE + self.other
         self.floor = -right * np.log(right) - (NAMES - 1) * self.other * np.log(self.other)
 
-    def batch(self, *run: int) -> Batch:
-        """Draw facts (BATCH, 2) of a step of a run; only the value after both names is a target."""
-        which, wrong, value = Random(*run).uniform((3, BATCH))
-        drawn = np.minimum(np.searchsorted(np.cumsum(self.shares), which), len(self.shares) - 1)
+    def batch(self, size: int, *run: int) -> Batch:
+        """Draw facts (size, 2) of a step, the last of `run`; only the value after both names is a target."""
+        wrong, value = Random(*run).uniform((2, size))
+        which = Random(*run[:-1]).uniform() + GOLDEN / 2**64 * (run[-1] * size + np.arange(size))  # evenly
+        drawn = np.minimum(np.searchsorted(np.cumsum(self.shares), which % 1), len(self.shares) - 1)
         said = np.where(wrong < NOISE, (NAMES * value).astype(int), self.values[drawn])
-        return Batch(self.names[drawn], np.stack([np.full(BATCH, IGNORED), said], axis=1).astype(np.int32))
+        return Batch(self.names[drawn], np.stack([np.full(size, IGNORED), said], axis=1).astype(np.int32))
 
     def loss(self, model: Any) -> float:
         """Return the exact expected loss: over all facts and values, not a sample of them."""
@@ -65,22 +66,21 @@ class Facts:
         return float(self.shares @ ((1 - NOISE) * right + self.other * nll.sum(axis=1)))
 
 
-def measure(facts: Facts, width: int, steps: int, seed: int) -> list[tuple[int, int, float]]:
-    """Train a model -> its parameters, facts read so far, and loss: at each of STEPS, and at the end.
+def measure(facts: Facts, width: int, steps: int, seed: int, also: Any = ()) -> list[tuple[int, int, float]]:
+    """Train a model -> its parameters, facts read so far, and loss: after the steps `also`, and at the end.
 
-    Only at the end is the learning rate 0: the losses before are higher than those of shorter runs. What is
-    not equally good for all runs bends the law. So the rate falls with the width, as wider layers need (Yang
-    et al., "Tensor programs V", 2022), there are two heads, as one sometimes learns late, and each run reads
-    other facts.
+    Only at the end is the learning rate 0. What is not equally good for all runs bends the law: so the rate
+    falls with the width (Yang et al., "Tensor programs V", 2022), and batches grow as the root of the facts.
     """
+    batch = max(1, steps * 4 // 25)
     model = build(LlamaConfig(vocab_size=2 * NAMES, context=2, layers=1, width=width, heads=2,
                               hidden=3 * width, init_std=width**-0.5, embed_std=1.0), seed=seed)
-    config = TrainConfig(steps=steps, batch=BATCH, lr=0.5 / width, warmup=steps // 10, min_lr_ratio=0.0,
-                         beta2=0.95, weight_decay=0.0)
-    loop = loop_of(config, model, lambda step: facts.batch(seed, width, steps, step), next_token, seed)
+    config = TrainConfig(steps=steps, batch=batch, lr=0.5 / width, schedule="linear", warmup=steps // 10,
+                         min_lr_ratio=0.0, beta2=0.95, weight_decay=0.0)
+    loop = loop_of(config, model, lambda step: facts.batch(batch, seed, width, steps, step), next_token, seed)
     done = (event.step for event in loop if isinstance(event, events.Stepped))
-    return [(model.num_parameters(), step * BATCH, facts.loss(model)) for step in done
-            if step in {*STEPS, steps}]
+    return [(model.num_parameters(), step * batch, facts.loss(model)) for step in done
+            if step in {*also, steps}]
 
 
 def predicted_loss(law: Any, params: Any, tokens: Any) -> Any:
