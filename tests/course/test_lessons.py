@@ -30,9 +30,11 @@ def each(lesson):
     return lesson.folder
 
 
-def test_the_map_is_in_order():
+def test_the_map_is_in_order_and_each_lesson_has_a_title_of_its_own():
     numbers = [lesson.number for lesson in syllabus()]
     assert numbers == sorted(set(numbers))
+    titles = {lesson.title for lesson in syllabus()}
+    assert "Softmax and loss" in titles and len(titles) == len(numbers)
 
 
 RUNNER = """
