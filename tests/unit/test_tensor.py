@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 import pytest
-from helpers import gradient_error
+from helpers import gradient_error, refuses
 from hypothesis import given, strategies as st
 
 import tinyllm.functional as F
@@ -146,8 +146,8 @@ def test_gradients_accumulate_over_calls():
     for _ in range(2):
         (x * x + x).sum().backward()
         (z * z).backward()
-    assert x.grad.tolist() == [6.0, 10.0]
-    assert type(z.grad) is np.ndarray and z.grad.shape == () and z.grad == 8
+        assert type(z.grad) is np.ndarray and z.grad.shape == ()  # once a number, which kernels refused
+    assert x.grad.tolist() == [6.0, 10.0] and z.grad == 8
     given_grad = np.ones(2, np.float32)
     for _ in range(2):
         (x + y).backward(given_grad)
@@ -272,6 +272,4 @@ def test_outputs_that_nobody_uses_and_none_from_a_closure_have_gradient_0():
     (lambda: leaf(3) ** leaf(3), TypeError, r"\(x\.log\(\) \* y\)\.exp"),
 ])
 def test_mistakes_are_named(mistake, error, words):
-    with pytest.raises(error, match=words) as caught:
-        mistake()
-    assert "\n" not in str(caught.value)
+    refuses(words, mistake, error=error)
