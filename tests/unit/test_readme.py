@@ -1,6 +1,5 @@
 """Compare the commands and names of README and docs/ with what exists. (CI runs the commands.)"""
 
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -9,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import readme
 import size
 
 from tinyllm.cli import build_parser
@@ -16,11 +16,6 @@ from tinyllm.cli import build_parser
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-SPEC = importlib.util.spec_from_file_location("readme", ROOT / ".ci" / "readme.py")  # it is in no package
-readme = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(readme)
 READ = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
 TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
 RUN = [line for text in TEXTS for line in readme.commands(text)]
