@@ -60,17 +60,18 @@ class Training:
 def new_training(folder, text, **settings):
     """Start a run in `folder`; keyword arguments are settings with __ for the dot, `...` leaves one out."""
     settings = SETTINGS | {"data": str(text)} | _dotted(settings)
-    return Training(*_created(folder, {name: x for name, x in settings.items() if x is not ...}))
+    return Training(*created(folder, {name: x for name, x in settings.items() if x is not ...}))
 
 
 def begun(folder, base, data, **settings):
     """Return a new run and its setup, with the weights and the train.* settings of the run `base`."""
     of_base = Run(base).read().config.flat()
     settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
-    return _created(folder, {"data": str(data), "start": str(base)} | settings)
+    return created(folder, {"data": str(data), "start": str(base)} | settings)
 
 
-def _created(folder, settings):
+def created(folder, settings):
+    """Return a new run with these settings, and its setup."""
     run, setup = Run(folder), prepare(make_config(settings))
     run.create(setup.record(), setup.tokenizer)
     return run, setup

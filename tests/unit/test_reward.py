@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 from helpers import refuses
 from tiny_models import DECODERS, TOKENS, change, made, open_there, rewrite
-from tiny_run import SETTINGS
+from tiny_run import SETTINGS, created
 
 import tinyllm as tl
 from tinyllm import ByteTokenizer, Opened, nn
@@ -116,8 +116,7 @@ def runs(here):
     (here / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
     usual = SETTINGS | {"data": "pairs.jsonl", "preset": "nano", "model.context": 24, "train.steps": 30}
     for name, more in (("sft", {}), ("reward", {"start": "sft", "train.lr": 0.01})):
-        setup, run = tl.prepare(tl.make_config(usual | more | {"recipe": name})), tl.Run(here / name)
-        run.create(setup.record(), setup.tokenizer)
+        run, setup = created(here / name, usual | more | {"recipe": name})
         events = list(setup.train(run))
     return [event.record for event in events if hasattr(event, "record")]
 
@@ -141,8 +140,7 @@ def test_a_run_keeps_its_reward_model_and_refuses_another_one(here, runs, monkey
     """A run once held a path alone: a reward model that was trained further was not seen."""
     usual = SETTINGS | {"data": "pairs.jsonl", "start": "sft", "recipe": "ppo", "ppo.reward": "reward"}
     more = {"ppo.max_tokens": 6, "train.batch": 4, "train.steps": 2, "train.checkpoint_every": 1}
-    setup, run = tl.prepare(tl.make_config(usual | more)), tl.Run(here / "ppo")
-    run.create(setup.record(), setup.tokenizer)
+    run, setup = created(here / "ppo", usual | more)
     list(itertools.islice(setup.train(run), 4))
     origin = run.read().reward
     (here / "else").mkdir()
