@@ -49,13 +49,8 @@ def short(tmp_path_factory):
     capstone.reference.cache_clear()
 
 
-@pytest.fixture
-def judge_run(judge):
-    return lambda text, cpu_seconds=4, **options: judge(text, TASK, cpu_seconds=cpu_seconds, **options)
-
-
-def test_the_librarys_own_parts_pass_on_a_graders_hidden_seed(judge_run):
-    verdict = judge_run(source(), variant=7)
+def test_the_librarys_own_parts_pass_on_a_graders_hidden_seed(judge):
+    verdict = judge(source(), TASK, cpu_seconds=4, variant=7)
     assert capstone.reference.cache_info().currsize == 1
     assert (capstone.reference(7).right != capstone.reference(0).right).all()
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
@@ -76,9 +71,9 @@ STUB = (find_lesson(12).path / "exercise.py").read_text("utf-8")
     (source() + SLOW.format(op="gelu_tanh", when="args[0].size > 9999"), "timed_out", "your gelu_tanh",
      capstone.PARTS),
 ], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part", "slow in training"])
-def test_what_is_missing_or_wrong_is_said(judge_run, text, state, message, held):
+def test_what_is_missing_or_wrong_is_said(judge, text, state, message, held):
     """The message names a wrong function before missing ones."""
-    verdict = judge_run(text, cpu_seconds=1)
+    verdict = judge(text, TASK)
     assert verdict.state == state and message in verdict.message and "\n" not in verdict.message
     assert capstone.TRAINED in verdict.broken and {*map(ALONE.format, held)} <= {*verdict.held}
 

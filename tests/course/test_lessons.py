@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,6 @@ EVERYWHERE = {  # modules that every lesson may use
     "tinyllm", "tinyllm.course.lesson_runner", "tinyllm.errors", "tinyllm.ops", "tinyllm.ops.registry",
     "tinyllm.ops.runtime", "tinyllm.report.terminal",
 }
-
-
-def each(lesson):
-    return lesson.folder
 
 
 def test_the_map_is_in_order_and_each_lesson_has_a_title_of_its_own():
@@ -67,7 +64,7 @@ def run_lesson(lesson, folder):
     return done, broken + lesson.broken(done.stdout)
 
 
-@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.quick], ids=each)
+@pytest.mark.parametrize("lesson", [one for one in LESSONS if one.quick], ids=attrgetter("folder"))
 def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
     """Run it in another folder, without a terminal; `make docs` runs the other lessons, too."""
     done, broken = run_lesson(lesson, tmp_path)
@@ -86,7 +83,7 @@ def test_a_promise_that_is_not_kept_is_noticed(printed, broken):
     assert len(replace(LESSONS[0], expected=promises).broken(printed)) == broken
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+@pytest.mark.parametrize("lesson", LESSONS, ids=attrgetter("folder"))
 def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
     """Previews in syllabus.toml are allowed, if the lesson's text names the lesson that builds them."""
     text = (lesson.path / "lesson.py").read_text("utf-8")
@@ -137,11 +134,9 @@ def taught_in(path):
 
 
 def module_in(module):
-    if module in EVERYWHERE:
-        return -1
-    found = [lesson.number for lesson in syllabus() for name in lesson.imports
-             if name != "tinyllm" and f"{module}.".startswith(f"{name}.")]
-    return found[0] if found else 1 + syllabus()[-1].number
+    found = (lesson.number for lesson in syllabus() for name in lesson.imports
+             if name != "tinyllm" and f"{module}.".startswith(f"{name}."))
+    return -1 if module in EVERYWHERE else next(found, 1 + syllabus()[-1].number)
 
 
 PUBLIC = {
@@ -167,7 +162,7 @@ def test_what_is_used_too_early_is_noticed(text, early):
 ACCIDENT = re.compile(r"(?m)^(?![-+*>#|] |\d+[.)] | |$).*\n([-+*>] .*|#+ .*|1[.)] .*|=+|-+)$")
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+@pytest.mark.parametrize("lesson", LESSONS, ids=attrgetter("folder"))
 def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     text = (lesson.path / "lesson.py").read_text("utf-8")
     found = cells(text)

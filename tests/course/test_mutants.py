@@ -22,8 +22,9 @@ def judge_test(judge):
     return run
 
 
-@pytest.mark.parametrize("task", find_lesson(11).tasks, ids=lambda task: task.name)
-def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge_test, task):
+def test_good_tests_catch_every_mutant_and_the_stub_is_not_attempted(judge_test):
+    """Try those of softmax; `course selftest` tries the others, and bad ones."""
+    task = TASKS[0]
     verdict = judge_test(answers(task).reference, task.op)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert len(verdict.held) == len(MISTAKES[task.op]) >= 7 and len(VARIANTS[task.op]) == 2
