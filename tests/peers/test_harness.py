@@ -3,17 +3,19 @@
 from types import SimpleNamespace
 
 import pytest
+from served import running
 
 import tinyllm as tl
 
 pytest.importorskip("lm_eval")
 pytest.importorskip("datasets")
+from harness import METRICS, Harnessed, both, described
+from lm_eval import simple_evaluate
+from lm_eval.models.openai_completions import LocalCompletionsAPI
 
 
 def test_multiple_choice_has_exactly_the_numbers_of_lm_eval():
     """The choices of entailment differ in length, so that metrics which divide by it differ there."""
-    from harness import METRICS, both
-
     names = ["world:sentiment", "world:acceptability", "world:entailment"]
     found = both(tl.open_model("shipped"), names, 60)
     for name in names:
@@ -25,11 +27,6 @@ def test_multiple_choice_has_exactly_the_numbers_of_lm_eval():
 def test_lm_eval_asks_the_server_and_gets_the_numbers_of_the_library():
     """lm-eval scores prompts with echo and logprobs, several at a time."""
     pytest.importorskip("uvicorn")
-    from harness import Harnessed, described
-    from lm_eval import simple_evaluate
-    from lm_eval.models.openai_completions import LocalCompletionsAPI
-    from served import running
-
     opened, names = tl.open_model("shipped"), ["world:sentiment", "world:entailment"]
     tokenizer = SimpleNamespace(encode=opened.tokenizer.encode, eot_token=0)
     with running("shipped") as process:
