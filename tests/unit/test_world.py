@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
+import world_tokenizer
 from helpers import refuses
 from hypothesis import example, given, settings, strategies as st
 
@@ -21,6 +22,7 @@ from tinyllm.world.phrases import STATEMENTS, read_statements, say
 WORLD = World()
 SMALL = World(seed=5, size=40)
 EARLY = World(year=60)
+DIGEST = "32ff9a1c58a2d66ea84456ae6b6e0d4d4e9905636b9c002415a17af344ec054f"
 
 
 def objects(world, subject, relation):
@@ -263,8 +265,6 @@ def test_clients_differ_as_much_as_the_dial_says():
 
 
 def test_the_tokenizer_of_the_world_is_what_its_command_makes():
-    import world_tokenizer
-
     made, shipped = world_tokenizer.tokenizer(), make_tokenizer("world", b"")
     assert shipped.fingerprint() == made.fingerprint() and shipped.vocab_size == 1024
     text = "".join(Stream(WORLD, KINDS["stories"])[i].text for i in range(50))
@@ -280,6 +280,3 @@ def test_the_world_answers_on_the_command_line(printed, refused):
     assert person.lives_in in printed("world", "ask", person.name)
     for wrong in ("Nobody",), (person.first, "shoe"):
         refused("world", "ask", *wrong)
-
-
-DIGEST = "32ff9a1c58a2d66ea84456ae6b6e0d4d4e9905636b9c002415a17af344ec054f"
