@@ -106,8 +106,7 @@ NAMES = [name for name in MODELS if MODELS[name]["model_type"] in DECODERS]
 
 def written(engine, *prompts, **options):
     sequences = [engine.add(prompt, max_tokens=4, logprobs=True, **options) for prompt in prompts]
-    for _ in engine:
-        pass
+    list(engine)
     return sequences
 
 

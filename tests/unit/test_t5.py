@@ -69,21 +69,17 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
 
 
 TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
-        "model.hidden": 16, "model.layers": 1, "train.steps": 3, "train.batch": 4}
+        "model.hidden": 16, "model.layers": 1, "train.batch": 4}
 WORDS = "to be or not to be, that is the question. " * 40
 
 
-def trained(tmp_path, text, **changes):
-    """Train a T5 for three steps on a text, check that its loss falls, and return its setup."""
+def prepared(tmp_path, text, **changes):
     (tmp_path / "text").write_text(text)
-    setup = tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
-    losses = [event.val_loss for event in setup.train() if hasattr(event, "val_loss")]
-    assert losses[-1] < losses[0]
-    return setup
+    return tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
 
 
-def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
-    setup = trained(tmp_path, WORDS)
+def test_a_text_becomes_one_without_spans_and_the_spans(tmp_path):
+    setup = prepared(tmp_path, WORDS)
     ids = setup.tokenizer.special_tokens
     assert setup.model.config.start == ids["<pad>"] and setup.model.config.end == ids["</s>"]
     batch = setup.plan.batches(0)
@@ -91,15 +87,15 @@ def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
     assert (batch.tokens[:, -1] == ids["</s>"]).all() and (batch.targets[:, 0] == ids["<extra_id_0>"]).all()
     read, written = setup.sample(setup.model).split("\n\n", 1)
     assert "<extra_id_0>" in read and "<extra_id_2>" not in read and written
-    many = trained(tmp_path, WORDS, tokenizer="bpe:270").config  # the start token has an id above 256
+    many = prepared(tmp_path, WORDS, tokenizer="bpe:270").config  # the start token has an id above 256
     assert many.model.start > 256 and tl.make_config(many.flat()) == many
 
 
-def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
-    setup = trained(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
+def test_of_a_pair_one_side_is_read_and_the_other_written(tmp_path):
+    setup = prepared(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
     batch, end = setup.plan.batches(0), setup.model.config.end
     decode, each = setup.tokenizer.decode, zip(batch.tokens, batch.targets, batch.lengths, strict=True)
     found = {(decode(read[:n]), decode(written[written >= 0])) for read, written, n in each}
     assert found <= {("abc\n</s>", "cba\n</s>"), ("bd\n</s>", "db\n</s>")} and end == batch.targets.max()
     packed = {"recipe": "sft", "sft.packed": True}
-    refuses("a t5 reads one prompt at a time", trained, tmp_path, "abc\tcba\n" * 20, **packed)
+    refuses("a t5 reads one prompt at a time", prepared, tmp_path, "abc\tcba\n" * 20, **packed)

@@ -95,9 +95,8 @@ def beside(field):
     yield next(wrong for wrong in ("x", [], {}) if type(wrong) not in kinds(field))
 
 
-OF_RECIPES = {f"{name}.": recipe.options for name, recipe in recipes().items() if recipe.options}
-
-PARTS = {"train.": TrainConfig, "lora.": LoRAConfig, "private.": PrivateConfig, **OF_RECIPES}
+PARTS = {"train.": TrainConfig, "lora.": LoRAConfig, "private.": PrivateConfig}
+PARTS |= {f"{name}.": recipe.options for name, recipe in recipes().items() if recipe.options}
 
 
 @pytest.mark.parametrize("prefix, of", PARTS.items())
