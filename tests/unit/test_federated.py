@@ -153,6 +153,7 @@ def test_liars_are_outvoted_by_trimmed_means_only():
     (lambda reply, sent: reply._replace(tokens=10**400), "claims 100000000000000 tokens"),
     (lambda reply, sent: reply._replace(tokens=65), "claims 65 tokens in a round, which reads 64"),
     (lambda reply, sent: reply._replace(loss=1e308), "its loss or its epsilon cannot be: 1e+308"),
+    (lambda reply, sent: reply._replace(epsilon=0.1), "epsilon cannot be"),  # training is not private
     (with_dtype(int), "types of numbers"), (with_dtype(complex), "types of numbers"),
     (lambda reply, sent: reply._replace(digests=reply.digests | {"tokenizer": "x"}), "another tokenizer"),
     (lambda reply, sent: federation(model__width=16).client(2).train(sent, 0), "another model (SHA-256"),

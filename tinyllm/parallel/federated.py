@@ -245,7 +245,7 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], parts: Parts, l
             found[number] = "its weights have other names, shapes or types of numbers"
         elif not 0 < reply.tokens <= most:
             found[number] = f"it claims {str(reply.tokens)[:15]} tokens in a round, which reads {most}"
-        elif not (abs(reply.loss) < MOST and 0 <= reply.epsilon < MOST):
+        elif not (abs(reply.loss) < MOST and 0 <= reply.epsilon <= parts.config.private.epsilon):
             found[number] = f"its loss or its epsilon cannot be: {reply.loss:g} and {reply.epsilon:g}"
         elif not math.isfinite(distance(reply.weights, sent)):
             found[number] = "its weights are not finite"

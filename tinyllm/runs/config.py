@@ -36,7 +36,6 @@ PRESETS["pairs"] = PRESETS[LAPTOP] | {"tokenizer": "word", "train.batch": 128, "
                                       "train.weight_decay": 1.0, "train.eval_every": 500, "sft.packed": True}
 
 
-
 @dataclass(frozen=True)
 class LoRAConfig:
     """The settings of LoRA: with a rank, training changes adapters, not the weights of the start."""
