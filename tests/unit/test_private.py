@@ -118,8 +118,12 @@ def test_noise_comes_once_for_a_batch_and_pieces_and_processes_change_no_bit():
         assert all(np.allclose(whole[name], first[name], atol=1e-6) for name in first)
     noise = np.concatenate([6 * (first[name] - clean[name]).ravel() for name in first])
     assert np.std(noise) == pytest.approx(1.5 * 0.1, rel=0.05) and abs(np.mean(noise)) < 0.01
-    empty, none = tiny("gpt"), batch.rows(slice(0))
-    assert forward_backward(empty, none, next_token, 4, key=(3, 5), private=private)[0] == 0
+    drawn = []
+    for step in (6, 5):
+        empty, none = tiny("gpt"), batch.rows(slice(0))
+        assert forward_backward(empty, none, next_token, 4, key=(3, step), private=private)[0] == 0
+        drawn += [p.grad.tobytes() for p in empty.parameters()]
+    assert len({*drawn}) == len(drawn), "each step and each weight has noise of its own"
     for name, p in empty.named_parameters():
         assert np.allclose(p.grad, first[name] - clean[name], atol=1e-5)
     private.used = frozenset()  # a gradient gets noise also if the loss seemed not to depend on the weight

@@ -54,4 +54,3 @@ class Zero:
             if self.group.rank == 0:
                 state[name] = array
         return state
-

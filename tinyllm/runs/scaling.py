@@ -154,4 +154,3 @@ def read_points(path: str) -> np.ndarray:
         raise UserError(f"{path} has runs whose tokens grow with the parameters: what each of the two does "
                         "cannot be told apart; give each size several budgets")
     return points
-
