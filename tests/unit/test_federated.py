@@ -65,7 +65,7 @@ def with_dtype(dtype):
 
 
 def dies(reply, sent):
-    raise UserError("it died")
+    raise UserError("it died\n" * 999)
 
 
 def test_one_step_of_each_client_is_one_step_of_all_with_gradients_weighted_by_tokens(monkeypatch):
@@ -165,7 +165,7 @@ def test_what_cannot_be_right_is_refused_by_name_and_costs_only_its_share(change
     steps, refused, _ = outcome(loop, change, 2)
     assert [step.numbers for step in steps] == [{"clients": 4, "refused": 1}] * 3
     assert {event.text.isprintable() and event.text[:21] for event in refused} == {"client 2 is refused: "}
-    assert len(refused) == 3 and why in refused[0].text
+    assert len(refused) == 3 and why in refused[0].text[:400] == refused[0].text
     outcome(other, dies, 2)
     assert same(loop.model, other.model)
 

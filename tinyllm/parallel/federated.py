@@ -237,7 +237,7 @@ def faults(replies: dict[int, Any], sent: dict[str, np.ndarray], parts: Parts, l
     own, most, options = digests(parts), tokens_of_round(parts), parts.config.options
     for number, reply in replies.items():
         if isinstance(reply, str):
-            found[number] = reply
+            found[number] = " ".join(reply[:300].split())  # which a stranger may have written
         elif other := [name for name in own if reply.digests.get(name) != own[name]]:
             theirs = str(reply.digests.get(other[0]))
             found[number] = f"it has another {other[0]} (SHA-256 {theirs[:12]} and {own[other[0]][:12]})"
