@@ -256,9 +256,7 @@ static void lay_out(struct backward_work *w, float *p, const struct attention_jo
 
 static float dot(const float *x, const float *y, int64_t n) {
     v16 sum = v_set(0.0f);
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) sum = v_fma(v_load(x + i), v_load(y + i), sum);
-    if (i < n) sum = v_fma(v_load_partial(x + i, n - i, 0.0f), v_load_partial(y + i, n - i, 0.0f), sum);
+    ROW(i, k, n, sum = v_fma(v_load_partial(x + i, k, 0.0f), v_load_partial(y + i, k, 0.0f), sum);)
     return v_sum(sum);
 }
 
@@ -353,27 +351,19 @@ static void backward_head(const struct attention_job *job, struct backward_work 
                (size_t)D * sizeof *w->dq);
 }
 
+/* A task is one kv head of one batch row; with a bias of all rows, because its gradient is their sum, in order. */
 static void backward_tasks(void *context, int64_t begin, int64_t end) {
     struct attention_job *job = context;
     struct backward_work w;
     float *work = workspace(job, backward_size(job));
     if (!work) return;
     lay_out(&w, work, job);
-    for (int64_t task = begin; task < end; task++) backward_head(job, &w, task / job->K, task % job->K);
-    pool_give(work);
-}
-
-/* With a bias a task is one kv head in all batch rows, because the gradient of the bias is their sum, in order. */
-static void bias_tasks(void *context, int64_t begin, int64_t end) {
-    struct attention_job *job = context;
-    struct backward_work w;
     int64_t floats = job->H / job->K * job->bias_rows * job->T; /* of dbias for one kv head */
-    float *work = workspace(job, backward_size(job));
-    if (!work) return;
-    lay_out(&w, work, job);
-    memset(job->dbias + begin * floats, 0, (size_t)((end - begin) * floats) * sizeof *job->dbias);
-    for (int64_t kv = begin; kv < end; kv++)
-        for (int64_t b = 0; b < job->B; b++) backward_head(job, &w, b, kv);
+    if (job->dbias) memset(job->dbias + begin * floats, 0, (size_t)((end - begin) * floats) * sizeof *job->dbias);
+    for (int64_t task = begin; task < end; task++) {
+        int64_t b = job->dbias ? 0 : task / job->K, stop = job->dbias ? job->B : b + 1;
+        for (; b < stop; b++) backward_head(job, &w, b, task % job->K);
+    }
     pool_give(work);
 }
 
@@ -388,8 +378,7 @@ static int attention_backward(float *dq, float *dk, float *dv, float *dbias, con
         .T = T, .H = H, .K = K, .D = D, .width = round_up(D, COLUMNS > 16 ? COLUMNS : 16), .scale = scale,
         .causal = causal,
     };
-    int64_t terms = S * T * D * (H / K);
-    if (dbias) parallel_for(bias_tasks, &job, K, 1 + 16384 / (1 + B * terms));
-    else parallel_for(backward_tasks, &job, B * K, 1 + 16384 / (1 + terms));
+    int64_t tasks = dbias ? K : B * K, terms = (dbias ? B : 1) * S * T * D * (H / K);
+    parallel_for(backward_tasks, &job, tasks, 1 + 16384 / (1 + terms));
     return job.failed;
 }
