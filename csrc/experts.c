@@ -26,15 +26,11 @@ static void group_tasks(void *context, int64_t begin, int64_t end) {
     int64_t columns = job->columns, depth = job->depth;
     for (int64_t g = begin; g < end; g++) {
         int64_t first = g ? job->ends[g - 1] : 0, count = job->ends[g] - first;
-        const float *a = job->a + first * depth;
-        int failed;
-        if (job->b)
-            failed = (job->bf16 ? kernels->matmul_bf16 : matmul)(job->c + first * columns, NULL, a, job->b[g], NULL, 1,
-                                                                 count, columns, depth, 0, 0, 0, job->transposed);
-        else
-            failed = (job->bf16 ? kernels->matmul_bf16 : matmul)(job->c + g * depth * columns, NULL, a,
-                                                                 job->dy + first * columns, NULL, 1, depth, columns,
-                                                                 count, 0, 0, 1, 0);
+        int64_t rows = job->b ? count : depth, terms = job->b ? depth : count;
+        const float *b = job->b ? job->b[g] : job->dy + first * columns;
+        float *c = job->c + (job->b ? first : g * depth) * columns;
+        int failed = (job->bf16 ? kernels->matmul_bf16 : matmul)(c, NULL, job->a + first * depth, b, NULL, 1, rows,
+                                                                 columns, terms, 0, 0, !job->b, job->transposed);
         if (failed) atomic_store(&job->failed, 1);
     }
 }
