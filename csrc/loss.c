@@ -105,36 +105,11 @@ static int linear_token_losses(float *losses, float *lse, const float *x, const 
     return failed;
 }
 
-/* Compute HEIGHT rows of dw += dlogits^T x, for at most DEPTH rows of x; see block_product in matmul.c. */
-static void dw_tasks(void *context, int64_t begin, int64_t end) {
-    _Alignas(64) float strips[DEPTH * HEIGHT];
-    const struct matmul_job *job = context;
-    for (int64_t row = begin * HEIGHT; row < i64_min(end * HEIGHT, job->rows); row += HEIGHT) {
-        int64_t height = i64_min(job->rows - row, HEIGHT);
-        float *dw = job->c + row * job->columns;
-        pack_strips(strips, job->a + row, job->a_col, height, job->depth);
-        for (int64_t n = 0; n < job->columns; n += COLUMNS)
-            panel_product(dw + n, job->columns, strips, 1, ROWS, ROWS * job->depth, job->panels + n * job->depth,
-                          COLUMNS, height, job->columns - n, job->depth, 1, NULL);
-    }
-}
-
+/* Compute dw += dlogits^T x. */
 static int add_to_dw(float *dw, const float *dlogits, const float *x, int64_t rows, int64_t v, int64_t c) {
-    struct matmul_job job = {
-        .c = dw, .rows = v, .columns = c, .a_row = 1, .a_col = v, .b_row = c, .b_col = 1,
-        .across = ceil_div(c, COLUMNS),
-    };
-    job.panels = pool_take((size_t)(job.across * COLUMNS * DEPTH) * sizeof(float));
-    if (!job.panels) return -1;
-    for (int64_t row = 0; row < rows; row += DEPTH) {
-        job.a = dlogits + row * v;
-        job.b = x + row * c;
-        job.depth = i64_min(rows - row, DEPTH);
-        parallel_for(pack_tasks, &job, job.across, 1);
-        parallel_for(dw_tasks, &job, ceil_div(v, HEIGHT), 1);
-    }
-    pool_give(job.panels);
-    return 0;
+    struct matmul_job job = job_of(dw, NULL, dlogits, x, NULL, v, c, rows, 0, 0, 1, 0);
+    job.add = 1;
+    return v > 0 && c > 0 ? product(&job, 1) : 0;
 }
 
 static int linear_token_losses_backward(float *dx, float *dw, const float *dlosses, const float *x, const float *w,

@@ -39,7 +39,7 @@ struct matmul_job {
     int64_t a_row, a_col, b_row, b_col; /* strides in elements; in each pair one is 1 */
     int64_t across;                     /* how many panels there are in b */
     int64_t row_blocks, block_rows, groups, group_columns;
-    int near;                           /* b is small: read it in place, without panels */
+    int near, add;                      /* b is small: read it in place, without panels; add to c */
     int64_t panel_tasks, padded_rows;   /* number of tasks that pack b; rows, rounded up to whole strips */
 };
 
@@ -150,7 +150,7 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                 const float *shift = bias && k + depth == job->depth ? bias + n : NULL; /* after the last terms */
                 panel_product(c + m * job->columns + n, job->columns, left, a_row, a_col,
                               ROWS * (a_col == 1 ? a_row : depth), panel, job->near ? job->b_row : COLUMNS, height,
-                              columns - n, depth, k > 0, shift);
+                              columns - n, depth, job->add || k > 0, shift);
             }
             if (job->act_out && k + depth == job->depth)
                 gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns,
@@ -236,18 +236,6 @@ static void gemv(const struct matmul_job *job, float *c, const float *a, const f
     }
 }
 
-static void few_tasks(void *context, int64_t begin, int64_t end) {
-    const struct matmul_job *job = context;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t column = task % job->groups * job->group_columns, stack = task / job->groups;
-        int64_t columns = i64_min(job->columns - column, job->group_columns);
-        float *c = job->c + stack * job->rows * job->columns + column;
-        gemv(job, c, job->a + stack * job->a_stack, job->b + stack * job->b_stack + column, columns);
-        if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
-        if (job->act_out) gelu_tanh_rows(job->act_out + (c - job->c), c, job->columns, job->rows, columns);
-    }
-}
-
 /* Multiply rows of a by sixteen rows of b, for at most DEPTH values of k from `start` on. */
 INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b,
                         int64_t start) {
@@ -283,14 +271,16 @@ static void turned_edge(const struct matmul_job *job, float *c, const float *a, 
             }
 }
 
-/* Multiply at most FEW rows of A by B transposed; a task is sixteen columns. */
-static void turned_tasks(void *context, int64_t begin, int64_t end) {
+/* Multiply at most FEW rows of a. A task is one group of columns: sixteen if b is transposed. */
+static void few_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
-        int64_t column = task % job->groups * 16, s = task / job->groups, columns = i64_min(job->columns - column, 16);
-        const float *a = job->a + s * job->a_stack, *b = job->b + s * job->b_stack + column * job->b_col;
-        float *c = job->c + s * job->rows * job->columns + column;
-        if (columns < 16) turned_edge(job, c, a, b, columns);
+        int64_t column = task % job->groups * job->group_columns, stack = task / job->groups;
+        int64_t columns = i64_min(job->columns - column, job->group_columns);
+        const float *a = job->a + stack * job->a_stack, *b = job->b + stack * job->b_stack + column * job->b_col;
+        float *c = job->c + stack * job->rows * job->columns + column;
+        if (job->b_col == 1) gemv(job, c, a, b, columns);
+        else if (columns < 16) turned_edge(job, c, a, b, columns);
         else turned_group(job, c, a, b);
         if (job->bias) add_bias(c, job->columns, job->bias + column, job->rows, columns);
         if (job->act_out) gelu_tanh_rows(job->act_out + (c - job->c), c, job->columns, job->rows, columns);
@@ -298,15 +288,10 @@ static void turned_tasks(void *context, int64_t begin, int64_t end) {
 }
 
 static void few_product(struct matmul_job *job, int64_t stack) {
-    if (job->b_col != 1) {
-        job->groups = ceil_div(job->columns, 16);
-        parallel_for(turned_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * 16));
-        return;
-    }
     int64_t threads = parallel_size(), most = i64_min(FEW_SUMS / job->rows / 64 * 64, FEW_COLUMNS);
     int64_t tasks = ceil_div(job->columns, most);
     if (stack < threads) tasks = ceil_div(tasks, threads) * threads; /* as many for each thread */
-    job->group_columns = ceil_div(ceil_div(job->columns, tasks), 64) * 64;
+    job->group_columns = job->b_col == 1 ? ceil_div(ceil_div(job->columns, tasks), 64) * 64 : 16;
     job->groups = ceil_div(job->columns, job->group_columns);
     parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));
 }
