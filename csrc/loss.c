@@ -71,10 +71,10 @@ BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GR
         .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore,
         .rows = rows, .v = v)
 
-/* Return the sum of losses, computed in double. */
-static double total_loss(const float *losses, int64_t n) {
+/* Return the sum of n floats, computed in double. */
+static double double_sum(const float *x, int64_t n) {
     d16 sum = d_set(0);
-    ROW(i, k, n, sum = d_add(sum, d_widen(v_load_partial(losses + i, k, 0)));)
+    ROW(i, k, n, sum = d_add(sum, d_widen(v_load_partial(x + i, k, 0)));)
     return d_sum(sum);
 }
 

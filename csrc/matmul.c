@@ -363,22 +363,22 @@ static int matmul(float *c, float *act_out, const float *a, const float *b, cons
 
 /* Sum each column of x: the gradient of a bias. Threads divide columns; each column is summed from its first row. */
 
-struct column_job { float *y; const float *x; int64_t rows, n; };
+struct column_job { float *y; const float *x; int64_t rows, columns; };
 
 static void column_tasks(void *context, int64_t begin, int64_t end) {
     const struct column_job *job = context;
-    for (int64_t first = begin * 64; first < i64_min(end * 64, job->n); first += 64) {
-        int64_t width = i64_min(job->n - first, 64), i = 0;
+    for (int64_t first = begin * 64; first < i64_min(end * 64, job->columns); first += 64) {
+        int64_t width = i64_min(job->columns - first, 64), i = 0;
         float *y = job->y + first;
         for (i = 0; i < width; i++) y[i] = 0.0f;
         for (int64_t row = 0; row < job->rows; row++) {
-            const float *x = job->x + row * job->n + first;
+            const float *x = job->x + row * job->columns + first;
             for (i = 0; i < width; i++) y[i] += x[i];
         }
     }
 }
 
-static void column_sum(float *y, const float *x, int64_t rows, int64_t n) {
-    struct column_job job = {.y = y, .x = x, .rows = rows, .n = n};
-    parallel_for(column_tasks, &job, ceil_div(n, 64), 1 + 256 / (rows + 1));
+static void column_sum(float *y, const float *x, int64_t rows, int64_t columns) {
+    struct column_job job = {.y = y, .x = x, .rows = rows, .columns = columns};
+    parallel_for(column_tasks, &job, ceil_div(columns, 64), 1 + 256 / (rows + 1));
 }

@@ -241,14 +241,7 @@ struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; 
 
 /* Return the sum of the block that starts at `begin` and ends at n at the latest. */
 static double block_sum(const float *p, int64_t begin, int64_t n) {
-    p += begin;
-    n = i64_min(n - begin, SAMPLE_BLOCK);
-    d16 sum = d_set(0);
-    for (int64_t i = 0; i < n; i += 16) {
-        v16 a = v_load_partial(p + i, n - i, 0);
-        sum = d_add(sum, d_widen(a));
-    }
-    return d_sum(sum);
+    return double_sum(p + begin, i64_min(n - begin, SAMPLE_BLOCK));
 }
 
 /* Draw an id, or -1 when the total is not positive and finite. */

@@ -13,14 +13,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* X(file, result, name, arguments) */
+/* X(file, result, name, arguments). Arguments that are only arrays of one shape and its sizes (`n`, or `rows, n`) make
+ * Python's function of the kernel, too: see bindings.py. */
 #define TINYLLM_KERNELS(X)                                                                                            \
     X(matmul, int, matmul,                                                                                            \
       (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,      \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(ladder, int, matmul_ladder,                                                                                     \
       (float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth, int rung))             \
-    X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t n))                                  \
+    X(matmul, void, column_sum, (float *y, const float *x, int64_t rows, int64_t columns))                            \
     X(attention, int, attention,                                                                                      \
       (float *y, float *lse, const float *q, const float *k, const float *v, const uint16_t *half_k,                  \
        const uint16_t *half_v, const int64_t *lengths, const int64_t *starts, const int64_t *ends,                    \
@@ -68,7 +69,7 @@
     X(loss, void, token_losses_backward,                                                                              \
       (float *dx, const float *dlosses, int64_t step, const float *x, const int64_t *targets, const float *lse,       \
        int64_t ignore, int64_t rows, int64_t v))                                                                      \
-    X(loss, double, total_loss, (const float *losses, int64_t n))                                                     \
+    X(loss, double, double_sum, (const float *x, int64_t n))                                                          \
     X(loss, int, linear_token_losses,                                                                                 \
       (float *losses, float *lse, const float *x, const float *w, const int64_t *targets, int64_t ignore,             \
        int64_t rows, int64_t v, int64_t c))                                                                           \

@@ -109,11 +109,11 @@ struct bpe_vocab;   /* does not change once it is made */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
 /* Make a vocabulary. byte_ids [256]: -1 - i for a byte i without a token. Pair i merges left[i], right[i] into made[i],
- * the smallest rank[i] first. Each of n_tokens has its bytes at offsets[i] up to offsets[i + 1]; a piece that equals
- * them becomes the token numbers[i] without merging. Return NULL if there is no memory. */
+ * the smallest i first. Each of n_tokens has its bytes at offsets[i] up to offsets[i + 1]; a piece that equals them
+ * becomes the token numbers[i] without merging. Return NULL if there is no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
-                                const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens);
+                                const int32_t *made, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
+                                const int32_t *numbers, int64_t n_tokens);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
 /* Make an encoder; free it before the vocabulary. Return NULL if there is no memory. */

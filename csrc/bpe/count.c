@@ -130,7 +130,7 @@ static inline int add(struct table *table, struct bpe_seed seed, const uint8_t *
 static int count_part(struct table *table, struct bpe_seed seed, const struct bpe_text *text,
                       const struct bpe_part *part) {
     for (int64_t at = part->begin; at < part->end;) {
-        int64_t n = piece_ends(table->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
+        int64_t n = bpe_piece_ends(table->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
         for (int64_t k = 0; k < n; at = table->ends[k++]) {
             if (add(table, seed, text->bytes + at, table->ends[k] - at, text->n - at, 1) != 0) return -1;
         }

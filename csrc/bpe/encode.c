@@ -97,7 +97,7 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
                            const struct bpe_text *text, const struct bpe_part *part) {
     int32_t *out = ids;
     for (int64_t at = part->begin; at < part->end;) {
-        int64_t pieces = piece_ends(worker->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
+        int64_t pieces = bpe_piece_ends(worker->ends, BPE_ENDS, text->pattern, text->bytes, part->end, at);
         for (int64_t k = 0; k < pieces; at = worker->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
             int64_t n = worker->ends[k] - at;

@@ -1,7 +1,7 @@
 /* Cut long texts into parts, so that several threads can encode or count them.
  *
- * A text is cut only where every pattern ends a piece, whatever comes before and after (piece_cut in pieces.c), so the
- * parts have the pieces of the whole text. A text without such a place, such as a million times "a", is one part.
+ * A text is cut only where every pattern ends a piece, whatever comes before and after (bpe_piece_cut in pieces.c), so
+ * the parts have the pieces of the whole text. A text without such a place, such as a million times "a", is one part.
  */
 #include "bpe.h"
 #include "pieces.h"
@@ -12,7 +12,7 @@
 enum { PART = 1 << 16 }; /* bytes: a millisecond of work */
 
 static int64_t next_cut(const struct bpe_text *text, int64_t from) {
-    return text->n - from <= PART ? text->n : piece_cut(text->bytes, text->n, from + PART);
+    return text->n - from <= PART ? text->n : bpe_piece_cut(text->bytes, text->n, from + PART);
 }
 
 int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts) {

@@ -181,7 +181,7 @@ INLINE int64_t ends_of(int64_t *ends, int64_t most, int pattern, const uint8_t *
     return count;
 }
 
-int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at) {
+int64_t bpe_piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n, int64_t at) {
     switch (pattern) {
     case PIECES_GPT2: return ends_of(ends, most, PIECES_GPT2, text, n, at);
     case PIECES_GPT4: return ends_of(ends, most, PIECES_GPT4, text, n, at);
@@ -209,19 +209,19 @@ static int is_boundary(unsigned a, unsigned b, uint8_t first) {
     return (b & well) != 0;
 }
 
-int64_t piece_cut(const uint8_t *text, int64_t n, int64_t from) {
+int64_t bpe_piece_cut(const uint8_t *text, int64_t n, int64_t start) {
     /* `at` may start inside a character: then it moves byte by byte, at most three times, to the next character. */
-    int64_t at = from > 4 ? from - 4 : 0;
+    int64_t at = start > 4 ? start - 4 : 0;
     struct character a = {0, 0}, b;
     for (; at < n; at += b.size, a = b) {
         b = decode_at(text, n, at);
         if (text[at] >= 0x80 && b.size == 1) b.is = 0;
-        if (at >= from && is_boundary(a.is, b.is, text[at])) return at;
+        if (at >= start && is_boundary(a.is, b.is, text[at])) return at;
     }
     return n;
 }
 
-void piece_classes(uint8_t *classes, int64_t first, int64_t count) {
+void bpe_piece_classes(uint8_t *classes, int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; i++)
         classes[i] = first + i < 0 || first + i > 0x10ffff ? 0 : (uint8_t)class_of((uint32_t)(first + i));
 }

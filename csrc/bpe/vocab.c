@@ -9,7 +9,7 @@ static int shift_for(int64_t n) {
 }
 
 static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t *right, const int32_t *made,
-                     const int32_t *rank, int64_t n) {
+                     int64_t n) {
     vocab->shift = shift_for(n);
     int64_t slots = (int64_t)1 << (64 - vocab->shift);
     vocab->pairs = malloc((size_t)slots * sizeof *vocab->pairs);
@@ -17,7 +17,7 @@ static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t
     if (!vocab->pairs || !vocab->marks) return -1;
     for (int64_t i = 0; i < n; i++) {
         uint64_t key = bpe_pair_key(left[i], right[i]), slot = bpe_pair_slot(vocab, key);
-        vocab->pairs[slot] = (struct bpe_pair){key, rank[i], made[i]};
+        vocab->pairs[slot] = (struct bpe_pair){key, (int32_t)i, made[i]};
         vocab->marks[slot] = bpe_pair_mark(vocab, key);
     }
     return 0;
@@ -53,14 +53,14 @@ int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int6
 }
 
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
-                                const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens) {
+                                const int32_t *made, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
+                                const int32_t *numbers, int64_t n_tokens) {
     if (n_pairs > INT32_MAX || n_tokens > INT32_MAX) return NULL;
     struct bpe_vocab *vocab = calloc(1, sizeof *vocab);
     if (!vocab) return NULL;
     vocab->seed = bpe_seed(vocab);
     memcpy(vocab->byte_ids, byte_ids, sizeof vocab->byte_ids);
-    if (add_pairs(vocab, left, right, made, rank, n_pairs) == 0 &&
+    if (add_pairs(vocab, left, right, made, n_pairs) == 0 &&
         add_whole(vocab, bytes, offsets, numbers, n_tokens) == 0) return vocab;
     bpe_vocab_free(vocab);
     return NULL;

@@ -17,19 +17,6 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint64_t, 
 
 from tinyllm.errors import UserError
 
-cdef extern from "tinyllm.h" nogil:
-    const kernels_t *const *cpu_levels()
-    int cpu_use(const char *level)
-    void parallel_threads(int n)
-    int parallel_size()
-    void *pool_take(size_t bytes)
-    void pool_give(void *block)
-    void pool_empty()
-    void pool_cap(size_t size)
-    struct pool_state:
-        int64_t hits, misses, used, idle, peak, capacity
-    pool_state pool_look()
-
 c_np.import_array()
 
 cdef object F32 = np.dtype(np.float32)
@@ -150,6 +137,10 @@ cdef int64_t rows_of(object x):
 
 
 include "_kernels.pxi"
+
+for _suffix, _bf16 in ("", False), ("_bf16", True):
+    for _op in (*_products(_bf16), *_grouped_products(_bf16)):
+        globals()[_op.__name__ + _suffix] = _op
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

@@ -6,53 +6,14 @@ from cpython.ref cimport Py_INCREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-cdef extern from "bpe/bpe.h" nogil:
-    struct bpe_text:
-        const uint8_t *bytes
-        int64_t n
-        int pattern
-    struct bpe_part:
-        int64_t text, begin, end, count
-        int32_t *ids
-    int bpe_cut(bpe_part **parts, int64_t *n, const bpe_text *texts, int64_t n_texts)
-    void bpe_parts_free(bpe_part *parts, int64_t n)
-    struct bpe_vocab:
-        pass
-    bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
-                             const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                             const int32_t *numbers, int64_t n_tokens)
-    void bpe_vocab_free(bpe_vocab *vocab)
-    struct bpe_encoder:
-        pass
-    bpe_encoder *bpe_encoder_new(const bpe_vocab *vocab)
-    void bpe_encoder_free(bpe_encoder *encoder)
-    int bpe_encode_parts(bpe_encoder *encoder, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
-    enum: BPE_SPARE
-    int64_t bpe_encode_short(bpe_encoder *encoder, const bpe_text *text, int32_t *ids)
-    int64_t bpe_merge_ids(const bpe_vocab *vocab, int32_t *ids, int64_t n)
-    struct bpe_counter:
-        pass
-    bpe_counter *bpe_counter_new()
-    void bpe_counter_free(bpe_counter *counter)
-    int bpe_count_parts(bpe_counter *counter, const bpe_text *texts, const bpe_part *parts, int64_t first,
-                        int64_t last)
-    int bpe_count_one(bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count)
-    int bpe_counter_merge(bpe_counter *counter)
-    struct bpe_trainer:
-        pass
-    bpe_trainer *bpe_trainer_new(const bpe_counter *counter, int64_t most_merges)
-    void bpe_trainer_free(bpe_trainer *trainer)
-    int64_t bpe_trainer_run(bpe_trainer *trainer, int64_t merges)
-    const int32_t *bpe_trainer_pairs(const bpe_trainer *trainer)
-
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
     SHORT = 1024  # a text of at most so many bytes is encoded into an array on the stack
+    WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
 
 cdef int64_t MOST_COUNT = 1 << 62  # limit of the sum of all counts, so that sums fit in int64
-cdef int64_t WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
 
 
 # --- plain Python in and out -----------------------------------------------------------------------------------------
@@ -164,12 +125,11 @@ cdef class BPE:
         if columns.size and columns.min() < 0:
             raise ValueError(f"columns holds the token {columns.min()}: tokens are numbers from 0 on")
         left, right, made = (np.ascontiguousarray(ids, I32) for ids in columns)
-        rank = np.arange(len(made), dtype=I32)
         spelt, offsets = b"".join(whole), np.cumsum([0, *map(len, whole)], dtype=I64)
         numbers = whole_numbers(whole.values(), I32, "whole", 0)
         largest = max([int(array.max()) for array in (byte_ids, left, right, made, numbers) if array.size])
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
-                                   <int32_t *>address(made), <int32_t *>address(rank), len(made),
+                                   <int32_t *>address(made), len(made),
                                    <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),
                                    <int32_t *>address(numbers), len(numbers))
         if self.vocab != NULL:
@@ -183,16 +143,15 @@ cdef class BPE:
         bpe_vocab_free(self.vocab)
 
     cdef int run(self, Texts texts) except -1:
-        cdef int64_t first = 0, last
+        cdef int64_t first, last
         cdef int failed = 0
-        while first < texts.n_parts:
+        for first in range(0, texts.n_parts, WAVE):
             last = min(first + WAVE, texts.n_parts)
             with nogil:
                 failed = bpe_encode_parts(self.encoder, texts.texts, texts.parts, first, last)
             if failed:
                 raise MemoryError("no memory to encode, or a piece of text of 2 GiB")
             PyErr_CheckSignals()
-            first = last
         return 0
 
     def encode(self, list texts, pattern, bint arrays=False):

@@ -18,27 +18,19 @@ cdef object grouped(object x, object w, object counts, bint transposed, bint bf1
     return y
 
 
-cdef tuple grouped_backward(object dy, object x, object w, object counts, bint bf16):
-    dy, x, counts = f32(dy, "dy", 2), f32(x, "x", 2), ints(counts, "counts")
-    dw = empty((counts.shape[0], x.shape[1], dy.shape[1]))
-    run_grouped_outer(dw, x, dy, np.cumsum(counts), counts.shape[0], dy.shape[1], x.shape[1], bf16)
-    return grouped(dy, w, counts, True, bf16), dw
+def _grouped_products(bint bf16):
+    """Return the ops on groups; bf16 as in `_products`."""
 
+    def grouped_linear(x, w, counts):
+        return grouped(f32(x, "x", 2), w, ints(counts, "counts"), False, bf16)
 
-def grouped_linear(x, w, counts):
-    return grouped(f32(x, "x", 2), w, ints(counts, "counts"), False, False)
+    def grouped_linear_backward(dy, x, w, counts):
+        dy, x, counts = f32(dy, "dy", 2), f32(x, "x", 2), ints(counts, "counts")
+        dw = empty((counts.shape[0], x.shape[1], dy.shape[1]))
+        run_grouped_outer(dw, x, dy, np.cumsum(counts), counts.shape[0], dy.shape[1], x.shape[1], bf16)
+        return grouped(dy, w, counts, True, bf16), dw
 
-
-def grouped_linear_backward(dy, x, w, counts):
-    return grouped_backward(dy, x, w, counts, False)
-
-
-def grouped_linear_bf16(x, w, counts):
-    return grouped(f32(x, "x", 2), w, ints(counts, "counts"), False, True)
-
-
-def grouped_linear_backward_bf16(dy, x, w, counts):
-    return grouped_backward(dy, x, w, counts, True)
+    return grouped_linear, grouped_linear_backward
 
 
 def combine_experts(y, weights, places):

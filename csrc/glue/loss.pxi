@@ -36,7 +36,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     targets, ignore_index, kept = class_ids(targets, logits.shape[-1], ignore_index)
     loss, losses, lse = empty(()), empty(targets.shape), empty(targets.shape)
     run_token_losses(losses, lse, logits, targets, ignore_index, targets.size, logits.shape[-1])
-    (<float *>address(loss))[0] = run_total_loss(losses, targets.size) / max(kept, 1)
+    (<float *>address(loss))[0] = run_double_sum(losses, targets.size) / max(kept, 1)
     return loss, lse
 
 

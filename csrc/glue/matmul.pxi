@@ -51,19 +51,6 @@ cdef object summed_to(object x, tuple shape):
     return column_sums(np.ascontiguousarray(x.transpose(*axes, *kept)).reshape(rows, columns)).reshape(shape)
 
 
-cdef tuple product_backward(object dy, object a, object b, bint transpose_a, bint transpose_b, bint bf16):
-    dy, a, b = f32(dy, "dy", 2), f32(a, "a", 2), f32(b, "b", 2)
-    if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
-        da = product(b, dy, None, transpose_b, True, bf16)
-    else:
-        da = product(dy, b, None, False, not transpose_b, bf16)
-    if transpose_b:
-        db = product(dy, a, None, True, transpose_a, bf16)
-    else:
-        db = product(a, dy, None, not transpose_a, False, bf16)
-    return summed_to(da, a.shape), summed_to(db, b.shape)
-
-
 cdef object layer(object x, object w, object b, bint bf16, bint gelu=False):
     x, w = f32(x, "x", 1), f32(w, "w")
     if b is not None:
@@ -83,55 +70,38 @@ cdef tuple layer_backward(object dy, object x, object w, bint bf16):
     return dx.reshape(x.shape), dw, column_sums(dy_rows)
 
 
-def matmul(a, b, transpose_a=False, transpose_b=False):
-    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b, False)
+def _products(bint bf16):
+    """Return the ops that multiply. With bf16, operands are rounded to bfloat16 while they are packed, and sums are
+    in float32. A bias and its gradient are sums, not products, and stay float32."""
 
+    def matmul(a, b, transpose_a=False, transpose_b=False):
+        return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b, bf16)
 
-def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
-    return product_backward(dy, a, b, transpose_a, transpose_b, False)
+    def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+        dy, a, b = f32(dy, "dy", 2), f32(a, "a", 2), f32(b, "b", 2)
+        if transpose_a:  # a holds A^T, and (dY B^T)^T = B dY^T
+            da = product(b, dy, None, transpose_b, True, bf16)
+        else:
+            da = product(dy, b, None, False, not transpose_b, bf16)
+        if transpose_b:
+            db = product(dy, a, None, True, transpose_a, bf16)
+        else:
+            db = product(a, dy, None, not transpose_a, False, bf16)
+        return summed_to(da, a.shape), summed_to(db, b.shape)
 
+    def linear(x, w, b=None):
+        return layer(x, w, b, bf16)
 
-def linear(x, w, b=None):
-    return layer(x, w, b, False)
+    def linear_backward(dy, x, w):
+        return layer_backward(dy, x, w, bf16)
 
+    def linear_gelu(x, w, b=None):
+        return layer(x, w, b, bf16, True)
 
-def linear_backward(dy, x, w):
-    return layer_backward(dy, x, w, False)
+    def linear_gelu_backward(dy, x, w, h):
+        return layer_backward(gelu_tanh_backward(dy, h), x, w, bf16)
 
-
-def linear_gelu(x, w, b=None):
-    return layer(x, w, b, False, True)
-
-
-def linear_gelu_backward(dy, x, w, h):
-    return layer_backward(gelu_tanh_backward(dy, h), x, w, False)
-
-
-# Mixed precision: operands rounded to bfloat16 while they are packed, sums in float32. A bias and its gradient are
-# sums, not products, and stay float32.
-
-def matmul_bf16(a, b, transpose_a=False, transpose_b=False):
-    return product(f32(a, "a", 2), f32(b, "b", 2), None, transpose_a, transpose_b, True)
-
-
-def matmul_backward_bf16(dy, a, b, transpose_a=False, transpose_b=False):
-    return product_backward(dy, a, b, transpose_a, transpose_b, True)
-
-
-def linear_bf16(x, w, b=None):
-    return layer(x, w, b, True)
-
-
-def linear_backward_bf16(dy, x, w):
-    return layer_backward(dy, x, w, True)
-
-
-def linear_gelu_bf16(x, w, b=None):
-    return layer(x, w, b, True, True)
-
-
-def linear_gelu_backward_bf16(dy, x, w, h):
-    return layer_backward(gelu_tanh_backward(dy, h), x, w, True)
+    return matmul, matmul_backward, linear, linear_backward, linear_gelu, linear_gelu_backward
 
 
 # Simpler versions of matmul, to compare their speed: "cython" is here, the others are in

@@ -1,9 +1,3 @@
-cdef extern from "bpe/pieces.h" nogil:
-    int64_t piece_ends_c "piece_ends"(int64_t *ends, int64_t most, int pattern, const uint8_t *text, int64_t n,
-                                      int64_t at)
-    int64_t piece_cut_c "piece_cut"(const uint8_t *text, int64_t n, int64_t start)
-    void piece_classes_c "piece_classes"(uint8_t *classes, int64_t first, int64_t count)
-
 cdef dict PIECES = {"gpt2": 0, "gpt4": 1, "o200k": 2, "qwen2": 3}  # the enum of pieces.h
 
 
@@ -25,7 +19,7 @@ def split_pieces(text, pattern):
     while True:
         out = <int64_t *>address(ends)
         with nogil:
-            count += piece_ends_c(out + count, room - count, number, start, n, at)
+            count += bpe_piece_ends(out + count, room - count, number, start, n, at)
         at = out[count - 1] if count else 0
         if at == n:
             return ends[:count]
@@ -39,13 +33,13 @@ def piece_cut(text, start=0):
     """Return the first position >= start where any pattern can split both sides separately, or the text's length."""
     text = bytes_of(text)
     cdef const uint8_t *first = text
-    return piece_cut_c(first, len(text), start)
+    return bpe_piece_cut(first, len(text), start)
 
 
 def piece_classes():
     """Return the class of every character, as one bit of a byte."""
     classes = empty((0x110000,), U8)
-    piece_classes_c(<uint8_t *>address(classes), 0, 0x110000)
+    bpe_piece_classes(<uint8_t *>address(classes), 0, 0x110000)
     return classes
 
 
@@ -65,16 +59,15 @@ cdef class PieceCounter:
     def add(self, list texts, pattern):
         """Count the pieces of texts (bytes), cut by a pattern of ops/pieces.py."""
         cdef Texts given = Texts(texts, pattern)
-        cdef int64_t first = 0, last
+        cdef int64_t first, last
         cdef int failed = 0
-        while first < given.n_parts:
+        for first in range(0, given.n_parts, WAVE):
             last = min(first + WAVE, given.n_parts)
             with nogil:
                 failed = bpe_count_parts(self.counter, given.texts, given.parts, first, last)
             if failed:
                 raise MemoryError("no memory to count pieces")
             PyErr_CheckSignals()
-            first = last
 
     def add_piece(self, bytes piece, int64_t count):
         """Add `count` occurrences of one piece."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 
-BUILD = "1beef3ee82e0"  # digest of what Python calls in csrc/ (csrc/bindings.py), compared with the kernels'
+BUILD = "b2aa343b6366"  # digest of what Python calls in csrc/ (csrc/bindings.py), compared with the kernels'
 STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
 BACKENDS = ("compiled", "numpy")
 
