@@ -138,19 +138,17 @@ else:
 # The interpreter is gone, and the product is still far from NumPy's. What is
 # left is not the language: you will see that C does no better with these loops.
 # This library computes in C, and uses Cython only as the door between Python
-# and C. `csrc/glue/softmax.pxi` checks the shapes, asks for memory, and calls
-# C. This is all that softmax and its logarithm need:
+# and C: it checks types, asks for memory, and calls C. For many kernels the build
+# writes all of it (`csrc/bindings.py`). This is what softmax gets:
 #
-#     cdef object by_row(row_kernel kernel, object x):
+#     def softmax(x):
 #         x = f32(x, "x", 1)
 #         y = empty(x.shape)
-#         cdef float *out = <float *>address(y)
-#         cdef const float *inp = <const float *>address(x)
-#         cdef int64_t rows = rows_of(x), n = x.shape[-1]
-#         if n > 0:
-#             with nogil:
-#                 kernel(out, inp, rows, n)
+#         if x.size:
+#             run_softmax(y, x, rows_of(x), x.shape[-1])
 #         return y
+#
+# `run_softmax` passes the addresses of both arrays on to C.
 #
 # Python's safety ends here. C gets pointers and sizes, believes them, and
 # cannot complain. What does such a call cost when there is nothing to do?

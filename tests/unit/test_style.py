@@ -67,7 +67,7 @@ RULES = {  # rule -> (offences, good code)
         [(LAYERS, 'def f():\n    """Whether it is so."""'), (OPS, '"""What ops do."""'),
          ("setup.py", '"""How it is built."""'), (OPS, 'def test_x():\n    """Where it is 0, so is y."""'),
          (KERNEL, "int n; /* How many. */"), (KERNEL, "/* Sums.\n *\n * Where a row ends. */"),
-         ("csrc/glue/softmax.pxi", "    # Whether it fits.")],
+         ("csrc/glue/norm.pxi", "    # Whether it fits.")],
         [(LAYERS, 'def f():\n    """Return whether it is so."""'),
          (OPS, 'def test_x():\n    """If it is 0, so is y."""'),
          (KERNEL, "/* Count. Where it ends, stop. */ int which; /* row */")]),
