@@ -1,9 +1,8 @@
-"""Generate two files from the headers: one for level.c, and the declarations for Cython.
+"""Generate two files from the headers: the list of kernel files for level.c, and the declarations for Cython.
 
-Each line X(file, result, name, arguments) of tinyllm.h declares one kernel. level.c gets their files and
-a `struct NAME_args` of each kernel's arguments, for BY_ROWS of loops.h. Cython gets a struct of kernels, and
-for every kernel a function `run_NAME` with the same arguments, but arrays in place of pointers: it takes
-their addresses, releases the GIL and calls the kernel for the instruction set in use. A kernel whose
+Each line X(file, result, name, arguments) of tinyllm.h declares one kernel. Cython gets the struct of
+kernels, and for every kernel a function `run_NAME` with the same arguments, but arrays in place of pointers:
+it takes their addresses, releases the GIL and calls the kernel for the instruction set in use. A kernel whose
 result is `int` returns something other than 0 when memory runs out, and `run_NAME` then raises MemoryError;
 other results are returned. For a kernel that takes only arrays of one shape and its sizes (`n`, or `rows` and
 `n`), the function that Python calls is written, too. Cython also gets all other functions of the headers.
@@ -55,13 +54,6 @@ def declarations(header):
     return "".join(lines)
 
 
-def structure(name, arguments):
-    """Write for C a kernel's struct of arguments, its parameters, and the struct's values."""
-    values = ", ".join(re.findall(r"\w+(?=,|$)", arguments))
-    return (f"struct {name}_args {{ {arguments.replace(', ', '; ')}; }};\n"
-            f"#define {name}_PARAMETERS ({arguments})\n#define {name}_VALUES {{{values}}}\n")
-
-
 def launcher(result, name, arguments):
     """Write the Cython function that calls one kernel on arrays."""
     taken, given, pointers = [], [], []
@@ -102,8 +94,7 @@ def write():
     """Write each of the two files if its content has changed."""
     table = kernels()
     files = dict.fromkeys(file for file, *_ in table)
-    _update(INCLUDES, "".join(structure(*kernel[2:]) for kernel in table)
-            + "".join(f'#include "{file}.c"\n' for file in files))
+    _update(INCLUDES, "".join(f'#include "{file}.c"\n' for file in files))
     declared = "".join(f"        {result} (*{name})({arguments}) noexcept nogil\n"
                        for _, result, name, arguments in table)
     operations = sorted(path.name for path in CYTHON.parent.glob("*.pxi") if path != CYTHON)

@@ -95,22 +95,31 @@ INLINE uint64_t mix(uint64_t z) {
     return z ^ (z >> 31);
 }
 
+struct dropout_job {
+    float *y;
+    const float *x;
+    uint64_t first_word;
+    int least; /* elements that draw this number or more, of 65536, are kept */
+    float factor;
+    int64_t n;
+};
+
 static void dropout_part(void *context, int64_t begin, int64_t end) {
-    const struct dropout_args *job = context;
+    const struct dropout_job *job = context;
     for (int64_t piece = begin; piece < end; piece++) {
-        uint64_t words[PIECE / 4], first = job->key + (job->counter + 1 + (uint64_t)(piece * (PIECE / 4))) * GOLDEN;
+        uint64_t words[PIECE / 4], first = job->first_word + (uint64_t)(piece * (PIECE / 4)) * GOLDEN;
         for (int w = 0; w < PIECE / 4; w++) words[w] = mix(first + (uint64_t)w * GOLDEN);
         uint16_t draws[PIECE]; /* lowest sixteen bits first: every supported CPU is little-endian */
         memcpy(draws, words, sizeof draws);
         const float *x = job->x + piece * PIECE, factor = job->factor;
         float *restrict y = job->y + piece * PIECE;
         int64_t n = i64_min(job->n - piece * PIECE, PIECE);
-        int least = job->least; /* elements that draw this number or more, of 65536, are kept */
+        int least = job->least;
         for (int64_t i = 0; i < n; i++) y[i] = x[i] * (draws[i] >= least ? factor : 0.0f);
     }
 }
 static void dropout(float *y, const float *x, uint64_t key, uint64_t counter, int least, float factor, int64_t n) {
-    struct dropout_args job = dropout_VALUES;
+    struct dropout_job job = {y, x, key + (counter + 1) * GOLDEN, least, factor, n};
     parallel_for(dropout_part, &job, ceil_div(n, PIECE), 16);
 }
 

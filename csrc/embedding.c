@@ -11,10 +11,13 @@
  *      comparison per token and piece, which is little compared with the C additions for each token.
  */
 
-static void embedding_row(const struct embedding_args *job, int64_t t) {
+struct embedding_job { float *y, *dw; const float *w, *dy; const int64_t *ids; int64_t tokens, c; };
+
+static void embedding_row(const struct embedding_job *job, int64_t t) {
     memcpy(job->y + t * job->c, job->w + job->ids[t] * job->c, (size_t)job->c * sizeof(float));
 }
-BY_ROWS(embedding, tokens, 65536 / (c + 1))
+BY_ROWS(embedding, struct embedding_job, tokens, 65536 / (c + 1),
+        (float *y, const float *w, const int64_t *ids, int64_t tokens, int64_t c), .y = y, .w = w, .ids = ids, .c = c)
 
 static void row_add(float *y, const float *x, int64_t n) {
     int64_t i = 0;
@@ -23,7 +26,7 @@ static void row_add(float *y, const float *x, int64_t n) {
 }
 
 static void embedding_scatter(void *context, int64_t begin, int64_t end) {
-    const struct embedding_backward_args *job = context;
+    const struct embedding_job *job = context;
     memset(job->dw + begin * job->c, 0, (size_t)((end - begin) * job->c) * sizeof(float));
     for (int64_t t = 0; t < job->tokens; t++)
         if (job->ids[t] >= begin && job->ids[t] < end)
@@ -31,7 +34,7 @@ static void embedding_scatter(void *context, int64_t begin, int64_t end) {
 }
 
 static void embedding_backward(float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c) {
-    struct embedding_backward_args job = embedding_backward_VALUES;
+    struct embedding_job job = {.dw = dw, .dy = dy, .ids = ids, .tokens = tokens, .c = c};
     int64_t work_per_row = c + tokens * c / (v + 1);
     parallel_for(embedding_scatter, &job, v, 1 + 32768 / (work_per_row + 1));
 }

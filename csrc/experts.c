@@ -61,7 +61,14 @@ static int grouped_outer(float *dw, const float *x, const float *dy, const int64
 
 /* z[n] = sum over k of weights[n][k] * y[places[n][k]], in order of k. */
 
-static void combine_row(const struct combine_args *job, int64_t row) {
+struct combine_job {
+    float *z, *dy, *dweights;
+    const float *dz, *y, *weights;
+    const int64_t *places;
+    int64_t top, c;
+};
+
+static void combine_row(const struct combine_job *job, int64_t row) {
     float *z = job->z + row * job->c;
     ROW(i, n, job->c,
         v16 sum = v_set(0.0f);
@@ -71,9 +78,11 @@ static void combine_row(const struct combine_args *job, int64_t row) {
         }
         v_store_partial(z + i, n, sum);)
 }
-BY_ROWS(combine, rows, 16384 / (c * top + 1))
+BY_ROWS(combine, struct combine_job, rows, 16384 / (c * top + 1),
+        (float *z, const float *y, const float *weights, const int64_t *places, int64_t rows, int64_t top, int64_t c),
+        .z = z, .y = y, .weights = weights, .places = places, .top = top, .c = c)
 
-static void combine_backward_row(const struct combine_backward_args *job, int64_t row) {
+static void combine_backward_row(const struct combine_job *job, int64_t row) {
     const float *dz = job->dz + row * job->c;
     for (int64_t k = row * job->top; k < (row + 1) * job->top; k++) {
         const float *y = job->y + job->places[k] * job->c;
@@ -86,4 +95,7 @@ static void combine_backward_row(const struct combine_backward_args *job, int64_
         job->dweights[k] = v_sum(sum);
     }
 }
-BY_ROWS(combine_backward, rows, 8192 / (c * top + 1))
+BY_ROWS(combine_backward, struct combine_job, rows, 8192 / (c * top + 1),
+        (float *dy, float *dweights, const float *dz, const float *y, const float *weights, const int64_t *places,
+         int64_t rows, int64_t top, int64_t c),
+        .dy = dy, .dweights = dweights, .dz = dz, .y = y, .weights = weights, .places = places, .top = top, .c = c)

@@ -1,14 +1,14 @@
 /* Define macros that make a multithreaded kernel from a function for one row, or for sixteen elements. */
 
-/* Define a kernel that calls name_row(job, row) for each row, where the job has the kernel's arguments. A thread gets
- * more than `grain` rows, because waking it costs time. `grain` may use the arguments, too. */
-#define BY_ROWS(name, rows, grain)                                                                                    \
+/* Define a kernel that calls name_row(job, row) for each row. A thread gets more than `grain` rows, because waking it
+ * costs time. `grain` and the initialisers of the job may use the kernel's arguments. */
+#define BY_ROWS(name, type, rows, grain, arguments, ...)                                                              \
     static void name##_rows(void *given, int64_t begin, int64_t end) {                                                \
-        const struct name##_args job = *(const struct name##_args *)given; /* a copy, which may stay in registers */  \
+        const type job = *(const type *)given; /* a copy, which the compiler can keep in registers */                 \
         for (int64_t row = begin; row < end; row++) name##_row(&job, row);                                            \
     }                                                                                                                 \
-    static void name name##_PARAMETERS {                                                                              \
-        struct name##_args job = name##_VALUES;                                                                       \
+    static void name arguments {                                                                                      \
+        type job = {__VA_ARGS__};                                                                                     \
         parallel_for(name##_rows, &job, rows, 1 + (grain));                                                           \
     }
 

@@ -23,9 +23,16 @@
  * `ignore` marks targets that do not count. The others must lie in 0..V-1 (the caller checks).
  */
 
+struct loss_job {
+    float *losses, *lse, *dx;
+    const float *x, *given_lse, *dlosses;
+    const int64_t *targets;
+    int64_t rows, v, ignore, step;
+};
+
 /* --- from logits ---------------------------------------------------------------------------------------- */
 
-static void token_losses_row(const struct token_losses_args *job, int64_t group) {
+static void token_losses_row(const struct loss_job *job, int64_t group) {
     int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
     const float *x = job->x + row * v;
     float max[GROUP], log_sum[GROUP];
@@ -35,15 +42,17 @@ static void token_losses_row(const struct token_losses_args *job, int64_t group)
         job->losses[row] = job->targets[row] == job->ignore ? 0.0f : lse - x[job->targets[row]];
     }
 }
-BY_ROWS(token_losses, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1))
+BY_ROWS(token_losses, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
+        (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore, int64_t rows, int64_t v),
+        .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .rows = rows, .v = v)
 
 /* dx may be x. With step 0, one dloss is used for all rows. */
-static void token_losses_backward_row(const struct token_losses_backward_args *job, int64_t group) {
+static void token_losses_backward_row(const struct loss_job *job, int64_t group) {
     int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
     const float *x = job->x + row * v;
     float *dx = job->dx + row * v, p[GROUP] = {0}; /* the logits of the targets: read now, because dx may be x itself */
     for (int64_t k = 0; k < rows; k++)
-        if (job->targets[row + k] != job->ignore) p[k] = x[k * v + job->targets[row + k]] - job->lse[row + k];
+        if (job->targets[row + k] != job->ignore) p[k] = x[k * v + job->targets[row + k]] - job->given_lse[row + k];
     v_store(p, v_exp(v_load(p)));
     for (int64_t k = 0; k < rows; k++, row++, x += v, dx += v) {
         if (job->targets[row] == job->ignore) {
@@ -51,12 +60,16 @@ static void token_losses_backward_row(const struct token_losses_backward_args *j
             continue;
         }
         float dloss = job->dlosses[row * job->step];
-        v16 lse = v_set(job->lse[row]), scale = v_set(dloss);
+        v16 lse = v_set(job->given_lse[row]), scale = v_set(dloss);
         ROW(i, n, v, v_store_partial(dx + i, n, v_mul(v_exp(v_sub(v_load_partial(x + i, n, 0.0f), lse)), scale));)
         dx[job->targets[row]] = (p[k] - 1.0f) * dloss;
     }
 }
-BY_ROWS(token_losses_backward, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1))
+BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
+        (float *dx, const float *dlosses, int64_t step, const float *x, const int64_t *targets, const float *lse,
+         int64_t ignore, int64_t rows, int64_t v),
+        .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore,
+        .rows = rows, .v = v)
 
 /* Return the sum of n floats, computed in double. */
 static double double_sum(const float *x, int64_t n) {

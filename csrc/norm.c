@@ -28,8 +28,9 @@
  */
 
 struct normal_job {
-    float *dx;
-    const float *dy, *x, *w, *mean, *rstd; /* mean is NULL in rmsnorm */
+    float *y, *mean, *rstd, *dx;
+    const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b and both means are NULL in rmsnorm */
+    float eps;
     int64_t rows, c;
     float *sums;           /* for each block of rows: dw, then db, each `stride` floats in whole registers */
     int64_t block, stride; /* block: rows in a block */
@@ -52,7 +53,7 @@ INLINE float row_sum(const float *x, int64_t c) {
 
 /* --- forward -------------------------------------------------------------------------------------------- */
 
-INLINE void norm_row(const struct layernorm_args *job, int64_t row, int layer) {
+INLINE void norm_row(const struct normal_job *job, int64_t row, int layer) {
     int64_t c = job->c;
     const float *x = job->x + row * c;
     float *y = job->y + row * c;
@@ -67,14 +68,15 @@ INLINE void norm_row(const struct layernorm_args *job, int64_t row, int layer) {
         v_store_partial(y + i, n, layer ? v_fma(normal, w, v_load_partial(job->b + i, n, 0.0f)) : v_mul(normal, w));)
 }
 
-static void layernorm_row(const struct layernorm_args *job, int64_t row) { norm_row(job, row, 1); }
-BY_ROWS(layernorm, rows, 16384 / (c + 1))
+static void layernorm_row(const struct normal_job *job, int64_t row) { norm_row(job, row, 1); }
+BY_ROWS(layernorm, struct normal_job, rows, 16384 / (c + 1),
+        (float *y, float *mean, float *rstd, const float *x, const float *w, const float *b, float eps, int64_t rows,
+         int64_t c), .y = y, .mean = mean, .rstd = rstd, .x = x, .w = w, .b = b, .eps = eps, .c = c)
 
-static void rmsnorm_row(const struct rmsnorm_args *job, int64_t row) {
-    struct layernorm_args all = {job->y, NULL, job->rstd, job->x, job->w, NULL, job->eps, job->rows, job->c};
-    norm_row(&all, row, 0);
-}
-BY_ROWS(rmsnorm, rows, 16384 / (c + 1))
+static void rmsnorm_row(const struct normal_job *job, int64_t row) { norm_row(job, row, 0); }
+BY_ROWS(rmsnorm, struct normal_job, rows, 16384 / (c + 1),
+        (float *y, float *rstd, const float *x, const float *w, float eps, int64_t rows, int64_t c),
+        .y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .c = c)
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
@@ -82,8 +84,8 @@ BY_ROWS(rmsnorm, rows, 16384 / (c + 1))
 INLINE void norm_backward_row(const struct normal_job *job, int64_t row, float *dw, float *db, int layer) {
     int64_t c = job->c;
     const float *x = job->x + row * c, *dy = job->dy + row * c;
-    float *dx = job->dx + row * c, mean = layer ? job->mean[row] : 0.0f;
-    v16 m = v_set(mean), r = v_set(job->rstd[row]), sum = v_set(0.0f), dot = sum;
+    float *dx = job->dx + row * c, mean = layer ? job->given_mean[row] : 0.0f;
+    v16 m = v_set(mean), r = v_set(job->given_rstd[row]), sum = v_set(0.0f), dot = sum;
     ROW(i, n, c,
         v16 dn = v_mul(v_load_partial(dy + i, n, 0.0f), v_load_partial(job->w + i, n, 0.0f));
         if (layer) sum = v_add(sum, dn);
@@ -108,7 +110,7 @@ INLINE void norm_backward_block(const struct normal_job *job, int64_t block, int
 static void norm_backward_blocks(void *context, int64_t begin, int64_t end) {
     const struct normal_job *job = context;
     for (int64_t block = begin; block < end; block++) {
-        if (job->mean) norm_backward_block(job, block, 1);
+        if (job->given_mean) norm_backward_block(job, block, 1);
         else norm_backward_block(job, block, 0);
     }
 }
@@ -123,7 +125,7 @@ static void add_blocks(float *y, const float *sums, int64_t blocks, const struct
 
 static int layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
                               const float *mean, const float *rstd, int64_t rows, int64_t c) {
-    struct normal_job job = {.dx = dx, .dy = dy, .x = x, .w = w, .mean = mean, .rstd = rstd, .rows = rows,
+    struct normal_job job = {.dx = dx, .dy = dy, .x = x, .w = w, .given_mean = mean, .given_rstd = rstd, .rows = rows,
                              .c = c, .stride = ceil_div(c, 16) * 16};
     job.block = i64_max(64, ceil_div(rows, 64));
     int64_t blocks = ceil_div(rows, job.block);

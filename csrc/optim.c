@@ -57,8 +57,10 @@ static void adamw_step(float *w, float *m, float *v, const float *g, int64_t n, 
     parallel_for(adamw_piece, &job, n, 8192);
 }
 
+struct norm_job { double *sums; const float *g; int64_t n; };
+
 static void norm_chunks(void *context, int64_t begin, int64_t end) {
-    const struct sum_squares_args *job = context;
+    const struct norm_job *job = context;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         const float *g = job->g + chunk * NORM_CHUNK;
         int64_t n = i64_min(job->n - chunk * NORM_CHUNK, NORM_CHUNK);
@@ -67,13 +69,13 @@ static void norm_chunks(void *context, int64_t begin, int64_t end) {
             d16 x = d_widen(load(g, i, n - i));
             sum = d_add(sum, d_mul(x, x));
         }
-        job->scratch[chunk] = d_sum(sum);
+        job->sums[chunk] = d_sum(sum);
     }
 }
 
 /* Add the squares of g to `sum`. scratch has room for one double per chunk of 4096. */
 static double sum_squares(double sum, double *scratch, const float *g, int64_t n) {
-    struct sum_squares_args job = sum_squares_VALUES;
+    struct norm_job job = {.sums = scratch, .g = g, .n = n};
     int64_t chunks = ceil_div(n, NORM_CHUNK);
     parallel_for(norm_chunks, &job, chunks, 4);
     for (int64_t i = 0; i < chunks; i++) sum += scratch[i];

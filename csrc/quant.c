@@ -72,15 +72,17 @@ INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const floa
     *sum = total;
 }
 
-/* Compute q (rows, blocks, 32), scales and sums of q (rows, blocks) from x (rows, n). */
-static void quantize_rows(void *context, int64_t begin, int64_t end) {
-    const struct rows_job *job = context;
-    for (int64_t at = begin * job->blocks; at < end * job->blocks; at++) {
-        int64_t row = at / job->blocks, first = at % job->blocks * Q_BLOCK;
+static void quantize_rows_row(const struct rows_job *job, int64_t row) {
+    for (int64_t n = 0; n < job->blocks; n++) {
+        int64_t at = row * job->blocks + n, first = n * Q_BLOCK;
         quantize_row_block(job->q + at * Q_BLOCK, job->scales + at, job->sums + at, job->x + row * job->n + first,
                            i64_min(job->n - first, Q_BLOCK));
     }
 }
+/* Compute q (rows, blocks, 32), scales and sums of q (rows, blocks) from x (rows, n). */
+BY_ROWS(quantize_rows, struct rows_job, rows, 8192 / (n + 1),
+        (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n),
+        .q = q, .scales = scales, .sums = sums, .x = x, .n = n, .blocks = ceil_div(n, Q_BLOCK))
 
 /* --- the product ----------------------------------------------------------------------------------------------- */
 
@@ -187,8 +189,7 @@ static int linear_quantized(float *y, const float *x, const uint8_t *q, const ui
     if (xq == NULL) return 1;
     float *x_scales = (float *)(void *)(xq + count * Q_BLOCK);
     int32_t *x_sums = (int32_t *)(void *)(x_scales + count);
-    struct rows_job of_rows = {.q = xq, .scales = x_scales, .sums = x_sums, .x = x, .n = n_in, .blocks = blocks};
-    parallel_for(quantize_rows, &of_rows, rows, 1 + 8192 / (n_in + 1));
+    quantize_rows(xq, x_scales, x_sums, x, rows, n_in);
     struct quant_job job = {.y = y, .x = xq, .x_scales = x_scales, .x_sums = x_sums, .q = q, .scales = scales,
                             .bias = bias, .rows = rows, .blocks = blocks, .n_out = n_out, .bits = bits};
     parallel_for(quant_tasks, &job, ceil_div(n_out, Q_LANES), 1 + 32768 / (blocks * 64 * bits * rows + 1));

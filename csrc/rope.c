@@ -6,6 +6,8 @@
  * Multiply-adds are not fused, so that products and sums are rounded as in the spec and the bits are the same.
  */
 
+struct rope_job { float *y; const float *x, *cos, *sin; int64_t t, h, half; int backward; };
+
 INLINE void rope_turn(v16 *a, v16 *b, v16 cos, v16 sin) {
     v16 first = v_sub(v_mul(*a, cos), v_mul(*b, sin));
     *b = v_add(v_mul(*b, cos), v_mul(*a, sin));
@@ -30,10 +32,12 @@ static void rope_head(float *y, const float *x, const float *cos, const float *s
     }
 }
 
-static void rope_row(const struct rope_args *job, int64_t token) {
+static void rope_row(const struct rope_job *job, int64_t token) {
     int64_t half = job->half;
     const float *cos = job->cos + token % job->t * half, *sin = job->sin + token % job->t * half;
     for (int64_t head = token * job->h; head < (token + 1) * job->h; head++)
         rope_head(job->y + head * 2 * half, job->x + head * 2 * half, cos, sin, half, job->backward);
 }
-BY_ROWS(rope, b * t, 16384 / (h * half + 1))
+BY_ROWS(rope, struct rope_job, b * t, 16384 / (h * half + 1),
+        (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half,
+         int backward), .y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = backward)

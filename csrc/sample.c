@@ -23,6 +23,7 @@
 #define SAMPLE_BLOCK 256
 
 struct cut { float least; int64_t ties; }; /* keep x > least, and the first `ties` of x == least */
+struct sample_job { float *y; const float *x; int64_t n, k; double p; };
 
 /* --- what is kept ---------------------------------------------------------------------------------------------- */
 
@@ -132,7 +133,7 @@ static float bound_of_k(float *y, const float *x, int64_t n, int64_t k) {
     return find_cut(y, maxima, (double)k, NULL).least;
 }
 
-static void top_k_row(const struct top_k_args *job, int64_t row) {
+static void top_k_row(const struct sample_job *job, int64_t row) {
     int64_t n = job->n, k = job->k;
     const float *x = job->x + row * n;
     float *y = job->y + row * n;
@@ -145,7 +146,9 @@ static void top_k_row(const struct top_k_args *job, int64_t row) {
     for (int64_t i = 0; i < n; i++) k -= x[i] == x[i];
     for (int64_t i = 0; i < n; i++) y[i] = x[i] == x[i] || k-- > 0 ? x[i] : -INFINITY;
 }
-BY_ROWS(top_k, n ? rows : 0, 16384 / (n + 1))
+BY_ROWS(top_k, struct sample_job, n ? rows : 0, 16384 / (n + 1),
+        (float *y, const float *x, int64_t k, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .k = k)
 
 /* --- top_p ----------------------------------------------------------------------------------------------------- */
 
@@ -176,7 +179,7 @@ static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     return count;
 }
 
-static void top_p_row(const struct top_p_args *job, int64_t row) {
+static void top_p_row(const struct sample_job *job, int64_t row) {
     int64_t n = job->n;
     const float *x = job->x + row * n;
     float *y = job->y + row * n, max = row_range(x, n).high;
@@ -189,7 +192,9 @@ static void top_p_row(const struct top_p_args *job, int64_t row) {
     int64_t found = collect_p(y, x, n, bound);
     row_keep(y, x, n, find_cut(y, found, job->p * sum, &max));
 }
-BY_ROWS(top_p, n ? rows : 0, 4096 / (n + 1))
+BY_ROWS(top_p, struct sample_job, n ? rows : 0, 4096 / (n + 1),
+        (float *y, const float *x, double p, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .p = p)
 
 /* --- min_p, repetition_penalty --------------------------------------------------------------------------------- */
 
@@ -203,7 +208,7 @@ static int has_nan(const float *x, int64_t n) {
 }
 
 /* Compare x >= max + log p, which is the same as exp(x) >= p exp(max), so that no exponential is needed. */
-static void min_p_row(const struct min_p_args *job, int64_t row) {
+static void min_p_row(const struct sample_job *job, int64_t row) {
     int64_t n = job->n;
     const float *x = job->x + row * n;
     float max = row_range(x, n).high;
@@ -216,7 +221,9 @@ static void min_p_row(const struct min_p_args *job, int64_t row) {
     if ((double)least < bound) least = nextafterf(least, INFINITY);
     row_keep(job->y + row * n, x, n, (struct cut){.least = least, .ties = n});
 }
-BY_ROWS(min_p, n ? rows : 0, 16384 / (n + 1))
+BY_ROWS(min_p, struct sample_job, n ? rows : 0, 16384 / (n + 1),
+        (float *y, const float *x, double p, int64_t rows, int64_t n),
+        .y = y, .x = x, .n = n, .p = p)
 
 /* Every row has `used` ids of its own; if an id occurs twice, the same result is written twice. */
 static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,
@@ -229,6 +236,8 @@ static void repetition_penalty(float *y, const float *x, const int64_t *ids, flo
 }
 
 /* --- sample ---------------------------------------------------------------------------------------------------- */
+
+struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; };
 
 /* Return the sum of the block that starts at `begin` and ends at n at the latest. */
 static double block_sum(const float *p, int64_t begin, int64_t n) {
@@ -257,7 +266,9 @@ static int64_t draw(const float *p, int64_t n, double u) {
     return last; /* rounding may leave all sums below the aim: then take the block's last token with a probability */
 }
 
-static void sample_row(const struct sample_args *job, int64_t row) {
+static void sample_row(const struct draw_job *job, int64_t row) {
     job->ids[row] = draw(job->probs + row * job->n, job->n, job->u[row]);
 }
-BY_ROWS(sample, rows, 16384 / (n + 1))
+BY_ROWS(sample, struct draw_job, rows, 16384 / (n + 1),
+        (int64_t *ids, const float *probs, const double *u, int64_t rows, int64_t n),
+        .ids = ids, .probs = probs, .u = u, .n = n)

@@ -22,6 +22,8 @@
  * whole row NaN: the maximum ignores NaN, but the sum does not.
  */
 
+struct softmax_job { float *y, *dx; const float *x, *dy, *given_y; int64_t rows, n; };
+
 /* Return the largest number of a row, or 0 if that is -inf, because -inf - -inf would be NaN. */
 INLINE float row_max(const float *x, int64_t n) {
     v16 m = v_set(-INFINITY);
@@ -109,16 +111,17 @@ static void softmax_together(float *y, const float *x, int64_t n) {
     }
 }
 
-static void softmax_row(const struct softmax_args *job, int64_t group) {
+static void softmax_row(const struct softmax_job *job, int64_t group) {
     int64_t n = job->n, row = group * group_of(n), rows = i64_min(group_of(n), job->rows - row);
     if (rows == GROUP) softmax_together(job->y + row * n, job->x + row * n, n);
     else softmax_alone(job->y + row * n, job->x + row * n, rows, n);
 }
-BY_ROWS(softmax, ceil_div(rows, group_of(n)), 8192 / (n * group_of(n) + 1))
+BY_ROWS(softmax, struct softmax_job, ceil_div(rows, group_of(n)), 8192 / (n * group_of(n) + 1),
+        (float *y, const float *x, int64_t rows, int64_t n), .y = y, .x = x, .rows = rows, .n = n)
 
-static void softmax_backward_row(const struct softmax_backward_args *job, int64_t row) {
+static void softmax_backward_row(const struct softmax_job *job, int64_t row) {
     int64_t n = job->n;
-    const float *y = job->y + row * n, *dy = job->dy + row * n;
+    const float *y = job->given_y + row * n, *dy = job->dy + row * n;
     float *dx = job->dx + row * n;
     v16 sum = v_set(0.0f);
     ROW(i, k, n, sum = v_fma(v_load_partial(dy + i, k, 0), v_load_partial(y + i, k, 0), sum);)
@@ -127,7 +130,8 @@ static void softmax_backward_row(const struct softmax_backward_args *job, int64_
         v16 change = v_sub(v_load_partial(dy + i, k, 0), dot);
         v_store_partial(dx + i, k, v_mul(v_load_partial(y + i, k, 0), change));)
 }
-BY_ROWS(softmax_backward, rows, 8192 / (n + 1))
+BY_ROWS(softmax_backward, struct softmax_job, rows, 8192 / (n + 1),
+        (float *dx, const float *dy, const float *y, int64_t rows, int64_t n), .dx = dx, .dy = dy, .given_y = y, .n = n)
 
 /* --- logarithms ----------------------------------------------------------------------------------------- */
 
@@ -161,7 +165,7 @@ INLINE void log_sums(float *max, float *log_sum, const float *x, int64_t rows, i
     v_store_partial(log_sum, rows, v_log(v_load_partial(sums, rows, 1.0f)));
 }
 
-static void log_softmax_row(const struct log_softmax_args *job, int64_t group) {
+static void log_softmax_row(const struct softmax_job *job, int64_t group) {
     int64_t n = job->n, row = group * group_of(n), rows = i64_min(group_of(n), job->rows - row);
     const float *x = job->x + row * n;
     float *y = job->y + row * n, max[GROUP], log_sum[GROUP];
@@ -171,11 +175,12 @@ static void log_softmax_row(const struct log_softmax_args *job, int64_t group) {
         ROW(i, w, n, v_store_partial(y + i, w, v_sub(v_sub(v_load_partial(x + i, w, 0), m), l));)
     }
 }
-BY_ROWS(log_softmax, ceil_div(rows, group_of(n)), 8192 / (n * group_of(n) + 1))
+BY_ROWS(log_softmax, struct softmax_job, ceil_div(rows, group_of(n)), 8192 / (n * group_of(n) + 1),
+        (float *y, const float *x, int64_t rows, int64_t n), .y = y, .x = x, .rows = rows, .n = n)
 
-static void log_softmax_backward_row(const struct log_softmax_backward_args *job, int64_t row) {
+static void log_softmax_backward_row(const struct softmax_job *job, int64_t row) {
     int64_t n = job->n;
-    const float *y = job->y + row * n, *dy = job->dy + row * n;
+    const float *y = job->given_y + row * n, *dy = job->dy + row * n;
     float *dx = job->dx + row * n;
     v16 sum = v_set(0.0f);
     ROW(i, k, n, sum = v_add(sum, v_load_partial(dy + i, k, 0));)
@@ -184,4 +189,5 @@ static void log_softmax_backward_row(const struct log_softmax_backward_args *job
         v16 p = v_exp(v_load_partial(y + i, k, 0));
         v_store_partial(dx + i, k, v_fma(p, total, v_load_partial(dy + i, k, 0)));)
 }
-BY_ROWS(log_softmax_backward, rows, 8192 / (n + 1))
+BY_ROWS(log_softmax_backward, struct softmax_job, rows, 8192 / (n + 1),
+        (float *dx, const float *dy, const float *y, int64_t rows, int64_t n), .dx = dx, .dy = dy, .given_y = y, .n = n)
