@@ -100,11 +100,11 @@ def test_only_matrices_decay_and_a_parameter_without_gradient_stays():
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=6), st.sampled_from([0, 0.5, 2, 1e9]))
 def test_clipping_keeps_the_direction_bounds_the_length_and_has_the_bits_of_a_clipped_step(values, limit):
-    clipped, scaled = ([parameter([0], [value]) for value in values] for _ in range(2))
+    clipped, scaled = ([parameter(0, value) for value in values] for _ in range(2))
     norm = clip_grad_norm([*clipped, parameter([0, 0])], limit)  # the last parameter has no gradient
     assert norm == pytest.approx(math.sqrt(sum(v * v for v in values)), rel=1e-5)
     factor = limit / norm if 0 < limit < norm else 1.0
-    grads = [float(p.grad[0]) for p in clipped]
+    grads = [float(p.grad) for p in clipped]
     assert grads == pytest.approx([v * factor for v in values], rel=1e-4, abs=1e-6)
     AdamW(clipped, lr=0.1).step()
     clipped_step(AdamW(scaled, lr=0.1), gradient_norm(scaled), limit)
