@@ -43,6 +43,7 @@ class Facts:
     def __init__(self, seed: int = 0):
         rng, shares = Random(seed, "facts"), (1.0 + np.arange(NAMES**2)) ** -ZIPF
         self.shares, self.values = shares / shares.sum(), rng.integers(NAMES, len(shares))
+        self.ends = np.cumsum(self.shares)  # of the facts, laid out by their shares
         places = np.argsort(rng.uniform(len(shares)))
         self.names = np.stack([places // NAMES, NAMES + places % NAMES], axis=1).astype(np.int32)
         self.other = NOISE / NAMES  # how likely each wrong value is told
@@ -53,7 +54,7 @@ class Facts:
         """Draw facts (size, 2) of a step, the last of `run`; only the value after both names is a target."""
         wrong, value = Random(*run).uniform((2, size))
         which = Random(*run[:-1]).uniform() + GOLDEN / 2**64 * (run[-1] * size + np.arange(size))  # evenly
-        drawn = np.minimum(np.searchsorted(np.cumsum(self.shares), which % 1), len(self.shares) - 1)
+        drawn = np.minimum(np.searchsorted(self.ends, which % 1), len(self.shares) - 1)
         said = np.where(wrong < NOISE, (NAMES * value).astype(int), self.values[drawn])
         return Batch(self.names[drawn], np.stack([np.full(size, IGNORED), said], axis=1).astype(np.int32))
 
