@@ -201,7 +201,10 @@ class Bert(Pretrained, nn.LanguageModel):
 
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:
-        """Score every class of a text from its first position: arguments as for `hidden` -> (B, labels)."""
+        """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
+
+        The other arguments go to `hidden`. Raises UserError when the task is not "classify".
+        """
         if self.config.task != "classify":
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
         summary = self.pooler(self.hidden(tokens, segments, seen)[:, 0]).tanh()

@@ -22,7 +22,7 @@ from tinyllm.tensor import Tensor
 @instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig(Sizes):
-    """The sizes of a GPT: `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`. They are checked."""
+    """The sizes of a GPT: `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`; UserError if unfit."""
 
     hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
           "dropout": ("resid_pdrop", "embd_pdrop"), "eps": "layer_norm_epsilon"}

@@ -26,7 +26,7 @@ from tinyllm.tensor import Tensor
 @instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig(RotarySizes):
-    """The sizes of a LLaMA: `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`. They are checked."""
+    """The sizes of a LLaMA: `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`; UserError if unfit."""
 
     hf = {"eps": "rms_norm_eps"}
     # Not settings, but a derived family may override them:

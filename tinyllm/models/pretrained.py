@@ -121,7 +121,10 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
 
 
 def load_into(model: Pretrained, folder: Path) -> None:
-    """Read the weights of a folder (of a model with adapters, only these) into a model, array by array."""
+    """Read the weights of a folder into an existing model, array by array, without a second model.
+
+    Of a model with adapters, only these are read. Raises UserError if a file is broken or of another model.
+    """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
     _fill(model, folder, model.layout.own_names(_read_headers(folder)))

@@ -123,7 +123,10 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
 
 
 def open_adapter(folder: Path) -> Any:
-    """Load an adapter's base model, unless it has changed, and give it the adapters in a folder."""
+    """Load an adapter's base model, and give it the adapters in a folder.
+
+    Raises UserError when the base is gone or has changed, or the adapter does not fit it.
+    """
     settings, recorded = adapter.read_settings(folder)
     origin = Origin(settings["base_model_name_or_path"], recorded.get(adapter.DIGEST, ""))
     base = locate(origin.folder)

@@ -46,7 +46,7 @@ Memory = tuple[Tensor, Tensor]  # keys and values
 
 @dataclass(frozen=True)
 class T5Config:
-    """The sizes of a T5: `T5Config(vocab_size=65, **T5.PRESETS["nano"])`. They are checked."""
+    """The sizes of a T5: `T5Config(vocab_size=65, **T5.PRESETS["nano"])`; UserError if unfit."""
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
     layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder")
@@ -240,7 +240,10 @@ class T5(Pretrained, nn.LanguageModel):
         return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
 
     def encode(self, tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
-        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C). Row b has `seen.lengths[b]` tokens."""
+        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C). Row b has `seen.lengths[b]` tokens.
+
+        Raises UserError when a token is out of range, or there are too many.
+        """
         tokens, _ = check_tokens(tokens, self.config)
         return self.encoder(self.shared(tokens), seen.lengths)
 
