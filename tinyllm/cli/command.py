@@ -1,4 +1,4 @@
-"""Turn a function into a command: its signature and docstring become a parser, as in world.py.
+"""Turn a function into a command: its signature and docstring become a parser (see cli/world.py).
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
@@ -34,7 +34,10 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
 
 
 def read_docstring(function: Callable) -> tuple[str, dict[str, tuple[str | None, str]], str]:
-    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples), and check it."""
+    """Cut a docstring into (description, {parameter: (metavar or None, help)}, examples).
+
+    Raises TypeError when docstring and signature disagree.
+    """
     text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nexample")
     shown = {_shown(p) for p in _parameters(function)}
     text, _, about = text.rpartition("\n\n") if shown else (text, "", "")
